@@ -1,0 +1,140 @@
+"""What flows down the river: corpus -> Example -> Batch -> Outputs -> Hypotheses -> errors -> result.
+
+Every record is a frozen dataclass, and those that enter a compiled step are pytrees. Token 0 is the *end* symbol; it also
+starts the speller and is the blank of CTC, so a vocabulary of v tokens has v - 1 that can stand in a transcript.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Int16, UInt32
+
+END = 0  # end of sentence, start of sentence, and the blank of CTC
+
+T = TypeVar("T")
+
+
+def pytree(cls: type[T]) -> type[T]:
+    """Registers a frozen dataclass as a pytree. Only construction by name checks shapes; what JAX rebuilds, it may fill at will."""
+    names = tuple(field.name for field in fields(cls))  # pyright: ignore[reportArgumentType]
+
+    def flatten(node: T):
+        return [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in names], None
+
+    def unflatten(_: None, leaves: Iterable[Any]) -> T:
+        node = object.__new__(cls)
+        for name, leaf in zip(names, leaves, strict=True):
+            object.__setattr__(node, name, leaf)
+        return node
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    return cls
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance as it leaves the loader, before padding."""
+
+    id: str
+    wave_n: Int16[np.ndarray, " n"]  # PCM, 16 bits
+    tokens_u: Int[np.ndarray, " u"]  # without the end symbol
+    key: int  # 32-bit hash of corpus and id: what randomness is folded with
+
+
+@pytree
+@dataclass(frozen=True)
+class Batch:
+    """Utterances padded to one of the static shapes. Padding is zero; a row with `valid_b` False is padding as a whole."""
+
+    wave_bn: Int16[Array | np.ndarray, "b n"]  # PCM, 16 bits
+    sample_lengths_b: Int[Array | np.ndarray, " b"]
+    tokens_bu: Int[Array | np.ndarray, "b u"]  # without the end symbol
+    token_lengths_b: Int[Array | np.ndarray, " b"]
+    ids_b: UInt32[Array | np.ndarray, " b"]  # hash of the example (and its speed), never its row
+    valid_b: Bool[Array | np.ndarray, " b"]
+
+
+@pytree
+@dataclass(frozen=True)
+class Outputs:
+    """What the teacher-forced model says of a batch: position i of `u` predicts token i, the last one the end."""
+
+    logits_buv: Float[Array, "b u v"]  # u = tokens + 1
+    ctc_logits_bsv: Float[Array, "b s v"] | None
+    hidden_lengths_b: Int[Array, " b"]  # encoder positions that are real
+    weights_buhs: Float[Array, "b u h s"]  # attention, by head
+
+
+@pytree
+@dataclass(frozen=True)
+class Sum:
+    """A sum and what it has to be divided by. Sums travel (over devices, steps, batches), means are made at the end."""
+
+    value: Float[Array, ""]
+    weight: Float[Array, ""]
+
+    def __add__(self, other: "Sum") -> "Sum":
+        return Sum(self.value + other.value, self.weight + other.weight)
+
+    @property
+    def mean(self) -> float:
+        """The mean, on the host; NaN if nothing was counted."""
+        weight = float(self.weight)
+        return float(self.value) / weight if weight else float("nan")
+
+
+Sums = Mapping[str, Sum]
+
+
+@pytree
+@dataclass(frozen=True)
+class Start:
+    """The encoded batch, ready for search. Every leaf of `memory` and `state` has the leading axis b."""
+
+    memory: Any  # what is read and never changes: keys, values, valid
+    state: Any  # what a step carries on
+    hidden_lengths_b: Int[Array, " b"]
+    ctc_log_probs_bsv: Float[Array, "b s v"] | None
+
+
+@pytree
+@dataclass(frozen=True)
+class Step:
+    """One step of the decoder for one token an example."""
+
+    log_probs_bv: Float[Array, "b v"]
+    weights_bhs: Float[Array, "b h s"]
+    state: Any
+
+
+class Decodable(Protocol):
+    """What a search needs to know of a model: parameters are bound already, both functions are pure and jittable."""
+
+    @property
+    def vocab(self) -> int:
+        """Tokens, the end included."""
+        ...
+
+    def start(self, batch: Batch) -> Start:
+        """Encodes the batch."""
+        ...
+
+    def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
+        """Reads the previous token (END at first) and says what may follow."""
+        ...
+
+
+@pytree
+@dataclass(frozen=True)
+class Hypotheses:
+    """The n best of each example, best first. A beam that was never filled has score -inf and length 0."""
+
+    tokens_bwu: Int[Array, "b w u"]  # without the end symbol, zero after the length
+    token_lengths_bw: Int[Array, "b w"]
+    scores_bw: Float[Array, "b w"]  # what the n best are ranked by (after length normalisation)
+    log_probs_bw: Float[Array, "b w"]  # sum of log probabilities, the end included
+    weights_buhs: Float[Array, "b u h s"]  # attention of the best hypothesis, zero after its length
+    finished_bw: Bool[Array, "b w"]  # False: cut at the largest length, the end was not reached
