@@ -1,7 +1,7 @@
 """What flows down the river: corpus -> Example -> Batch -> Outputs -> Hypotheses -> errors -> result.
 
-Every record is a frozen dataclass, and those that enter a compiled step are pytrees. Token 0 is the *end* symbol; it also
-starts the speller and is the blank of CTC, so a vocabulary of v tokens has v - 1 that can stand in a transcript.
+Every record is a frozen dataclass, and those that enter a compiled step are pytrees. Token 0 is the *end* symbol; it
+also starts the speller and is the blank of CTC, so of a vocabulary of v tokens v - 1 can stand in a transcript.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def pytree(cls: type[T]) -> type[T]:
-    """Registers a frozen dataclass as a pytree. Only construction by name checks shapes; what JAX rebuilds, it may fill at will."""
+    """Registers a frozen dataclass as a pytree. Shapes are checked at construction, not when JAX rebuilds a node."""
     names = tuple(field.name for field in fields(cls))  # pyright: ignore[reportArgumentType]
 
     def flatten(node: T):
@@ -47,7 +47,7 @@ class Example:
 @pytree
 @dataclass(frozen=True)
 class Batch:
-    """Utterances padded to one of the static shapes. Padding is zero; a row with `valid_b` False is padding as a whole."""
+    """Utterances padded to a static shape. Padding is zero; a row with `valid_b` False is padding as a whole."""
 
     wave_bn: Int16[Array | np.ndarray, "b n"]  # PCM, 16 bits
     sample_lengths_b: Int[Array | np.ndarray, " b"]
