@@ -1,1 +1,12 @@
-"""."""
+"""Pure functions on arrays: no parameters, no Flax, no files. Used by module: `from jaxasr.ops import masks`.
+
+masks        lengths to masks
+random       keys, bytes and dropout by example
+features     waves to log-mel frames, and their normalisation
+specaugment  time warp, frequency and time masks
+noise        additive noise at a random level
+lstm         the recurrence
+attention    scores to weights to contexts
+ctc          which utterances CTC can align, and its best path
+losses       cross-entropy and CTC, one number an example
+"""
