@@ -1,0 +1,170 @@
+"""A prepared corpus, read back: the lengths of everything, and any example's audio bytes at random."""
+
+import hashlib
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from jaxtyping import Int32, Int64
+from tensorflow_datasets.proto import tf_example_pb2
+
+from jaxasr.data import ledger
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A split, or a slice of one, of a prepared corpus; `data_dir` is the command's business."""
+
+    name: str  # as it was prepared: "an4"
+    split: str  # a split or TFDS's slice syntax: "train", "train[:50%]", "train+dev"
+
+    def __post_init__(self):
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"corpus name {self.name!r}: lower-case letters, digits and _ are needed, a letter first")
+        if not self.split:
+            raise ValueError(f"corpus {self.name!r} needs a split, for instance 'train' or 'train[:50%]'")
+
+    def open(self, data_dir: Path) -> "Prepared":
+        """Reads the index; the audio is read when asked for.
+
+        Which examples a slice takes is decided by the hash of their ids: "train[:50%]" is a fair sample of the
+        speakers and contains "train[:25%]"; the order is that of the whole split.
+
+        Raises:
+          FileNotFoundError: not prepared.
+          ValueError: no such split, or truncated or altered since it was prepared.
+        """
+        folder = ledger.folder(data_dir, self.name)
+        _refuse_unprepared(folder)
+        parts = ledger.read(folder)
+        pieces = [_piece(folder, parts, each) for each in _instructions(self, parts)]
+        rows = [row for piece in pieces for row in piece.rows]
+        return Prepared(
+            name=self.name,
+            split=self.split,
+            ids=[row.id for row in rows],
+            samples=np.array([row.samples for row in rows], np.int64),
+            rates_hz=np.array([row.rate_hz for row in rows], np.int32),
+            texts=[row.text for row in rows],
+            speakers=[row.speaker for row in rows],
+            manifest_hash=hashlib.sha256("".join(piece.hash for piece in pieces).encode()).hexdigest()[:12],
+            _crcs=[row.crc32 for row in rows],
+            _places=[place for piece in pieces for place in piece.places],
+            _files={file: _records(file, count) for piece in pieces for file, count in piece.files.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The examples of a corpus. It can be pickled into workers; files are opened lazily, by each process."""
+
+    name: str
+    split: str
+    ids: list[str]
+    samples: Int64[np.ndarray, " b"]  # exact, at the rate of the file
+    rates_hz: Int32[np.ndarray, " b"]
+    texts: list[str]  # raw transcripts
+    speakers: list[str]
+    manifest_hash: str  # 12 hex digits; equal for equal examples, whatever the machine
+    _crcs: list[int] = field(repr=False)
+    _places: list[tuple[Path, int]] = field(repr=False)  # of each example: file, record
+    _files: dict[Path, ArrayRecordDataSource] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, i: int) -> bytes:
+        """The compressed audio of example `i`, as it came.
+
+        Raises:
+          ValueError: the bytes are not those that were prepared.
+        """
+        file, record = self._places[i]
+        try:
+            message = tf_example_pb2.Example.FromString(self._files[file][record])  # pyright: ignore
+            audio = message.features.feature["audio"].bytes_list.value[0]
+            found = zlib.crc32(audio)
+        except Exception as error:  # whatever a broken file makes of the C++ reader and of the parser
+            raise ValueError(self._damage(i, f"cannot be read ({error})")) from error
+        if found != self._crcs[i]:
+            raise ValueError(self._damage(i, f"has checksum {found:08x}, {self._crcs[i]:08x} was written"))
+        return audio
+
+    def _damage(self, i: int, what: str) -> str:
+        file, record = self._places[i]
+        return (
+            f"prepared corpus is damaged: example {self.ids[i]!r} of {self.name} {self.split} "
+            f"(record {record} of {file}) {what}: {ledger.again(file.parent)}"
+        )
+
+
+def example_key(name: str, id: str) -> int:
+    """A stable 32-bit hash of a corpus's name and an example's id: what randomness is keyed by."""
+    return int.from_bytes(hashlib.blake2b(f"{name}\0{id}".encode(), digest_size=4).digest(), "big")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What one instruction of a slice takes from one split."""
+
+    rows: list[ledger.Row]
+    places: list[tuple[Path, int]]  # of each row: file, record
+    files: dict[Path, int]  # and the records it has
+    hash: str
+
+
+def _refuse_unprepared(folder: Path) -> None:
+    if (folder / ledger.LEDGER).is_file():
+        return
+    name, data_dir = folder.parent.name, folder.parent.parent
+    there = sorted(path.parent.parent.name for path in data_dir.glob(f"*/*/{ledger.LEDGER}"))
+    raise FileNotFoundError(
+        f"corpus {name!r} is not prepared in {data_dir} (there: {', '.join(there) or 'nothing'}): "
+        f"run `jaxasr prepare {name} --data-dir {data_dir}`"
+    )
+
+
+def _instructions(corpus: Corpus, parts: dict[str, ledger.Part]) -> list:
+    """TFDS's reading of the slice: (splitname, from_, to) each."""
+    infos = {
+        split: tfds.core.SplitInfo(split, [shard.examples for shard in part.shards], num_bytes=0)
+        for split, part in parts.items()
+    }
+    try:
+        return tfds.core.ReadInstruction.from_spec(corpus.split).to_absolute(infos)
+    except (ValueError, AssertionError) as error:
+        raise ValueError(
+            f"corpus {corpus.name!r} has no split {corpus.split!r}; it has {', '.join(parts)} "
+            f"and slices of them, such as '{next(iter(parts))}[:50%]' ({error})"
+        ) from error
+
+
+def _piece(folder: Path, parts: dict[str, ledger.Part], instruction) -> _Piece:
+    split, part = instruction.splitname, parts[instruction.splitname]
+    ledger.check_shards(folder, part)
+    rows = list(ledger.rows(folder, split, part))
+    start, stop = instruction.from_ or 0, part.examples if instruction.to is None else instruction.to
+    keys = list(range(part.examples))
+    if (start, stop) != (0, part.examples):
+        keys = sorted(sorted(keys, key=lambda key: _draw(rows[key].id))[start:stop])
+    places = [(folder / shard.file, record) for shard in part.shards for record in range(shard.examples)]
+    return _Piece(
+        rows=[rows[key] for key in keys],
+        places=[places[key] for key in keys],
+        files={folder / shard.file: shard.examples for shard in part.shards},
+        hash=f"{part.index_sha256}[{start}:{stop}]",
+    )
+
+
+def _records(file: Path, examples: int) -> ArrayRecordDataSource:
+    return ArrayRecordDataSource([f"{file}[0:{examples}]"])
+
+
+def _draw(id: str) -> bytes:
+    return hashlib.blake2b(id.encode(), digest_size=16).digest()
