@@ -1,0 +1,67 @@
+"""Additive noise on waves: at a random level, of a random colour between white and pink, keyed by example."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32, Key
+
+from jaxasr.ops import masks, random
+from jaxasr.shapes import Ids, Lengths, PRNGKey, Wave
+
+OCTAVES = 8  # that pink noise reaches below the highest: at 16 kHz, down to about 16 Hz
+
+
+def add_noise(
+    wave_bn: Wave,
+    sample_lengths_b: Lengths,
+    *,
+    share: float,
+    low_db: float,
+    high_db: float,
+    ids_b: Ids,
+    key: PRNGKey,
+) -> Wave:
+    """A share of the waves with noise at a signal-to-noise ratio drawn evenly from [low_db, high_db].
+
+    Signal and noise are measured over the real samples of the utterance, so the drawn ratio is met exactly. Silence
+    stays silent, padding stays as it was, and no gradient flows through the level of the noise.
+
+    Args:
+        share: Probability, in [0, 1], that an utterance gets noise.
+        ids_b: Hash of the example, `Batch.ids_b`.
+    """
+    keys_b = random.example_keys(key, ids_b)
+    draws_b3 = jax.vmap(lambda key: jax.random.uniform(key, (3,)))(keys_b)
+    valid_bn = masks.valid_from_lengths(sample_lengths_b, wave_bn.shape[1])
+    noise_bn = masks.zero_padding(coloured_noise(keys_b, wave_bn.shape[1], draws_b3[:, 0]), valid_bn)
+    ratio_db_b = low_db + (high_db - low_db) * draws_b3[:, 1]
+    signal_b = jnp.square(masks.zero_padding(wave_bn, valid_bn)).sum(axis=1)
+    target_b = signal_b * 10 ** (-ratio_db_b / 10)
+    gain_b = jnp.sqrt(target_b / jnp.maximum(jnp.square(noise_bn).sum(axis=1), 1e-9))
+    gain_b = jax.lax.stop_gradient(jnp.where(draws_b3[:, 2] < share, gain_b, 0))
+    return wave_bn + (gain_b[:, None] * noise_bn).astype(wave_bn.dtype)
+
+
+def coloured_noise(
+    keys_b: Key[Array, " b"], samples: int, colour_b: Float[Array, " b"]
+) -> Float32[Array, "b {samples}"]:
+    """White noise at colour 0, pink (-3 dB an octave) at 1: sample n is white_0[n] + colour * sum_k white_k[n // 2^k].
+
+    Source: Voss's algorithm, after Gardner 1978, Scientific American 238(4).
+    """
+    slow_bn = _white(keys_b, OCTAVES, -(-samples >> OCTAVES))
+    for octave in reversed(range(1, OCTAVES)):
+        octave_samples = -(-samples >> octave)
+        slow_bn = _held(slow_bn, octave_samples) + _white(keys_b, octave, octave_samples)
+    return _white(keys_b, 0, samples) + colour_b[:, None] * _held(slow_bn, samples)
+
+
+def _held(slow_bn: Float[Array, "b m"], samples: int) -> Float[Array, "b n"]:
+    """Each value twice."""
+    return jnp.repeat(slow_bn, 2, axis=1)[:, :samples]
+
+
+def _white(keys_b: Key[Array, " b"], octave: int, samples: int) -> Float32[Array, "b n"]:
+    """Independent, variance 1, even over 256 levels: windows sum hundreds, whose spectrum is Gaussian all the same."""
+    octave_keys_b = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_b, octave)
+    bytes_bn = random.example_bytes(octave_keys_b, (samples,))
+    return (bytes_bn.astype(jnp.float32) - 127.5) / ((256**2 - 1) / 12) ** 0.5
