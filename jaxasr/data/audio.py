@@ -13,6 +13,10 @@ _BLOCK_FRAMES = 1 << 20  # what is decoded at once, so that an hour of stereo ne
 _INTEGER = ("PCM_", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")  # subtypes that decode to integers without clipping
 
 
+class NoSamples(ValueError):  # noqa: N818 - what it says, as StopIteration
+    """An audio file of zero samples."""
+
+
 def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.ndarray, " n"]:
     """The samples of an audio file at `rate_hz`: channels are averaged, other rates resampled.
 
@@ -41,7 +45,7 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{id}: {len(data)} bytes that libsndfile cannot decode ({error})") from error
     if not blocks:
-        raise ValueError(f"{id}: an audio file of zero samples")
+        raise NoSamples(f"{id}: an audio file of zero samples")
     return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), native_hz
 
 

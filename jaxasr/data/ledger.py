@@ -47,6 +47,14 @@ class Part:
     shards: tuple[Shard, ...]
 
 
+@dataclass(frozen=True)
+class Ledger:
+    """A prepared corpus."""
+
+    recipe: str  # the corpus and its options, as `jaxasr prepare` was given them
+    splits: dict[str, Part]
+
+
 def folder(data_dir: Path, name: str) -> Path:
     """Where the corpus `name` lies once it is prepared."""
     return data_dir / name / VERSION
@@ -57,25 +65,24 @@ def index_path(folder: Path, split: str) -> Path:
     return folder / f"index-{split}.jsonl"
 
 
-def write(folder: Path, parts: dict[str, Part]) -> None:
+def write(folder: Path, ledger: Ledger) -> None:
     """Writes the ledger; a folder without one is not prepared."""
-    content = {"format": FORMAT, "splits": {split: dataclasses.asdict(part) for split, part in parts.items()}}
+    content = {"format": FORMAT, **dataclasses.asdict(ledger)}
     (folder / LEDGER).write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read(folder: Path) -> dict[str, Part]:
-    """The splits of a prepared folder.
+def read(folder: Path) -> Ledger:
+    """The ledger of a prepared folder.
 
     Raises:
       ValueError: a ledger that this version does not understand.
     """
     try:
         content = json.loads((folder / LEDGER).read_text())
-        found = content["format"]
-        if found != FORMAT:
-            raise ValueError(f"format {found}, this version reads {FORMAT}")
-        return {split: _part(part) for split, part in content["splits"].items()}
-    except (ValueError, KeyError, TypeError) as error:
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
+        return Ledger(str(content["recipe"]), {split: _part(part) for split, part in content["splits"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / LEDGER} cannot be used ({error}): {again(folder)}") from error
 
 
@@ -109,8 +116,9 @@ def rows(folder: Path, split: str, part: Part) -> Iterator[Row]:
 
 def again(folder: Path) -> str:
     """What to do about a damaged corpus."""
-    name = folder.parent.name
-    return f"prepare it again with `jaxasr prepare {name} --overwrite --data-dir {folder.parent.parent}`"
+    return (
+        f"prepare {folder.parent.name} again, with `jaxasr prepare ... --overwrite --data-dir {folder.parent.parent}`"
+    )
 
 
 def _part(content: dict) -> Part:

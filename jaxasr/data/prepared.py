@@ -42,7 +42,7 @@ class Corpus:
         """
         folder = ledger.folder(data_dir, self.name)
         _refuse_unprepared(folder)
-        parts = ledger.read(folder)
+        parts = ledger.read(folder).splits
         pieces = [_piece(folder, parts, each) for each in _instructions(self, parts)]
         rows = [row for piece in pieces for row in piece.rows]
         return Prepared(
@@ -126,7 +126,8 @@ def _refuse_unprepared(folder: Path) -> None:
     there = sorted(path.parent.parent.name for path in data_dir.glob(f"*/*/{ledger.LEDGER}"))
     raise FileNotFoundError(
         f"corpus {name!r} is not prepared in {data_dir} (there: {', '.join(there) or 'nothing'}): "
-        f"run `jaxasr prepare {name} --data-dir {data_dir}`"
+        f"run `jaxasr prepare {name} --data-dir {data_dir}`, or for a corpus of your own "
+        f"`jaxasr prepare manifest --from FOLDER --name {name} --data-dir {data_dir}`"
     )
 
 

@@ -1,0 +1,167 @@
+"""AN4: letters, digits and dates, read by 84 speakers at CMU in 1991; 0.8 hours.
+
+The official archive (or its folder, or the repository):
+
+    an4/etc/an4_train.fileids         an4_clstk/fash/an251-fash-b
+    an4/etc/an4_train.transcription   <s> YES </s> (an251-fash-b)
+    an4/wav/an4_clstk/fash/an251-fash-b.sph     or .wav, .flac, .raw
+"""
+
+import functools
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+import soundfile
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.checksums import UrlInfo
+
+from jaxasr.data.corpora.manifest import Manifest
+from jaxasr.data.corpora.source import Candidate, Reject, Split
+
+_AUDIO = (".sph", ".wav", ".flac", ".raw")
+_LINE = re.compile(r"(?:<s>)?\s*(?P<text>.*?)\s*(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*")
+_DEV_UTTERANCES = 100
+_RAW_HZ = 16_000
+_SPLIT_OF_ESPNET = {"train_nodev": "train", "train_dev": "dev", "test": "test"}
+
+
+@dataclass(frozen=True)
+class An4:
+    """The official distribution, or a folder with a manifest whose column `espnet_split` says the split."""
+
+    folder: Path  # or archive: .tar.gz
+    name: str = "an4"
+    url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
+
+    @property
+    def description(self) -> str:
+        """What it is, and where from."""
+        return (
+            "CMU AN4 (http://www.speech.cs.cmu.edu/databases/an4/); dev is ESPnet's train_dev: the first 100 training "
+            "utterances in Kaldi's order, speaker first; train is the rest."
+        )
+
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+        """train (848 utterances), dev (100) and test (130)."""
+        if (self.folder / "manifest.jsonl").is_file():
+            splits = Manifest(self.folder, self.name, split_column="espnet_split").splits(downloads)
+            return {_SPLIT_OF_ESPNET[split]: splits[split] for split in _SPLIT_OF_ESPNET if split in splits}
+        tree = _Archive(self.folder) if self.folder.is_file() else _Folder(self.folder)
+        training = sorted(_fileids(tree, "train"), key=_kaldi_id)
+        ids = {
+            "train": set(training[_DEV_UTTERANCES:]),
+            "dev": set(training[:_DEV_UTTERANCES]),
+            "test": set(_fileids(tree, "test")),
+        }
+        texts = _transcripts(tree, "train") | _transcripts(tree, "test")
+        return {split: Split(_candidates(tree, fileids, texts), len(fileids)) for split, fileids in ids.items()}
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """The distribution, unpacked."""
+
+    root: Path
+
+    def read(self, name: str) -> str:
+        """A file of etc/."""
+        path = self._base() / "etc" / name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.root} is not AN4: there is no etc/{name}. It needs the official archive (an4_sphere.tar.gz), "
+                "its folder, or a folder with a manifest.jsonl"
+            )
+        return path.read_text()
+
+    def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
+        """File id, suffix and how to read, of every recording."""
+        base = self._base() / "wav"
+        for path in sorted(base.rglob("*")):
+            if path.suffix in _AUDIO:
+                fileid = path.relative_to(base).with_suffix("").as_posix()
+                yield fileid, path.suffix, functools.partial(Path.read_bytes, path)
+
+    def _base(self) -> Path:
+        return self.root / "an4" if (self.root / "an4").is_dir() else self.root
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """The distribution as it is downloaded; read in passes, never unpacked."""
+
+    root: Path
+
+    def read(self, name: str) -> str:
+        """A file of etc/."""
+        for path, content in self._members():
+            if path.parts[-2:] == ("etc", name):
+                return content().decode()
+        raise FileNotFoundError(f"{self.root} is not AN4: there is no etc/{name} in the archive")
+
+    def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
+        """File id, suffix and how to read, of every recording, in the order of the archive."""
+        for path, content in self._members():
+            if path.suffix in _AUDIO and "wav" in path.parts:
+                fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
+                data = content()
+                yield fileid, path.suffix, lambda data=data: data
+
+    def _members(self) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+        with tarfile.open(self.root, "r|*") as archive:
+            for member in archive:
+                if member.isfile():
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    yield PurePosixPath(member.name), file.read
+
+
+def _fileids(tree: _Folder | _Archive, part: str) -> list[str]:
+    return tree.read(f"an4_{part}.fileids").split()
+
+
+def _transcripts(tree: _Folder | _Archive, part: str) -> dict[str, tuple[str, str]]:
+    """Of each id: the text and the line that it stands in."""
+    name = f"an4_{part}.transcription"
+    matches = [(number, _LINE.fullmatch(line)) for number, line in enumerate(tree.read(name).splitlines(), start=1)]
+    return {match["id"]: (match["text"], f"{name} line {number}") for number, match in matches if match}
+
+
+def _kaldi_id(fileid: str) -> str:
+    """an4_clstk/fash/an251-fash-b to fash-an251-b."""
+    path = PurePosixPath(fileid)
+    speaker = path.parent.name
+    return f"{speaker}-{path.name.replace(f'-{speaker}-', '-')}"
+
+
+def _candidates(
+    tree: _Folder | _Archive, fileids: set[str], texts: dict[str, tuple[str, str]]
+) -> Iterator[Candidate | Reject]:
+    missing = set(fileids)
+    for fileid, suffix, read in tree.audio():
+        if fileid not in missing:
+            continue
+        missing.remove(fileid)
+        path = PurePosixPath(fileid)
+        text, where = texts.get(path.name, ("", f"{fileid}{suffix}"))
+        if suffix == ".raw":
+            read = functools.partial(_wav_from_raw, read, tree.root.name)
+        yield Candidate(path.name, text, path.parent.name, where, read)
+    for fileid in sorted(missing):
+        yield Reject(fileid, PurePosixPath(fileid).name, "missing file", f"wav/{fileid} with any of {_AUDIO}")
+
+
+def _wav_from_raw(read: Callable[[], bytes], archive: str) -> bytes:
+    """Samples without a header, made a WAV; the archive's name says the order of the bytes."""
+    order = {"littleendian": "<i2", "bigendian": ">i2"}
+    named = [kind for name, kind in order.items() if name in archive]
+    if not named:
+        raise ValueError(f"{archive}: .raw files, but neither of {', '.join(order)} in the name")
+    file = io.BytesIO()
+    soundfile.write(file, np.frombuffer(read(), named[0]).astype(np.int16), _RAW_HZ, format="WAV", subtype="PCM_16")
+    return file.getvalue()

@@ -1,0 +1,122 @@
+"""LibriSpeech: 1000 hours of English read aloud (Panayotov et al. 2015), from the seven official archives.
+
+train-clean-100.tar.gz: LibriSpeech/train-clean-100/103/1240/103-1240-0000.flac
+                        LibriSpeech/train-clean-100/103/1240/103-1240.trans.txt   103-1240-0000 CHAPTER ONE ...
+"""
+
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.checksums import UrlInfo
+from tensorflow_datasets.core.units import Size
+
+from jaxasr.data.corpora.source import Candidate, Reject, Split
+
+URL = "https://www.openslr.org/resources/12/"
+_UTTERANCES = {
+    "dev-clean": 2703,
+    "dev-other": 2864,
+    "test-clean": 2620,
+    "test-other": 2939,
+    "train-clean-100": 28_539,
+    "train-clean-360": 104_014,
+    "train-other-500": 148_688,
+}
+# Sizes and SHA-256 as TFDS has them in datasets/librispeech/checksums.tsv (4.9.10).
+_ARCHIVES = {
+    "dev-clean": (337926286, "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+    "dev-other": (314305928, "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
+    "test-clean": (346663984, "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+    "test-other": (328757843, "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
+    "train-clean-100": (6387309499, "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"),
+    "train-clean-360": (23049477885, "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"),
+    "train-other-500": (30593501606, "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"),
+}
+PARTS = tuple(_ARCHIVES)
+URL_INFOS = {
+    f"{URL}{part}.tar.gz": UrlInfo(Size(size), sha256, f"{part}.tar.gz") for part, (size, sha256) in _ARCHIVES.items()
+}
+
+
+@dataclass(frozen=True)
+class Librispeech:
+    """Some of the seven parts; each becomes a split of its name. Archives are checked against their SHA-256."""
+
+    folder: Path | None = None  # where the archives lie under their official names; None: download them
+    name: str = "librispeech"
+    parts: tuple[str, ...] = ()  # none: those in the folder
+
+    def __post_init__(self):
+        unknown = set(self.parts) - set(PARTS)
+        if unknown:
+            raise ValueError(f"LibriSpeech has no part {', '.join(sorted(unknown))}; it has {', '.join(PARTS)}")
+        if self.folder is None and not self.parts:
+            size_gb = sum(size for size, _ in _ARCHIVES.values()) / 1e9
+            raise ValueError(
+                f"to download LibriSpeech, say which parts (all seven are {size_gb:.0f} GB): "
+                f"--parts {','.join(PARTS[:3])}, for instance; or give the folder of the archives with --from"
+            )
+
+    @property
+    def description(self) -> str:
+        """What it is, and its licence."""
+        return "LibriSpeech (https://www.openslr.org/12), CC BY 4.0; Panayotov et al., ICASSP 2015."
+
+    @property
+    def url_infos(self) -> Mapping[str, UrlInfo]:
+        """What the download manager holds the archives to."""
+        return URL_INFOS
+
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+        """The parts asked for, each as the stream of its archive."""
+        parts = self.parts or tuple(part for part in PARTS if self._path(part).is_file())
+        absent = [part for part in parts if self.folder is not None and not self._path(part).is_file()]
+        if absent or not parts:
+            wanted = ", ".join(f"{part}.tar.gz" for part in absent or PARTS)
+            raise FileNotFoundError(f"{self.folder} has none of {wanted}: give the folder with the official archives")
+        archives = downloads.download({part: f"{URL}{part}.tar.gz" for part in parts})
+        return {part: Split(_candidates(Path(archives[part])), _UTTERANCES[part]) for part in parts}
+
+    def _path(self, part: str) -> Path:
+        return (self.folder or Path()) / f"{part}.tar.gz"
+
+
+def _candidates(archive: Path) -> Iterator[Candidate | Reject]:
+    """Utterances as their second half (audio or transcript) comes by; at most a chapter or two waits."""
+    texts: dict[str, tuple[str, str]] = {}  # text and line, of utterances whose audio has not come yet
+    waiting: dict[str, bytes] = {}  # audio whose transcript has not come yet
+    with tarfile.open(archive, "r|*") as members:
+        for member in members:
+            path = PurePosixPath(member.name)
+            if not member.isfile() or not (path.suffix == ".flac" or path.name.endswith(".trans.txt")):
+                continue
+            file = members.extractfile(member)
+            assert file is not None
+            if path.suffix == ".flac":
+                waiting[path.stem] = file.read()
+                ready = [path.stem] if path.stem in texts else []
+            else:
+                chapter = _transcripts(path, file.read())
+                texts.update(chapter)
+                ready = [id for id in chapter if id in waiting]
+            for id in ready:
+                yield _candidate(id, *texts.pop(id), waiting.pop(id))
+    for id, (_, where) in texts.items():
+        yield Reject(where, id, "missing file", f"no {id}.flac in {archive.name}")
+    for id in waiting:
+        yield Reject(f"{id}.flac", id, "empty transcript", f"no line for it in any .trans.txt of {archive.name}")
+
+
+def _transcripts(path: PurePosixPath, content: bytes) -> dict[str, tuple[str, str]]:
+    chapter = {}
+    for number, line in enumerate(content.decode().splitlines(), start=1):
+        id, _, text = line.partition(" ")
+        chapter[id] = text, f"{path.name} line {number}"
+    return chapter
+
+
+def _candidate(id: str, text: str, where: str, audio: bytes) -> Candidate:
+    return Candidate(id, text, id.split("-")[0], where, lambda: audio)

@@ -1,0 +1,151 @@
+"""Any folder with a manifest: how people bring their own corpus.
+
+    FOLDER/manifest.jsonl      {"id": "a1", "audio": "wav/a1.flac", "text": "HELLO", "speaker": "a", "split": "train"}
+    FOLDER/manifest.csv, .tsv  the same columns, named in the first line
+
+`audio` is relative to the manifest. `id`, `audio`, `text` and the column of the split are needed, `speaker` is not;
+other columns are passed over.
+"""
+
+import csv
+import functools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.checksums import UrlInfo
+
+from jaxasr.data.corpora.source import Candidate, Reject, Split
+
+_FILES = ("manifest.jsonl", "manifest.csv", "manifest.tsv")
+_SPLIT_NAME = re.compile(r"\w[\w-]*")
+_Line = tuple[str, dict[str, str] | str]  # where, and the columns or what is wrong
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A folder with manifest.jsonl, .csv or .tsv, or such a file."""
+
+    folder: Path
+    name: str = ""  # of the prepared corpus; empty: the folder's
+    split_column: str = "split"
+    url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
+
+    def __post_init__(self):
+        if not self.name:
+            place = self.folder.resolve()
+            stem = (place.parent if place.is_file() else place).name
+            object.__setattr__(self, "name", re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_"))
+
+    @property
+    def description(self) -> str:
+        """Where it came from, without the machine's own paths."""
+        return f"The manifest of {self.name}, splits by its column {self.split_column!r}."
+
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+        """One split for each value of the column, in the order of their first rows."""
+        del downloads  # nothing to fetch
+        path = _manifest_path(self.folder)
+        rows = Counter(_split_of(row, self.split_column) for _, row in _lines(path))
+        bad = rows.pop("", 0)
+        if not rows:
+            raise ValueError(f"{path} has no usable row: {_complaint(path, self.split_column)}")
+        first = next(iter(rows))  # which also takes the rows that belong nowhere, to report them
+        return {
+            split: Split(self._candidates(path, split, strays=split == first), count + (bad if split == first else 0))
+            for split, count in rows.items()
+        }
+
+    def _candidates(self, path: Path, split: str, *, strays: bool) -> Iterator[Candidate | Reject]:
+        for where, row in _lines(path):
+            found = _split_of(row, self.split_column)
+            if found == split:
+                assert isinstance(row, dict)
+                yield _candidate(path.parent, where, row)
+            elif not found and strays:
+                yield Reject(where, _id_of(row), "unreadable row", _wrong(row, self.split_column))
+
+
+def _manifest_path(folder: Path) -> Path:
+    if folder.is_file():
+        if folder.suffix not in (".jsonl", ".csv", ".tsv"):
+            raise ValueError(
+                f"manifest {folder} is a {folder.suffix or 'nameless'} file: .jsonl, .csv or .tsv are read"
+            )
+        return folder
+    there = [folder / file for file in _FILES if (folder / file).is_file()]
+    if len(there) != 1:
+        found = " and ".join(path.name for path in there) or "none of these"
+        raise FileNotFoundError(f"{folder} needs one of {', '.join(_FILES)}; it has {found}")
+    return there[0]
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    """Each row as text by column, or what is wrong with it; never more than one line in memory."""
+    return _json_lines(path) if path.suffix == ".jsonl" else _table_lines(path)
+
+
+def _json_lines(path: Path) -> Iterator[_Line]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                content = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+                row = {str(key): "" if value is None else str(value) for key, value in content.items()}
+            except (ValueError, AttributeError) as error:
+                row = f"no JSON object ({error})"
+            yield f"{path.name} line {number}", row
+
+
+def _table_lines(path: Path) -> Iterator[_Line]:
+    quoting = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL
+    delimiter = "\t" if path.suffix == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        reader = csv.DictReader(lines, delimiter=delimiter, quoting=quoting)
+        for row in reader:
+            where = f"{path.name} line {reader.line_num}"
+            if None in row or None in row.values():
+                yield where, f"not as many cells as the first line, which has {len(reader.fieldnames or ())}"
+            elif any("\udc80" <= char <= "\udcff" for value in row.values() for char in value):
+                yield where, "not UTF-8"
+            else:
+                yield where, dict(row)
+
+
+def _split_of(row: dict[str, str] | str, column: str) -> str:
+    """The split, or nothing if the row cannot be used."""
+    return "" if _wrong(row, column) or not isinstance(row, dict) else row[column]
+
+
+def _wrong(row: dict[str, str] | str, column: str) -> str:
+    if isinstance(row, str):
+        return row
+    missing = [key for key in ("id", "audio", "text", column) if key not in row]
+    if missing:
+        return f"no column {', '.join(map(repr, missing))}; there are {', '.join(row)}"
+    empty = [key for key in ("id", "audio") if not row[key]]
+    if empty:
+        return f"nothing in column {empty[0]!r}"
+    if not _SPLIT_NAME.fullmatch(row[column]):
+        return f"{row[column]!r} in column {column!r} cannot name a split: letters, digits, _ and - can"
+    return ""
+
+
+def _complaint(path: Path, column: str) -> str:
+    where, row = next(_lines(path), (path.name, "there is none"))
+    return f"{where}: {_wrong(row, column)} (the column of the split is chosen with --split-column)"
+
+
+def _candidate(folder: Path, where: str, row: dict[str, str]) -> Candidate:
+    audio = functools.partial(Path.read_bytes, folder / row["audio"])
+    return Candidate(row["id"], row["text"], row.get("speaker", ""), where, audio)
+
+
+def _id_of(row: dict[str, str] | str) -> str:
+    return row.get("id", "") if isinstance(row, dict) else ""

@@ -1,0 +1,72 @@
+"""What a corpus is before it is prepared: named splits, each a stream of candidates. Audio is fetched, never held."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.checksums import UrlInfo
+
+Reason = Literal[
+    "unreadable row",
+    "missing file",
+    "undecodable",
+    "zero length",
+    "empty transcript",
+    "emptied by the normaliser",
+    "refused by the normaliser",
+    "duplicate id",
+]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An utterance as the corpus gives it, not yet looked at."""
+
+    id: str
+    text: str
+    speaker: str
+    where: str  # for people: "manifest.jsonl line 17"
+    audio: Callable[[], bytes]  # compressed, as it came; OSError if it is not there; may run in a thread
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be used."""
+
+    where: str
+    id: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """The candidates of one split, in the order of the corpus."""
+
+    candidates: Iterable[Candidate | Reject]
+    expected: int | None = None  # how many, if that is known without looking
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A corpus where it comes from. A frozen dataclass; its fields are the options of `jaxasr prepare`."""
+
+    @property
+    def name(self) -> str:
+        """What the prepared corpus is called."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """A sentence, with the licence or where to find it."""
+        ...
+
+    @property
+    def url_infos(self) -> Mapping[str, UrlInfo]:
+        """Size and SHA-256 of what it downloads."""
+        ...
+
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+        """The splits by name. Errors about the corpus as a whole (no such folder) are raised here."""
+        ...
