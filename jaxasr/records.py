@@ -6,13 +6,18 @@ also starts the speller and is the blank of CTC, so of a vocabulary of v tokens 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Int16, UInt32
 
 END = 0  # end of sentence, start of sentence, and the blank of CTC
+
+if TYPE_CHECKING:
+    Loaded = Any  # a batch is NumPy's in the loader and JAX's in the step; neither side should have to say so
+else:
+    Loaded = Array | np.ndarray
 
 T = TypeVar("T")
 
@@ -49,12 +54,12 @@ class Example:
 class Batch:
     """Utterances padded to a static shape. Padding is zero; a row with `valid_b` False is padding as a whole."""
 
-    wave_bn: Int16[Array | np.ndarray, "b n"]  # PCM, 16 bits
-    sample_lengths_b: Int[Array | np.ndarray, " b"]
-    tokens_bu: Int[Array | np.ndarray, "b u"]  # without the end symbol
-    token_lengths_b: Int[Array | np.ndarray, " b"]
-    ids_b: UInt32[Array | np.ndarray, " b"]  # hash of the example (and its speed), never its row
-    valid_b: Bool[Array | np.ndarray, " b"]
+    wave_bn: Int16[Loaded, "b n"]  # PCM, 16 bits
+    sample_lengths_b: Int[Loaded, " b"]
+    tokens_bu: Int[Loaded, "b u"]  # without the end symbol
+    token_lengths_b: Int[Loaded, " b"]
+    ids_b: UInt32[Loaded, " b"]  # hash of the example (and its speed), never its row
+    valid_b: Bool[Loaded, " b"]
 
 
 @pytree
@@ -110,6 +115,7 @@ class Step:
     state: Any
 
 
+@runtime_checkable
 class Decodable(Protocol):
     """What a search needs to know of a model: parameters are bound already, both functions are pure and jittable."""
 

@@ -1,1 +1,16 @@
-"""."""
+"""Parameters and their names (Flax Linen): frontend, encoders, attentions, decoders, and the recogniser they make."""
+
+from jaxasr.nn.attention.interface import Attention as Attention
+from jaxasr.nn.attention.interface import Memory as Memory
+from jaxasr.nn.attention.interface import Read as Read
+from jaxasr.nn.attention.soft import AdditiveAttention as AdditiveAttention
+from jaxasr.nn.attention.soft import LocationAttention as LocationAttention
+from jaxasr.nn.convolution import ConvFront as ConvFront
+from jaxasr.nn.decoders import Speller as Speller
+from jaxasr.nn.encoders import Listener as Listener
+from jaxasr.nn.frontend import AddNoise as AddNoise
+from jaxasr.nn.frontend import LogMel as LogMel
+from jaxasr.nn.frontend import SpecAugment as SpecAugment
+from jaxasr.nn.seq2seq import CtcHead as CtcHead
+from jaxasr.nn.seq2seq import Recogniser as Recogniser
+from jaxasr.nn.seq2seq import Seq2Seq as Seq2Seq

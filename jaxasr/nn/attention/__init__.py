@@ -1,1 +1,1 @@
-"""."""
+"""The attention mechanisms behind one interface."""

@@ -1,0 +1,106 @@
+"""From waves to normalised log-mel frames, inside the compiled step; and what disturbs them in training."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.ops import features, noise, specaugment
+from jaxasr.records import Batch
+
+Normalization = Literal["utterance", "global", "none"]
+
+
+class LogMel(nn.Module):
+    """Log-mel energies, normalised under the mask.
+
+    `normalize`: "utterance" takes mean and variance of each bin over the utterance; "global" those of the training data,
+    which stand in the collection "statistics" and are measured before the first step; "none" takes none.
+    """
+
+    bins: int = 80
+    rate_hz: int = 16_000
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    low_hz: float = 20.0
+    high_hz: float = 7_600.0
+    normalize: Normalization = "utterance"
+
+    @nn.compact
+    def __call__(self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> features.LogMel:
+        frames_btf, lengths_b = self.energies(wave_bn, sample_lengths_b)
+        if self.normalize == "global":
+            mean_f = self.variable("statistics", "mean", jnp.zeros, (self.bins,)).value
+            deviation_f = self.variable("statistics", "deviation", jnp.ones, (self.bins,)).value
+            frames_btf = features.normalize_global(frames_btf, lengths_b, mean_f=mean_f, deviation_f=deviation_f)
+        elif self.normalize == "utterance":
+            frames_btf = features.normalize_utterance(frames_btf, lengths_b)
+        return features.LogMel(frames_btf, lengths_b)
+
+    def energies(self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> features.LogMel:
+        """Log-mel energies as they are, before any normalisation."""
+        return features.log_mel(
+            wave_bn,
+            sample_lengths_b,
+            rate_hz=self.rate_hz,
+            window_ms=self.window_ms,
+            hop_ms=self.hop_ms,
+            bins=self.bins,
+            low_hz=self.low_hz,
+            high_hz=self.high_hz,
+        )
+
+
+class SpecAugment(nn.Module):
+    """Masks and warps normalised frames in training (Park et al. 2019, 1904.08779, section 2), keyed by the example."""
+
+    freq_masks: int = 0
+    freq_bins: int = 27  # F: a mask covers 0 to F bins
+    time_masks: int = 0
+    time_frames: int = 100  # T: a mask covers 0 to T frames
+    time_share: float = 1.0  # p: and at most this share of the utterance
+    warp_frames: int = 0  # W: the control point moves by up to W frames
+
+    def __call__(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], batch: Batch
+    ) -> Float[Array, "b t f"]:
+        return specaugment.specaugment(
+            frames_btf,
+            lengths_b,
+            ids_b=batch.ids_b,
+            key=self.make_rng("augment"),
+            freq_masks=self.freq_masks,
+            freq_bins=self.freq_bins,
+            time_masks=self.time_masks,
+            time_frames=self.time_frames,
+            time_share=self.time_share,
+            warp_frames=self.warp_frames,
+        )
+
+
+class AddNoise(nn.Module):
+    """Adds noise to a share of the training utterances, at a signal-to-noise ratio drawn from [low_db, high_db]."""
+
+    share: float
+    low_db: float
+    high_db: float
+
+    def __post_init__(self):
+        if not (0.0 <= self.share <= 1.0 and self.low_db <= self.high_db):
+            raise ValueError(
+                f"AddNoise has share {self.share} and decibels {self.low_db} to {self.high_db}; "
+                "the share must be in [0, 1] and low_db not above high_db"
+            )
+        super().__post_init__()
+
+    def __call__(self, wave_bn: Float[Array, "b n"], batch: Batch) -> Float[Array, "b n"]:
+        return noise.add_noise(
+            wave_bn,
+            batch.sample_lengths_b,
+            ids_b=batch.ids_b,
+            key=self.make_rng("augment"),
+            share=self.share,
+            low_db=self.low_db,
+            high_db=self.high_db,
+        )

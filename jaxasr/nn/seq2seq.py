@@ -1,0 +1,97 @@
+"""The whole recogniser: frontend, encoder, attention decoder, and a CTC head beside it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.nn.decoders import Speller
+from jaxasr.nn.encoders import Listener
+from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
+from jaxasr.ops import features
+from jaxasr.records import Batch, Outputs, Start, Step
+
+
+class CtcHead(nn.Module):
+    """A linear layer over the encoder's output; token 0 is the blank (Kim et al. 2017, 1609.06773)."""
+
+    vocab: int  # tokens, the blank included
+
+    @nn.compact
+    def __call__(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s v"]:
+        return nn.Dense(self.vocab, name="readout")(hidden_bsd)
+
+
+class Seq2Seq(nn.Module):
+    """A sequence-to-sequence recogniser.
+
+    Three ways in: `__call__` for training (teacher-forced), `start` and `step` for search. Randomness comes from the streams
+    "augment" and "dropout" and is keyed by example; without `train` nothing is random.
+    """
+
+    frontend: LogMel
+    encoder: Listener
+    decoder: Speller
+    augment: SpecAugment | None = None
+    noise: AddNoise | None = None
+    ctc: CtcHead | None = None
+
+    def __call__(self, batch: Batch, *, train: bool) -> Outputs:
+        hidden_bsd, lengths_b = self._encode(batch, train=train)
+        ids_b = batch.ids_b if train else None
+        logits_buv, weights_buhs = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, ids_b=ids_b)
+        return Outputs(logits_buv, self._ctc_logits(hidden_bsd), lengths_b, weights_buhs)
+
+    def start(self, batch: Batch) -> Start:
+        """Encodes the batch for a search."""
+        hidden_bsd, lengths_b = self._encode(batch, train=False)
+        memory, state = self.decoder.start(hidden_bsd, lengths_b)
+        logits_bsv = self._ctc_logits(hidden_bsd)
+        ctc = None if logits_bsv is None else jax.nn.log_softmax(logits_bsv.astype(jnp.float32))
+        return Start(memory, state, lengths_b, ctc)
+
+    def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
+        """One token further."""
+        logits_bv, weights_bhs, state = self.decoder.step(memory, state, tokens_b)
+        return Step(jax.nn.log_softmax(logits_bv.astype(jnp.float32)), weights_bhs, state)
+
+    def feature_sums(self, batch: Batch) -> features.FeatureSums:
+        """What global normalisation is made of: sums over the valid frames of the batch, before normalisation."""
+        frames_btf, lengths_b = self.frontend.energies(features.amplitude(batch.wave_bn), batch.sample_lengths_b)
+        return features.feature_sums(frames_btf, lengths_b)
+
+    def _encode(self, batch: Batch, *, train: bool) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+        wave_bn = features.amplitude(batch.wave_bn)
+        if train and self.noise is not None:
+            wave_bn = self.noise(wave_bn, batch)
+        frames_btf, lengths_b = self.frontend(wave_bn, batch.sample_lengths_b)
+        if train and self.augment is not None:
+            frames_btf = self.augment(frames_btf, lengths_b, batch)
+        return self.encoder(frames_btf, lengths_b, ids_b=batch.ids_b if train else None)
+
+    def _ctc_logits(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s v"] | None:
+        return None if self.ctc is None else self.ctc(hidden_bsd)
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A model and its variables: what a search wants (records.Decodable)."""
+
+    model: Seq2Seq
+    variables: Any
+
+    @property
+    def vocab(self) -> int:
+        """Tokens, the end included."""
+        return self.model.decoder.vocab
+
+    def start(self, batch: Batch) -> Start:
+        """Encodes the batch."""
+        return self.model.apply(self.variables, batch, method="start")  # pyright: ignore[reportReturnType]
+
+    def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
+        """One token further."""
+        return self.model.apply(self.variables, memory, state, tokens_b, method="step")  # pyright: ignore[reportReturnType]

@@ -1,0 +1,158 @@
+"""The LSTM recurrence: masked, in any number of directions at once, with a backward pass of its own.
+
+The input projection is one matrix product outside (the caller's), so a step of the scan holds only `h @ recurrent` and the
+gates. The backward pass carries (dh, dc) through a reverse scan and makes the gradient of the recurrent weights in one
+product after it, where automatic differentiation would add a [d, 4d] matrix at every step. All directions advance in one
+loop: their products are independent, and the loop's own cost is paid once.
+
+Source: Hochreiter and Schmidhuber 1997; gates in the order input, forget, cell, output, no peepholes.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.ops.masks import valid_from_lengths
+
+
+class Carry(NamedTuple):
+    """What one direction hands on: the hidden state and the cell."""
+
+    h_bd: Float[Array, "b d"]
+    c_bd: Float[Array, "b d"]
+
+
+def zero_carry(examples: int, width: int, dtype: jnp.dtype = jnp.dtype(jnp.float32)) -> Carry:
+    """The state before the first step."""
+    return Carry(jnp.zeros((examples, width), dtype), jnp.zeros((examples, width), dtype))
+
+
+def lstm_step(gates_bm: Float[Array, "b m"], carry: Carry, recurrent_dm: Float[Array, "d m"]) -> Carry:
+    """One step from the projected input (m = 4 d)."""
+    return _advance(gates_bm, carry, recurrent_dm)[0]
+
+
+def lstm(
+    gates_btm: Float[Array, "b t m"],
+    recurrent_dm: Float[Array, "d m"],
+    lengths_b: Int[Array, " b"],
+    *,
+    reverse: bool = False,
+) -> Float[Array, "b t d"]:
+    """Hidden states of one direction over the valid part; zero at padding, whatever stood there.
+
+    Args:
+        gates_btm: the projected inputs with their bias, m = 4 d.
+        recurrent_dm: the recurrent weights.
+        lengths_b: real positions of each example.
+        reverse: starts at each example's own last real position.
+    """
+    return lstm_directions((gates_btm,), (recurrent_dm,), lengths_b, reverse=(reverse,))[0]
+
+
+def lstm_directions(
+    gates: tuple[Float[Array, "b t m"], ...],
+    recurrents: tuple[Float[Array, "d m"], ...],
+    lengths_b: Int[Array, " b"],
+    *,
+    reverse: tuple[bool, ...],
+) -> tuple[Float[Array, "b t d"], ...]:
+    """Hidden states of several independent recurrences over the same examples, in one loop (see `lstm`)."""
+    valid_tb = valid_from_lengths(lengths_b, gates[0].shape[1]).T
+    valids = tuple(jnp.flip(valid_tb, 0) if back else valid_tb for back in reverse)
+    inputs = tuple(_time_major(x, back) for x, back in zip(gates, reverse, strict=True))
+    hiddens = _scan(inputs, recurrents, valids)
+    return tuple(_batch_major(h, back) for h, back in zip(hiddens, reverse, strict=True))
+
+
+def _time_major(x_btm: Float[Array, "b t m"], back: bool) -> Float[Array, "t b m"]:
+    x_tbm = jnp.swapaxes(x_btm, 0, 1)
+    return jnp.flip(x_tbm, 0) if back else x_tbm
+
+
+def _batch_major(h_tbd: Float[Array, "t b d"], back: bool) -> Float[Array, "b t d"]:
+    return jnp.swapaxes(jnp.flip(h_tbd, 0) if back else h_tbd, 0, 1)
+
+
+class _Trace(NamedTuple):
+    """What the backward pass needs of one direction, time first."""
+
+    gates: tuple[Array, ...]  # after their non-linearities: input, forget, cell, output
+    before: Array  # the cell before the step
+    after: Array  # tanh of the cell after the step
+    h: Array  # the state after the step, carried over padding
+
+
+def _advance(gates_bm: Array, carry: Carry, recurrent_dm: Array) -> tuple[Carry, tuple[Array, ...], Array]:
+    z_i, z_f, z_g, z_o = jnp.split(gates_bm + carry.h_bd @ recurrent_dm, 4, axis=-1)
+    i, f, g, o = jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o)
+    c = f * carry.c_bd + i * g
+    tanh_c = jnp.tanh(c)
+    return Carry(o * tanh_c, c), (i, f, g, o), tanh_c
+
+
+def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], valids: tuple[Array, ...]):
+    def step(carries, now):
+        xs, valid = now
+        new, traces = [], []
+        for carry, x, v, w in zip(carries, xs, valid, recurrents, strict=True):
+            moved, gates, tanh_c = _advance(x, carry, w)
+            keep = v[:, None]
+            kept = Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd))
+            new.append(kept)
+            traces.append(_Trace(gates, carry.c_bd, tanh_c, kept.h_bd))
+        return tuple(new), tuple(traces)
+
+    width = recurrents[0].shape[0]
+    start = tuple(zero_carry(x.shape[1], width, x.dtype) for x in inputs)
+    _, traces = jax.lax.scan(step, start, (inputs, valids))
+    return tuple(jnp.where(v[:, :, None], t.h, 0) for t, v in zip(traces, valids, strict=True)), traces
+
+
+@jax.custom_vjp
+def _scan(inputs, recurrents, valids):
+    return _forward(inputs, recurrents, valids)[0]
+
+
+def _scan_fwd(inputs, recurrents, valids):
+    hiddens, traces = _forward(inputs, recurrents, valids)
+    return hiddens, (traces, recurrents, valids)
+
+
+def _scan_bwd(saved, d_hiddens):
+    traces, recurrents, valids = saved
+    transposed = tuple(w.T for w in recurrents)
+
+    def step(carries, now):
+        dys, steps, valid = now
+        new, d_gates = [], []
+        for (dh, dc), dy, trace, v, w in zip(carries, dys, steps, valid, transposed, strict=True):
+            keep = v[:, None]
+            dh = dh + jnp.where(keep, dy, 0)
+            d_z, d_c = _gate_gradients(dh, dc, trace)
+            d_z = jnp.where(keep, d_z, 0)
+            new.append((jnp.where(keep, d_z @ w, dh), jnp.where(keep, d_c, dc)))
+            d_gates.append(d_z)
+        return tuple(new), tuple(d_gates)
+
+    start = tuple((jnp.zeros_like(t.h[0]), jnp.zeros_like(t.h[0])) for t in traces)
+    _, d_inputs = jax.lax.scan(step, start, (d_hiddens, traces, valids), reverse=True)
+    d_recurrents = tuple(
+        jnp.einsum("tbd,tbm->dm", t.h[:-1], d[1:]).astype(w.dtype)
+        for t, d, w in zip(traces, d_inputs, recurrents, strict=True)
+    )
+    return d_inputs, d_recurrents, None
+
+
+def _gate_gradients(dh: Array, dc: Array, trace: _Trace) -> tuple[Array, Array]:
+    """Gradients of the four gates before their non-linearities, and of the cell before the step."""
+    i, f, g, o = trace.gates
+    dc = dc + dh * o * (1 - trace.after**2)
+    d_i, d_f, d_g, d_o = dc * g, dc * trace.before, dc * i, dh * trace.after
+    d_z = (d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o))
+    return jnp.concatenate(d_z, axis=-1), dc * f
+
+
+_scan.defvjp(_scan_fwd, _scan_bwd)

@@ -1,0 +1,63 @@
+"""One training step as a pure function: state and batch in, state and metrics out.
+
+The step divides once, by the weight of the whole global batch. Under `axis` (pmap, shard_map) sums are added over the
+devices first, so unequal token counts on the devices make no difference.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxasr.records import Batch, Outputs, Sum
+from jaxasr.train.average import ema_update
+from jaxasr.train.state import TrainState
+
+Apply = Callable[[Any, Batch, Mapping[str, jax.Array]], Outputs]  # variables, batch, random streams
+Criterion = Callable[[Outputs, Batch], dict[str, Sum]]
+StepFunction = Callable[..., tuple[TrainState, dict[str, Sum]]]
+
+
+def make_step(
+    apply: Apply, criterion: Criterion, optimizer: optax.GradientTransformation, *, ema_decay: float
+) -> StepFunction:
+    """The step `(state, batch, axis=None) -> (state, metrics)`.
+
+    Args:
+        apply: the model in its training form.
+        criterion: sums by name, "loss" among them.
+        optimizer: any Optax transformation.
+        ema_decay: of the moving average of parameters; 0 keeps the average equal to the parameters.
+    """
+
+    def step(state: TrainState, batch: Batch, axis: str | None = None) -> tuple[TrainState, dict[str, Sum]]:
+        streams = _streams(state)
+
+        def loss(params: Any) -> tuple[jax.Array, dict[str, Sum]]:
+            sums = criterion(apply({"params": params, **state.statistics}, batch, streams), batch)
+            return sums["loss"].value, sums
+
+        gradients, sums = jax.grad(loss, has_aux=True)(state.params)
+        gradients, sums = _add_over(axis, (gradients, sums))
+        weight = jnp.maximum(sums["loss"].weight, 1.0)
+        gradients = jax.tree.map(lambda g: g / weight, gradients)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params: Any = optax.apply_updates(state.params, updates)
+        one = jnp.ones(())
+        metrics = sums | {"gradient_norm": Sum(optax.tree.norm(gradients), one)}
+        average = ema_update(state.average, params, decay=ema_decay, step=state.step)
+        new = TrainState(state.step + 1, state.key, params, average, state.statistics, optimizer_state)
+        return new, metrics
+
+    return step
+
+
+def _streams(state: TrainState) -> dict[str, jax.Array]:
+    key = jax.random.fold_in(state.key, state.step)
+    return {name: jax.random.fold_in(key, number) for number, name in enumerate(("augment", "dropout"))}
+
+
+def _add_over(axis: str | None, tree: Any) -> Any:
+    return tree if axis is None else jax.lax.psum(tree, axis)
