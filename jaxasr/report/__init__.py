@@ -1,1 +1,8 @@
-"""."""
+"""What people read: result rows, tables, pictures, progress."""
+
+from jaxasr.report.histogram import text_histogram as text_histogram
+from jaxasr.report.progress import Progress as Progress
+from jaxasr.report.results import append as append
+from jaxasr.report.results import provenance as provenance
+from jaxasr.report.results import read as read
+from jaxasr.report.tables import markdown as markdown

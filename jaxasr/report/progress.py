@@ -1,0 +1,138 @@
+"""How far a long piece of work is: a bar on a terminal, a plain line now and then where there is none."""
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+import rich.console
+import rich.progress
+
+_WINDOW_S = 60.0  # the rate is that of the last minute
+_LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """Counts work that is done, and says the rate and what time is left.
+
+        with Progress(5_000, "train", "steps", done=1_200) as bar:
+            bar.advance(1, loss=2.31)
+            bar.say("dev WER 12.1 %")
+
+    On a terminal one line is redrawn (bars may stand inside one another); elsewhere a line is printed every
+    10 seconds and at the end: `train: 1,250 of 5,000 steps, 25 %, 8.1 steps/s, 0:07:43 left, loss 2.31`.
+    """
+
+    def __init__(
+        self,
+        total: int | float | None,
+        label: str,
+        unit: str,
+        *,
+        done: int | float = 0,
+        console: rich.console.Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Not shown before it is entered.
+
+        Args:
+            total: units of work, those done before included; None if nobody knows.
+            label: what is going on.
+            unit: what is counted, in the plural.
+            done: units that an earlier run has done; they don't count for the rate.
+            console: standard error by default.
+            clock: seconds, from any origin.
+        """
+        self.total, self.label, self.unit, self.done = total, label, unit, done
+        self._info: dict[str, object] = {}
+        self._clock = clock
+        self._console = console or _standard_error()
+        self._from, self._began = done, clock()
+        self._marks = deque([(self._began, done)])
+        self._printed = self._began
+        self._bar = _bar(self._console) if self._console.is_interactive else None
+
+    def __enter__(self) -> "Progress":
+        if self._bar:
+            self._task = self._bar.add_task(self.label, total=self.total, rest="")
+            self._bar.update(self._task, completed=self.done)
+            self._bar.start()
+        return self
+
+    def advance(self, n: int | float = 1, **info: object) -> None:
+        """Counts n more units as done; `info` (numbers and short texts by name) stands at the end of the line."""
+        now = self._clock()
+        self.done += n
+        self._info |= info
+        self._marks.append((now, self.done))
+        while len(self._marks) > 2 and now - self._marks[0][0] > _WINDOW_S:
+            self._marks.popleft()
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, rest=", ".join(self._rest(now)))
+        elif now - self._printed >= _LINE_EVERY_S:
+            self._printed = now
+            self._print(", ".join([self._count(), *self._rest(now)]))
+
+    def say(self, text: str) -> None:
+        """Prints a line of its own, above the bar if there is one."""
+        self._print(text)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        now = self._clock()
+        if self._bar:
+            self._bar.stop()
+            return
+        work = self.done - self._from
+        spent = f"{_clock_time(now - self._began)}, {_rate(work, now - self._began, self.unit)}"
+        ended = f"stopped by {kind.__name__} at {self._count()}" if kind else self._count()
+        self._print(", ".join([f"{ended} in {spent}", *self._notes()]))
+
+    def _print(self, text: str) -> None:
+        self._console.print(f"{self.label}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _count(self) -> str:
+        if self.total is None:
+            return f"{self.done:,.0f} {self.unit}"
+        share = f", {self.done / self.total:.0%}" if 0 < self.done < self.total else ""
+        return f"{self.done:,.0f} of {self.total:,.0f} {self.unit}{share}"
+
+    def _rest(self, now: float) -> list[str]:
+        """Rate, time left, and what the caller has to say."""
+        began, done = self._marks[0]
+        work, seconds = self.done - done, now - began
+        rest = [_rate(work, seconds, self.unit)]
+        if self.total is not None and work > 0 and self.done < self.total:
+            rest.append(f"{_clock_time((self.total - self.done) * seconds / work)} left")
+        return rest + self._notes()
+
+    def _notes(self) -> list[str]:
+        return [f"{name} {f'{value:.4g}' if isinstance(value, float) else value}" for name, value in self._info.items()]
+
+
+@functools.cache
+def _standard_error() -> rich.console.Console:
+    """One for all, so that bars know of one another."""
+    return rich.console.Console(stderr=True)
+
+
+def _bar(console: rich.console.Console) -> rich.progress.Progress:
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}", markup=False),
+        rich.progress.BarColumn(bar_width=24),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[rest]}", markup=False),
+        console=console,
+    )
+
+
+def _rate(work: int | float, seconds: int | float, unit: str) -> str:
+    rate = work / seconds if seconds > 0 else 0.0
+    return f"{rate:,.0f} {unit}/s" if rate >= 100 else f"{rate:.3g} {unit}/s"
+
+
+def _clock_time(seconds: int | float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"

@@ -1,0 +1,111 @@
+"""Rows of results: one JSON object a line, appended by runs, read by tables.
+
+A row carries what is needed to know which code, data and settings made it; `provenance` gives the part that is the
+same for every row of a process.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PACKAGES = ("jaxasr", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Adds a row, whole and on the disk when this returns; runs that append at the same time wait for one another.
+
+    Args:
+        path: made, with its folders, if it isn't there.
+        row: what JSON can hold; NumPy scalars become plain numbers.
+
+    Raises:
+        ValueError: something JSON can't hold, NaN and infinity included (None says that there is no number).
+    """
+    try:
+        text = json.dumps(dict(row), default=_plain, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"this row can't be written to {path}: {error}; it is {dict(row)!r}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(_line_end_missing(file) + text.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows in the order of the file. A line that isn't a whole row (a machine died) is warned of and left out.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no results at {path}: a run that was evaluated appends them")
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:  # cut in the middle of a character, too
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            warnings.warn(f"{path}, line {number} isn't a whole row and is left out: {line[:60]!r}", stacklevel=2)
+    return rows
+
+
+def provenance(folder: Path) -> dict[str, Any]:
+    """Commit and versions, for a row of results.
+
+    Args:
+        folder: in the checkout whose commit is meant: that of the experiment's file.
+
+    Returns:
+        `commit` (40 hex digits, or "unknown" outside of a git checkout), `dirty` (whether a tracked file other than a
+        results.jsonl differs from it; None if unknown), `python`, `platform`, and a version for each of the packages
+        that decide about numbers.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "-uno", "--", ":/", ":(top,exclude,glob)**/results.jsonl")
+    return {
+        "commit": commit or "unknown",
+        "dirty": None if commit is None or changed is None else bool(changed),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{package: importlib.metadata.version(package) for package in _PACKAGES},
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def _line_end_missing(file: Any) -> bytes:
+    """A line end if the last line has none: what a machine left that died while writing."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return b""
+    file.seek(end - 1)
+    return b"" if file.read(1) == b"\n" else b"\n"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None if there is no git, or nothing that it knows here."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,113 @@
+"""Result rows: whole lines whatever happens, and where they come from."""
+
+import json
+import math
+import multiprocessing
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxasr import report
+
+ROWS = st.dictionaries(
+    st.text(), st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+
+
+@given(rows=st.lists(ROWS, max_size=4))
+def test_rows_come_back(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("results") / "new" / "results.jsonl"
+    for row in rows:
+        report.append(path, row)
+    if rows:
+        assert report.read(path) == rows
+        assert path.read_bytes().count(b"\n") == len(rows)
+
+
+def test_numpy_scalars_become_plain_numbers(tmp_path):
+    path = tmp_path / "results.jsonl"
+    report.append(path, {"wer": np.float32(0.5), "words": np.int64(3), "best": np.bool_(True)})
+    assert path.read_text() == '{"wer": 0.5, "words": 3, "best": true}\n'
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(math.nan, "not JSON compliant"), (math.inf, "not JSON compliant"), ({1}, "is a set")]
+)
+def test_what_json_cannot_hold_is_refused_before_the_file_is_touched(tmp_path, value, message):
+    path = tmp_path / "results.jsonl"
+    with pytest.raises(ValueError, match=rf"this row can't be written to .*{message}"):
+        report.append(path, {"wer": value})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("torn", [b'{"seed": 1, "we', '{"name": "é'.encode()[:-1], b"3"])
+def test_a_torn_line_is_named_and_the_next_row_is_whole(tmp_path, torn):
+    path = tmp_path / "results.jsonl"
+    report.append(path, {"seed": 0})
+    with path.open("ab") as file:
+        file.write(torn)
+    with pytest.warns(UserWarning, match=r"results.jsonl, line 2 isn't a whole row and is left out"):
+        assert report.read(path) == [{"seed": 0}]
+    report.append(path, {"seed": 2})
+    with pytest.warns(UserWarning, match=r"line 2 isn't a whole row"):
+        assert report.read(path) == [{"seed": 0}, {"seed": 2}]
+
+
+def test_no_file_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no results at .*results.jsonl"):
+        report.read(tmp_path / "results.jsonl")
+
+
+def _append_many(path, seed):
+    for number in range(50):
+        report.append(path, {"seed": seed, "number": number, "filling": "x" * 9000})
+
+
+def test_runs_that_append_at_once_do_not_mix_their_lines(tmp_path):
+    path = tmp_path / "results.jsonl"
+    context = multiprocessing.get_context("spawn")
+    runs = [context.Process(target=_append_many, args=(path, seed)) for seed in range(3)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+        assert run.exitcode == 0
+    rows = report.read(path)
+    for seed in range(3):
+        assert [row["number"] for row in rows if row["seed"] == seed] == list(range(50))
+
+
+def _git(folder, *arguments):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_provenance_names_commit_and_versions(tmp_path):
+    outside = report.provenance(tmp_path)
+    assert (outside["commit"], outside["dirty"]) == ("unknown", None)
+    experiments = tmp_path / "experiments"
+    experiments.mkdir()
+    _git(tmp_path, "init")
+    assert report.provenance(experiments)["commit"] == "unknown"  # nothing is committed yet
+    for name in ("code.py", "experiments/results.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-m", "first")
+
+    clean = report.provenance(experiments)
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    (experiments / "results.jsonl").write_text("{}\n{}\n")
+    assert report.provenance(experiments)["dirty"] is False  # runs append to it
+    (tmp_path / "code.py").write_text("changed")
+    assert report.provenance(experiments)["dirty"] is True
+    assert {"python", "platform", "jax", "flax", "optax", "jaxasr"} <= clean.keys()
+    assert json.loads(json.dumps(clean)) == clean
+
+
+def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert report.provenance(tmp_path)["commit"] == "unknown"
