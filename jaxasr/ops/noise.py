@@ -46,22 +46,18 @@ def coloured_noise(
 ) -> Float32[Array, "b {samples}"]:
     """White noise at colour 0, pink (-3 dB an octave) at 1: sample n is white_0[n] + colour * sum_k white_k[n // 2^k].
 
+    White is even over 256 levels, with variance 1: a window sums hundreds of samples, so its spectrum is Gaussian all
+    the same. Draws come in blocks of 2^OCTAVES samples, octave k of a block in m = 2^(OCTAVES - k) bytes from m on: one
+    array of draws for all octaves, and the beginning of it that of any longer noise.
+
     Source: Voss's algorithm, after Gardner 1978, Scientific American 238(4).
     """
-    slow_bn = _white(keys_b, OCTAVES, -(-samples >> OCTAVES))
+    block = 1 << OCTAVES
+    bytes_bcn = random.example_bytes(keys_b, (-(-samples // block), 2 * block))
+    white_bcn = (bytes_bcn.astype(jnp.float32) - 127.5) / ((256**2 - 1) / 12) ** 0.5
+    slow_bcn = white_bcn[..., 1:2]
     for octave in reversed(range(1, OCTAVES)):
-        octave_samples = -(-samples >> octave)
-        slow_bn = _held(slow_bn, octave_samples) + _white(keys_b, octave, octave_samples)
-    return _white(keys_b, 0, samples) + colour_b[:, None] * _held(slow_bn, samples)
-
-
-def _held(slow_bn: Float[Array, "b m"], samples: int) -> Float[Array, "b n"]:
-    """Each value twice."""
-    return jnp.repeat(slow_bn, 2, axis=1)[:, :samples]
-
-
-def _white(keys_b: Key[Array, " b"], octave: int, samples: int) -> Float32[Array, "b n"]:
-    """Independent, variance 1, even over 256 levels: windows sum hundreds, whose spectrum is Gaussian all the same."""
-    octave_keys_b = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_b, octave)
-    bytes_bn = random.example_bytes(octave_keys_b, (samples,))
-    return (bytes_bn.astype(jnp.float32) - 127.5) / ((256**2 - 1) / 12) ** 0.5
+        held = block >> octave
+        slow_bcn = jnp.repeat(slow_bcn, 2, axis=-1) + white_bcn[..., held : 2 * held]
+    noise_bcn = white_bcn[..., block:] + colour_b[:, None, None] * jnp.repeat(slow_bcn, 2, axis=-1)
+    return noise_bcn.reshape(len(noise_bcn), -1)[:, :samples]
