@@ -20,8 +20,9 @@ from jaxasr.data.corpora.builder import SpeechBuilder
 from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Source
+from jaxasr.data.corpora.spoken import Spoken
 
-CORPORA: dict[str, type] = {"manifest": Manifest, "an4": An4, "librispeech": Librispeech}
+CORPORA: dict[str, type] = {"manifest": Manifest, "an4": An4, "librispeech": Librispeech, "spoken": Spoken}
 _BINS = 10
 _BAR = 40
 

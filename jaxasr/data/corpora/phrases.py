@@ -1,0 +1,81 @@
+"""What the corpus `spoken` says: digits, dates, spelled words and commands, 58 words in all.
+
+A hash of the words, and nothing else, decides which split may say a sequence: no sequence of the test is in training,
+whatever the seed and the sizes.
+
+    digits    FOUR SEVEN ONE NINE
+    date      MARCH THE THIRD, THE TENTH OF MAY
+    spelling  K I R O
+    command   TURN OFF THE RADIO PLEASE, OPEN THE DOOR AND STOP THE MUSIC
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+SplitName = Literal["train", "dev", "test"]
+
+DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
+MONTHS = ("JANUARY", "MARCH", "APRIL", "MAY", "JUNE", "AUGUST", "OCTOBER", "DECEMBER")
+DAYS = ("FIRST", "SECOND", "THIRD", "FIFTH", "NINTH", "TENTH", "TWELFTH", "TWENTIETH")
+CONSONANTS = ("F", "H", "K", "L", "R", "S", "W")
+VOWELS = ("I", "O", "U", "Y")
+_COMMANDS = (
+    (("TURN", "SWITCH"), ("ON", "OFF"), ("THE",), ("LIGHT", "RADIO", "HEATER", "CAMERA")),
+    (("OPEN", "CLOSE"), ("THE",), ("WINDOW", "DOOR", "GARAGE")),
+    (("PLAY", "STOP", "REPEAT"), ("THE",), ("MUSIC", "RADIO")),
+)
+_KINDS = ("digits", "command", "date", "spelling")
+_SHARES = (0.35, 0.30, 0.20, 0.15)
+
+
+def phrase(split: SplitName, rng: np.random.Generator) -> str:
+    """A sequence of words that only this split may say."""
+    while True:
+        words = " ".join(_MAKERS[str(rng.choice(_KINDS, p=_SHARES))](rng))
+        if split_of(words) == split:
+            return words
+
+
+def split_of(words: str) -> SplitName:
+    """The split that a sequence belongs to: a tenth to dev, a tenth to test."""
+    tenth = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") % 10
+    return "test" if tenth == 0 else "dev" if tenth == 1 else "train"
+
+
+def _pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:
+    return words[int(rng.integers(len(words)))]
+
+
+def _digits(rng: np.random.Generator) -> list[str]:
+    return [_pick(rng, DIGITS) for _ in range(int(rng.integers(3, 7)))]
+
+
+def _date(rng: np.random.Generator) -> list[str]:
+    month, day = _pick(rng, MONTHS), _pick(rng, DAYS)
+    return [[month, "THE", day], ["THE", day, "OF", month], [month, day]][int(rng.integers(3))]
+
+
+def _spelling(rng: np.random.Generator) -> list[str]:
+    return [_pick(rng, CONSONANTS if place % 2 == 0 else VOWELS) for place in range(int(rng.integers(3, 6)))]
+
+
+def _command(rng: np.random.Generator) -> list[str]:
+    words = _one_command(rng)
+    if rng.random() < 0.4:
+        words += ["AND", *_one_command(rng)]
+    return [*words, "PLEASE"] if rng.random() < 0.3 else words
+
+
+def _one_command(rng: np.random.Generator) -> list[str]:
+    return [_pick(rng, words) for words in _COMMANDS[int(rng.integers(len(_COMMANDS)))]]
+
+
+_MAKERS: dict[str, Callable[[np.random.Generator], list[str]]] = {
+    "digits": _digits,
+    "command": _command,
+    "date": _date,
+    "spelling": _spelling,
+}
