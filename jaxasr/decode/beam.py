@@ -1,0 +1,206 @@
+"""Beam search over a batch, in one compiled loop.
+
+Each step asks the model once for all live hypotheses (the memory of an utterance is not repeated for them), takes the
+best of all continuations, moves those that end to the n best and keeps `width` others alive. What is written per step
+are tokens, parents and attention rows; sequences are read from them backwards after the loop.
+
+Sources: Sutskever et al. 2014, section 3.2 (an ending must be among the `width` best continuations, and then leaves the
+beam); Huang et al. 2017, "When to Finish?", EMNLP (when to stop); Hannun et al. 2019, arXiv:1904.02619 (end threshold).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxasr.decode.scorers import Scorer, joint
+from jaxasr.decode.search import MaxTokens, step_shapes
+from jaxasr.decode.trace import along, trace
+from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Keeps the `width` best unfinished hypotheses and returns the `nbest` best finished ones.
+
+    A hypothesis of n tokens has the score log_prob / (n + 1) ** length_norm (the end counts; 0: the log probability,
+    1: its mean). Those that were cut at `max_tokens` come after all that ended, and only where fewer than `nbest` ended.
+    """
+
+    width: int
+    nbest: int = 1
+    length_norm: float = 0.0
+    end_threshold: float | None = None  # >= 1: the end must have log p > threshold * the best other log p (Hannun: 1.5)
+    ctc_weight: float = 0.0  # share of the exact CTC prefix score in the log probability; needs a model with a CTC head
+    max_tokens: MaxTokens = MaxTokens()
+    # proven: stop when no live hypothesis could enter the n best at any length; likely: at its present length
+    # (the two are one at length_norm 0; at more, a poor model searches to max_tokens for its proof)
+    stop: Literal["proven", "likely"] = "proven"
+    alignments: bool = True  # False: no attention is stored, and that of the hypotheses has an empty axis s
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or not 1 <= self.nbest <= self.width:
+            raise ValueError(f"Beam has width {self.width} and nbest {self.nbest}; 1 <= nbest <= width is needed")
+        if self.length_norm < 0:
+            raise ValueError(f"Beam has length_norm {self.length_norm}; 0 (none) to about 1 (the mean) is needed")
+        if self.end_threshold is not None and self.end_threshold < 1:
+            raise ValueError(f"Beam has end_threshold {self.end_threshold}; None or >= 1 is needed")
+        if not 0 <= self.ctc_weight <= 1:
+            raise ValueError(f"Beam has ctc_weight {self.ctc_weight}; a share from 0 to 1 is needed")
+        if self.stop not in ("proven", "likely"):
+            raise ValueError(f"Beam has stop {self.stop!r}; 'proven' or 'likely' is needed")
+
+    def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
+        """The n best of each example; padding rows come back empty and finished.
+
+        Args:
+            decodable: model with its parameters bound.
+            batch: waves; tokens are not read.
+
+        Raises:
+            ValueError: ctc_weight > 0 and the model has no CTC head.
+        """
+        start = decodable.start(batch)
+        shapes = step_shapes(decodable, start)
+        positions = shapes.weights_bhs.shape[-1]
+        scorer = joint(decodable, start, ctc_weight=self.ctc_weight, end_threshold=self.end_threshold)
+        limits_b = self.max_tokens.of(batch, start, positions)
+        cap = int(self.max_tokens.table(positions)[-1])
+        weights_hs = shapes.weights_bhs.shape[1:] if self.alignments else (shapes.weights_bhs.shape[1], 0)
+        found = jax.lax.while_loop(
+            lambda carry: jnp.any(~carry.done_b),
+            lambda carry: _step(self, scorer, limits_b, carry),
+            _begin(self, scorer.state, limits_b, cap=cap, weights_hs=weights_hs),
+        )
+        return _read(self, found, limits_b)
+
+
+@pytree
+@dataclass(frozen=True)
+class _Best:
+    """The best endings so far, best first. An empty place has -inf."""
+
+    scores_bw: Float[Array, "b w"]
+    log_probs_bw: Float[Array, "b w"]
+    lengths_bw: Int[Array, "b w"]  # tokens, without the end
+    slots_bw: Int[Array, "b w"]  # where the last token stands
+
+
+@pytree
+@dataclass(frozen=True)
+class _Beam:
+    """What the loop carries. The tables lead with the token axis, so that one entry a step is written in place."""
+
+    i: Int[Array, ""]  # steps taken
+    state: Any  # leaves b w ...
+    log_probs_bw: Float[Array, "b w"]  # of the live hypotheses, best first; -inf: none
+    previous_bw: Int[Array, "b w"]
+    tokens_ubw: Int[Array, "u b w"]
+    parents_ubw: Int[Array, "u b w"]
+    weights_ubwhs: Float[Array, "u b w h s"]
+    best: _Best
+    cut_bw: Float[Array, "b w"]  # log probabilities of what was alive at the limit
+    done_b: Bool[Array, " b"]
+
+
+def _begin(beam: Beam, state: Any, limits_b: Int[Array, " b"], *, cap: int, weights_hs: tuple[int, ...]) -> _Beam:
+    b, w = limits_b.shape[0], beam.width
+    nothing_bw = jnp.full((b, w), -jnp.inf)
+    zeros_bw = jnp.zeros((b, w), jnp.int32)
+    # an example without positions is finished: its one hypothesis, empty, is certain
+    certain_bw = nothing_bw.at[:, 0].set(jnp.where(limits_b == 0, 0.0, -jnp.inf))
+    return _Beam(
+        i=jnp.int32(0),
+        state=jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], w, axis=1), state),
+        log_probs_bw=nothing_bw.at[:, 0].set(0.0),
+        previous_bw=jnp.full((b, w), END, jnp.int32),
+        tokens_ubw=jnp.zeros((cap, b, w), jnp.int32),
+        parents_ubw=jnp.zeros((cap, b, w), jnp.int32),
+        weights_ubwhs=jnp.zeros((cap, b, w, *weights_hs)),
+        best=_Best(certain_bw, certain_bw, zeros_bw, zeros_bw),
+        cut_bw=nothing_bw,
+        done_b=limits_b == 0,
+    )
+
+
+def _step(beam: Beam, scorer: Scorer, limits_b: Int[Array, " b"], carry: _Beam) -> _Beam:
+    """One token further for every live hypothesis."""
+    b, w = carry.log_probs_bw.shape
+    step = jax.vmap(scorer.step, in_axes=(None, 1, 1), out_axes=1)(scorer.memory, carry.state, carry.previous_bw)
+    extended_bwv = carry.log_probs_bw[:, :, None] + step.log_probs_bv  # b w v: vmap has put w in
+    extended_bwv = jnp.where(carry.done_b[:, None, None], -jnp.inf, extended_bwv)
+    v = extended_bwv.shape[-1]
+
+    # 2 w candidates always hold w that go on, for each hypothesis ends in one way only
+    candidates_bc, flat_bc = jax.lax.top_k(extended_bwv.reshape(b, w * v), 2 * w)
+    tokens_bc, parents_bc = flat_bc % v, flat_bc // v
+    goes_on_bc = tokens_bc != END
+    best = _merge(beam, carry.best, jnp.where(goes_on_bc, -jnp.inf, candidates_bc)[:, :w], parents_bc[:, :w], carry.i)
+    log_probs_bw, picked_bw = jax.lax.top_k(jnp.where(goes_on_bc, candidates_bc, -jnp.inf), w)
+    tokens_bw = jnp.take_along_axis(tokens_bc, picked_bw, axis=1)
+    parents_bw = jnp.take_along_axis(parents_bc, picked_bw, axis=1)
+
+    proven_b = best.scores_bw[:, beam.nbest - 1] >= _hope(beam, log_probs_bw[:, 0], limits_b, carry.i)
+    cut_b = ~carry.done_b & ~proven_b & (carry.i + 1 >= limits_b)
+    done_b = carry.done_b | proven_b | cut_b
+    weights_bwhs = step.weights_bhs[..., : carry.weights_ubwhs.shape[-1]].astype(jnp.float32)
+    return _Beam(
+        i=carry.i + 1,
+        state=jax.tree.map(lambda leaf: jax.vmap(lambda rows, parents: rows[parents])(leaf, parents_bw), step.state),
+        log_probs_bw=jnp.where(done_b[:, None], -jnp.inf, log_probs_bw),
+        previous_bw=tokens_bw,
+        tokens_ubw=carry.tokens_ubw.at[carry.i].set(tokens_bw),
+        parents_ubw=carry.parents_ubw.at[carry.i].set(parents_bw),
+        weights_ubwhs=carry.weights_ubwhs.at[carry.i].set(weights_bwhs),
+        best=best,
+        cut_bw=jnp.where(cut_b[:, None], log_probs_bw, carry.cut_bw),
+        done_b=done_b,
+    )
+
+
+def _merge(
+    beam: Beam, best: _Best, ended_bw: Float[Array, "b w"], slots_bw: Int[Array, "b w"], length: Int[Array, ""]
+) -> _Best:
+    """The best of those that ended before and those that end now (-inf: does not end) after `length` tokens."""
+    scores_bw = ended_bw / (length + 1.0) ** beam.length_norm
+    new = (scores_bw, ended_bw, jnp.broadcast_to(length, slots_bw.shape), slots_bw)
+    old = (best.scores_bw, best.log_probs_bw, best.lengths_bw, best.slots_bw)
+    scores, *others = [jnp.concatenate(pair, axis=1) for pair in zip(old, new, strict=True)]
+    scores_bw, picked_bw = jax.lax.top_k(scores, beam.width)
+    return _Best(scores_bw, *(jnp.take_along_axis(leaf, picked_bw, axis=1) for leaf in others))
+
+
+def _hope(
+    beam: Beam, log_probs_b: Float[Array, " b"], limits_b: Int[Array, " b"], i: Int[Array, ""]
+) -> Float[Array, " b"]:
+    """The best score that a live hypothesis may still reach: its log probability never rises, only the mean may."""
+    lengths_b = jnp.maximum(limits_b, 1) if beam.stop == "proven" else i + 1
+    return log_probs_b / lengths_b**beam.length_norm
+
+
+def _read(beam: Beam, found: _Beam, limits_b: Int[Array, " b"]) -> Hypotheses:
+    """The n best: what ended, and behind it what was cut."""
+    slots_bw = jnp.broadcast_to(jnp.arange(beam.width), found.cut_bw.shape)
+    cut_lengths_bw = jnp.broadcast_to(limits_b[:, None], found.cut_bw.shape)
+    cut_scores_bw = found.cut_bw / jnp.maximum(cut_lengths_bw, 1) ** beam.length_norm
+    ended_bw = found.best.scores_bw > -jnp.inf
+    behind_b = beam.width - jnp.sum(ended_bw, axis=1)
+    picked_bw = (slots_bw + jnp.where(ended_bw, 0, behind_b[:, None]))[:, : beam.nbest]  # places in ended + cut
+
+    def pick(ended_bw: Array, cut_bw: Array) -> Array:
+        return jnp.take_along_axis(jnp.concatenate([ended_bw, cut_bw], axis=1), picked_bw, axis=1)
+
+    scores_bw = pick(found.best.scores_bw, cut_scores_bw)
+    lengths_bw = jnp.where(scores_bw > -jnp.inf, pick(found.best.lengths_bw, cut_lengths_bw), 0)
+    slots_bw = pick(found.best.slots_bw, slots_bw)
+    tokens_ubw, sources_ubw = trace(found.tokens_ubw, found.parents_ubw, lengths_bw, slots_bw)
+    return Hypotheses(
+        tokens_bwu=jnp.moveaxis(tokens_ubw, 0, -1),
+        token_lengths_bw=lengths_bw,
+        scores_bw=scores_bw,
+        log_probs_bw=pick(found.best.log_probs_bw, found.cut_bw),
+        weights_buhs=along(found.weights_ubwhs, sources_ubw[:, :, 0], lengths_bw[:, 0]),
+        finished_bw=ended_bw[:, : beam.nbest],
+    )

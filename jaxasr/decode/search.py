@@ -1,0 +1,60 @@
+"""What every search is, and how long it may run.
+
+A search is a frozen value that maps (model, batch) to hypotheses: pure, jittable, one compiled loop for all examples.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from jaxasr.records import Batch, Decodable, Hypotheses, Start, Step
+
+
+@runtime_checkable
+class Search(Protocol):
+    """Anything that finds hypotheses."""
+
+    def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
+        """The best transcripts of each example; padding rows come back empty and finished."""
+        ...
+
+
+@dataclass(frozen=True)
+class MaxTokens:
+    """The most tokens that a search may write for one example: floor(per_position * encoder positions) + extra.
+
+    A hypothesis that has not ended by then is cut and says so (`finished` False). An example without a single encoder
+    position gets no token at all. The rule reads the example's own length, so padding never moves it.
+    """
+
+    per_position: float = 1.5  # tokens per encoder position; a character takes about 65 ms of English speech
+    extra: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.per_position >= 0 or self.extra < 0 or self.per_position + self.extra <= 0:
+            raise ValueError(
+                f"{self} lets a search write nothing: per_position and extra must be >= 0, one of them > 0"
+            )
+
+    def table(self, positions: int) -> Int[np.ndarray, " lengths"]:
+        """The limit of every length from 0 to `positions`; the last one is the static size of the token axis."""
+        # in integers of a millionth, because floor(0.1 * 30) must be 3 on every host and device
+        millionths = np.arange(positions + 1, dtype=np.int64) * round(self.per_position * 1_000_000)
+        limits = (millionths // 1_000_000 + self.extra).astype(np.int32)
+        limits[0] = 0
+        return limits
+
+    def of(self, batch: Batch, start: Start, positions: int) -> Int[Array, " b"]:
+        """The limit of each example of an encoded batch, 0 for the rows that are padding."""
+        limits_b = jnp.asarray(self.table(positions))[jnp.clip(start.hidden_lengths_b, 0, positions)]
+        return jnp.where(batch.valid_b, limits_b, 0)
+
+
+def step_shapes(decodable: Decodable, start: Start) -> Step:
+    """The shapes that one decoder step returns, without running it."""
+    tokens_b = jax.ShapeDtypeStruct(start.hidden_lengths_b.shape, jnp.int32)
+    return jax.eval_shape(decodable.step, start.memory, start.state, tokens_b)
