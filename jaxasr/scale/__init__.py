@@ -1,1 +1,10 @@
-"""."""
+"""The one place that knows devices: how a step is compiled for them, and what they are."""
+
+from jaxasr.scale.cache import CompileCounter as CompileCounter
+from jaxasr.scale.cache import use_compile_cache as use_compile_cache
+from jaxasr.scale.compile import CompiledStep as CompiledStep
+from jaxasr.scale.compile import How as How
+from jaxasr.scale.compile import compile_step as compile_step
+from jaxasr.scale.hosts import Hardware as Hardware
+from jaxasr.scale.hosts import hardware as hardware
+from jaxasr.scale.hosts import is_first as is_first

@@ -1,0 +1,85 @@
+"""What is compiled is kept between runs, and what is compiled in a run is counted."""
+
+import hashlib
+import os
+from pathlib import Path
+from types import TracebackType
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxasr.scale.hosts import cpu_info
+
+VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+_HIT = "/jax/compilation_cache/cache_hits"
+
+
+def use_compile_cache(folder: Path | None = None) -> Path:
+    """Turns on JAX's persistent cache for every program, however small, and gives its folder.
+
+    Args:
+        folder: None takes JAX_COMPILATION_CACHE_DIR, else a folder under ~/.cache/jaxasr/xla named by the features of
+            this processor: a program made for another one, on a home that several machines share, could crash here.
+
+    Raises:
+        PermissionError: the folder can't be written to.
+    """
+    if folder is None:
+        given = os.environ.get(VARIABLE)
+        folder = Path(given) if given else Path.home() / ".cache" / "jaxasr" / "xla" / _processor()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionError(
+            f"no compile cache at {folder} ({error}); set {VARIABLE} to a folder to write to"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the compile cache {folder} can't be written to; set {VARIABLE} to one that can")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    compilation_cache.reset_cache()  # the folder is looked at once a process: look again
+    return folder
+
+
+class CompileCounter:
+    """Counts what this process compiles, or takes from the cache compiled, while the counter is entered.
+
+    >>> with CompileCounter() as compiles:
+    ...     step(state, batch)
+    >>> compiles.names
+    ['jit(step)']
+    """
+
+    def __init__(self):
+        self.names: list[str] = []  # of the programs, in order
+        self.from_cache = 0  # how many of them the persistent cache had
+
+    @property
+    def count(self) -> int:
+        """Programs compiled, those from the cache included."""
+        return len(self.names)
+
+    def __enter__(self) -> "CompileCounter":
+        jax.monitoring.register_event_duration_secs_listener(self._time)
+        jax.monitoring.register_event_listener(self._event)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._time)
+        jax.monitoring.unregister_event_listener(self._event)
+
+    def _time(self, event: str, duration_secs: float, **about: str | int) -> None:
+        if event == _COMPILED:
+            self.names.append(str(about.get("fun_name", "?")))
+
+    def _event(self, event: str, **about: str | int) -> None:
+        self.from_cache += event == _HIT
+
+
+def _processor() -> str:
+    return hashlib.sha256(cpu_info("flags").encode()).hexdigest()[:8]

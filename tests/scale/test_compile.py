@@ -1,0 +1,151 @@
+"""jit, pmap and mesh are one step: equal on unequal token counts, and on what the two tempting ways get wrong."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.scale.cache import CompileCounter
+from jaxasr.scale.compile import compile_step
+
+WAYS = ("jit", "pmap", "mesh")
+LENGTHS = np.array([9, 8, 1, 0, 1, 2, 9, 1], np.int32)  # 17, 1, 3, 10 tokens on four devices
+
+
+def loss_sum(params, batch):
+    """Cross-entropy of a linear classifier, summed over the real tokens, and their count."""
+    logits = batch["x"] @ params["kernel"] + params["bias"][None, None]
+    log_probs = jax.nn.log_softmax(logits)
+    picked = jnp.take_along_axis(log_probs, batch["targets"][..., None], -1)[..., 0]
+    valid = jnp.arange(picked.shape[1])[None] < batch["lengths"][:, None]
+    return -jnp.sum(picked * valid), jnp.sum(valid).astype(jnp.float32)
+
+
+def step(state, batch, axis):
+    """Gradient descent with momentum; sums are added over the axis, then divided once."""
+    (loss, weight), gradient = jax.value_and_grad(loss_sum, has_aux=True)(state["params"], batch)
+    sums = (gradient, loss, weight)
+    gradient, loss, weight = sums if axis is None else jax.lax.psum(sums, axis)
+    velocity = jax.tree.map(lambda v, g: 0.9 * v + g / weight, state["velocity"], gradient)
+    params = jax.tree.map(lambda p, v: p - 0.3 * v, state["params"], velocity)
+    return {"params": params, "velocity": velocity, "step": state["step"] + 1}, {"loss": loss, "weight": weight}
+
+
+def new_state():
+    params = {"kernel": jnp.zeros((4, 5)), "bias": jnp.zeros(5)}
+    return {"params": params, "velocity": jax.tree.map(jnp.zeros_like, params), "step": jnp.int32(0)}
+
+
+def batch_of(rng, examples=8, tokens=9):
+    return {
+        "x": rng.normal(size=(examples, tokens, 4)).astype(np.float32),
+        "targets": rng.integers(0, 5, (examples, tokens)),
+        "lengths": rng.permutation(LENGTHS)[:examples],
+    }
+
+
+@functools.cache
+def compiled_step(how):
+    """Compiled once for the whole file."""
+    return compile_step(step, how)
+
+
+def run(compiled, batches):
+    state, losses = compiled.place_state(new_state()), []
+    for batch in batches:
+        state, metrics = compiled(state, compiled.place(batch))
+        losses.append(float(metrics["loss"] / metrics["weight"]))
+    return jax.device_get(state), losses
+
+
+@pytest.fixture
+def batches(rng):
+    return [batch_of(rng) for _ in range(3)]
+
+
+@pytest.mark.parametrize("how", ["pmap", "mesh"])
+def test_every_way_makes_the_same_steps(batches, how):
+    one, losses = run(compiled_step("jit"), batches)
+    many, losses_of_many = run(compiled_step(how), batches)
+    assert one["step"] == many["step"] == 3
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), one, many)
+    np.testing.assert_allclose(losses, losses_of_many, rtol=1e-6)
+
+
+def test_the_mean_of_means_would_differ(batches):
+    """The witness: with the mean over devices of each device's mean the same batches lead elsewhere."""
+
+    def mean_of_means(state, batch, axis):
+        def mean(params):
+            loss, weight = loss_sum(params, batch)
+            return loss / jnp.maximum(weight, 1.0)
+
+        gradient = jax.grad(mean)(state["params"])
+        gradient = gradient if axis is None else jax.lax.pmean(gradient, axis)
+        return {**state, "params": jax.tree.map(lambda p, g: p - 0.3 * g, state["params"], gradient)}, {}
+
+    kernels = []
+    for how in ("jit", "pmap"):
+        compiled = compile_step(mean_of_means, how)
+        state, _ = compiled(compiled.place_state(new_state()), compiled.place(batches[0]))
+        kernels.append(np.asarray(state["params"]["kernel"]))
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_nothing_moves_behind_our_back_and_nothing_compiles_twice(batches, how):
+    compiled = compiled_step(how)
+    state = compiled.place_state(new_state())
+    state, _ = compiled(state, compiled.place(batches[0]))
+    placed = [compiled.place(batch) for batch in batches]  # ahead of time
+    with jax.transfer_guard("disallow"), CompileCounter() as compiles:
+        for batch in placed:
+            state, metrics = compiled(state, batch)
+    assert compiles.names == []
+    assert metrics["loss"].shape == ()
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_the_state_is_donated_and_the_one_placed_is_not(batches, how):
+    given = new_state()
+    given["twin"] = given["params"]  # the same buffers twice, as in an average that begins as the parameters
+    given["key"] = jax.random.key(3)
+
+    def twin_step(state, batch, axis):
+        new, metrics = step(state, batch, axis)
+        return {**new, "twin": state["twin"], "key": state["key"]}, metrics
+
+    compiled = compile_step(twin_step, how)
+    state = compiled.place_state(given)
+    after, _ = compiled(state, compiled.place(batches[0]))
+    assert state["params"]["kernel"].is_deleted()
+    np.testing.assert_array_equal(given["params"]["kernel"], 0.0)
+    np.testing.assert_array_equal(after["twin"]["kernel"], 0.0)
+    assert after["key"] == jax.random.key(3)
+
+
+@pytest.mark.parametrize(("how", "devices"), [("jit", 1), ("pmap", 4), ("mesh", 4)])
+def test_every_device_works_on_its_share(batches, how, devices):
+    compiled = compiled_step(how)
+    placed = compiled.place(batches[0])
+    shards = placed["x"].addressable_shards
+    assert len({shard.device for shard in shards}) == devices
+    assert {shard.data.size for shard in shards} == {batches[0]["x"].size // devices}
+    state = compiled.place_state(new_state())
+    assert state["params"]["kernel"].sharding.is_fully_replicated
+    assert len(state["params"]["kernel"].devices()) == devices
+
+
+@pytest.mark.parametrize("how", ["pmap", "mesh"])
+def test_two_of_four_devices_make_the_same_step(batches, how):
+    one, _ = run(compiled_step("jit"), batches[:1])
+    two, _ = run(compile_step(step, how, devices=jax.devices()[2:]), batches[:1])
+    np.testing.assert_allclose(two["params"]["kernel"], one["params"]["kernel"], rtol=0, atol=1e-6)
+
+
+def test_examples_that_cannot_be_shared_out_are_refused(rng):
+    compiled = compiled_step("mesh")
+    with pytest.raises(ValueError, match=r"\[6\] examples can't be shared out evenly over 4 devices"):
+        compiled.place(batch_of(rng, examples=6))
