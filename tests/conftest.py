@@ -10,11 +10,14 @@ from jaxtyping import install_import_hook
 
 install_import_hook("jaxasr", "beartype.beartype")
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+hypothesis.settings.register_profile("jaxasr", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("jaxasr")
 
 
 @pytest.fixture

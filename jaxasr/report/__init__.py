@@ -1,5 +1,6 @@
 """What people read: result rows, tables, pictures, progress."""
 
+from jaxasr.report import pictures as pictures
 from jaxasr.report.histogram import text_histogram as text_histogram
 from jaxasr.report.progress import Progress as Progress
 from jaxasr.report.results import append as append

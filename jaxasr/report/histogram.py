@@ -38,7 +38,7 @@ def text_histogram(
     if len(edges) < 2 or (np.diff(edges) <= 0).any():
         raise ValueError(f"edges of bins must rise, and be two at least; these are {edges.tolist()}")
     counts = np.histogram(values, edges)[0].tolist()
-    texts = [f"{edge:g}" for edge in edges]
+    texts = [f"{edge:.10g}" for edge in edges]
     size = max(map(len, texts))
     labels = [f"{low:>{size}} - {high:>{size}} {unit}" for low, high in itertools.pairwise(texts)]
     below, above = int((values < edges[0]).sum()), int((values > edges[-1]).sum())
@@ -69,8 +69,9 @@ def _bar(share: float, room: int) -> str:
 def _round_edges(values: Float[np.ndarray, " _"] | Int[np.ndarray, " _"], bins: int) -> list[float]:
     """Edges at multiples of 1, 2 or 5 times a power of ten."""
     low, high = float(values.min()), float(values.max())
-    rough = (high - low) / bins or 1.0
+    finest = max(1e-12, 1e-9 * max(abs(low), abs(high)))  # edges have to differ when written
+    rough = max((high - low) / bins or 1.0, finest)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    step = next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step), math.floor(high / step) + 1
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]

@@ -21,9 +21,9 @@ def test_lines_have_bars_counts_and_shares():
 
 
 @given(
-    values=st.lists(st.floats(-1e6, 1e6) | st.integers(-50, 50).map(float), min_size=1).map(np.array),
+    values=st.lists(st.floats(-1e15, 1e15) | st.integers(-50, 50).map(float), min_size=1).map(np.array),
     bins=st.integers(1, 30),
-    width=st.integers(60, 140),
+    width=st.integers(80, 140),
 )
 def test_every_value_is_in_one_bin_and_no_line_is_too_long(values, bins, width):
     lines = text_histogram(values, bins=bins, width=width)

@@ -1,0 +1,224 @@
+"""Pictures of a run as PNG files: attention over time, learning curves, lengths.
+
+Figures are made without pyplot, so nothing global is set and no window opens. Each function writes its file and returns
+the figure (for TensorBoard). Matplotlib is imported when the first picture is drawn.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = ("#1f5fa8", "#d1495b", "#2e8b57", "#e08e0b", "#7a4fa3", "#5c6670")
+_INK, _FAINT = "#2b2f33", "#d9dde1"
+_DPI = 110
+
+
+def alignment(
+    weights_us: Float[np.ndarray, "u s"],
+    *,
+    tokens: Sequence[str],
+    seconds: float,
+    path: Path,
+    title: str = "",
+) -> "Figure":
+    """Where the speller looked: a row a token from top to bottom, time from left to right, dark = much weight.
+
+    Args:
+        weights_us: attention, the mean over heads if there are several.
+        tokens: what each row wrote; a blank is drawn as ·.
+        seconds: of the whole time axis.
+        path: of the PNG.
+
+    Raises:
+        ValueError: another number of tokens than of rows, or none.
+    """
+    rows = len(weights_us)
+    if len(tokens) != rows or not weights_us.size:
+        raise ValueError(f"{len(tokens)} tokens for weights of shape {weights_us.shape}; a row a token is needed")
+    row_inch = min(0.17, max(7.0 / rows, 0.12))  # long sentences are written smaller, down to 0.12 inch a row
+    height = float(np.clip(row_inch * rows, 1.2, 40.0))
+    figure, (axes,) = _figure(1, width=float(np.clip(4.0 + 0.9 * seconds, 7.0, 16.0)), heights=[height], title=title)
+    image = axes.imshow(
+        np.asarray(weights_us, np.float32),
+        aspect="auto",
+        interpolation="nearest",
+        cmap="Blues",
+        vmin=0.0,
+        vmax=max(float(weights_us.max()), 1e-6),
+        extent=(0.0, float(seconds), rows - 0.5, -0.5),
+    )
+    every = -(-rows // int(40.0 / row_inch))  # all of them, but where hundreds don't fit
+    labels = [token.replace(" ", "·") for token in tokens[::every]]
+    axes.set_yticks(range(0, rows, every), labels, fontsize=53 * row_inch, fontfamily="monospace", parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("seconds")
+    bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.04, aspect=max(10.0, 6 * height))
+    bar.set_label("attention", color=_INK)
+    bar.ax.tick_params(colors=_INK, labelsize=9, length=0)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return _saved(figure, path)
+
+
+def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str = "") -> "Figure":
+    """Loss, error rates in percent and learning rate over the steps, each in a panel of its own where there are any.
+
+    Args:
+        rows: lines of a metrics.jsonl: "step", and metrics by names that end in `loss`, `wer`, `cer` or
+            `learning_rate`, such as "train/loss" and "dev/wer" (a fraction). Others are left out.
+        path: of the PNG.
+
+    Raises:
+        ValueError: no such metric in any row.
+    """
+    series = _series(rows)
+    panels = [(kind, {n: xy for n, xy in series.items() if _is_of(n, kind)}) for kind in _PANELS]
+    panels = [(kind, found) for kind, found in panels if found]
+    if not panels:
+        raise ValueError(f"no metric to draw: none of {sorted(series)} ends in loss, wer, cer or learning_rate")
+    heights = [1.4 if kind == ("learning_rate",) else 2.8 for kind, _ in panels]
+    figure, every = _figure(len(panels), width=9.0, heights=heights, title=title)
+    for axes, (kind, found) in zip(every, panels, strict=True):
+        _PANELS[kind](axes, found)
+        axes.grid(color=_FAINT, linewidth=0.6)
+        if kind != ("learning_rate",):
+            _legend(axes)
+    every[-1].set_xlabel("step")
+    every[-1].locator_params(axis="x", integer=True)
+    every[-1].xaxis.set_major_formatter("{x:,.0f}")
+    return _saved(figure, path)
+
+
+def histogram(
+    values: Float[np.ndarray, " _"] | Int[np.ndarray, " _"],
+    *,
+    path: Path,
+    unit: str,
+    title: str = "",
+    edges: Sequence[int | float] = (),
+) -> "Figure":
+    """How values are spread, with the median and the largest; `edges` (those of buckets, say) are drawn as lines.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not len(values):
+        raise ValueError("no values to draw a histogram of")
+    figure, (axes,) = _figure(1, width=8.0, heights=[3.2], title=title)
+    axes.hist(values, bins=60, color=_COLOURS[0], alpha=0.85)
+    for number, edge in enumerate(edges):
+        axes.axvline(edge, color=_COLOURS[1], linewidth=1.0, label="" if number else "edges of the buckets")
+    if edges:
+        _legend(axes)
+    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axes.set_xlabel(f"{unit} (median {np.median(values):.3g}, largest {np.max(values):.3g})")
+    axes.set_ylabel("number")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    return _saved(figure, path)
+
+
+Series = dict[str, tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]]  # steps and values, by metric
+
+
+def _series(rows: Iterable[Mapping[str, int | float]]) -> Series:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "step":
+                points.setdefault(name, []).append((float(row["step"]), float(value)))
+    arrays = {name: np.array(sorted(pairs)) for name, pairs in points.items()}
+    return {name: (steps_values[:, 0], steps_values[:, 1]) for name, steps_values in arrays.items()}
+
+
+def _is_of(name: str, kind: tuple[str, ...]) -> bool:
+    return name.rpartition("/")[2] in kind
+
+
+def _draw_losses(axes: "Axes", series: Series) -> None:
+    """Each line as it was, faint, and its moving mean."""
+    finite = np.concatenate([values[np.isfinite(values)] for _, values in series.values()])
+    for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
+        window = len(values) // 40
+        if window < 2:
+            axes.plot(steps, values, color=colour, linewidth=1.6, label=name, **_dots(len(values)))
+            continue
+        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
+        mean = np.convolve(values, np.ones(window) / window, mode="valid")
+        axes.plot(steps[window - 1 :], mean, color=colour, linewidth=1.8, label=f"{name}, mean of {window} lines")
+    if len(finite) and finite.min() > 0 and finite.max() > 20 * finite.min():
+        axes.set_yscale("log")
+        axes.locator_params(axis="y", subs=(1.0, 2.0, 5.0))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+    axes.set_ylabel("loss")
+
+
+def _draw_errors(axes: "Axes", series: Series) -> None:
+    """Error rates in percent, and the best of each by its figure."""
+    for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
+        percent = 100 * values
+        label = name
+        if np.isfinite(percent).any():
+            best = int(np.nanargmin(np.where(np.isfinite(percent), percent, np.nan)))
+            label = f"{name}, best {percent[best]:.1f} % at step {steps[best]:,.0f}"
+            axes.plot(steps[best], percent[best], "o", color=colour, markersize=7, markerfacecolor="white", zorder=4)
+        axes.plot(steps, percent, color=colour, linewidth=1.6, label=label, **_dots(len(values)))
+    shown = 100 * np.concatenate([values[np.isfinite(values)] for _, values in series.values()])
+    if len(shown):  # errors over 100 %, as in the beginning, are left out while there are others
+        axes.set_ylim(0, max(min(1.1 * shown.max(), max(105.0, 1.3 * shown.min())), 1.0))
+    axes.set_ylabel("errors, %")
+
+
+def _draw_rate(axes: "Axes", series: Series) -> None:
+    for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
+        axes.plot(steps, values, color=colour, linewidth=1.4, label=name)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("learning rate")
+
+
+_PANELS = {("loss",): _draw_losses, ("wer", "cer"): _draw_errors, ("learning_rate",): _draw_rate}
+
+
+def _dots(points: int) -> dict[str, Any]:
+    return {"marker": "o", "markersize": 3.5} if points < 60 else {}
+
+
+def _colours(count: int) -> list[str]:
+    return [_COLOURS[index % len(_COLOURS)] for index in range(count)]
+
+
+def _legend(axes: "Axes") -> None:
+    axes.legend(fontsize=9, labelcolor=_INK, facecolor="white", edgecolor="none", framealpha=0.9)
+
+
+def _figure(panels: int, *, width: float, heights: list[float], title: str) -> "tuple[Figure, list[Axes]]":
+    """Panels above one another on one time axis; heights in inches, labels come on top."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, sum(heights) + 0.35 * panels + 0.5), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=heights)
+    for axes in grid[:, 0]:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(_FAINT)
+        axes.tick_params(which="both", colors=_INK, labelsize=9)
+        axes.set_axisbelow(True)
+        axes.xaxis.label.set_color(_INK)
+        axes.yaxis.label.set_color(_INK)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK, wrap=True, parse_math=False)
+    return figure, list(grid[:, 0])
+
+
+def _saved(figure: "Figure", path: Path) -> "Figure":
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", facecolor="white")
+    return figure
