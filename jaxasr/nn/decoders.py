@@ -1,5 +1,7 @@
 """Decoders: from the memory of an utterance to a distribution over the next token, whole sequences or step by step."""
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +9,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from jaxasr.nn.attention.interface import Attention, Memory
+from jaxasr.nn.attention.interface import Attention, Memory, Weighed
 from jaxasr.nn.layers import Dropout
-from jaxasr.nn.recurrent import LstmCell, gate_projection
-from jaxasr.ops.lstm import Carry, zero_carry
+from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection
+from jaxasr.ops.attention import by_head
+from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
+from jaxasr.ops.scan import Linear, scan
 from jaxasr.records import END, pytree
 
 
@@ -48,7 +52,8 @@ class Speller(nn.Module):
     def setup(self):
         self.embed = nn.Embed(self.vocab, self.embedding, embedding_init=nn.initializers.normal(0.1))
         self.token_gates = gate_projection(self.width)
-        self.core = _SpellerCore(self.width, self.depth, self.attention)
+        self.kernels = [JointKernel(self.width) for _ in range(self.depth)]
+        self.biases = [self.param(f"bias_{k}", forget_one, (4 * self.width,)) for k in range(1, self.depth)]
         self.readout = nn.Dense(self.vocab)
         self.embed_dropout = Dropout(self.dropout)
         self.readout_dropout = Dropout(self.dropout)
@@ -64,54 +69,67 @@ class Speller(nn.Module):
         """Teacher-forced logits and weights for k = u + 1 positions: each token of `tokens_bu`, then the end."""
         memory, state = self.start(hidden_bsd, lengths_b)
         inputs_bk = jnp.pad(tokens_bu, ((0, 0), (1, 0)), constant_values=END)
-        embedded_bkd = self.embed_dropout(self.embed(inputs_bk), ids_b)
-        scan = nn.scan(
-            lambda core, carry, gates: core(carry, gates, memory),
-            variable_broadcast="params",
-            split_rngs={"params": False},
-            in_axes=1,
-            out_axes=1,
-        )
-        _, (features_bkd, weights_bkhs) = scan(self.core, state, self.token_gates(embedded_bkd))
-        return self.readout(self.readout_dropout(features_bkd, ids_b)), weights_bkhs
+        gates_bkm = self.token_gates(self.embed_dropout(self.embed(inputs_bk), ids_b))
+        if self.is_initializing():
+            self._advance(
+                Linear(self._weights(memory)), self.attention.weigh, (memory, self.biases), state, gates_bkm[:, 0]
+            )
+        attention, variables = self.attention.unbind()
+
+        def step(linear: Linear, constants: Any, state: SpellerState, gates_bm: Array):
+            variables, *rest = constants
+            weigh = functools.partial(attention.apply, variables, method="weigh")
+            return self._advance(linear, weigh, rest, state, gates_bm)
+
+        constants = (variables, memory, self.biases)
+        _, (features_kbd, weights_kbhs) = scan(step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1))
+        features_bkd = features_kbd.swapaxes(0, 1)
+        return self.readout(self.readout_dropout(features_bkd, ids_b)), weights_kbhs.swapaxes(0, 1)
 
     def start(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> tuple[Memory, SpellerState]:
         """The memory of the utterances and the state before the first token."""
-        memory, attention = self.core.prepare(hidden_bsd, lengths_b)
+        memory = self.attention.prepare(hidden_bsd, lengths_b)
         b, _, e = memory.values_bse.shape
         carries = tuple(zero_carry(b, self.width, hidden_bsd.dtype) for _ in range(self.depth))
-        return memory, SpellerState(carries, jnp.zeros((b, e), hidden_bsd.dtype), attention)
+        context_be = jnp.zeros((b, e), hidden_bsd.dtype)
+        return memory, SpellerState(carries, context_be, self.attention.initial_state(memory))
 
     def step(
         self, memory: Memory, state: SpellerState, tokens_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b v"], Float[Array, "b h s"], SpellerState]:
         """Logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
-        state, (features_bd, weights_bhs) = self.core(state, self.token_gates(self.embed(tokens_b)), memory)
+        gates_bm = self.token_gates(self.embed(tokens_b))
+        linear = Linear(self._weights(memory))
+        state, (features_bd, weights_bhs) = self._advance(
+            linear, self.attention.weigh, (memory, self.biases), state, gates_bm
+        )
         return self.readout(features_bd), weights_bhs, state
 
+    def _weights(self, memory: Memory) -> dict[str, Array]:
+        """What every step multiplies with: the layers' kernels, and the values of each utterance by head."""
+        e = memory.values_bse.shape[-1]
+        inputs = [e] + [self.width + e] * (self.depth - 1)
+        kernels = {f"layer_{k}": kernel(n) for k, (kernel, n) in enumerate(zip(self.kernels, inputs, strict=True))}
+        return kernels | {"values": by_head(memory.values_bse, self.attention.heads)}
 
-class _SpellerCore(nn.Module):
-    """The recurrent part: gates of a token and the last state in, the new state and what the readout sees out."""
-
-    width: int
-    depth: int
-    attention: Attention
-
-    def setup(self):
-        self.context_gates = nn.Dense(4 * self.width, use_bias=False)
-        self.cells = [LstmCell(self.width) for _ in range(self.depth)]
-        self.gates = [gate_projection(self.width) for _ in range(self.depth - 1)]
-
-    def prepare(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> tuple[Memory, Any]:
-        memory = self.attention.prepare(hidden_bsd, lengths_b)
-        return memory, self.attention.initial_state(memory)
-
-    def __call__(self, state: SpellerState, token_gates_bm: Float[Array, "b m"], memory: Memory):
-        gates_bm = token_gates_bm + self.context_gates(state.context_be)
-        carries = [self.cells[0](gates_bm, state.carries[0])]
-        read = self.attention(carries[0].h_bd, memory, state.attention)
-        for cell, project, carry in zip(self.cells[1:], self.gates, state.carries[1:], strict=True):
-            x_bd = jnp.concatenate([carries[-1].h_bd, read.context_be], axis=-1)
-            carries.append(cell(project(x_bd), carry))
-        features_bd = jnp.concatenate([carries[-1].h_bd, read.context_be], axis=-1)
-        return SpellerState(tuple(carries), read.context_be, read.state), (features_bd, read.weights_bhs)
+    def _advance(
+        self,
+        linear: Linear,
+        weigh: Callable[..., Weighed],
+        constants: Sequence[Any],
+        state: SpellerState,
+        gates_bm: Array,
+    ) -> tuple[SpellerState, tuple[Array, Array]]:
+        """From the gates of a token to the new state and (what the readout sees, the weights)."""
+        memory, biases = constants
+        first = state.carries[0]
+        gates_bm = gates_bm + linear("layer_0", jnp.concatenate([state.context_be, first.h_bd], axis=-1))
+        carries = [lstm_cell(gates_bm, first.c_bd)]
+        weighed = weigh(carries[0].h_bd, memory, state.attention)
+        weights_xs = weighed.weights_bhs.reshape(-1, weighed.weights_bhs.shape[-1])
+        context_be = linear("values", weights_xs.astype(gates_bm.dtype)).reshape(state.context_be.shape)
+        for k, (carry, bias) in enumerate(zip(state.carries[1:], biases, strict=True), start=1):
+            x_bd = jnp.concatenate([carries[-1].h_bd, context_be, carry.h_bd], axis=-1)
+            carries.append(lstm_cell(linear(f"layer_{k}", x_bd) + bias[None, :], carry.c_bd))
+        features_bd = jnp.concatenate([carries[-1].h_bd, context_be], axis=-1)
+        return SpellerState(tuple(carries), context_be, weighed.state), (features_bd, weighed.weights_bhs)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.ops.lstm import Carry, lstm_directions, lstm_step
+from jaxasr.ops.lstm import lstm_directions
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
@@ -18,7 +18,8 @@ def _orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32)
     return jnp.concatenate([gate(k, (width, width), dtype) for k in jax.random.split(key, 4)], axis=1)
 
 
-def _forget_one(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> Array:
+def forget_one(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> Array:
+    """Zeros, but ones for the forget gate."""
     del key
     width = shape[0] // 4
     return jnp.zeros(shape, dtype).at[width : 2 * width].set(1.0)
@@ -57,17 +58,21 @@ class Lstm(nn.Module):
         return jnp.concatenate(lstm_directions(gates, recurrents, lengths_b, reverse=reverse), axis=-1)
 
 
-class LstmCell(nn.Module):
-    """One step of an LSTM, for decoders, from gates that the caller has projected (see `gate_projection`)."""
+class JointKernel(nn.Module):
+    """The gate weights of a decoder's layer for [input, state] side by side: one product a step. No bias."""
 
     width: int
 
     @nn.compact
-    def __call__(self, gates_bm: Float[Array, "b m"], carry: Carry) -> Carry:
-        recurrent_dm = self.param("recurrent", _orthogonal_gates, (self.width, 4 * self.width))
-        return lstm_step(gates_bm, carry, recurrent_dm.astype(gates_bm.dtype))
+    def __call__(self, inputs: int) -> Float[Array, "e m"]:
+        def both(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+            first, second = jax.random.split(key)
+            top = nn.initializers.lecun_normal()(first, (inputs, shape[1]), dtype)
+            return jnp.concatenate([top, _orthogonal_gates(second, (self.width, shape[1]), dtype)])
+
+        return self.param("kernel", both, (inputs + self.width, 4 * self.width))
 
 
 def gate_projection(width: int, name: str | None = None) -> nn.Dense:
     """Projects an input to the four gates of an LSTM of this width, forget bias 1."""
-    return nn.Dense(4 * width, bias_init=_forget_one, name=name)
+    return nn.Dense(4 * width, bias_init=forget_one, name=name)

@@ -23,9 +23,17 @@ def masked_softmax(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"])
     return exp / jnp.maximum(jnp.sum(exp, axis=-1, keepdims=True), 1e-30)
 
 
-def read(weights_bs: Float[Array, "b s"], values_bse: Float[Array, "b s e"]) -> Float[Array, "b e"]:
-    """The expected value under the weights."""
-    return jnp.einsum("bs,bse->be", weights_bs.astype(values_bse.dtype), values_bse)
+def by_head(values_bse: Float[Array, "b s e"], heads: int) -> Float[Array, "x s d"]:
+    """The values as each head reads them: x = b * heads rows of d = e / heads columns."""
+    b, s, e = values_bse.shape
+    return values_bse.reshape(b, s, heads, e // heads).swapaxes(1, 2).reshape(b * heads, s, e // heads)
+
+
+def read(weights_bhs: Float[Array, "b h s"], values_bse: Float[Array, "b s e"]) -> Float[Array, "b e"]:
+    """The mean of the values under the weights; each of the heads reads its own e / h columns."""
+    b, heads, s = weights_bhs.shape
+    weights_xs = weights_bhs.reshape(b * heads, s).astype(values_bse.dtype)
+    return jnp.einsum("xs,xsd->xd", weights_xs, by_head(values_bse, heads)).reshape(b, -1)
 
 
 def location_features(weights_bs: Float[Array, "b s"], filters_kc: Float[Array, "k c"]) -> Float[Array, "b s c"]:

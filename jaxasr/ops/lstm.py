@@ -29,9 +29,9 @@ def zero_carry(examples: int, width: int, dtype: jnp.dtype = jnp.dtype(jnp.float
     return Carry(jnp.zeros((examples, width), dtype), jnp.zeros((examples, width), dtype))
 
 
-def lstm_step(gates_bm: Float[Array, "b m"], carry: Carry, recurrent_dm: Float[Array, "d m"]) -> Carry:
-    """One step from the projected input (m = 4 d)."""
-    return _advance(gates_bm, carry, recurrent_dm)[0]
+def lstm_cell(gates_bm: Float[Array, "b m"], c_bd: Float[Array, "b d"]) -> Carry:
+    """The state after a step, from all that goes into the gates (input, recurrent part and bias; m = 4 d)."""
+    return _cell(gates_bm, c_bd)[0]
 
 
 def lstm(
@@ -85,10 +85,10 @@ class _Trace(NamedTuple):
     h: Array  # the state after the step, carried over padding
 
 
-def _advance(gates_bm: Array, carry: Carry, recurrent_dm: Array) -> tuple[Carry, tuple[Array, ...], Array]:
-    z_i, z_f, z_g, z_o = jnp.split(gates_bm + carry.h_bd @ recurrent_dm, 4, axis=-1)
+def _cell(gates_bm: Array, c_bd: Array) -> tuple[Carry, tuple[Array, ...], Array]:
+    z_i, z_f, z_g, z_o = jnp.split(gates_bm, 4, axis=-1)
     i, f, g, o = jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o)
-    c = f * carry.c_bd + i * g
+    c = f * c_bd + i * g
     tanh_c = jnp.tanh(c)
     return Carry(o * tanh_c, c), (i, f, g, o), tanh_c
 
@@ -98,7 +98,7 @@ def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], valids: t
         xs, valid = now
         new, traces = [], []
         for carry, x, v, w in zip(carries, xs, valid, recurrents, strict=True):
-            moved, gates, tanh_c = _advance(x, carry, w)
+            moved, gates, tanh_c = _cell(x + carry.h_bd @ w, carry.c_bd)
             keep = v[:, None]
             kept = Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd))
             new.append(kept)

@@ -10,8 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.attention.interface import Attention, Memory, Read
-from jaxasr.ops.attention import additive_energy, location_features, masked_softmax, read
+from jaxasr.nn.attention.interface import Attention, Memory, Weighed
+from jaxasr.ops.attention import additive_energy, location_features, masked_softmax
 from jaxasr.ops.masks import valid_from_lengths
 
 
@@ -31,9 +31,8 @@ class AdditiveAttention(Attention):
     def initial_state(self, memory: Memory) -> Any:
         return ()
 
-    def __call__(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Read:
-        weights_bs = self._weights(query_bd, memory.keys_bsd, memory)
-        return Read(read(weights_bs, memory.values_bse), weights_bs[:, None], state)
+    def weigh(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Weighed:
+        return Weighed(self._weights(query_bd, memory.keys_bsd, memory)[:, None], state)
 
     def _weights(self, query_bd: Array, keys_bsd: Array, memory: Memory) -> Float[Array, "b s"]:
         energy_bs = additive_energy(self.query(query_bd), keys_bsd, self.energy[:, 0].astype(keys_bsd.dtype))
@@ -62,8 +61,8 @@ class LocationAttention(AdditiveAttention):
     def initial_state(self, memory: Memory) -> Any:
         return jnp.zeros(memory.valid_bs.shape, jnp.float32)
 
-    def __call__(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Read:
+    def weigh(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Weighed:
         located_bsd = self.location(location_features(state, self.filter_bank))
         keys_bsd = memory.keys_bsd + located_bsd.astype(memory.keys_bsd.dtype)
         weights_bs = self._weights(query_bd, keys_bsd, memory)
-        return Read(read(weights_bs, memory.values_bse), weights_bs[:, None], weights_bs)
+        return Weighed(weights_bs[:, None], weights_bs)

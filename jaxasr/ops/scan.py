@@ -1,0 +1,104 @@
+"""A scan whose weights get their gradient in one product after the backward pass.
+
+Automatic differentiation of `lax.scan` adds an outer product of the size of each weight matrix to its gradient at every
+step: with 16 examples in a batch that is nearly all memory traffic. Here the step says its loop-invariant products through
+`linear(name, x)`; the backward pass keeps only their inputs and the gradients of their outputs, and multiplies once.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Weights = Mapping[str, Float[Array, "..."]]
+Arrays = dict[str, Float[Array, "..."]]
+
+
+class Linear:
+    """The products of one step by name: x @ weight for a matrix, and example by example for a weight [b, d, e]."""
+
+    def __init__(self, weights: Weights, taps: Weights | None = None):
+        self._weights, self._taps = weights, taps
+        self.inputs: Arrays = {}
+        self.outputs: Arrays = {}
+
+    def __call__(self, name: str, x: Float[Array, "b d"]) -> Float[Array, "b e"]:
+        """The product with the weight of this name, once a step."""
+        if name in self.inputs:
+            raise ValueError(f"the product {name!r} is taken twice in one step; give each its own name")
+        weight = self._weights[name]
+        y = x @ weight if weight.ndim == 2 else jnp.einsum("bd,bde->be", x, weight)
+        self.inputs[name] = x
+        self.outputs[name] = y if self._taps is None else y + self._taps[name]
+        return self.outputs[name]
+
+
+Step = Callable[[Linear, Any, Any, Any], tuple[Any, Any]]  # linear, constants, carry, x -> carry, y
+
+
+def scan(step: Step, weights: Weights, constants: Any, carry: Any, xs: Any) -> tuple[Any, Any]:
+    """The last carry and the stacked ys of `step` over the first axis of `xs`.
+
+    Args:
+        step: pure; all it differentiates comes in through its arguments.
+        weights: what `linear` multiplies with: [d, e], or [b, d, e] with one matrix an example.
+        constants: anything else that stays the same at every step.
+    """
+    return _scan(step, dict(weights), constants, carry, xs)
+
+
+def _run(step: Step, weights: Weights, taps: Weights | None, constants: Any, carry: Any, xs: Any):
+    def body(carry: Any, now: Any):
+        x, tap = now
+        linear = Linear(weights, tap)
+        carry, y = step(linear, constants, carry, x)
+        return carry, (y, linear.inputs)
+
+    carry, (ys, inputs) = jax.lax.scan(body, carry, (xs, taps))
+    return (carry, ys), inputs
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(step: Step, weights: Weights, constants: Any, carry: Any, xs: Any):
+    return _run(step, weights, None, constants, carry, xs)[0]
+
+
+def _forward(step: Step, weights: Weights, constants: Any, carry: Any, xs: Any):
+    taps = _zero_taps(step, weights, constants, carry, xs)
+    run = functools.partial(_run, step, weights)
+    out, backward, inputs = jax.vjp(run, taps, constants, carry, xs, has_aux=True)
+    return out, (backward, inputs, weights)
+
+
+def _backward(step: Step, saved: Any, d_out: Any):
+    del step
+    backward, inputs, weights = saved
+    d_taps, d_constants, d_carry, d_xs = backward(d_out)
+    d_weights = {name: _outer(inputs[name], d_taps[name], weight) for name, weight in weights.items()}
+    return d_weights, d_constants, d_carry, d_xs
+
+
+_scan.defvjp(_forward, _backward)
+
+
+def _outer(x: Array, dy: Array, weight: Array) -> Array:
+    """The gradient of a weight from the inputs and output gradients of all steps; zero if it was never used."""
+    how = "ubd,ube->de" if weight.ndim == 2 else "ubd,ube->bde"
+    return jnp.einsum(how, x, dy).astype(weight.dtype)
+
+
+def _zero_taps(step: Step, weights: Weights, constants: Any, carry: Any, xs: Any) -> Arrays:
+    """Zeros in the shape of all outputs of `linear`: what they are added to, their gradient is that of the outputs."""
+
+    def outputs(constants: Any, carry: Any, x: Any) -> Arrays:
+        linear = Linear(weights)
+        step(linear, constants, carry, x)
+        return linear.outputs
+
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    first = jax.tree.map(lambda leaf: leaf[0], xs)
+    shapes = jax.eval_shape(outputs, constants, carry, first)
+    return {name: jnp.zeros((steps, *shape.shape), shape.dtype) for name, shape in shapes.items()}
