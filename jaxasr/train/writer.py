@@ -7,7 +7,6 @@ not finite is written as "nan", "inf" or "-inf", because JSON has no such number
 import json
 import math
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from numbers import Integral
@@ -88,14 +87,24 @@ def read_metrics(path: Path) -> list[Row]:
     return [row for row, _ in _rows(path)]
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that a reader sees as it was or as it will be, never half, even if the machine dies."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def _cut(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = "".join(line for row, line in _rows(path) if 0 < step >= row["step"])
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(kept)
-    os.replace(name, path)
+    write_whole(path, kept)
 
 
 def _rows(path: Path) -> Iterator[tuple[Row, str]]:

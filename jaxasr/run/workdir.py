@@ -1,0 +1,120 @@
+"""The folder of one run: its files by name, held by one process at a time, and the experiment it belongs to.
+
+A reader (evaluate, transcribe, plot) only needs the paths; a run that writes holds the lock. The system lets the lock
+go when the process ends, however it ends, so a killed run leaves nothing to clean up.
+"""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from jaxasr import tree
+from jaxasr.train.writer import METRICS, TENSORBOARD, write_whole
+
+_HELD: set[Path] = set()  # workdirs that this process holds
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """Where a run keeps what."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        """The experiment as text."""
+        return self.path / "experiment.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """A line of JSON for each report of the run."""
+        return self.path / METRICS
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder to start TensorBoard on."""
+        return self.path / TENSORBOARD
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of curves, alignments and pages."""
+        return self.path / "pictures"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the run that writes here; it says which."""
+        return self.path / ".lock"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator["Workdir"]:
+        """Makes the folder and holds it for this process until the context is left, or the process ends.
+
+        Raises:
+            ValueError: another run holds it, in this process or another; the error says which.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        place = self.path.resolve()
+        if place in _HELD:  # the system's lock is the process's: opening and closing the file again would let it go
+            raise ValueError(f"the workdir {self.path} is in use by another run of this process, {os.getpid()}")
+        with self.lock.open("a+", encoding="utf-8") as file:
+            self._lock(file)
+            _HELD.add(place)
+            try:
+                yield self
+            finally:
+                _HELD.remove(place)
+                file.truncate(0)
+
+    def keep_experiment(self, text: str) -> None:
+        """Writes down the experiment, as `tree.render` gives it, or finds that it is the one that is there.
+
+        Raises:
+            ValueError: the folder belongs to another experiment; every line that differs is listed.
+        """
+        if not self.experiment.exists():
+            write_whole(self.experiment, text)
+            return
+        lines = tree.difference(self.experiment.read_text(encoding="utf-8"), text)
+        if lines:
+            raise ValueError(
+                f"the workdir {self.path} belongs to another experiment. From there -> to this one:\n  "
+                + "\n  ".join(lines)
+                + "\nResume with the experiment that is there, or give another --workdir."
+            )
+
+    def _lock(self, file: TextIO) -> None:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise ValueError(
+                f"the workdir {self.path} is in use by another run{_holder(self.lock)}; wait for it, end it, or give "
+                "another --workdir"
+            ) from error
+        since = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n")
+        file.flush()
+
+
+def _holder(lock: Path) -> str:
+    """Who wrote itself into the lock; nothing if it has not done so yet."""
+    try:
+        said = json.loads(lock.read_text(encoding="utf-8"))
+        return f" (process {said['pid']} on {said['host']}, since {said['since']})"
+    except (ValueError, KeyError, TypeError):
+        return ""
