@@ -1,6 +1,6 @@
 """A recogniser small enough for brute force: an attending RNN with random parameters, and batches for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -45,6 +45,13 @@ class Toy:
         h_bd = jnp.tanh(mixed + self.weights["embed"][tokens_b])
         logits_bv = h_bd @ self.weights["read"] + self.readout_bias_v[None, :]
         return Step(jax.nn.log_softmax(logits_bv), weights_bs[:, None, :], {"h_bd": h_bd})
+
+
+class Silent(Toy):
+    """A toy without a CTC head."""
+
+    def start(self, batch: Batch) -> Start:
+        return replace(super().start(batch), ctc_log_probs_bsv=None)
 
 
 def toy(vocab: int, *, seed: int = 0, sharpness: float = 1.0, forbidden: tuple[int, ...] = ()) -> Toy:
