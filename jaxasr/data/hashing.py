@@ -1,0 +1,34 @@
+"""Draws that are pure hashes: the same on every host, in every version of NumPy, whatever else is drawn."""
+
+import numpy as np
+from jaxtyping import Float64, UInt, UInt64
+
+_MASK = (1 << 64) - 1
+
+
+def mix(keys: UInt[np.ndarray, " b"], *words: int) -> UInt64[np.ndarray, " b"]:
+    """64 well-mixed bits for each key and the words; another order of the words is another draw.
+
+    Source: Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", the finaliser of SplitMix64.
+    """
+    seed = 0
+    for word in words:
+        seed = int(_finish(np.array([(seed ^ int(word)) & _MASK], np.uint64))[0])
+    return _finish(keys.astype(np.uint64) * np.uint64(0xD1342543DE82EF95) + np.uint64(seed))
+
+
+def unit(hashes: UInt64[np.ndarray, " b"]) -> Float64[np.ndarray, " b"]:
+    """Numbers in [0, 1) with 24 bits, few enough that adding a whole number to them rounds nothing."""
+    return (hashes >> np.uint64(40)).astype(np.float64) / (1 << 24)
+
+
+def below(hashes: UInt64[np.ndarray, " b"], bound) -> UInt64[np.ndarray, " b"]:
+    """Whole numbers below `bound` (one for all, or one each; at most 2**32), of equal chances."""
+    return ((hashes >> np.uint64(32)) * np.asarray(bound, np.uint64)) >> np.uint64(32)
+
+
+def _finish(bits: UInt64[np.ndarray, " b"]) -> UInt64[np.ndarray, " b"]:
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

@@ -1,0 +1,69 @@
+"""Corpora, transforms and shapes, as a value; opened on prepared data it is an iterator whose state is one integer.
+
+Pipeline(corpora, transforms, shapes, shuffle_seed)   a value: stands in an experiment, names no folder
+  .open(data_dir) -> OpenPipeline                      texts and lengths read, shapes chosen, batches planned
+    .batches(step) -> (step, row, batch), ...          training, from any step, for ever
+    .once() -> Labelled, ...                           every example once, with its id and text
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxasr import text
+from jaxasr.data.buckets import ShapeChoice
+from jaxasr.data.opened import OpenPipeline
+from jaxasr.data.prepared import Corpus
+from jaxasr.data.transforms import Transform, check_order, the_tokenizer
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What is trained on, or evaluated on.
+
+    With weights, corpora are mixed: an example of a corpus of weight 2.5 comes twice in every epoch, and a third time
+    in every other.
+
+    Raises:
+      ValueError: no corpus, a weight that is not positive, or transforms in an order that cannot work.
+    """
+
+    corpora: Corpus | tuple[tuple[Corpus, float | int], ...]
+    transforms: tuple[Transform, ...]
+    shapes: ShapeChoice
+    shuffle_seed: int
+    rate_hz: int = 16_000
+
+    def __post_init__(self):
+        check_order(self.transforms)
+        if not self.weighted:
+            raise ValueError("Pipeline.corpora is empty: one corpus, or (corpus, weight) pairs are needed")
+        for corpus, weight in self.weighted:
+            if not 0 < weight < math.inf:
+                raise ValueError(f"weight {weight} of corpus {corpus}: a positive number is needed")
+
+    @property
+    def weighted(self) -> tuple[tuple[Corpus, float | int], ...]:
+        """The corpora, each with its weight."""
+        return self.corpora if isinstance(self.corpora, tuple) else ((self.corpora, 1.0),)
+
+    @property
+    def tokenizer(self) -> text.Tokenizer:
+        """Of the one Tokenize."""
+        return the_tokenizer(self.transforms)
+
+    def open(self, data_dir: Path) -> "OpenPipeline":
+        """Reads texts and lengths, not the audio.
+
+        Raises:
+          FileNotFoundError: a corpus is not prepared.
+          ValueError: a corpus has no such split, or is damaged.
+        """
+        return OpenPipeline(
+            sources=tuple(corpus.open(data_dir) for corpus, _ in self.weighted),
+            weights=tuple(weight for _, weight in self.weighted),
+            transforms=self.transforms,
+            shape_choice=self.shapes,
+            shuffle_seed=self.shuffle_seed,
+            rate_hz=self.rate_hz,
+        )
