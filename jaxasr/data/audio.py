@@ -35,6 +35,8 @@ def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.nda
 
 def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
     """The samples at the file's own rate, and that rate in Hz; errors as in `decode_audio`."""
+    if not data:
+        raise NoSamples(f"{id}: an empty file")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             # libsndfile reads floats below 1 as 0 when asked for integers, and lets overshooting Opus and Vorbis

@@ -21,8 +21,15 @@ from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Source
 from jaxasr.data.corpora.spoken import Spoken
+from jaxasr.data.corpora.stock import Stock
 
-CORPORA: dict[str, type] = {"manifest": Manifest, "an4": An4, "librispeech": Librispeech, "spoken": Spoken}
+CORPORA: dict[str, type] = {
+    "manifest": Manifest,
+    "an4": An4,
+    "librispeech": Librispeech,
+    "spoken": Spoken,
+    "tfds": Stock,
+}
 _BINS = 10
 _BAR = 40
 
@@ -152,12 +159,11 @@ def report(folder: Path, *, was_there: bool) -> Report:
     for part in parts.values():
         ledger.check_shards(folder, part)
     rejects = folder.parent / "rejects.jsonl"
-    reasons = Counter(json.loads(line)["reason"] for line in rejects.open()) if rejects.is_file() else Counter()
     return Report(
         name=folder.parent.name,
         folder=folder,
         splits={split: _split_report(ledger.rows(folder, split, part)) for split, part in parts.items()},
-        rejects=dict(reasons.most_common()),
+        rejects=_reasons(rejects),
         rejects_path=rejects,
         was_there=was_there,
     )
@@ -177,11 +183,10 @@ def _converted(field: dataclasses.Field, value: object) -> object:
 
 def _recipe(source: Source) -> str:
     """The corpus and its options in one line; no path."""
-    corpus = next(name for name, kind in CORPORA.items() if isinstance(source, kind))
-    fields = [field.name for field in dataclasses.fields(CORPORA[corpus]) if field.name != "folder"]
+    fields = [field.name for field in dataclasses.fields(source) if field.name != "folder"]  # pyright: ignore
     values = {name: getattr(source, name) for name in fields}
     shown = (f"{name}={','.join(value) if isinstance(value, tuple) else value}" for name, value in values.items())
-    return " ".join((corpus, *shown))
+    return " ".join((type(source).__name__, *shown))
 
 
 def _refuse_other(folder: Path, recipe: str) -> None:
@@ -215,6 +220,13 @@ def _staging(home: Path) -> Iterator[Path]:
         yield stage
     finally:
         shutil.rmtree(stage)
+
+
+def _reasons(rejects: Path) -> dict[str, int]:
+    if not rejects.is_file():
+        return {}
+    with rejects.open() as lines:
+        return dict(Counter(json.loads(line)["reason"] for line in lines).most_common())
 
 
 def _split_report(rows: Iterator[ledger.Row]) -> SplitReport:

@@ -124,11 +124,14 @@ def _refuse_unprepared(folder: Path) -> None:
         return
     name, data_dir = folder.parent.name, folder.parent.parent
     there = sorted(path.parent.parent.name for path in data_dir.glob(f"*/*/{ledger.LEDGER}"))
-    raise FileNotFoundError(
+    message = (
         f"corpus {name!r} is not prepared in {data_dir} (there: {', '.join(there) or 'nothing'}): "
         f"run `jaxasr prepare {name} --data-dir {data_dir}`, or for a corpus of your own "
         f"`jaxasr prepare manifest --from FOLDER --name {name} --data-dir {data_dir}`"
     )
+    for stock in sorted((data_dir / name).glob("**/features.json")):
+        message += f". TFDS itself prepared {stock.parent}: `jaxasr prepare tfds --from {stock.parent}` takes that over"
+    raise FileNotFoundError(message)
 
 
 def _instructions(corpus: Corpus, parts: dict[str, ledger.Part]) -> list:

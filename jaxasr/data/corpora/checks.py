@@ -52,12 +52,9 @@ def _look(candidate: Candidate | Reject, normalizer: text.Kind) -> Checked | Rej
         return bad
     try:
         audio = candidate.audio()
+        wave_n, rate_hz = decode_native(audio, id=candidate.id)
     except OSError as error:
         return Reject(candidate.where, candidate.id, "missing file", str(error))
-    if not audio:
-        return Reject(candidate.where, candidate.id, "zero length", "the file is empty")
-    try:
-        wave_n, rate_hz = decode_native(audio, id=candidate.id)
     except NoSamples as error:
         return Reject(candidate.where, candidate.id, "zero length", str(error))
     except ValueError as error:

@@ -27,7 +27,7 @@ class Candidate:
     text: str
     speaker: str
     where: str  # for people: "manifest.jsonl line 17"
-    audio: Callable[[], bytes]  # compressed, as it came; OSError if it is not there; may run in a thread
+    audio: Callable[[], bytes]  # compressed, as it came; OSError: not there, ValueError: not audio; runs in a thread
 
 
 @dataclass(frozen=True)

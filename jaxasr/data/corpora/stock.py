@@ -1,0 +1,149 @@
+"""A corpus that TFDS's own builder prepared (with TensorFlow): its Audio feature, read without TensorFlow.
+
+FOLDER/dataset_info.json, features.json      for instance ~/tensorflow_datasets/librispeech/2.1.1
+FOLDER/librispeech-train_clean100.tfrecord-00000-of-00064, or .array_record-...
+"""
+
+import functools
+import io
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+import soundfile
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from tensorflow_datasets.core.download.checksums import UrlInfo
+from tensorflow_datasets.proto import tf_example_pb2
+
+from jaxasr.data.corpora.source import Candidate, Split
+
+_FORMATS = ("array_record", "tfrecord")
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The folder of a version, and which features mean what."""
+
+    folder: Path
+    name: str = ""  # of the prepared corpus; empty: as TFDS calls it
+    text: str = "text"
+    speaker: str = "speaker_id"
+    id: str = "id"
+    url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
+
+    def __post_init__(self):
+        if not self.name:
+            object.__setattr__(self, "name", str(_json(self.folder / "dataset_info.json")["name"]))
+
+    @property
+    def description(self) -> str:
+        """Where it came from."""
+        return f"{self.name}, as TFDS had prepared it."
+
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+        """The splits it was prepared with."""
+        del downloads  # nothing to fetch
+        info, audio = _json(self.folder / "dataset_info.json"), self._audio()
+        form = info.get("fileFormat", "tfrecord")
+        if form not in _FORMATS:
+            raise ValueError(f"{self.folder} holds {form} files; {' and '.join(_FORMATS)} can be read")
+        return {
+            split["name"]: Split(
+                self._candidates(sorted(self.folder.glob(f"{info['name']}-{split['name']}.{form}-*")), audio),
+                sum(map(int, split["shardLengths"])),
+            )
+            for split in info["splits"]
+        }
+
+    def _audio(self) -> tuple[str, Mapping[str, Any]]:
+        """Name and description of the one Audio feature."""
+        features = _json(self.folder / "features.json").get("featuresDict", {}).get("features", {})
+        found = [(name, each["audio"]) for name, each in features.items() if "audio" in each]
+        if len(found) != 1 or self.text not in features:
+            raise ValueError(
+                f"{self.folder} needs one Audio feature and the text feature {self.text!r} (chosen with --text); "
+                f"its features are {', '.join(features) or 'not listed'}"
+            )
+        return found[0]
+
+    def _candidates(self, paths: list[Path], audio: tuple[str, Mapping[str, Any]]) -> Iterator[Candidate]:
+        for path in paths:
+            for number, record in enumerate(_records(path)):
+                features = tf_example_pb2.Example.FromString(record).features.feature  # pyright: ignore
+                where = f"{path.name} record {number}"
+                yield Candidate(
+                    id=_text(features, self.id) or f"{path.name}-{number}",
+                    text=_text(features, self.text),
+                    speaker=_text(features, self.speaker),
+                    where=where,
+                    audio=functools.partial(_file, features[audio[0]], audio[1], where),
+                )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: --from needs the folder of a version that TFDS prepared, such as .../librispeech/2.1.1"
+        )
+    return json.loads(path.read_text())
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    if ".array_record-" in path.name:
+        yield from ArrayRecordDataSource([str(path)])
+    else:
+        with path.open("rb") as file:
+            while head := file.read(12):
+                yield _tfrecord(file, head, path)
+
+
+def _tfrecord(file: BinaryIO, head: bytes, path: Path) -> bytes:
+    """One record: length (8 bytes), its CRC (4), the data, its CRC (4)."""
+    size = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
+    data = file.read(size + 4)
+    if len(head) < 12 or len(data) < size + 4:
+        raise ValueError(f"{path} ends within a record: TFDS has to prepare it again")
+    return data[:size]
+
+
+def _text(features: Mapping[str, Any], name: str) -> str:
+    """A feature of any type as text; nothing if it is not there."""
+    if name not in features:
+        return ""
+    feature = features[name]
+    if feature.bytes_list.value:
+        return feature.bytes_list.value[0].decode()
+    return str(feature.int64_list.value[0]) if feature.int64_list.value else ""
+
+
+def _file(feature: Any, audio: Mapping[str, Any], where: str) -> bytes:
+    """The audio file of an example: as it was stored, or FLAC of its samples."""
+    if audio.get("lazyDecode"):
+        return feature.bytes_list.value[0]
+    if "sampleRate" not in audio:
+        raise ValueError(f"{where}: TFDS was not told the sample rate of this corpus; bring it as a manifest")
+    dimensions = [int(size) for size in audio["shape"]["dimensions"]]
+    wave_nc = _samples(feature, audio).reshape(-1, *dimensions[1:])
+    if wave_nc.dtype.kind == "f":
+        wave_nc = np.round(wave_nc * 32_768)
+    if wave_nc.size and np.abs(wave_nc).max() > 32_768:
+        raise ValueError(f"{where}: samples up to {np.abs(wave_nc).max()}, which are not 16 bits")
+    file = io.BytesIO()
+    wave_nc = np.clip(wave_nc, -32_768, 32_767).astype(np.int16)
+    soundfile.write(file, wave_nc, int(audio["sampleRate"]), format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _samples(feature: Any, audio: Mapping[str, Any]) -> np.ndarray:
+    if not feature.bytes_list.value:
+        return np.array(feature.int64_list.value or feature.float_list.value)
+    data = feature.bytes_list.value[0]
+    if audio["encoding"] == "zlib":
+        data = zlib.decompress(data)
+    return np.frombuffer(data, audio["dtype"])

@@ -1,0 +1,21 @@
+"""Sources, read without being prepared."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow_datasets as tfds
+
+from jaxasr.data.corpora.source import Candidate, Reject, Source
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> tfds.download.DownloadManager:
+    """TFDS's own, for sources that fetch nothing."""
+    return tfds.download.DownloadManager(download_dir=tmp_path / "downloads")
+
+
+@pytest.fixture
+def read(downloads: tfds.download.DownloadManager) -> Callable[[Source], dict[str, list[Candidate | Reject]]]:
+    """`read(source)` gives all candidates and rejects, by split."""
+    return lambda source: {name: list(split.candidates) for name, split in source.splits(downloads).items()}

@@ -1,0 +1,112 @@
+"""The synthetic corpus follows from its seed, and its splits share neither voices nor word sequences."""
+
+import importlib.util
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxasr.data import Corpus, decode_audio
+from jaxasr.data.corpora import espeak, phrases, spoken
+from jaxasr.data.corpora.espeak import Request, Synthesizer
+from jaxasr.data.corpora.phrases import phrase, split_of
+from jaxasr.data.corpora.spoken import VARIANTS, Spoken
+from jaxasr.data.prepare import prepare
+
+with_espeak = pytest.mark.skipif(
+    importlib.util.find_spec("espeakng_loader") is None, reason="eSpeak NG comes with the extra `quickstart`"
+)
+SIZES = {"train": 12, "dev": 4, "test": 6}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small `spoken`."""
+    data_dir = tmp_path_factory.mktemp("spoken")
+    prepare(Spoken(**SIZES), data_dir)
+    return data_dir
+
+
+def test_word_sequences_of_one_split_are_never_said_in_another(rng: np.random.Generator):
+    said = {split: {phrase(split, rng) for _ in range(500)} for split in ("train", "dev", "test")}
+    assert not said["train"] & said["test"]
+    assert not said["train"] & said["dev"]
+    assert not said["dev"] & said["test"]
+    assert all(len(each) > 250 for each in said.values())
+    words = {split: {word for each in said[split] for word in each.split()} for split in said}
+    assert words["dev"] | words["test"] <= words["train"]
+    assert len(words["train"]) == 58
+
+
+def test_every_kind_of_phrase_is_in_every_split(rng: np.random.Generator):
+    for split in ("train", "dev", "test"):
+        some = [phrase(split, rng) for _ in range(100)]
+        assert any(each.split()[0] in phrases.DIGITS for each in some)
+        assert any("THE" in each and any(month in each for month in phrases.MONTHS) for each in some)
+        assert any(each[1] == " " for each in some)
+        assert any("MUSIC" in each or "DOOR" in each or "LIGHT" in each for each in some)
+        assert all(split_of(each) == split for each in some)
+
+
+def test_no_voice_speaks_in_two_splits():
+    everyone = [variant for variants in VARIANTS.values() for variant in variants]
+    assert len(everyone) == len(set(everyone)) == 42
+
+
+@with_espeak
+def test_it_follows_from_the_seed_whatever_the_sizes(data_dir: Path, tmp_path: Path):
+    prepare(Spoken(train=5, dev=4, test=6), tmp_path)
+    for split, size in {"train": 5, "dev": 4, "test": 6}.items():
+        first, again = (Corpus("spoken", split).open(each) for each in (data_dir, tmp_path))
+        assert [first.read(i) for i in range(size)] == [again.read(i) for i in range(size)]
+    assert Corpus("spoken", "dev").open(data_dir).manifest_hash == Corpus("spoken", "dev").open(tmp_path).manifest_hash
+    prepare(Spoken(train=5, dev=4, test=6, seed=1), tmp_path, overwrite=True)
+    assert Corpus("spoken", "dev").open(data_dir).texts != Corpus("spoken", "dev").open(tmp_path).texts
+
+
+@with_espeak
+def test_what_is_prepared_is_speech_at_16_khz(data_dir: Path):
+    train = Corpus("spoken", "train").open(data_dir)
+    assert len(train) == 12
+    assert set(train.rates_hz.tolist()) == {16_000}
+    seconds = train.samples / 16_000
+    assert seconds.min() > 0.5
+    assert seconds.max() < 6.0
+    for i in range(len(train)):
+        wave_n = decode_audio(train.read(i), id=train.ids[i])
+        assert 0.15 < np.abs(wave_n).max() / 32_768 < 0.95
+        edge, middle = np.std(wave_n[:400].astype(float)), np.std(wave_n[4000:-4000].astype(float))
+        assert middle > 1.5 * edge  # the pause before the speech is quieter
+
+
+@with_espeak
+def test_every_voice_and_accent_can_be_synthesised():
+    """A fresh process says the same, bit for bit; so the voices that were chosen are reproducible ones."""
+    voices = [f"{spoken.ACCENTS[n % 8]}+{name}" for n, name in enumerate(n for each in VARIANTS.values() for n in each)]
+
+    def sums() -> list[int]:
+        with Synthesizer() as synthesizer:
+            return [zlib.crc32(synthesizer.say(Request("ONE F SIX", voice, 160, 50, 50, 1))) for voice in voices]
+
+    once = sums()
+    assert len(set(once)) == len(voices)
+    assert once == sums()
+
+
+@with_espeak
+def test_an_unknown_voice_is_named():
+    with Synthesizer() as synthesizer, pytest.raises(RuntimeError, match=r"could not say .*no-such-voice"):
+        synthesizer.say(Request("ONE", "no-such-voice", 160, 50, 50, 0))
+
+
+def test_without_espeak_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(espeak.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install jaxasr\[quickstart\]"):
+        prepare(Spoken(), tmp_path)
+
+
+@pytest.mark.parametrize("size", [{"train": 0}, {"dev": -1}, {"seed": -1}])
+def test_sizes_are_checked_at_once(size: dict[str, int]):
+    with pytest.raises(ValueError, match="at least"):
+        Spoken(**size)

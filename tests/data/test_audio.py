@@ -1,0 +1,89 @@
+"""Whatever libsndfile reads becomes 16-bit samples at one rate, without wrapping, zeroing or losing any."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import soundfile
+
+from jaxasr.data import audio, decode_audio, samples_at
+
+
+def written(wave: np.ndarray, rate_hz: int, format: str, subtype: str) -> bytes:
+    """An audio file."""
+    file = io.BytesIO()
+    soundfile.write(file, wave, rate_hz, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("format", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("NIST", "PCM_16")])
+def test_lossless_16_bits_come_back_exactly(rng: np.random.Generator, format: str, subtype: str):
+    wave_n = rng.integers(-32_768, 32_768, 5000).astype(np.int16)
+    np.testing.assert_array_equal(decode_audio(written(wave_n, 16_000, format, subtype), id="x"), wave_n)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [("WAV", "FLOAT"), ("WAV", "DOUBLE"), ("WAV", "PCM_24"), ("FLAC", "PCM_24"), ("WAV", "ULAW"), ("OGG", "VORBIS")],
+)
+def test_every_subtype_has_the_same_scale(format: str, subtype: str):
+    """Asked for integers, libsndfile reads floats below 1 as zeros."""
+    wave_n = 0.5 * np.sin(np.arange(8000) * 0.05)
+    decoded_n = decode_audio(written(wave_n, 16_000, format, subtype), id="x") / 32_768
+    assert np.sqrt(np.mean((decoded_n - wave_n) ** 2)) < 0.015
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_lossy_codecs_that_overshoot_are_clipped_not_wrapped(subtype: str):
+    """Asked for integers, libsndfile wraps them: half of the samples of this square wave change their sign."""
+    square_n = np.sign(np.sin(np.arange(16_000) * 0.02 + 0.01)) * 0.999
+    decoded_n = decode_audio(written(square_n, 16_000, "OGG", subtype), id="x")
+    assert np.mean(np.sign(decoded_n) == np.sign(square_n)) > 0.97
+    assert decoded_n.max() == 32_767
+    assert decoded_n.min() == -32_768
+
+
+def test_channels_are_averaged():
+    left_n, right_n = np.full(100, 0.5), np.full(100, -0.25)
+    decoded_n = decode_audio(written(np.stack([left_n, right_n], axis=1), 16_000, "WAV", "PCM_16"), id="x")
+    np.testing.assert_array_equal(decoded_n, np.full(100, 4096, np.int16))
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("samples", [1, 2, 7, 441, 12_345])
+def test_the_length_after_resampling_is_known_beforehand(rate_hz: int, samples: int):
+    decoded_n = decode_audio(written(np.zeros(samples), rate_hz, "WAV", "PCM_16"), id="x")
+    assert len(decoded_n) == samples_at(np.array([samples]), np.array([rate_hz]), 16_000)[0]
+
+
+def test_a_resampled_tone_keeps_its_pitch(tone: Callable[..., bytes]):
+    decoded_n = decode_audio(tone(1.0, pitch_hz=1000.0, rate_hz=44_100, format="WAV"), id="x")
+    assert np.argmax(np.abs(np.fft.rfft(decoded_n))) == 1000
+
+
+def test_blocks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch, tone: Callable[..., bytes]):
+    for data in (tone(0.5), tone(0.5, format="OGG", subtype="VORBIS")):
+        whole_n = decode_audio(data, id="x")
+        monkeypatch.setattr(audio, "_BLOCK_FRAMES", 777)
+        np.testing.assert_array_equal(decode_audio(data, id="x"), whole_n)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"no audio at all", b"fLaC" + bytes(100)])
+def test_what_is_no_audio_is_named(data: bytes):
+    with pytest.raises(ValueError, match=r"this-file: .*(cannot decode|empty)"):
+        decode_audio(data, id="this-file")
+
+
+def test_zero_samples_are_an_error_of_their_own():
+    with pytest.raises(audio.NoSamples, match="silent: an audio file of zero samples"):
+        decode_audio(written(np.zeros(0), 16_000, "WAV", "PCM_16"), id="silent")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_an_error(value: float):
+    wave_n = np.zeros(50, np.float32)
+    wave_n[[3, 4]] = value
+    with pytest.raises(ValueError, match="broken: 2 samples are NaN or infinite"):
+        decode_audio(written(wave_n, 16_000, "WAV", "FLOAT"), id="broken")
