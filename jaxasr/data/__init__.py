@@ -19,6 +19,9 @@ from jaxasr.data.opened import Skipped as Skipped
 from jaxasr.data.pipeline import Pipeline as Pipeline
 from jaxasr.data.plan import Plan as Plan
 from jaxasr.data.plan import plan_once as plan_once
+from jaxasr.data.prepare import Report as Report
+from jaxasr.data.prepare import prepare as prepare
+from jaxasr.data.prepare import source as source
 from jaxasr.data.prepared import Corpus as Corpus
 from jaxasr.data.prepared import Prepared as Prepared
 from jaxasr.data.prepared import example_key as example_key

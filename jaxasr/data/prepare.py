@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from jaxtyping import Float
 
 from jaxasr import text
 from jaxasr.data import ledger
@@ -22,6 +23,8 @@ from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Source
 from jaxasr.data.corpora.spoken import Spoken
 from jaxasr.data.corpora.stock import Stock
+from jaxasr.data.prepared import Corpus
+from jaxasr.report.histogram import text_histogram
 
 CORPORA: dict[str, type] = {
     "manifest": Manifest,
@@ -31,7 +34,7 @@ CORPORA: dict[str, type] = {
     "tfds": Stock,
 }
 _BINS = 10
-_BAR = 40
+_COLUMNS = 76
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,7 @@ class SplitReport:
     speakers: int
     words: int
     characters: int
-    seconds_edges: tuple[float, ...]  # of the histogram, one more than counts
-    seconds_counts: tuple[int, ...]
+    seconds_b: Float[np.ndarray, " b"]  # of each utterance
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def prepare(
     """
     if not 0 <= max_bad_share <= 1:
         raise ValueError(f"the share of bad rows that is put up with is {max_bad_share}; it has to be from 0 to 1")
+    Corpus(source.name, "train")  # raises if the name is none
     folder = ledger.folder(data_dir, source.name)
     home = folder.parent
     with _alone(home):
@@ -194,7 +197,7 @@ def _refuse_other(folder: Path, recipe: str) -> None:
     if found != recipe:
         raise ValueError(
             f"{folder} was prepared as `{found}`, which is not `{recipe}`: "
-            "give this one another name (--name), or replace that one with --overwrite"
+            "give this one another name (name=...), or replace that one with --overwrite"
         )
 
 
@@ -236,16 +239,7 @@ def _split_report(rows: Iterator[ledger.Row]) -> SplitReport:
         speakers.add(row.speaker)
         words += len(row.text.split())
         characters += len(row.text)
-    counts, edges = np.histogram(seconds, bins=_BINS, range=(0.0, max(seconds)))
-    return SplitReport(
-        len(seconds),
-        sum(seconds) / 3600,
-        len(speakers),
-        words,
-        characters,
-        tuple(map(float, edges)),
-        tuple(map(int, counts)),
-    )
+    return SplitReport(len(seconds), sum(seconds) / 3600, len(speakers), words, characters, np.array(seconds))
 
 
 def _split_lines(name: str, split: SplitReport) -> list[str]:
@@ -253,9 +247,4 @@ def _split_lines(name: str, split: SplitReport) -> list[str]:
         f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {split.speakers:,} speakers, "
         f"{split.words:,} words, {split.characters:,} characters"
     )
-    top, edges = max(split.seconds_counts), split.seconds_edges
-    bars = [
-        f"  {low:5.1f} - {high:5.1f} s {count:8,} {'#' * round(_BAR * count / top)}".rstrip()
-        for low, high, count in zip(edges, edges[1:], split.seconds_counts, strict=False)
-    ]
-    return [head, *bars]
+    return [head, *(f"  {line}" for line in text_histogram(split.seconds_b, bins=_BINS, unit="s", width=_COLUMNS))]

@@ -127,7 +127,7 @@ def _refuse_unprepared(folder: Path) -> None:
     message = (
         f"corpus {name!r} is not prepared in {data_dir} (there: {', '.join(there) or 'nothing'}): "
         f"run `jaxasr prepare {name} --data-dir {data_dir}`, or for a corpus of your own "
-        f"`jaxasr prepare manifest --from FOLDER --name {name} --data-dir {data_dir}`"
+        f"`jaxasr prepare manifest --from FOLDER name={name} --data-dir {data_dir}`"
     )
     for stock in sorted((data_dir / name).glob("**/features.json")):
         message += f". TFDS itself prepared {stock.parent}: `jaxasr prepare tfds --from {stock.parent}` takes that over"

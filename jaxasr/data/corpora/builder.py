@@ -17,10 +17,11 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.splits import SplitDict
 
 from jaxasr import text
-from jaxasr.data import ledger, progress
+from jaxasr.data import ledger
 from jaxasr.data.corpora.checks import Checked, examine
 from jaxasr.data.corpora.source import Reject, Source, Split
 from jaxasr.data.corpora.writer import SHARD_BYTES, SplitWriter
+from jaxasr.report.progress import Progress
 
 FEATURES = tfds.features.FeaturesDict(
     {
@@ -80,12 +81,15 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, name: str, split: Split) -> Iterator[tuple[str, dict]]:  # pyright: ignore
         found = examine(split.candidates, normalizer=self._normalizer, seen=self._seen)
-        for checked in progress.track(found, what=f"{self.name} {name}", expected=split.expected, unit="utterances"):
-            if isinstance(checked, Reject):
-                self._reject(name, checked)
-            else:
-                self._good += 1
-                yield checked.row.id, _example(checked)
+        with Progress(split.expected, f"{self.name} {name}", "utterances") as bar:
+            for checked in found:
+                if isinstance(checked, Reject):
+                    self._reject(name, checked)
+                    bar.advance(1, bad=self._bad)
+                else:
+                    self._good += 1
+                    bar.advance(1)
+                    yield checked.row.id, _example(checked)
 
     def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: object) -> None:  # pyright: ignore
         del download_config
@@ -129,7 +133,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             what += f", and nothing good is in {', '.join(empty)}" if empty else ""
             raise ValueError(
                 f"corpus {self.name!r} is not prepared: {what}; at most {self._max_bad_share:.1%} may be. "
-                f"They are listed in {self._rejects}: mend them, or allow more with --max-bad"
+                f"They are listed in {self._rejects}: mend them, or allow more with --max-bad-share"
             )
 
 

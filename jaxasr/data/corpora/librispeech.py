@@ -57,7 +57,7 @@ class Librispeech:
             size_gb = sum(size for size, _ in _ARCHIVES.values()) / 1e9
             raise ValueError(
                 f"to download LibriSpeech, say which parts (all seven are {size_gb:.0f} GB): "
-                f"--parts {','.join(PARTS[:3])}, for instance; or give the folder of the archives with --from"
+                f"parts={','.join(PARTS[:3])}, for instance; or give the folder of the archives with --from"
             )
 
     @property

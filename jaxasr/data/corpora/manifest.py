@@ -139,7 +139,7 @@ def _wrong(row: dict[str, str] | str, column: str) -> str:
 
 def _complaint(path: Path, column: str) -> str:
     where, row = next(_lines(path), (path.name, "there is none"))
-    return f"{where}: {_wrong(row, column)} (the column of the split is chosen with --split-column)"
+    return f"{where}: {_wrong(row, column)} (the column of the split is chosen with split_column=...)"
 
 
 def _candidate(folder: Path, where: str, row: dict[str, str]) -> Candidate:

@@ -67,7 +67,7 @@ class Stock:
         found = [(name, each["audio"]) for name, each in features.items() if "audio" in each]
         if len(found) != 1 or self.text not in features:
             raise ValueError(
-                f"{self.folder} needs one Audio feature and the text feature {self.text!r} (chosen with --text); "
+                f"{self.folder} needs one Audio feature and the text feature {self.text!r} (chosen with text=...); "
                 f"its features are {', '.join(features) or 'not listed'}"
             )
         return found[0]

@@ -137,5 +137,5 @@ def test_no_manifest_or_two_say_what_is_needed(tmp_path: Path, read: Read):
 
 def test_without_the_column_of_the_split_the_option_is_named(tmp_path: Path, read: Read):
     write(tmp_path, "jsonl", ROWS)
-    with pytest.raises(ValueError, match=r"no column 'part'; there are id, .*--split-column"):
+    with pytest.raises(ValueError, match=r"no column 'part'; there are id, .*split_column="):
         read(Manifest(tmp_path, split_column="part"))
