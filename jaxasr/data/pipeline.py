@@ -36,6 +36,8 @@ class Pipeline:
 
     def __post_init__(self):
         check_order(self.transforms)
+        if self.rate_hz < 1:
+            raise ValueError(f"Pipeline.rate_hz {self.rate_hz}: a positive number is needed, 16000 as a rule")
         if not self.weighted:
             raise ValueError("Pipeline.corpora is empty: one corpus, or (corpus, weight) pairs are needed")
         for corpus, weight in self.weighted:

@@ -1,7 +1,7 @@
 """From a row of the plan to samples: audio bytes decoded, resampled to rate and speed, laid into one padded array."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import soxr
@@ -14,6 +14,7 @@ from jaxasr.data.prepared import Prepared
 from jaxasr.data.shape import Shape, rows_of_host
 
 
+@runtime_checkable
 class Rows(Protocol):
     """A plan, or one epoch of it."""
 

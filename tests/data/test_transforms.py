@@ -1,0 +1,109 @@
+"""Operations on drafts; lengths at a speed are to the sample what the resampler gives."""
+
+import numpy as np
+import pytest
+import soxr
+
+from jaxasr import text
+from jaxasr.data.lengths import Ragged, keys_at_speed, samples_at_speed, speed_ratio
+from jaxasr.data.transforms import (
+    Draft,
+    Fault,
+    KeepSeconds,
+    KeepTokens,
+    Normalize,
+    SpeedPerturb,
+    Tokenize,
+    check_order,
+)
+
+LETTERS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def draft(*texts: str, seconds: tuple[float, ...] | None = None) -> Draft:
+    return Draft(np.array(seconds or [1.0] * len(texts)), list(texts))
+
+
+def test_normalize_replaces_texts_and_names_what_it_cannot():
+    done = Normalize("librispeech").plan(draft("a cat,", "room 12", " -- "))
+    assert done.texts == ["A CAT", "room 12", ""]
+    assert [(place, fault.reason) for place, fault in done.faults] == [
+        (1, "text has no librispeech form"),
+        (2, "text is empty"),
+    ]
+    assert "'1' in 'room 12'" in done.faults[0][1].detail
+
+
+def test_tokenize_packs_tokens_and_names_what_it_cannot():
+    done = Tokenize(LETTERS).plan(draft("AB", "É", "", "C"))
+    assert done.tokens is not None
+    assert [done.tokens[i].tolist() for i in range(4)] == [[2, 3], [], [], [4]]
+    assert done.tokens.lengths.tolist() == [2, 0, 0, 1]
+    assert [(place, fault.reason) for place, fault in done.faults] == [(1, "text cannot be encoded")]
+    assert "'É'" in done.faults[0][1].detail
+
+
+def test_keep_seconds_marks_both_sides():
+    done = KeepSeconds(0.5, 2.0).plan(draft("A", "B", "C", "D", seconds=(0.4, 0.5, 2.0, 2.25)))
+    assert done.faults == ((0, Fault("shorter than 0.5 s", "0.400 s")), (3, Fault("longer than 2 s", "2.250 s")))
+
+
+def test_keep_tokens_marks_what_is_longer():
+    done = KeepTokens(2).plan(Tokenize(LETTERS).plan(draft("AB", "ABC")))
+    assert done.faults == ((1, Fault("more than 2 tokens", "3 tokens")),)
+    with pytest.raises(ValueError, match="after Tokenize"):
+        KeepTokens(2).plan(draft("AB"))
+
+
+def test_speeds_are_noted():
+    assert SpeedPerturb((0.9, 1.0)).plan(draft("A")).speeds == (0.9, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: KeepSeconds(2.0, 1.0), r"KeepSeconds\(2.0, 1.0\)"),
+        (lambda: KeepTokens(0), "at least 1"),
+        (lambda: SpeedPerturb(()), "one or more different"),
+        (lambda: SpeedPerturb((1.0, 1.0)), "one or more different"),
+        (lambda: SpeedPerturb((0.3,)), "between 0.5 and 2"),
+        (lambda: SpeedPerturb((0.91234,)), "three decimals"),
+        (lambda: check_order((KeepTokens(3), Tokenize(LETTERS))), "after Tokenize"),
+        (lambda: check_order((Tokenize(LETTERS), Normalize("upper"))), "before Tokenize"),
+        (lambda: check_order((Normalize("upper"),)), "exactly one Tokenize"),
+        (lambda: check_order((Tokenize(LETTERS), SpeedPerturb(), SpeedPerturb())), "one SpeedPerturb at most"),
+    ],
+)
+def test_mistakes_are_named(make, message: str):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1, 0.95, 0.8, 1.25, 0.875])
+@pytest.mark.parametrize("native_hz", [8_000, 16_000, 11_025, 44_100, 48_000])
+def test_lengths_at_a_speed_are_exact(factor: float, native_hz: int):
+    samples = np.array([1, 2, 3, 4, 5, 6, 7, 10, 99, 100, 1_001, 20_000, 20_003, 50_001])
+    planned = samples_at_speed(samples, np.full(len(samples), native_hz), factor=factor, rate_hz=16_000)
+    ratio = speed_ratio(factor)
+    resampled = [
+        len(soxr.resample(np.zeros(count, np.int16), native_hz * ratio.numerator, 16_000 * ratio.denominator))
+        for count in samples
+    ]
+    assert planned.tolist() == resampled
+
+
+def test_the_example_of_the_docstring():
+    assert samples_at_speed(np.array([16_000]), np.array([16_000]), factor=0.9, rate_hz=16_000).tolist() == [17_778]
+
+
+def test_speed_changes_the_key_and_factor_one_does_not():
+    keys = np.arange(1_000, dtype=np.uint32)
+    assert keys_at_speed(keys, 1.0) is keys
+    slow, fast = keys_at_speed(keys, 0.9), keys_at_speed(keys, 1.1)
+    assert len(set(keys.tolist() + slow.tolist() + fast.tolist())) > 2_990
+    np.testing.assert_array_equal(slow, keys_at_speed(keys[::-1].copy(), 0.9)[::-1])
+
+
+def test_ragged_keeps_empty_sequences():
+    ragged = Ragged.of([[], [1, 2], [], [3]])
+    assert [ragged[i].tolist() for i in range(4)] == [[], [1, 2], [], [3]]
