@@ -8,3 +8,4 @@ from jaxasr.scale.compile import compile_step as compile_step
 from jaxasr.scale.hosts import Hardware as Hardware
 from jaxasr.scale.hosts import hardware as hardware
 from jaxasr.scale.hosts import is_first as is_first
+from jaxasr.scale.memory import keep_freed_memory as keep_freed_memory

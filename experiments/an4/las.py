@@ -1,0 +1,47 @@
+r"""Listen, attend and spell on AN4's 848 training utterances (0.63 h): no language model, no other data.
+
+    jaxasr prepare an4 --from DIR
+    jaxasr train experiments/an4/las.py --workdir runs/an4-0 --results experiments/an4/results.jsonl seed=0
+ESPnet's split: 848 train, 100 dev (chooses the checkpoint), 130 test (decoded once, at the end). README.md has the rows.
+"""
+
+from jaxasr import data, decode, nn, text, train
+from jaxasr.run import Experiment, Split
+
+TOKENS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
+SPEEDS = (data.SpeedPerturb((0.9, 1.0, 1.1)),)
+SHAPES = data.ChooseBuckets(count=4, seconds_per_batch=48.0)
+EVAL_SHAPES = data.ChooseBuckets(count=2, seconds_per_batch=96.0)
+
+
+def experiment() -> Experiment:
+    """Three bidirectional layers at 30 ms, location-aware attention, CTC beside it; 3.1 M parameters."""
+    return Experiment(
+        model=nn.Seq2Seq(
+            frontend=nn.LogMel(bins=80),
+            augment=nn.SpecAugment(freq_masks=2, freq_bins=20, time_masks=2, time_frames=40, time_share=0.3),
+            encoder=nn.Listener(width=192, pools=(3, 1, 1), dropout=0.2),
+            decoder=nn.Speller(1, 192, TOKENS.size, nn.LocationAttention(192, taps=31), dropout=0.2),
+            ctc=nn.CtcHead(TOKENS.size),
+        ),
+        train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
+        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=train.Adam(train.RampHoldDecay(300, 3_000, 6_000, peak=2e-3), b2=0.98, clip_norm=5.0),
+        steps=6_000,
+        watch=Split(data.Pipeline(data.Corpus("an4", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
+        evals={
+            "dev": Split(
+                data.Pipeline(data.Corpus("an4", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0),
+                decode.Beam(10, length_norm=1.0, ctc_weight=0.3),
+            ),
+            "test": Split(
+                data.Pipeline(data.Corpus("an4", "test"), SPEECH, EVAL_SHAPES, shuffle_seed=0),
+                decode.Beam(10, length_norm=1.0, ctc_weight=0.3),
+            ),
+        },
+        eval_every=500,
+        save_every=500,
+        log_every=50,
+        ema_decay=0.998,
+    )

@@ -1,0 +1,115 @@
+"""From variables and a split to numbers, hypotheses and pictures of where the speller looked."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxasr import nn, report, score
+from jaxasr.data import OpenPipeline
+from jaxasr.decode import Search
+from jaxasr.records import Batch, Hypotheses
+from jaxasr.run.experiment import Experiment, Split
+from jaxasr.run.workdir import Workdir
+from jaxasr.train import TrainState
+
+
+def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
+    """The variables that are decoded with: averaged parameters where the run averages, else the last ones."""
+    return {"params": state.average if experiment.ema_decay > 0 else state.params, **state.statistics}
+
+
+class Judge:
+    """Decodes one split, as often as it is asked to, with one compiled search."""
+
+    def __init__(self, experiment: Experiment, name: str, split: Split, data_dir: Path):
+        """Opens the split; nothing is compiled before the first call.
+
+        Args:
+            name: what the split's files and metrics are called.
+        """
+        self.name = name
+        self.data: OpenPipeline = split.data.open(data_dir)
+        self._rate_hz = split.data.rate_hz
+        self._search = compiled_search(experiment.model, split.search)
+
+    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.Evaluation:
+        """Decodes every utterance, counts the errors, writes hypotheses and an alignment into the run's folder."""
+        latest: list[tuple[Batch, Hypotheses]] = []
+
+        def decode(batch: Batch) -> Hypotheses:
+            latest[:] = [(batch, self._search(variables, batch))]
+            return latest[0][1]
+
+        with self.data.once(workers=workers) as batches:
+            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode)
+        score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")
+        draw_alignment(
+            *latest[0],
+            self.data,
+            rate_hz=self._rate_hz,
+            path=workdir.pictures / f"alignment.{self.name}.png",
+            title=self.name,
+        )
+        return evaluation
+
+
+def draw_alignment(
+    batch: Batch, hypotheses: Hypotheses, data: OpenPipeline, *, rate_hz: int, path: Path, title: str
+) -> None:
+    """Where the speller looked in the first utterance of a batch; nothing is drawn if it wrote nothing."""
+    tokens = np.asarray(hypotheses.tokens_bwu[0, 0, : int(hypotheses.token_lengths_bw[0, 0])])
+    weights_us = np.asarray(hypotheses.weights_buhs[0, : len(tokens)].mean(axis=1))
+    if not len(tokens) or not weights_us.size:
+        return
+    real = int(batch.sample_lengths_b[0])
+    positions = max(1, round(weights_us.shape[1] * real / batch.wave_bn.shape[1]))
+    report.pictures.alignment(
+        weights_us[:, :positions],
+        tokens=[data.tokenizer.decode([token]) for token in tokens],
+        seconds=real / rate_hz,
+        path=path,
+        title=f"{title}: {data.tokenizer.decode(tokens)}",
+    )
+
+
+def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
+    """The whole search as one compiled function (variables, batch) -> Hypotheses; it compiles once a shape."""
+
+    @jax.jit
+    def decode(variables: Any, batch: Batch) -> Hypotheses:
+        return search(nn.Recogniser(model, variables), batch)
+
+    return decode
+
+
+def headline(evaluation: score.Evaluation) -> str:
+    """The numbers that people ask for first, in one line."""
+    estimates = evaluation.estimates()
+    wer, cer = estimates["wer"], estimates["cer"]
+    parts = [
+        f"WER {wer.value:.2%} [{wer.interval.low:.2%}, {wer.interval.high:.2%}]",
+        f"CER {cer.value:.2%}",
+        f"{len(evaluation.utterances)} utterances",
+    ]
+    parts += [f"{len(evaluation.cut)} cut at the limit"] if evaluation.cut else []
+    parts += [f"{len(evaluation.looping)} loop"] if evaluation.looping else []
+    return ", ".join(parts)
+
+
+def numbers(evaluation: score.Evaluation, rate_hz: int) -> dict[str, Any]:
+    """What a row of results holds: every score as a fraction with its 95 % interval over utterances, counts and speed."""
+    estimates = evaluation.estimates()
+    scores = {name: round(each.value, 6) for name, each in estimates.items()}
+    intervals = {name: [round(each.interval.low, 6), round(each.interval.high, 6)] for name, each in estimates.items()}
+    rtfx = evaluation.speed.audio_per_wall(rate_hz)
+    return scores | {
+        "intervals": intervals,
+        "words": evaluation.scores.words.references,
+        "characters": evaluation.scores.characters.references,
+        "utterances": len(evaluation.utterances),
+        "cut": list(evaluation.cut),
+        "looping": list(evaluation.looping),
+        "audio_s_per_s": None if rtfx is None else round(rtfx, 1),
+    }

@@ -1,0 +1,119 @@
+"""Experiment: the one frozen tree that a run is. What devices, hosts and folders it runs on is the command's business."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jaxasr import tree
+from jaxasr.data import Pipeline, Tokenize
+from jaxasr.decode import Search
+from jaxasr.nn import Seq2Seq
+from jaxasr.text.tokenizer import Tokenizer
+from jaxasr.train import Objective, Optimizer
+
+
+@dataclass(frozen=True)
+class Split:
+    """Something to evaluate on: utterances and the search that decodes them. Nothing of it is ever left out."""
+
+    data: Pipeline
+    search: Search
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides the numbers of a run.
+
+    Raises:
+        ValueError: parts that don't fit each other, by the names they have here.
+    """
+
+    model: Seq2Seq
+    train_data: Pipeline
+    objective: Objective
+    optimizer: Optimizer
+    steps: int  # batches to train on
+    watch: Split  # decoded every `eval_every` steps: what the best checkpoint is chosen by
+    evals: Mapping[str, Split] = field(default_factory=dict)  # decoded at the end, from the best checkpoint
+    eval_every: int = 1_000
+    save_every: int = 500
+    log_every: int = 50
+    ema_decay: float = 0.0  # of the averaged parameters, which are those that are evaluated; 0: no averaging
+    keep_last: int = 2  # newest checkpoints that stay
+    keep_best: int = 1  # best ones that stay besides
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "eval_every", "save_every", "log_every", "keep_last"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; it must be 1 or more")
+        for name in ("eval_every", "save_every"):
+            if getattr(self, name) % self.log_every:
+                raise ValueError(f"{name}={getattr(self, name)} must be a multiple of log_every={self.log_every}")
+        self._check_vocabulary()
+        if self.objective.ctc_weight > 0 and self.model.ctc is None:
+            raise ValueError(
+                f"objective.ctc_weight={self.objective.ctc_weight} but model.ctc is None; give the model a CtcHead "
+                "or set objective.ctc_weight=0"
+            )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the training data, and so of the whole run."""
+        return tokenizer_of(self.train_data)
+
+    def _check_vocabulary(self) -> None:
+        heads = {"model.decoder.vocab": self.model.decoder.vocab}
+        if self.model.ctc is not None:
+            heads["model.ctc.vocab"] = self.model.ctc.vocab
+        for name, size in heads.items():
+            if size != self.tokenizer.size:
+                raise ValueError(
+                    f"{name}={size} but the tokenizer of train_data has {self.tokenizer.size} tokens (the end included); "
+                    "give the head the tokenizer's size"
+                )
+        for name, split in {"watch": self.watch, **{f"evals.{k}": v for k, v in self.evals.items()}}.items():
+            if tokenizer_of(split.data).digest != self.tokenizer.digest:
+                raise ValueError(
+                    f"{name}.data has a tokenizer with digest {tokenizer_of(split.data).digest}, train_data one with "
+                    f"{self.tokenizer.digest}; a run has one vocabulary"
+                )
+
+
+def tokenizer_of(pipeline: Pipeline) -> Tokenizer:
+    """The tokenizer of a pipeline's transforms."""
+    return next(each.tokenizer for each in pipeline.transforms if isinstance(each, Tokenize))
+
+
+def load(reference: str, overrides: Mapping[str, object] | None = None) -> Experiment:
+    """The experiment of "FILE.py" (its function `experiment`) or "FILE.py:function", with overrides by dotted path.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file has no such function, it does not give an Experiment, or an override does not fit.
+    """
+    path, _, name = reference.partition(":")
+    value = _function(Path(path), name or "experiment")()
+    if not isinstance(value, Experiment):
+        raise ValueError(f"{reference} gives a {type(value).__name__}; an Experiment is needed")
+    return tree.override(value, overrides or {})
+
+
+def _function(path: Path, name: str) -> Callable[[], object]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no experiment file {path}; the repository's are under experiments/")
+    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file; an experiment is FILE.py or FILE.py:function")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        there = ", ".join(
+            sorted(k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name)
+        )
+        raise ValueError(f"{path} has no function {name!r}; it has {there or 'none'}")
+    return function

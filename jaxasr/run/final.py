@@ -1,0 +1,80 @@
+"""The end of a run: every split decoded with its best checkpoint, and a row of results for each that says what it is of."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxasr import report, tree
+from jaxasr.run.evaluate import Judge, headline, numbers
+from jaxasr.run.experiment import Experiment
+from jaxasr.run.machine import Machine
+from jaxasr.run.restore import Which, trained_variables
+from jaxasr.run.workdir import Workdir
+from jaxasr.scale import hardware
+from jaxasr.train import Checkpoints
+
+RESULTS = "results.jsonl"
+
+
+def evaluate_run(
+    experiment: Experiment,
+    folder: Path,
+    machine: Machine,
+    *,
+    splits: Sequence[str] = (),
+    checkpoint: Which = "best",
+    source: Path | None = None,
+    results: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+    """Decodes the splits of `experiment.evals` and returns their rows, which are also added to the run's results.jsonl.
+
+    Args:
+        folder: the run's.
+        splits: names; none means all.
+        checkpoint: "best" (by the watched split), "last" or a step.
+        source: the experiment's file, whose git commit stands in the row.
+        results: one more file that takes the rows.
+        say: takes the lines that are for people.
+
+    Raises:
+        KeyError: no such split.
+        FileNotFoundError: no such run or checkpoint.
+    """
+    unknown = sorted(set(splits) - set(experiment.evals))
+    if unknown:
+        raise KeyError(
+            f"no split {', '.join(unknown)} in this experiment; it has {', '.join(experiment.evals) or 'none'}"
+        )
+    workdir = Workdir(folder)
+    variables, metadata = trained_variables(experiment, workdir, checkpoint)
+    with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
+        step = {"best": checkpoints.best(), "last": checkpoints.last()}.get(str(checkpoint), checkpoint)
+    about = {
+        "experiment": tree.fingerprint(experiment),
+        "step": step,
+        "seed": experiment.seed,
+        "data": metadata.data,
+        "tokenizer": metadata.tokenizer,
+        "hardware": dataclasses.asdict(hardware()),
+        **report.provenance(source.parent if source else Path.cwd()),
+    }
+    rows = []
+    for name in splits or experiment.evals:
+        split = experiment.evals[name]
+        judge = Judge(experiment, name, split, machine.data_dir)
+        evaluation = judge(variables, workdir, workers=machine.workers)
+        say(f"{name}: {headline(evaluation)}")
+        row = {
+            "split": name,
+            **numbers(evaluation, split.data.rate_hz),
+            "search": tree.render(split.search),
+            "split_data": judge.data.hash,
+            **about,
+        }
+        for path in (workdir.path / RESULTS, results):
+            if path is not None:
+                report.append(path, row)
+        rows.append(row)
+    return rows

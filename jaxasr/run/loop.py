@@ -1,0 +1,176 @@
+"""Training, from top to bottom: where the four wings meet.
+
+The position in everything is one integer, the step. A checkpoint holds the state and the sums of the metrics since the last
+line of the log; so a run that was killed and started again writes the very lines, and comes to the very parameters, of one
+that was not.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxasr import report, tree
+from jaxasr.data import OpenPipeline
+from jaxasr.records import pytree
+from jaxasr.run.begin import blank_batch, initial_state, measured, metadata_of, training_form
+from jaxasr.run.evaluate import Judge, evaluated_variables, headline
+from jaxasr.run.experiment import Experiment
+from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
+from jaxasr.run.log import Log, Window, empty_window
+from jaxasr.run.machine import Machine
+from jaxasr.run.pace import Pace
+from jaxasr.run.workdir import Workdir
+from jaxasr.scale import CompiledStep, compile_step
+from jaxasr.train import Checkpoints, Metadata, TrainState, Writer, make_step, read_metrics
+
+Say = Callable[[str], None]
+
+
+@pytree
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    train: TrainState
+    window: Window
+
+
+def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = print) -> None:
+    """Trains to the experiment's last step, from the start or from where an earlier run came to.
+
+    Args:
+        folder: the run's own: checkpoints, metrics, pictures, hypotheses.
+        machine: where it runs; no number depends on it beyond float tolerance.
+        say: takes the lines that are for people.
+
+    Raises:
+        ValueError: the folder is another run's, or in use.
+        Interrupted: SIGTERM or SIGINT came; all is saved.
+        Diverged: a loss is not finite; the step, its utterances and the last finite step are named.
+    """
+    with Workdir(folder).held() as workdir:
+        data = experiment.train_data.open(machine.data_dir)
+        judge = Judge(experiment, "watch", experiment.watch, machine.data_dir)
+        workdir.keep_experiment(tree.render(experiment))
+        for line in introduction(experiment, data):
+            say(line)
+
+        pure = make_step(
+            training_form(experiment.model),
+            experiment.objective,
+            experiment.optimizer.build(),
+            ema_decay=experiment.ema_decay,
+        )
+        step = compile_step(pure, machine.how)
+        metadata = metadata_of(experiment, data)
+        kept = {"keep_last": experiment.keep_last, "keep_best": experiment.keep_best}
+        with Checkpoints(workdir.checkpoints, **kept) as checkpoints:
+            start = _first_or_last(experiment, data, pure, checkpoints, metadata, say)
+            done = int(start.train.step)
+            with (
+                requests_to_stop() as requests,
+                Writer(workdir.path, resume_step=done) as writer,
+                report.Progress(experiment.steps, "train", "steps", done=done) as bar,
+            ):
+                for moment in _steps(experiment, data, step, start, machine, workdir, requests):
+                    bar.advance(1, **moment.shown)
+                    if moment.means:
+                        writer.write(moment.done, moment.means)
+                    if moment.saves:
+                        metrics = {}
+                        if moment.judges:
+                            judged = judge(
+                                evaluated_variables(experiment, moment.saved.train), workdir, workers=machine.workers
+                            )
+                            bar.say(f"step {moment.done:,}: {headline(judged)}")
+                            metrics = {"wer": judged.scores.wer, "cer": judged.scores.cer}
+                            writer.write(moment.done, {f"watch/{k}": v for k, v in metrics.items()})
+                            report.pictures.curves(read_metrics(workdir.metrics), path=workdir.pictures / "curves.png")
+                        checkpoints.save(moment.done, moment.saved, metadata, metrics or None)
+                    if requests.signum and moment.done < experiment.steps:
+                        checkpoints.wait()
+                        raise Interrupted(requests.signum, moment.done)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """The run after a step: what is due, and what it takes."""
+
+    done: int
+    shown: dict[str, Any]  # beside the progress bar
+    means: dict[str, float]  # since the last line of the log; empty between two lines
+    judges: bool
+    saves: bool
+    saved: Saved
+
+
+def _steps(
+    experiment: Experiment,
+    data: OpenPipeline,
+    step: CompiledStep,
+    start: Saved,
+    machine: Machine,
+    workdir: Workdir,
+    requests: Requests,
+) -> Iterator[_Moment]:
+    """One step after another; the sums of each are read when the next one is under way."""
+    state, log = step.place_state(start.train), Log(start.window, folder=workdir.path)
+    shown: dict[str, Any] = {}
+    first = int(start.train.step)
+    with (
+        data.batches(first, workers=machine.workers, stop_step=experiment.steps) as batches,
+        Pace(workdir.path, rate_hz=experiment.train_data.rate_hz) as pace,
+    ):
+        for number, row, batch in batches:
+            state, sums = step(state, step.place(batch))
+            log.add(number, batch, [data.ids[i] for i in row.examples_b.tolist() if i >= 0], sums)
+            done = number + 1
+            pace.add(row, batches)
+
+            last = done == experiment.steps
+            judges = last or done % experiment.eval_every == 0
+            saves = judges or done % experiment.save_every == 0 or bool(requests.signum)
+            means: dict[str, float] = {}
+            if last or done % experiment.log_every == 0:
+                means = log.means() | {"train/learning_rate": float(experiment.optimizer.rate(number))}
+                shown = {"loss": f"{means['train/loss']:.3f}"} | pace.write(done)
+            if saves:
+                log.settle()
+            left = time.perf_counter()
+            yield _Moment(done, shown, means, judges, saves, Saved(state, log.window))
+            pace.leave_out(time.perf_counter() - left)
+
+
+def _first_or_last(
+    experiment: Experiment,
+    data: OpenPipeline,
+    pure: Callable[..., Any],
+    checkpoints: Checkpoints,
+    metadata: Metadata,
+    say: Say,
+) -> Saved:
+    """What the last checkpoint holds, or the beginning."""
+    state = initial_state(experiment, data)
+    _, sums = jax.eval_shape(pure, state, blank_batch(data))
+    beginning = Saved(state, empty_window(list(sums)))
+    if checkpoints.last() is None:
+        return Saved(measured(state, experiment, data), beginning.window)
+    saved, _ = checkpoints.restore("last", beginning, metadata)
+    say(f"goes on after step {int(saved.train.step):,}")
+    return saved
+
+
+def introduction(experiment: Experiment, data: OpenPipeline) -> list[str]:
+    """What a run is, in a few lines: fingerprint, size, data, shapes, what is left out."""
+    shapes = jax.eval_shape(lambda: initial_state(experiment, data))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
+    lines = [
+        f"experiment {tree.fingerprint(experiment)}: {parameters / 1e6:.2f} M parameters, {experiment.steps:,} steps, "
+        f"seed {experiment.seed}, data {data.hash}, vocabulary {experiment.tokenizer.size} ({experiment.tokenizer.digest})",
+        *data.describe().splitlines(),
+    ]
+    return lines + [f"left out: {each.corpus} {each.id}: {each.reason} ({each.detail})" for each in data.skipped[:20]]

@@ -1,0 +1,52 @@
+"""The variables of a run, read back to be used: without its data, and without disturbing it if it is still training."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxasr import tree
+from jaxasr.records import Batch
+from jaxasr.run.experiment import Experiment
+from jaxasr.run.workdir import Workdir
+from jaxasr.train import Checkpoints, Metadata
+
+Which = int | str  # a step, "best" or "last"
+
+
+def trained_variables(experiment: Experiment, workdir: Workdir, which: Which = "best") -> tuple[Any, Metadata]:
+    """What the model is decoded with, and what wrote it.
+
+    Raises:
+        FileNotFoundError: no such run or checkpoint.
+        ValueError: the checkpoint is of another model, or was trained with another vocabulary.
+    """
+    blank: Any = jax.eval_shape(lambda: _fresh_variables(experiment))
+    name = "average" if experiment.ema_decay > 0 else "params"
+    like = {"train": {name: blank["params"], "statistics": {k: v for k, v in blank.items() if k != "params"}}}
+    with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
+        saved, metadata = checkpoints.restore_part(which, like)
+    if metadata.tokenizer != experiment.tokenizer.digest:
+        raise ValueError(
+            f"{workdir.path} was trained with the vocabulary {metadata.tokenizer}, the experiment has "
+            f"{experiment.tokenizer.digest}: what its tokens mean is lost. Bring back the tokenizer it was trained with"
+        )
+    differing = tree.difference(metadata.experiment, tree.render(experiment))
+    model = [line for line in differing if line.startswith("model.")]
+    if model:
+        raise ValueError(f"{workdir.path} holds another model; from it to the experiment:\n  " + "\n  ".join(model))
+    return {"params": saved["train"][name], **saved["train"]["statistics"]}, metadata
+
+
+def _fresh_variables(experiment: Experiment) -> Any:
+    """Variables as they are initialised; their shapes do not depend on the batch."""
+    one = jnp.ones(1, jnp.int32)
+    batch = Batch(
+        wave_bn=jnp.zeros((1, experiment.train_data.rate_hz), jnp.int16),
+        sample_lengths_b=one,
+        tokens_bu=jnp.zeros((1, 1), jnp.int32),
+        token_lengths_b=one,
+        ids_b=jnp.zeros(1, jnp.uint32),
+        valid_b=jnp.ones(1, bool),
+    )
+    return experiment.model.init(jax.random.key(0), batch, train=False)

@@ -1,0 +1,105 @@
+"""Files of speech to text, with the best model of a run."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxasr.data import decode_audio
+from jaxasr.decode import Search
+from jaxasr.records import Batch
+from jaxasr.run.evaluate import compiled_search
+from jaxasr.run.experiment import Experiment, tokenizer_of
+from jaxasr.run.restore import Which, trained_variables
+from jaxasr.run.workdir import Workdir
+
+LONGEST_S = 60.0  # of one file; what is longer has to be cut before
+STEP_S = 2.0  # lengths are padded up to a multiple, so that few shapes are compiled
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was heard in a file."""
+
+    path: Path
+    text: str
+    seconds: float
+    log_prob: float  # of the whole hypothesis
+    complete: bool  # False: the search was cut before it came to an end
+
+
+def transcribe(
+    experiment: Experiment,
+    workdir: Workdir,
+    paths: Sequence[Path],
+    *,
+    search: Search | None = None,
+    checkpoint: Which = "best",
+) -> Iterator[Transcript]:
+    """Transcribes files one after another, in their order; all are read and checked before the first is decoded.
+
+    Args:
+        search: that of the experiment's `watch` split if None.
+        checkpoint: "best", "last" or a step.
+
+    Raises:
+        FileNotFoundError: a file or the checkpoint is not there.
+        ValueError: a file can't be decoded, is empty, too short to hold one frame, or longer than LONGEST_S.
+    """
+    rate_hz = experiment.train_data.rate_hz
+    waves = [read_wave(path, experiment) for path in paths]
+    variables, _ = trained_variables(experiment, workdir, checkpoint)
+    decode = compiled_search(experiment.model, search or experiment.watch.search)
+    tokenizer = tokenizer_of(experiment.train_data)
+    for path, wave_n in zip(paths, waves, strict=True):
+        batch = _batch(wave_n, rate_hz)
+        found = jax.device_get(decode(variables, batch))
+        tokens = found.tokens_bwu[0, 0, : int(found.token_lengths_bw[0, 0])]
+        yield Transcript(
+            path,
+            tokenizer.decode(tokens),
+            len(wave_n) / rate_hz,
+            float(found.log_probs_bw[0, 0]),
+            bool(found.finished_bw[0, 0]),
+        )
+
+
+def read_wave(path: Path, experiment: Experiment) -> np.ndarray:
+    """A file's samples at the experiment's rate, mono, 16 bits.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it can't be decoded, holds NaN, nothing, less than one window or more than LONGEST_S.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no audio file {path}")
+    rate_hz, frontend = experiment.train_data.rate_hz, experiment.model.frontend
+    wave_n = decode_audio(path.read_bytes(), id=str(path), rate_hz=rate_hz)
+    seconds = len(wave_n) / rate_hz
+    if seconds * 1000 < frontend.window_ms:
+        raise ValueError(
+            f"{path} has {len(wave_n)} samples ({seconds * 1000:.1f} ms at {rate_hz} Hz); at least one window of "
+            f"{frontend.window_ms:g} ms is needed"
+        )
+    if seconds > LONGEST_S:
+        raise ValueError(
+            f"{path} is {seconds:.1f} s long; at most {LONGEST_S:g} s are transcribed in one piece: cut it at its pauses first"
+        )
+    return wave_n
+
+
+def _batch(wave_n: np.ndarray, rate_hz: int) -> Batch:
+    step = round(STEP_S * rate_hz)
+    padded = np.zeros((1, -(-len(wave_n) // step) * step), np.int16)
+    padded[0, : len(wave_n)] = wave_n
+    one = np.ones(1, np.int32)
+    return Batch(
+        wave_bn=padded,
+        sample_lengths_b=one * len(wave_n),
+        tokens_bu=np.zeros((1, 1), np.int32),
+        token_lengths_b=0 * one,
+        ids_b=np.zeros(1, np.uint32),
+        valid_b=np.ones(1, bool),
+    )
