@@ -1,0 +1,207 @@
+"""Decodes a set of utterances and lays the hypotheses beside the references."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from jaxasr.records import Batch, Hypotheses
+from jaxasr.report import Progress
+from jaxasr.score.estimates import Estimate, estimates
+from jaxasr.score.loops import loops
+from jaxasr.score.metrics import Scores, measure
+
+DecodeText = Callable[[Sequence[int]], str]
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A batch, and the names of its valid rows, which come first (data.Labelled)."""
+
+    @property
+    def batch(self) -> Batch: ...
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    @property
+    def texts(self) -> Sequence[str]: ...
+
+    @property
+    def speakers(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the n best."""
+
+    text: str
+    score: float  # what the n best are ranked by
+    log_prob: float
+    finished: bool  # False: cut at the search's limit
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What was said, and what was heard."""
+
+    id: str
+    speaker: str
+    reference: str
+    samples: int
+    candidates: tuple[Candidate, ...]  # best first
+
+    @property
+    def hypothesis(self) -> str:
+        """The best candidate's text."""
+        return self.candidates[0].text
+
+    @property
+    def finished(self) -> bool:
+        """False: the best candidate was cut at the search's limit."""
+        return self.candidates[0].finished
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast the search was, from waves on the host to tokens on the host.
+
+    The first batch of each shape is left out, for it may have been compiled; if every batch was the first of its shape
+    there is nothing to tell, and the rates are None.
+    """
+
+    utterances: int
+    samples: int
+    wall_s: float
+
+    @property
+    def utterances_per_s(self) -> float | None:
+        """Hypotheses per second."""
+        return self.utterances / self.wall_s if self.wall_s else None
+
+    def audio_per_wall(self, rate_hz: int) -> float | None:
+        """Seconds of audio per second (RTFx)."""
+        return self.samples / rate_hz / self.wall_s if self.wall_s else None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A decoded set: utterances in the order they came, and their scores in the same order."""
+
+    utterances: tuple[Utterance, ...]
+    scores: Scores
+    speed: Speed
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Ids of utterances whose best hypothesis did not come to an end: the search's limit cut it."""
+        return tuple(utterance.id for utterance in self.utterances if not utterance.finished)
+
+    @cached_property
+    def looping(self) -> tuple[str, ...]:
+        """Ids of utterances whose hypothesis repeats a phrase over and over, which the reference does not."""
+        return tuple(each.id for each in self.utterances if loops(each.hypothesis, each.reference))
+
+    def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
+        """Every score with its bootstrap interval, for which utterances or whole speakers are drawn."""
+        blocks = [utterance.speaker for utterance in self.utterances] if draw == "speakers" else None
+        return estimates(self.scores, blocks=blocks)
+
+
+def evaluate(
+    decode: Callable[[Batch], Hypotheses],
+    batches: Iterable[Labelled],
+    decode_text: DecodeText,
+    *,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Decodes every batch and counts the errors of the best hypotheses.
+
+    Args:
+        decode: a compiled search over a model.
+        batches: as `data.OpenPipeline.once` gives them.
+        decode_text: tokens, without the end, to text.
+        progress: an entered bar, advanced by utterances.
+
+    Raises:
+        ValueError: no utterance came, or a batch does not have as many names as valid rows.
+        FloatingPointError: the search's score of an utterance is NaN.
+    """
+    utterances: list[Utterance] = []
+    watch = _Stopwatch()
+    for labelled in batches:
+        found = watch.timed(decode, labelled.batch)
+        utterances.extend(_utterances(labelled, found, decode_text))
+        if progress is not None:
+            progress.advance(len(labelled.ids))
+    scores = measure([each.reference for each in utterances], [each.hypothesis for each in utterances])
+    return Evaluation(tuple(utterances), scores, watch.speed)
+
+
+class _Stopwatch:
+    """Times batches of shapes that it has seen before."""
+
+    def __init__(self) -> None:
+        self.speed = Speed(0, 0, 0.0)
+        self._seen: set[tuple[int, ...]] = set()
+
+    def timed(self, decode: Callable[[Batch], Hypotheses], batch: Batch) -> "_Found":
+        began = time.perf_counter()
+        found = _fetch(decode(batch))
+        wall_s = time.perf_counter() - began
+        shape = (*batch.wave_bn.shape, *batch.tokens_bu.shape)
+        if shape in self._seen:
+            utterances, samples = int(np.sum(batch.valid_b)), int(np.sum(batch.sample_lengths_b))
+            was = self.speed
+            self.speed = Speed(was.utterances + utterances, was.samples + samples, was.wall_s + wall_s)
+        self._seen.add(shape)
+        return found
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Hypotheses on the host, without their attention."""
+
+    tokens_bwu: np.ndarray
+    token_lengths_bw: np.ndarray
+    scores_bw: np.ndarray
+    log_probs_bw: np.ndarray
+    finished_bw: np.ndarray
+
+
+def _fetch(found: Hypotheses) -> _Found:
+    leaves = (found.tokens_bwu, found.token_lengths_bw, found.scores_bw, found.log_probs_bw, found.finished_bw)
+    return _Found(*jax.device_get(leaves))
+
+
+def _utterances(labelled: Labelled, found: _Found, decode_text: DecodeText) -> list[Utterance]:
+    names = len(labelled.ids)
+    valid_b = np.asarray(labelled.batch.valid_b)
+    if not valid_b[:names].all() or valid_b[names:].any():
+        raise ValueError(
+            f"a batch came with {names} ids and {int(valid_b.sum())} valid rows; its valid rows come first, one an id"
+        )
+    rows = zip(labelled.ids, labelled.speakers, labelled.texts, strict=True)
+    return [
+        Utterance(id, speaker, text, int(labelled.batch.sample_lengths_b[i]), _candidates(id, found, i, decode_text))
+        for i, (id, speaker, text) in enumerate(rows)
+    ]
+
+
+def _candidates(id: str, found: _Found, i: int, decode_text: DecodeText) -> tuple[Candidate, ...]:
+    if np.isnan(found.scores_bw[i]).any():
+        raise FloatingPointError(f"the score of utterance {id} is NaN; the model's parameters are probably not finite")
+    return tuple(
+        Candidate(
+            text=decode_text(found.tokens_bwu[i, w, : found.token_lengths_bw[i, w]].tolist()),
+            score=float(found.scores_bw[i, w]),
+            log_prob=float(found.log_probs_bw[i, w]),
+            finished=bool(found.finished_bw[i, w]),
+        )
+        for w in range(found.scores_bw.shape[1])
+        if w == 0 or np.isfinite(found.scores_bw[i, w])
+    )

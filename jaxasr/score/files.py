@@ -1,0 +1,126 @@
+"""Hypotheses as files: one JSON object an utterance for programs, an alignment for people."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from jaxasr.score.alignment import Counts, Edit, align_words
+from jaxasr.score.evaluate import Evaluation, Utterance
+from jaxasr.score.significance import rate_interval
+
+CONFUSIONS = 20  # listed at most
+
+
+def write_hypotheses(evaluation: Evaluation, path: Path) -> None:
+    """Writes `path` (JSON lines) and, with the suffix .txt, the aligned texts. Each file appears when it is whole.
+
+    A line of JSON: id, speaker, reference, hypothesis, score, finished, substitutions, deletions, insertions, words (of
+    the reference), and nbest: a list of text, score, log_prob, finished, best first. A score that is not finite is null.
+
+    Args:
+        path: of the JSON lines; its folder is made if it isn't there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = zip(evaluation.utterances, evaluation.scores.utterances, strict=True)
+    _write(path, (json.dumps(_row(each, scores.words), ensure_ascii=False) for each, scores in rows))
+    _write(path.with_suffix(".txt"), aligned_text(evaluation))
+
+
+def aligned_text(evaluation: Evaluation) -> Iterator[str]:
+    """Lines for people: the rates, what was cut or loops, what was confused most often, and every utterance.
+
+    Words stand below one another, `*` where there is none, and S, D or I below an error, as in NIST's sclite:
+
+        an251-fash-b: S 1, D 0, I 1 of 3 words, score -1.25
+        REF:  yes ** it does
+        HYP:  yes so it is
+        Eval:     I     S
+    """
+    alignments = align_words(
+        [each.reference for each in evaluation.utterances], [each.hypothesis for each in evaluation.utterances]
+    )
+    yield from _headlines(evaluation)
+    yield from _confusions(alignments)
+    for utterance, scores, edits in zip(evaluation.utterances, evaluation.scores.utterances, alignments, strict=True):
+        yield ""
+        cut = "" if utterance.finished else ", cut before its end"
+        yield f"{utterance.id}: {_counted(scores.words)}, score {utterance.candidates[0].score:.2f}{cut}"
+        yield from _columns(edits)
+
+
+def _row(utterance: Utterance, words: Counts) -> dict[str, object]:
+    best = utterance.candidates[0]
+    return {
+        "id": utterance.id,
+        "speaker": utterance.speaker,
+        "reference": utterance.reference,
+        "hypothesis": best.text,
+        "score": _finite(best.score),
+        "finished": best.finished,
+        "substitutions": words.substitutions,
+        "deletions": words.deletions,
+        "insertions": words.insertions,
+        "words": words.references,
+        "nbest": [
+            {"text": c.text, "score": _finite(c.score), "log_prob": _finite(c.log_prob), "finished": c.finished}
+            for c in utterance.candidates
+        ],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None
+
+
+def _headlines(evaluation: Evaluation) -> Iterator[str]:
+    scores = evaluation.scores
+    words = [each.words for each in scores.utterances]
+    wer = rate_interval([each.errors for each in words], [each.references for each in words])
+    yield f"{len(evaluation.utterances)} utterances, {_counted(scores.words)}"
+    yield (
+        f"WER {scores.wer:.2%} ({wer.level:.0%} interval over utterances: {wer.low:.2%} to {wer.high:.2%}), "
+        f"CER {scores.cer:.2%}, utterances with errors {scores.ser:.2%}"
+    )
+    for what, ids in (("cut before their end", evaluation.cut), ("repeating themselves", evaluation.looping)):
+        if ids:
+            yield f"{len(ids)} {what}: {' '.join(ids)}"
+
+
+def _counted(words: Counts) -> str:
+    return f"S {words.substitutions}, D {words.deletions}, I {words.insertions} of {words.references} words"
+
+
+def _confusions(alignments: Iterable[tuple[Edit, ...]]) -> Iterator[str]:
+    counted = Counter(
+        (edit.reference or "*", edit.hypothesis or "*")
+        for edits in alignments
+        for edit in edits
+        if edit.kind != "equal"
+    )
+    if counted:
+        yield ""
+        yield "Most frequent errors (reference > hypothesis):"
+    for (reference, hypothesis), times in counted.most_common(CONFUSIONS):
+        yield f"{times:6d}  {reference} > {hypothesis}"
+
+
+def _columns(edits: tuple[Edit, ...]) -> Iterator[str]:
+    letters = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
+    rows = {"REF: ": [], "HYP: ": [], "Eval:": []}
+    for edit in edits:
+        width = max(len(edit.reference), len(edit.hypothesis))
+        cells = (edit.reference or "*" * width, edit.hypothesis or "*" * width, letters[edit.kind])
+        for row, cell in zip(rows.values(), cells, strict=True):
+            row.append(cell.ljust(width))
+    if all(edit.kind == "equal" for edit in edits):
+        del rows["Eval:"]
+    for name, cells in rows.items():
+        yield f"{name} {' '.join(cells)}".rstrip()
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    whole = path.with_name(f".{path.name}.{os.getpid()}")
+    whole.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.replace(whole, path)

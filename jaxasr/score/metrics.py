@@ -1,0 +1,142 @@
+"""One evaluator for transcripts: error rates, BLEU and ROUGE, from reference and hypothesis texts as they are.
+
+Nothing is normalised here except white space: what counts as the same word is decided by the normaliser that the
+experiment names. All rates are fractions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import sacrebleu
+from jaxtyping import Float, Int
+from rouge_score import rouge_scorer
+
+from jaxasr.score.alignment import Counts, align_characters, align_words, count, total
+
+NGRAMS = 4  # the longest of BLEU
+
+
+@dataclass(frozen=True)
+class UtteranceScores:
+    """What one utterance adds to the sums."""
+
+    words: Counts
+    characters: Counts
+    ngrams: tuple[int, ...]  # of BLEU: matches of 1 to 4 words, hypothesis n-grams of 1 to 4, lengths of both
+    rouge_1: float  # F measures
+    rouge_2: float
+    rouge_l: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The numbers of a set of utterances; each can be recomputed for any part of it.
+
+    An empty reference is an utterance like any other: what the hypothesis holds counts as insertions.
+    """
+
+    utterances: tuple[UtteranceScores, ...]
+
+    @cached_property
+    def words(self) -> Counts:
+        """Word errors of the set."""
+        return total(utterance.words for utterance in self.utterances)
+
+    @cached_property
+    def characters(self) -> Counts:
+        """Character errors of the set; spaces between words are characters."""
+        return total(utterance.characters for utterance in self.utterances)
+
+    @property
+    def wer(self) -> float:
+        """Word error rate: all errors over all reference words (infinite if there are only insertions)."""
+        return self.words.rate
+
+    @property
+    def cer(self) -> float:
+        """Character error rate, spaces between words counted as characters."""
+        return self.characters.rate
+
+    @property
+    def ser(self) -> float:
+        """Share of utterances with at least one word error."""
+        return sum(utterance.words.errors > 0 for utterance in self.utterances) / len(self.utterances)
+
+    @cached_property
+    def bleu(self) -> float:
+        """Corpus BLEU from 0 to 1, of sacrebleu with its defaults (13a, case kept, exponential smoothing)."""
+        return bleu(np.sum([utterance.ngrams for utterance in self.utterances], axis=0))
+
+    @cached_property
+    def rouge_1(self) -> float:
+        """Mean F measure of single words, of rouge-score on words between spaces; two empty texts agree (1)."""
+        return float(np.mean([utterance.rouge_1 for utterance in self.utterances]))
+
+    @cached_property
+    def rouge_2(self) -> float:
+        """Mean F measure of pairs of words."""
+        return float(np.mean([utterance.rouge_2 for utterance in self.utterances]))
+
+    @cached_property
+    def rouge_l(self) -> float:
+        """Mean F measure of the longest common subsequence of words."""
+        return float(np.mean([utterance.rouge_l for utterance in self.utterances]))
+
+
+def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
+    """Compares hypotheses to references, pair by pair.
+
+    Raises:
+        ValueError: no utterance at all, or not one hypothesis for each reference.
+    """
+    if not references or len(references) != len(hypotheses):
+        raise ValueError(
+            f"{len(references)} references and {len(hypotheses)} hypotheses came; scores need the same number of both, "
+            "and one at least"
+        )
+    words = [count(edits) for edits in align_words(references, hypotheses)]
+    characters = [count(edits) for edits in align_characters(references, hypotheses)]
+    counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS)  # the order doesn't matter for the counts
+    rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_Words())
+    rows = zip(references, hypotheses, words, characters, strict=True)
+    return Scores(tuple(_utterance(*row, counter, rouge) for row in rows))
+
+
+def bleu(ngrams: Float[np.ndarray, " counts"] | Int[np.ndarray, " counts"]) -> float:
+    """Corpus BLEU, from 0 to 1, of summed `UtteranceScores.ngrams`."""
+    *counts, hypothesis_words, reference_words = (int(value) for value in ngrams)
+    found = sacrebleu.BLEU.compute_bleu(
+        correct=counts[:NGRAMS],
+        total=counts[NGRAMS:],
+        sys_len=hypothesis_words,
+        ref_len=reference_words,
+        max_ngram_order=NGRAMS,
+    )
+    return min(found.score / 100, 1.0)  # it computes by logarithms, which can end a hair above
+
+
+class _Words:
+    """The tokenizer of ROUGE: its own keeps nothing but a-z and 0-9."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return text.split()
+
+
+def _utterance(
+    reference: str,
+    hypothesis: str,
+    words: Counts,
+    characters: Counts,
+    counter: sacrebleu.BLEU,
+    rouge: rouge_scorer.RougeScorer,
+) -> UtteranceScores:
+    found = counter.sentence_score(hypothesis, [reference])
+    ngrams = (*found.counts, *found.totals, found.sys_len, found.ref_len)
+    if not reference.split() and not hypothesis.split():
+        return UtteranceScores(words, characters, ngrams, 1.0, 1.0, 1.0)
+    scores = rouge.score(reference, hypothesis)
+    return UtteranceScores(
+        words, characters, ngrams, *(float(scores[name].fmeasure) for name in ("rouge1", "rouge2", "rougeL"))
+    )

@@ -1,0 +1,153 @@
+"""How sure an error rate is, and whether one system is better than another on the same utterances.
+
+An utterance (or, better where there are several of each, a speaker) is drawn with replacement, the rate is computed anew,
+a thousand times over: what lies between the percentiles is the interval. Errors within an utterance are not independent,
+and those of a speaker hardly, so words are never drawn.
+
+Sources: Bisani & Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP;
+Liu & Peng 2020, arXiv:1912.09508 (blocks); Gillick & Cox 1989, ICASSP (matched pairs).
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+RESAMPLES = 1_000
+
+Column = Sequence[int] | Sequence[float] | np.ndarray  # one number an utterance
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a value lies at a level of confidence."""
+
+    low: float
+    high: float
+    level: float  # 0.95: of a hundred such intervals 95 hold the true value
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """System b against system a on the same utterances; negative means that b makes fewer errors."""
+
+    difference: float  # error rate of b less that of a
+    interval: Interval  # of the difference
+    better: float  # share of resamples in which b makes fewer errors: the probability of improvement
+    p_value: float  # two-sided, of the matched-pairs test: how likely so large a difference is if there is none
+
+
+def totals(
+    columns: Sequence[Column], *, blocks: Sequence[Hashable] | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Float64[np.ndarray, "resamples columns"]:
+    """The column sums of sets drawn with replacement, as many utterances (or blocks) as there are.
+
+    Args:
+        columns: one number an utterance each, such as errors and words.
+        blocks: who speaks in each utterance: whole speakers are drawn then.
+        seed: the same seed and number of utterances give the same draws.
+
+    Raises:
+        ValueError: no utterance, columns of unequal lengths, or no resample.
+    """
+    lengths = {len(column) for column in columns} | ({len(blocks)} if blocks is not None else set())
+    if len(lengths) != 1 or not min(lengths) or resamples < 1:
+        raise ValueError(
+            f"columns and blocks of {sorted(lengths)} utterances, {resamples} resamples; all need the same number of "
+            "utterances, and one at least of everything"
+        )
+    values = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+    if blocks is not None:
+        values = _sum_blocks(values, blocks)
+    rng = np.random.default_rng(seed)
+    units = len(values)
+    drawn = (np.bincount(rng.integers(units, size=units), minlength=units) for _ in range(resamples))
+    return np.stack([times @ values for times in drawn])
+
+
+def percentiles(values: Sequence[float] | np.ndarray, level: float) -> Interval:
+    """The middle part of resampled values, `level` of them.
+
+    Raises:
+        ValueError: level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} is no share of confidence; one between 0 and 1 is needed, such as 0.95")
+    # a value that was drawn, not one between two: infinite rates have no mean
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    return Interval(float(low), float(high), level)
+
+
+def rate_interval(
+    errors: Column,
+    words: Column,
+    *,
+    level: float = 0.95,
+    blocks: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """The interval of an error rate: errors over words, one number an utterance each.
+
+    Example: `rate_interval([1, 0, 2], [5, 4, 6])` is 0 to 0.333.
+    """
+    return percentiles(_rates(totals([errors, words], blocks=blocks, resamples=resamples, seed=seed)), level)
+
+
+def compare(
+    errors_a: Column,
+    errors_b: Column,
+    words: Column,
+    *,
+    level: float = 0.95,
+    blocks: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """System b against system a, utterance by utterance: both see the same draws, so what is hard for both cancels.
+
+    Args:
+        words: of the references, which are the same for both.
+    """
+    rows = totals([errors_a, errors_b, words], blocks=blocks, resamples=resamples, seed=seed)
+    differences = _rates(rows[:, [1, 2]]) - _rates(rows[:, [0, 2]])
+    more = np.asarray(errors_b, np.float64) - np.asarray(errors_a, np.float64)
+    return Comparison(
+        difference=float(more.sum() / max(np.sum(words), 1)),
+        interval=percentiles(differences, level),
+        better=float(np.mean(differences < 0)),
+        p_value=matched_pairs(more if blocks is None else _sum_blocks(more[:, None], blocks)[:, 0]),
+    )
+
+
+def matched_pairs(differences: Column) -> float:
+    """Two-sided p-value of the mean difference of errors a segment, by the normal approximation (50 segments and more).
+
+    Segments are utterances (or speakers): they must be independent. 1 if all differences are 0 or there is one only.
+
+    Source: Gillick & Cox 1989, section 4.
+    """
+    values = np.asarray(differences, np.float64)
+    if len(values) < 2 or not values.any():
+        return 1.0
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return math.erfc(abs(values.mean()) / error / math.sqrt(2)) if error else 0.0
+
+
+def _rates(rows: Float64[np.ndarray, "resamples two"]) -> Float64[np.ndarray, " resamples"]:
+    """Errors over words; a draw without a word has rate 0, or infinite if it has errors."""
+    errors, words = rows.T
+    empty = np.where(errors > 0, np.inf, 0.0)
+    return np.divide(errors, words, out=empty, where=words > 0)
+
+
+def _sum_blocks(
+    values: Float64[np.ndarray, "utterances columns"], blocks: Sequence[Hashable]
+) -> Float64[np.ndarray, "blocks columns"]:
+    numbers: dict[Hashable, int] = {}
+    rows: Int[np.ndarray, " utterances"] = np.array([numbers.setdefault(block, len(numbers)) for block in blocks])
+    summed = np.zeros((len(numbers), values.shape[1]))
+    np.add.at(summed, rows, values)
+    return summed

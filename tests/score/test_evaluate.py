@@ -1,0 +1,144 @@
+"""From batches to hypotheses beside references, with a search that is told what to find."""
+
+import io
+import time
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+
+from jaxasr import report, score
+from jaxasr.records import Batch, Hypotheses
+
+WORDS = ("", "yes", "no", "maybe")
+
+
+def decode_text(tokens) -> str:
+    return " ".join(WORDS[token] for token in tokens)
+
+
+@dataclass(frozen=True)
+class Named:
+    """As data.Labelled, without a plan."""
+
+    batch: Batch
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    speakers: tuple[str, ...]
+
+
+def batch_of(transcripts: list[list[int]], *, rows: int, samples: int = 16_000) -> Batch:
+    """The wave holds the tokens that the search is going to find."""
+    wave_bn = np.zeros((rows, samples), np.int16)
+    for i, tokens in enumerate(transcripts):
+        wave_bn[i, : len(tokens)] = tokens
+    valid_b = np.arange(rows) < len(transcripts)
+    return Batch(
+        wave_bn=wave_bn,
+        sample_lengths_b=np.where(valid_b, samples, 0).astype(np.int32),
+        tokens_bu=np.zeros((rows, 1), np.int32),
+        token_lengths_b=np.zeros(rows, np.int32),
+        ids_b=np.arange(rows, dtype=np.uint32),
+        valid_b=valid_b,
+    )
+
+
+def told(batch: Batch) -> Hypotheses:
+    """Reads the tokens off the wave; the second best is always "no", a third was never found. Six tokens are cut."""
+    tokens_bu = batch.wave_bn[:, :6].astype(np.int32)
+    rows, lengths_b = len(tokens_bu), (tokens_bu > 0).sum(axis=1)
+    tokens_bwu = np.stack([tokens_bu, np.eye(1, 6, dtype=np.int32).repeat(rows, 0) * 2, 0 * tokens_bu], axis=1)
+    scores_bw = np.tile(np.array([-1.5, -2.5, -np.inf], np.float32), (rows, 1))
+    leaves = (
+        tokens_bwu,
+        np.stack([lengths_b, np.ones(rows), np.zeros(rows)], axis=1).astype(np.int32),
+        scores_bw,
+        2 * scores_bw,
+        np.zeros((rows, 6, 1, 0), np.float32),
+        np.stack([lengths_b < 6, np.full(rows, True), np.full(rows, False)], axis=1),
+    )
+    return Hypotheses(*map(jnp.asarray, leaves))
+
+
+FIRST = Named(batch_of([[1, 2], [3], []], rows=4), ("u1", "u2", "u3"), ("yes no", "yes", ""), ("anna", "anna", "berta"))
+SECOND = Named(batch_of([[2] * 6], rows=4), ("u4",), ("no",), ("berta",))
+
+
+def test_hypotheses_stand_beside_references_in_the_order_they_came():
+    found = score.evaluate(told, iter([FIRST, SECOND]), decode_text)
+    assert [(each.id, each.reference, each.hypothesis) for each in found.utterances] == [
+        ("u1", "yes no", "yes no"),
+        ("u2", "yes", "maybe"),
+        ("u3", "", ""),
+        ("u4", "no", "no no no no no no"),
+    ]
+    assert found.utterances[0].candidates == (
+        score.Candidate("yes no", -1.5, -3.0, True),
+        score.Candidate("no", -2.5, -5.0, True),
+    )
+    assert found.scores.wer == (1 + 5) / 4
+    assert found.cut == ("u4",)
+    assert found.looping == ("u4",)
+    assert found.utterances[2].speaker == "berta"
+
+
+def test_estimates_draw_utterances_or_speakers():
+    found = score.evaluate(told, [FIRST, SECOND], decode_text)
+    assert found.estimates()["wer"].value == found.estimates("speakers")["wer"].value == found.scores.wer
+    # anna has 1 error in 3 words, berta 5 in 1
+    assert found.estimates("speakers")["wer"].interval.low == pytest.approx(1 / 3)
+    assert found.estimates("speakers")["wer"].interval.high == pytest.approx(5.0)
+
+
+def test_the_first_batch_of_a_shape_is_not_timed():
+    """Compiling takes long; what was compiled before is timed, its padding not counted."""
+    calls = []
+
+    def decode(batch: Batch) -> Hypotheses:
+        time.sleep(0.001 if calls else 1.0)
+        calls.append(batch)
+        return told(batch)
+
+    speed = score.evaluate(decode, [FIRST, SECOND, SECOND], decode_text).speed
+    assert (speed.utterances, speed.samples) == (2, 32_000)
+    assert 0.002 <= speed.wall_s < 1.0
+    assert speed.utterances_per_s == 2 / speed.wall_s
+    assert speed.audio_per_wall(16_000) == 2 / speed.wall_s
+
+
+def test_where_every_shape_is_new_there_is_no_speed():
+    speed = score.evaluate(told, [FIRST], decode_text).speed
+    assert speed.utterances_per_s is None
+    assert speed.audio_per_wall(16_000) is None
+
+
+def test_progress_counts_utterances():
+    console = rich.console.Console(file=io.StringIO())
+    with report.Progress(4, "eval", "utterances", console=console) as bar:
+        score.evaluate(told, [FIRST, SECOND], decode_text, progress=bar)
+    assert bar.done == 4
+
+
+def test_a_score_that_is_no_number_names_its_utterance():
+    def diverged(batch: Batch) -> Hypotheses:
+        found = told(batch)
+        return replace(found, scores_bw=found.scores_bw.at[1, 0].set(np.nan))
+
+    with pytest.raises(FloatingPointError, match="utterance u2 is NaN"):
+        score.evaluate(diverged, [FIRST], decode_text)
+
+
+def test_rows_without_a_name_and_names_without_a_row_are_refused():
+    nameless = Named(FIRST.batch, ("u1",), ("yes no",), ("anna",))
+    with pytest.raises(ValueError, match="1 ids and 3 valid rows"):
+        score.evaluate(told, [nameless], decode_text)
+    surplus = Named(FIRST.batch, ("u1", "u2", "u3", "u4"), ("",) * 4, ("",) * 4)
+    with pytest.raises(ValueError, match="4 ids and 3 valid rows"):
+        score.evaluate(told, [surplus], decode_text)
+
+
+def test_an_empty_set_is_refused():
+    with pytest.raises(ValueError, match="0 references"):
+        score.evaluate(told, [], decode_text)
