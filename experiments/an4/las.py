@@ -20,15 +20,15 @@ def experiment() -> Experiment:
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80),
-            augment=nn.SpecAugment(freq_masks=2, freq_bins=20, time_masks=2, time_frames=40, time_share=0.3),
-            encoder=nn.Listener(width=192, pools=(3, 1, 1), dropout=0.2),
-            decoder=nn.Speller(1, 192, TOKENS.size, nn.LocationAttention(192, taps=31), dropout=0.2),
+            augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=2, time_frames=40, time_share=0.3),
+            encoder=nn.Listener(width=192, pools=(3, 1, 1), dropout=0.3),
+            decoder=nn.Speller(1, 192, TOKENS.size, nn.LocationAttention(192, taps=31), dropout=0.3),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
         objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(train.RampHoldDecay(300, 3_000, 6_000, peak=2e-3), b2=0.98, clip_norm=5.0),
-        steps=6_000,
+        optimizer=train.Adam(train.RampHoldDecay(200, 3_000, 5_200, peak=2e-3), b2=0.98, clip_norm=5.0),
+        steps=5_200,
         watch=Split(data.Pipeline(data.Corpus("an4", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
         evals={
             "dev": Split(
@@ -40,8 +40,8 @@ def experiment() -> Experiment:
                 decode.Beam(10, length_norm=1.0, ctc_weight=0.3),
             ),
         },
-        eval_every=500,
-        save_every=500,
+        eval_every=650,
+        save_every=650,
         log_every=50,
         ema_decay=0.998,
     )

@@ -112,8 +112,6 @@ def _function(path: Path, name: str) -> Callable[[], object]:
     spec.loader.exec_module(module)
     function = getattr(module, name, None)
     if not callable(function):
-        there = ", ".join(
-            sorted(k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name)
-        )
-        raise ValueError(f"{path} has no function {name!r}; it has {there or 'none'}")
+        own = (k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name)
+        raise ValueError(f"{path} has no function {name!r}; it has {', '.join(sorted(own)) or 'none'}")
     return function

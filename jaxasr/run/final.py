@@ -9,10 +9,10 @@ from jaxasr import report, tree
 from jaxasr.run.evaluate import Judge, headline, numbers
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.machine import Machine
-from jaxasr.run.restore import Which, trained_variables
+from jaxasr.run.restore import trained_variables
 from jaxasr.run.workdir import Workdir
 from jaxasr.scale import hardware
-from jaxasr.train import Checkpoints
+from jaxasr.train import Checkpoints, Which
 
 RESULTS = "results.jsonl"
 
@@ -69,7 +69,7 @@ def evaluate_run(
         row = {
             "split": name,
             **numbers(evaluation, split.data.rate_hz),
-            "search": tree.render(split.search),
+            "search": tree.flatten(split.search),
             "split_data": judge.data.hash,
             **about,
         }

@@ -71,7 +71,8 @@ class Log:
 
     def _report(self, name: str, pending: _Pending) -> str:
         path = self._folder / f"diverged-step-{pending.step}.npz"
-        np.savez(path, ids=np.array(pending.ids), **{k: np.asarray(v) for k, v in vars(pending.batch).items()})
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(pending.batch).items()}
+        np.savez(path, ids=np.array(pending.ids), **arrays)
         last = f"the last finite step was {pending.step - 1}" if pending.step else "there was no finite step"
         return (
             f"the {name.replace('_', ' ')} of step {pending.step} is not finite; {last}. Its batch is in {path}: utterances "

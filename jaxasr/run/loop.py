@@ -67,8 +67,9 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
         )
         step = compile_step(pure, machine.how)
         metadata = metadata_of(experiment, data)
-        kept = {"keep_last": experiment.keep_last, "keep_best": experiment.keep_best}
-        with Checkpoints(workdir.checkpoints, **kept) as checkpoints:
+        with Checkpoints(
+            workdir.checkpoints, keep_last=experiment.keep_last, keep_best=experiment.keep_best
+        ) as checkpoints:
             start = _first_or_last(experiment, data, pure, checkpoints, metadata, say)
             done = int(start.train.step)
             with (
@@ -80,17 +81,16 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
                     bar.advance(1, **moment.shown)
                     if moment.means:
                         writer.write(moment.done, moment.means)
+                    metrics = None
+                    if moment.judges:
+                        variables = evaluated_variables(experiment, moment.saved.train)
+                        evaluation = judge(variables, workdir, workers=machine.workers)
+                        metrics = {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer}
+                        bar.say(f"step {moment.done:,}: {headline(evaluation)}")
+                        writer.write(moment.done, {f"watch/{name}": value for name, value in metrics.items()})
+                        report.pictures.curves(read_metrics(workdir.metrics), path=workdir.pictures / "curves.png")
                     if moment.saves:
-                        metrics = {}
-                        if moment.judges:
-                            judged = judge(
-                                evaluated_variables(experiment, moment.saved.train), workdir, workers=machine.workers
-                            )
-                            bar.say(f"step {moment.done:,}: {headline(judged)}")
-                            metrics = {"wer": judged.scores.wer, "cer": judged.scores.cer}
-                            writer.write(moment.done, {f"watch/{k}": v for k, v in metrics.items()})
-                            report.pictures.curves(read_metrics(workdir.metrics), path=workdir.pictures / "curves.png")
-                        checkpoints.save(moment.done, moment.saved, metadata, metrics or None)
+                        checkpoints.save(moment.done, moment.saved, metadata, metrics)
                     if requests.signum and moment.done < experiment.steps:
                         checkpoints.wait()
                         raise Interrupted(requests.signum, moment.done)

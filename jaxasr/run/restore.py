@@ -9,9 +9,7 @@ from jaxasr import tree
 from jaxasr.records import Batch
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.workdir import Workdir
-from jaxasr.train import Checkpoints, Metadata
-
-Which = int | str  # a step, "best" or "last"
+from jaxasr.train import Checkpoints, Metadata, Which
 
 
 def trained_variables(experiment: Experiment, workdir: Workdir, which: Which = "best") -> tuple[Any, Metadata]:

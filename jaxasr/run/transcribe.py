@@ -12,8 +12,9 @@ from jaxasr.decode import Search
 from jaxasr.records import Batch
 from jaxasr.run.evaluate import compiled_search
 from jaxasr.run.experiment import Experiment, tokenizer_of
-from jaxasr.run.restore import Which, trained_variables
+from jaxasr.run.restore import trained_variables
 from jaxasr.run.workdir import Workdir
+from jaxasr.train import Which
 
 LONGEST_S = 60.0  # of one file; what is longer has to be cut before
 STEP_S = 2.0  # lengths are padded up to a multiple, so that few shapes are compiled
@@ -85,7 +86,7 @@ def read_wave(path: Path, experiment: Experiment) -> np.ndarray:
         )
     if seconds > LONGEST_S:
         raise ValueError(
-            f"{path} is {seconds:.1f} s long; at most {LONGEST_S:g} s are transcribed in one piece: cut it at its pauses first"
+            f"{path} is {seconds:.1f} s long; at most {LONGEST_S:g} s are transcribed in one piece: cut it at its pauses"
         )
     return wave_n
 
