@@ -11,6 +11,8 @@ from jaxasr.data.bench import synthetic_speech as synthetic_speech
 from jaxasr.data.buckets import Buckets as Buckets
 from jaxasr.data.buckets import ChooseBuckets as ChooseBuckets
 from jaxasr.data.buckets import ShapeChoice as ShapeChoice
+from jaxasr.data.contents import Contents as Contents
+from jaxasr.data.corpora.choose import source as source
 from jaxasr.data.epoch import Padding as Padding
 from jaxasr.data.epoch import PlanRow as PlanRow
 from jaxasr.data.lengths import Lengths as Lengths
@@ -19,9 +21,7 @@ from jaxasr.data.opened import Skipped as Skipped
 from jaxasr.data.pipeline import Pipeline as Pipeline
 from jaxasr.data.plan import Plan as Plan
 from jaxasr.data.plan import plan_once as plan_once
-from jaxasr.data.prepare import Report as Report
 from jaxasr.data.prepare import prepare as prepare
-from jaxasr.data.prepare import source as source
 from jaxasr.data.prepared import Corpus as Corpus
 from jaxasr.data.prepared import Prepared as Prepared
 from jaxasr.data.prepared import example_key as example_key

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
+from google.protobuf.message import DecodeError
 from jaxtyping import Int32, Int64
 from tensorflow_datasets.proto import tf_example_pb2
 
@@ -90,7 +91,7 @@ class Prepared:
             message = tf_example_pb2.Example.FromString(self._files[file][record])  # pyright: ignore
             audio = message.features.feature["audio"].bytes_list.value[0]
             found = zlib.crc32(audio)
-        except Exception as error:  # whatever a broken file makes of the C++ reader and of the parser
+        except (RuntimeError, ValueError, IndexError, DecodeError) as error:  # the file's, the record's or the parser's
             raise ValueError(self._damage(i, f"cannot be read ({error})")) from error
         if found != self._crcs[i]:
             raise ValueError(self._damage(i, f"has checksum {found:08x}, {self._crcs[i]:08x} was written"))

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,11 +15,12 @@ import numpy as np
 import pytest
 
 from jaxasr.data import Corpus
+from jaxasr.data.corpora.choose import source
 from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Candidate, Split
 from jaxasr.data.corpora.spoken import Spoken
-from jaxasr.data.prepare import prepare, source
+from jaxasr.data.prepare import prepare
 
 BAD = {
     "missing file": {"id": "m", "audio": "nowhere.flac", "text": "YES"},
@@ -171,12 +171,11 @@ def test_an_error_on_the_way_leaves_what_was_there(
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path: Path, tone: Callable[..., bytes]):
-    child = os.fork()
-    if child == 0:
-        prepare(Breaks(tone(0.1), lambda: os.kill(os.getpid(), signal.SIGKILL)), tmp_path)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    left = [path for path in (tmp_path / "tiny" / ".staging").rglob("*") if path.is_file()]
-    assert left
+    with pytest.raises(subprocess.CalledProcessError) as killed:
+        _prepare_noise(tmp_path, size=30, kill_at=20, seconds=0.1)
+    assert killed.value.returncode == -signal.SIGKILL
+    left = [path.name for path in (tmp_path / "tiny" / ".staging").rglob("*") if path.is_file()]
+    assert {"index-train.jsonl", "train.shard-00000"} <= set(left)
     with pytest.raises(FileNotFoundError, match="'tiny' is not prepared"):
         Corpus("tiny", "train").open(tmp_path)
     prepare(Breaks(tone(0.1), lambda: None), tmp_path)
@@ -217,45 +216,53 @@ def test_the_share_of_bad_rows_is_a_share(tiny_folder: Path, tmp_path: Path, sha
         prepare(Manifest(tiny_folder), tmp_path, max_bad_share=share)
 
 
+def test_a_name_that_could_not_be_opened_is_refused(tiny_folder: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match="corpus name 'My Corpus'"):
+        prepare(Manifest(tiny_folder, "My Corpus"), tmp_path)
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path):
     """300 MB more of audio may not take 50 MB more of memory."""
+    peak_mb = [_prepare_noise(tmp_path / f"{size}", size=size, kill_at=-1, seconds=20.0) for size in (100, 600)]
+    assert peak_mb[1] - peak_mb[0] < 50
+    assert peak_mb[1] < 1000
+
+
+def _prepare_noise(data_dir: Path, *, size: int, kill_at: int, seconds: float) -> float:
+    """Prepares `size` utterances in a process of its own, or dies before number `kill_at`; returns its peak in MiB."""
     script = textwrap.dedent(
         """
-        import io, resource, sys
+        import io, os, resource, signal, sys
         from dataclasses import dataclass
         from pathlib import Path
         import numpy as np, soundfile
         from jaxasr.data.corpora.source import Candidate, Split
         from jaxasr.data.prepare import prepare
 
+        size, kill_at, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
         file = io.BytesIO()
-        noise_n = np.random.default_rng(0).integers(-9000, 9000, 320_000).astype(np.int16)
+        noise_n = np.random.default_rng(0).integers(-9000, 9000, int(seconds * 16_000)).astype(np.int16)
         soundfile.write(file, noise_n, 16_000, format="WAV")
 
         @dataclass(frozen=True)
         class Noise:
-            size: int
-            name: str = "noise"
+            name: str = "tiny"
             description: str = "Noise."
             url_infos = {}
 
             def splits(self, downloads):
-                some = (Candidate(f"{n}", "YES", "", "", lambda: bytes(file.getvalue())) for n in range(self.size))
-                return {"train": Split(some)}
+                return {"train": Split(self.candidates())}
 
-        prepare(Noise(int(sys.argv[1])), Path(sys.argv[2]))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            def candidates(self):
+                for number in range(size):
+                    if number == kill_at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    yield Candidate(f"{number}", "YES", "", "", lambda: bytes(file.getvalue()))
+
+        prepare(Noise(), Path(sys.argv[1]))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         """
     )
-    peak_kb = [
-        int(subprocess.check_output([sys.executable, "-c", script, str(size), str(tmp_path / f"{size}")]))
-        for size in (100, 600)
-    ]
-    assert (peak_kb[1] - peak_kb[0]) / 1024 < 50
-    assert peak_kb[1] / 1024 < 1000
-
-
-def test_a_name_that_could_not_be_opened_is_refused(tiny_folder: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match="corpus name 'My Corpus'"):
-        prepare(Manifest(tiny_folder, "My Corpus"), tmp_path)
+    command = [sys.executable, "-c", script, *map(str, (data_dir, size, kill_at, seconds))]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
