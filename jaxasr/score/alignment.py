@@ -58,32 +58,34 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[tu
 
     Example: "a b c" against "a x" is equal a, substitute b by x, delete c.
     """
-    return _edits(jiwer.process_words(_spaced(references), _spaced(hypotheses)))
+    output = jiwer.process_words(_spaced(references), _spaced(hypotheses))
+    rows = zip(output.references, output.hypotheses, output.alignments, strict=True)
+    return [tuple(_columns(reference, hypothesis, chunks)) for reference, hypothesis, chunks in rows]
 
 
-def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[tuple[Edit, ...]]:
-    """The same for characters. The space between words is one of them, as in ESPnet; runs of white space are one space."""
-    return _edits(jiwer.process_characters(_spaced(references), _spaced(hypotheses)))
+def count_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
+    """The word errors of each pair."""
+    output = jiwer.process_words(_spaced(references), _spaced(hypotheses))
+    return [_count(chunks) for chunks in output.alignments]
 
 
-def count(edits: Iterable[Edit]) -> Counts:
-    """The errors of an alignment."""
-    kinds = [edit.kind for edit in edits]
-    return Counts(
-        substitutions=kinds.count("substitute"),
-        deletions=kinds.count("delete"),
-        insertions=kinds.count("insert"),
-        references=len(kinds) - kinds.count("insert"),
-    )
+def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
+    """The character errors of each pair. The space between words is a character, as in ESPnet; a run of them is one."""
+    output = jiwer.process_characters(_spaced(references), _spaced(hypotheses))
+    return [_count(chunks) for chunks in output.alignments]
 
 
 def _spaced(texts: Sequence[str]) -> list[str]:
     return [" ".join(text.split()) for text in texts]
 
 
-def _edits(output: jiwer.WordOutput | jiwer.CharacterOutput) -> list[tuple[Edit, ...]]:
-    rows = zip(output.references, output.hypotheses, output.alignments, strict=True)
-    return [tuple(_columns(reference, hypothesis, chunks)) for reference, hypothesis, chunks in rows]
+def _count(chunks: Iterable[jiwer.AlignmentChunk]) -> Counts:
+    lengths = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
+    for chunk in chunks:
+        said, heard = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
+        lengths[chunk.type] += max(said, heard)
+    equal, substituted, deleted, inserted = lengths.values()
+    return Counts(substituted, deleted, inserted, references=equal + substituted + deleted)
 
 
 def _columns(

@@ -13,7 +13,7 @@ import sacrebleu
 from jaxtyping import Float, Int
 from rouge_score import rouge_scorer
 
-from jaxasr.score.alignment import Counts, align_characters, align_words, count, total
+from jaxasr.score.alignment import Counts, count_characters, count_words, total
 
 NGRAMS = 4  # the longest of BLEU
 
@@ -96,8 +96,7 @@ def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
             f"{len(references)} references and {len(hypotheses)} hypotheses came; scores need the same number of both, "
             "and one at least"
         )
-    words = [count(edits) for edits in align_words(references, hypotheses)]
-    characters = [count(edits) for edits in align_characters(references, hypotheses)]
+    words, characters = count_words(references, hypotheses), count_characters(references, hypotheses)
     counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS)  # the order doesn't matter for the counts
     rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_Words())
     rows = zip(references, hypotheses, words, characters, strict=True)

@@ -4,31 +4,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxasr.score.alignment import Counts, Edit, align_characters, align_words, count, total
+from jaxasr.score.alignment import Counts, Edit, align_words, count_characters, count_words, total
 from tests.reference.edit_distance import distance
 
 TEXTS = st.text(alphabet="ab c", max_size=12)  # few letters and many spaces: much to align, and often nothing
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
 def test_word_errors_are_the_edit_distance(pairs):
     references, hypotheses = zip(*pairs, strict=True)
-    for reference, hypothesis, edits in zip(references, hypotheses, align_words(references, hypotheses), strict=True):
-        counts = count(edits)
+    aligned, counted = align_words(references, hypotheses), count_words(references, hypotheses)
+    for reference, hypothesis, edits, counts in zip(references, hypotheses, aligned, counted, strict=True):
         assert counts.errors == distance(reference.split(), hypothesis.split())
         assert counts.references == len(reference.split())
         assert len(reference.split()) - counts.deletions + counts.insertions == len(hypothesis.split())
+        kinds = [edit.kind for edit in edits]
+        assert counts.substitutions == kinds.count("substitute")
+        assert counts.deletions == kinds.count("delete")
+        assert counts.insertions == kinds.count("insert")
         assert [edit.reference for edit in edits if edit.kind != "insert"] == reference.split()
         assert [edit.hypothesis for edit in edits if edit.kind != "delete"] == hypothesis.split()
         assert all((edit.reference == edit.hypothesis) == (edit.kind == "equal") for edit in edits)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, TEXTS)
 def test_character_errors_count_single_spaces(reference, hypothesis):
     said, heard = " ".join(reference.split()), " ".join(hypothesis.split())
-    counts = count(align_characters([reference], [hypothesis])[0])
+    counts = count_characters([reference], [hypothesis])[0]
     assert counts.errors == distance(said, heard)
     assert counts.references == len(said)
 

@@ -26,7 +26,7 @@ def test_the_numbers_of_a_small_set():
     assert scores.cer == sum(characters) / sum(map(len, REFERENCES))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.text("ab ", max_size=9), st.text("ab ", max_size=9)), min_size=1, max_size=6))
 def test_error_rates_are_those_of_an_independent_count(pairs):
     scores = measure(*(list(texts) for texts in zip(*pairs, strict=True)))
