@@ -77,7 +77,8 @@ def _backward(step: Step, saved: Any, d_out: Any):
     del step
     backward, inputs, weights = saved
     d_taps, d_constants, d_carry, d_xs = backward(d_out)
-    d_weights = {name: _outer(inputs[name], d_taps[name], weight) for name, weight in weights.items()}
+    used = {name: _outer(inputs[name], d_taps[name], weights[name]) for name in inputs}
+    d_weights = jax.tree.map(jnp.zeros_like, weights) | used
     return d_weights, d_constants, d_carry, d_xs
 
 
@@ -85,7 +86,7 @@ _scan.defvjp(_forward, _backward)
 
 
 def _outer(x: Array, dy: Array, weight: Array) -> Array:
-    """The gradient of a weight from the inputs and output gradients of all steps; zero if it was never used."""
+    """The gradient of a weight from the inputs and output gradients of all steps."""
     how = "ubd,ube->de" if weight.ndim == 2 else "ubd,ube->bde"
     return jnp.einsum(how, x, dy).astype(weight.dtype)
 
