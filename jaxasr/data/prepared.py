@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from google.protobuf.message import DecodeError
-from jaxtyping import Int32, Int64
+from jaxtyping import Int32, Int64, UInt32
 from tensorflow_datasets.proto import tf_example_pb2
 
 from jaxasr.data import ledger
@@ -46,6 +46,7 @@ class Corpus:
         parts = ledger.read(folder).splits
         pieces = [_piece(folder, parts, each) for each in _instructions(self, parts)]
         rows = [row for piece in pieces for row in piece.rows]
+        offsets = np.cumsum([0, *(len(piece.files) for piece in pieces)])[:-1]
         return Prepared(
             name=self.name,
             split=self.split,
@@ -55,9 +56,10 @@ class Corpus:
             texts=[row.text for row in rows],
             speakers=[row.speaker for row in rows],
             manifest_hash=hashlib.sha256("".join(piece.hash for piece in pieces).encode()).hexdigest()[:12],
-            _crcs=[row.crc32 for row in rows],
-            _places=[place for piece in pieces for place in piece.places],
-            _files={file: _records(file, count) for piece in pieces for file, count in piece.files.items()},
+            _crc32_b=np.array([row.crc32 for row in rows], np.uint32),
+            _files=[file for piece in pieces for file in piece.files],
+            _file_b=np.concatenate([piece.file_b + offset for piece, offset in zip(pieces, offsets, strict=True)]),
+            _record_b=np.concatenate([piece.record_b for piece in pieces]),
         )
 
 
@@ -73,9 +75,10 @@ class Prepared:
     texts: list[str]  # raw transcripts
     speakers: list[str]
     manifest_hash: str  # 12 hex digits; equal for equal examples, whatever the machine
-    _crcs: list[int] = field(repr=False)
-    _places: list[tuple[Path, int]] = field(repr=False)  # of each example: file, record
-    _files: dict[Path, ArrayRecordDataSource] = field(repr=False)
+    _crc32_b: UInt32[np.ndarray, " b"] = field(repr=False)
+    _files: "list[_File]" = field(repr=False)
+    _file_b: Int64[np.ndarray, " b"] = field(repr=False)  # which of the files has the example
+    _record_b: Int64[np.ndarray, " b"] = field(repr=False)  # and where in it
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,22 +89,22 @@ class Prepared:
         Raises:
           ValueError: the bytes are not those that were prepared.
         """
-        file, record = self._places[i]
         try:
-            message = tf_example_pb2.Example.FromString(self._files[file][record])  # pyright: ignore
+            record = self._files[self._file_b[i]].records[self._record_b[i]]
+            message = tf_example_pb2.Example.FromString(record)  # pyright: ignore
             audio = message.features.feature["audio"].bytes_list.value[0]
             found = zlib.crc32(audio)
         except (RuntimeError, ValueError, IndexError, DecodeError) as error:  # the file's, the record's or the parser's
             raise ValueError(self._damage(i, f"cannot be read ({error})")) from error
-        if found != self._crcs[i]:
-            raise ValueError(self._damage(i, f"has checksum {found:08x}, {self._crcs[i]:08x} was written"))
+        if found != self._crc32_b[i]:
+            raise ValueError(self._damage(i, f"has checksum {found:08x}, {self._crc32_b[i]:08x} was written"))
         return audio
 
     def _damage(self, i: int, what: str) -> str:
-        file, record = self._places[i]
+        path = self._files[self._file_b[i]].path
         return (
             f"prepared corpus is damaged: example {self.ids[i]!r} of {self.name} {self.split} "
-            f"(record {record} of {file}) {what}: {ledger.again(file.parent)}"
+            f"(record {self._record_b[i]} of {path}) {what}: {ledger.again(path.parent)}"
         )
 
 
@@ -111,12 +114,21 @@ def example_key(name: str, id: str) -> int:
 
 
 @dataclass(frozen=True)
+class _File:
+    """A shard: opened by each process when it reads from it."""
+
+    path: Path
+    records: ArrayRecordDataSource
+
+
+@dataclass(frozen=True)
 class _Piece:
     """What one instruction of a slice takes from one split."""
 
     rows: list[ledger.Row]
-    places: list[tuple[Path, int]]  # of each row: file, record
-    files: dict[Path, int]  # and the records it has
+    files: list[_File]
+    file_b: Int64[np.ndarray, " b"]
+    record_b: Int64[np.ndarray, " b"]
     hash: str
 
 
@@ -155,20 +167,24 @@ def _piece(folder: Path, parts: dict[str, ledger.Part], instruction) -> _Piece:
     ledger.check_shards(folder, part)
     rows = list(ledger.rows(folder, split, part))
     start, stop = instruction.from_ or 0, part.examples if instruction.to is None else instruction.to
-    keys = list(range(part.examples))
+    keys = np.arange(part.examples)
     if (start, stop) != (0, part.examples):
-        keys = sorted(sorted(keys, key=lambda key: _draw(rows[key].id))[start:stop])
-    places = [(folder / shard.file, record) for shard in part.shards for record in range(shard.examples)]
+        keys = np.sort(
+            np.array(sorted(range(part.examples), key=lambda key: _draw(rows[key].id))[start:stop], np.int64)
+        )
+    ends = np.cumsum([shard.examples for shard in part.shards])
+    file_b = np.searchsorted(ends, keys, side="right")
     return _Piece(
         rows=[rows[key] for key in keys],
-        places=[places[key] for key in keys],
-        files={folder / shard.file: shard.examples for shard in part.shards},
+        files=[_file(folder / shard.file, shard.examples) for shard in part.shards],
+        file_b=file_b,
+        record_b=keys - np.concatenate([[0], ends])[file_b],
         hash=f"{part.index_sha256}[{start}:{stop}]",
     )
 
 
-def _records(file: Path, examples: int) -> ArrayRecordDataSource:
-    return ArrayRecordDataSource([f"{file}[0:{examples}]"])
+def _file(path: Path, examples: int) -> _File:
+    return _File(path, ArrayRecordDataSource([f"{path}[0:{examples}]"]))
 
 
 def _draw(id: str) -> bytes:

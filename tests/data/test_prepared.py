@@ -160,7 +160,7 @@ def test_a_record_that_is_whole_but_another_is_refused(copy: Path, tiny_folder: 
     index.write_text(content)
     with pytest.raises(ValueError, match=r"index-train.jsonl is not what was written"):
         Corpus("tiny", "train").open(copy)
-    broken = Prepared(**{**vars(train), "_crcs": [0] * len(train)})
+    broken = Prepared(**{**vars(train), "_crc32_b": np.zeros(len(train), np.uint32)})
     with pytest.raises(ValueError, match=rf"'train-007'.*has checksum {crc:08x}, 00000000 was written"):
         broken.read(7)
 
