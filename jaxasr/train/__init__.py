@@ -4,6 +4,7 @@ from jaxasr.train.average import average_checkpoints as average_checkpoints
 from jaxasr.train.average import ema_update as ema_update
 from jaxasr.train.checkpoint import Checkpoints as Checkpoints
 from jaxasr.train.checkpoint import Metadata as Metadata
+from jaxasr.train.checkpoint import Which as Which
 from jaxasr.train.objective import Objective as Objective
 from jaxasr.train.optimizer import Adam as Adam
 from jaxasr.train.optimizer import Optimizer as Optimizer
