@@ -6,7 +6,8 @@ that was not.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
                 requests_to_stop() as requests,
                 Writer(workdir.path, resume_step=done) as writer,
                 report.Progress(experiment.steps, "train", "steps", done=done) as bar,
+                closing(_steps(experiment, data, step, start, machine, workdir, requests)) as moments,
             ):
-                for moment in _steps(experiment, data, step, start, machine, workdir, requests):
+                for moment in moments:
                     bar.advance(1, **moment.shown)
                     if moment.means:
                         writer.write(moment.done, moment.means)
@@ -91,7 +93,7 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
                         report.pictures.curves(read_metrics(workdir.metrics), path=workdir.pictures / "curves.png")
                     if moment.saves:
                         checkpoints.save(moment.done, moment.saved, metadata, metrics)
-                    if requests.signum and moment.done < experiment.steps:
+                    if moment.stops:
                         checkpoints.wait()
                         raise Interrupted(requests.signum, moment.done)
 
@@ -105,6 +107,7 @@ class _Moment:
     means: dict[str, float]  # since the last line of the log; empty between two lines
     judges: bool
     saves: bool
+    stops: bool
     saved: Saved
 
 
@@ -116,7 +119,7 @@ def _steps(
     machine: Machine,
     workdir: Workdir,
     requests: Requests,
-) -> Iterator[_Moment]:
+) -> Generator[_Moment, None, None]:
     """One step after another; the sums of each are read when the next one is under way."""
     state, log = step.place_state(start.train), Log(start.window, folder=workdir.path)
     shown: dict[str, Any] = {}
@@ -133,7 +136,8 @@ def _steps(
 
             last = done == experiment.steps
             judges = last or done % experiment.eval_every == 0
-            saves = judges or done % experiment.save_every == 0 or bool(requests.signum)
+            stops = bool(requests.signum) and not last
+            saves = judges or stops or done % experiment.save_every == 0
             means: dict[str, float] = {}
             if last or done % experiment.log_every == 0:
                 means = log.means() | {"train/learning_rate": float(experiment.optimizer.rate(number))}
@@ -141,7 +145,7 @@ def _steps(
             if saves:
                 log.settle()
             left = time.perf_counter()
-            yield _Moment(done, shown, means, judges, saves, Saved(state, log.window))
+            yield _Moment(done, shown, means, judges, saves, stops, Saved(state, log.window))
             pace.leave_out(time.perf_counter() - left)
 
 
