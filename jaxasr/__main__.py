@@ -1,6 +1,7 @@
 """The command line: parse, call, print.
 
 jaxasr prepare CORPUS [--from DIR] [OPTION=VALUE ...]      a corpus becomes a prepared one
+jaxasr pieces CORPUS FILE --pieces N                       a SentencePiece vocabulary from a corpus's transcripts
 jaxasr show EXPERIMENT [PATH=VALUE ...]                    the flattened experiment, its fingerprint, its shapes
 jaxasr train EXPERIMENT --workdir DIR [PATH=VALUE ...]     trains, or goes on; ends with an evaluation
 jaxasr eval EXPERIMENT --workdir DIR [PATH=VALUE ...]      decodes the experiment's splits with a checkpoint
@@ -43,6 +44,17 @@ def prepare(options: argparse.Namespace) -> int:
         normalizer=options.normalizer,
     )
     print("\n".join(report.lines()))
+    return 0
+
+
+def pieces(options: argparse.Namespace) -> int:
+    """Trains a SentencePiece vocabulary on the transcripts of a prepared corpus."""
+    from jaxasr import data, text
+
+    corpus = data.Corpus(options.corpus, options.split).open(options.data_dir)
+    sentences = [text.normalize(options.normalizer, each) for each in corpus.texts]
+    made = text.train_sentencepiece(sentences, options.file, pieces=options.pieces, kind=options.kind)
+    print(f'{options.file}: {made.size} tokens, the end included; text.SentencePiece("{made.file}", "{made.digest}")')
     return 0
 
 
@@ -170,6 +182,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("assignments", nargs="*", metavar="OPTION=VALUE", help="fields of the corpus: split_column=fold")
     _data_dir(sub)
 
+    sub = command("pieces", pieces)
+    sub.add_argument("corpus", help="a prepared corpus")
+    sub.add_argument("file", type=Path, help="the model file to write, beside the experiment")
+    sub.add_argument("--pieces", type=int, required=True, help="how many")
+    sub.add_argument("--kind", choices=("unigram", "bpe"), default="unigram", help="the method (unigram)")
+    sub.add_argument("--split", default="train", help="whose transcripts (train)")
+    sub.add_argument("--normalizer", default="upper", help="as in the experiment (upper)")
+    _data_dir(sub)
+
     sub = command("show", show)
     _experiment_arguments(sub)
     _data_dir(sub)
@@ -181,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         _data_dir(sub)
         sub.add_argument("--how", choices=("jit", "pmap", "mesh"), default="jit", help="how the step is compiled (jit)")
         sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
-        sub.add_argument("--splits", nargs="+", default=(), help="which of the experiment's evals (all)")
+        sub.add_argument("--splits", type=_names, default=(), metavar="A,B", help="which of the experiment's evals (all)")
         sub.add_argument("--results", type=Path, help="one more file to add the rows of results to")
 
     sub = command("transcribe", transcribe)
@@ -201,7 +222,9 @@ def _experiment_arguments(sub: argparse.ArgumentParser) -> None:
 
 def _run_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
-    sub.add_argument("--checkpoint", type=_checkpoint, default="best", help="best, last or a step (best)")
+    sub.add_argument(
+        "--checkpoint", type=_checkpoint, default="best", help="best, last, a step, or mean: of all kept (best)"
+    )
 
 
 def _data_dir(sub: argparse.ArgumentParser) -> None:
@@ -209,11 +232,15 @@ def _data_dir(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--data-dir", type=Path, default=default, help=f"prepared corpora ({DATA_DIR}, else {default})")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
 def _checkpoint(text: str) -> int | str:
-    if text in ("best", "last"):
+    if text in ("best", "last", "mean"):
         return text
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no checkpoint; it is best, last or a step")
+        raise argparse.ArgumentTypeError(f"{text!r} is no checkpoint; it is best, last, mean or a step")
     return int(text)
 
 

@@ -9,10 +9,10 @@ from jaxasr import report, tree
 from jaxasr.run.evaluate import Judge, headline, numbers
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.machine import Machine
-from jaxasr.run.restore import trained_variables
+from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
 from jaxasr.scale import hardware
-from jaxasr.train import Checkpoints, Which
+from jaxasr.train import Checkpoints
 
 RESULTS = "results.jsonl"
 
@@ -23,7 +23,7 @@ def evaluate_run(
     machine: Machine,
     *,
     splits: Sequence[str] = (),
-    checkpoint: Which = "best",
+    checkpoint: Choice = "best",
     source: Path | None = None,
     results: Path | None = None,
     say: Callable[[str], None] = print,
@@ -33,7 +33,7 @@ def evaluate_run(
     Args:
         folder: the run's.
         splits: names; none means all.
-        checkpoint: "best" (by the watched split), "last" or a step.
+        checkpoint: "best" (by the watched split), "last", a step, or "mean": of all that are kept.
         source: the experiment's file, whose git commit stands in the row.
         results: one more file that takes the rows.
         say: takes the lines that are for people.

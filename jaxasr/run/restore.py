@@ -1,6 +1,6 @@
 """The variables of a run, read back to be used: without its data, and without disturbing it if it is still training."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,12 @@ from jaxasr import tree
 from jaxasr.records import Batch
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.workdir import Workdir
-from jaxasr.train import Checkpoints, Metadata, Which
+from jaxasr.train import Checkpoints, Metadata, Which, average_checkpoints
+
+Choice = Which | Literal["mean"]  # mean: of the parameters of all checkpoints that are kept
 
 
-def trained_variables(experiment: Experiment, workdir: Workdir, which: Which = "best") -> tuple[Any, Metadata]:
+def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = "best") -> tuple[Any, Metadata]:
     """What the model is decoded with, and what wrote it.
 
     Raises:
@@ -23,7 +25,9 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Which = "
     name = "average" if experiment.ema_decay > 0 else "params"
     like = {"train": {name: blank["params"], "statistics": {k: v for k, v in blank.items() if k != "params"}}}
     with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
-        saved, metadata = checkpoints.restore_part(which, like)
+        saved, metadata = checkpoints.restore_part("last" if which == "mean" else which, like)
+        if which == "mean":
+            saved = average_checkpoints(checkpoints, checkpoints.steps(), like)
     if metadata.tokenizer != experiment.tokenizer.digest:
         raise ValueError(
             f"{workdir.path} was trained with the vocabulary {metadata.tokenizer}, the experiment has "

@@ -12,9 +12,8 @@ from jaxasr.decode import Search
 from jaxasr.records import Batch
 from jaxasr.run.evaluate import compiled_search
 from jaxasr.run.experiment import Experiment, tokenizer_of
-from jaxasr.run.restore import trained_variables
+from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
-from jaxasr.train import Which
 
 LONGEST_S = 60.0  # of one file; what is longer has to be cut before
 STEP_S = 2.0  # lengths are padded up to a multiple, so that few shapes are compiled
@@ -37,13 +36,13 @@ def transcribe(
     paths: Sequence[Path],
     *,
     search: Search | None = None,
-    checkpoint: Which = "best",
+    checkpoint: Choice = "best",
 ) -> Iterator[Transcript]:
     """Transcribes files one after another, in their order; all are read and checked before the first is decoded.
 
     Args:
         search: that of the experiment's `watch` split if None.
-        checkpoint: "best", "last" or a step.
+        checkpoint: "best", "last", a step, or "mean": of all that are kept.
 
     Raises:
         FileNotFoundError: a file or the checkpoint is not there.
