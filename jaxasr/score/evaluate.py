@@ -155,7 +155,8 @@ class _Stopwatch:
         wall_s = time.perf_counter() - began
         shape = (*batch.wave_bn.shape, *batch.tokens_bu.shape)
         if shape in self._seen:
-            utterances, samples = int(np.sum(batch.valid_b)), int(np.sum(batch.sample_lengths_b))
+            valid_b = np.asarray(batch.valid_b)
+            utterances, samples = int(valid_b.sum()), int(np.asarray(batch.sample_lengths_b)[valid_b].sum())
             was = self.speed
             self.speed = Speed(was.utterances + utterances, was.samples + samples, was.wall_s + wall_s)
         self._seen.add(shape)

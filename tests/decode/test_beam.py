@@ -1,4 +1,4 @@
-"""Beam search against brute force and a slow twin; its limits, its n best, its alignments, and the law of padding."""
+"""Beam search against brute force and a slow twin; its limits, its n best, its alignments."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import pytest
 
 from jaxasr.decode import Beam, Greedy, MaxTokens
 from jaxasr.records import Hypotheses
-from tests.decode.toy import batch_of, next_log_probs, row, search, toy
+from tests.decode.toy import batch_of, next_log_probs, search, toy
 from tests.reference import beam as slow
 
 FOUR_STEPS = MaxTokens(0.0, 4)
@@ -39,13 +39,12 @@ def assert_same(ours: list[slow.Found], theirs: list[slow.Found]) -> None:
     np.testing.assert_allclose([i.score for i in ours], [i.score for i in theirs], rtol=2e-5)
 
 
-@pytest.mark.parametrize("length_norm", [0.0, 0.7])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_beam_as_wide_as_the_tree_finds_every_transcript_in_order(rng, seed, length_norm):
+def test_a_beam_as_wide_as_the_tree_finds_every_transcript_in_order(rng, seed):
     model = toy(3, seed=seed, sharpness=1.5)
     batch = batch_of(rng, 5)
-    beam = Beam(48, nbest=48, length_norm=length_norm, max_tokens=FOUR_STEPS)
-    expected = slow.brute_force(next_log_probs(model, batch), vocab=3, steps=4, length_norm=length_norm)
+    beam = Beam(48, nbest=48, length_norm=0.7, max_tokens=FOUR_STEPS)
+    expected = slow.brute_force(next_log_probs(model, batch), vocab=3, steps=4, length_norm=0.7)
     assert len(expected) == 1 + 2 + 4 + 8 + 16
     assert_same(found(search(beam, model, batch)), expected)
 
@@ -87,32 +86,6 @@ def test_width_one_is_greedy(rng):
         np.testing.assert_allclose(greedy.weights_buhs, beam.weights_buhs, rtol=1e-4, atol=1e-6)
         cut += np.sum(~greedy.finished_bw)
     assert 0 < cut < 18  # both ways out were taken
-
-
-@pytest.mark.parametrize(
-    "beam",
-    [Beam(3, nbest=3, length_norm=0.5, max_tokens=MaxTokens(1.0, 2)), Greedy(MaxTokens(1.0, 2))],
-    ids=["beam", "greedy"],
-)
-def test_a_batch_of_n_is_n_batches_of_one(rng, beam):
-    batch = batch_of(rng, 7, 3, 5, 1, pad_to=9, padding_rows=1)
-    lengths = set()
-    for seed in (0, 10, 11):
-        model = toy(5, seed=seed, sharpness=2.0)
-        together = search(beam, model, batch)
-        for i in (0, 3):
-            alone = search(beam, model, row(batch, i))
-            assert_same(found(together, i), found(alone))
-            assert_same_weights(together.weights_buhs[i], alone.weights_buhs[0], int(alone.token_lengths_bw[0, 0]))
-            lengths.add(int(alone.token_lengths_bw[0, 0]))
-    assert len(lengths) > 3
-
-
-def assert_same_weights(padded_uhs: np.ndarray, alone_uhs: np.ndarray, length: int) -> None:
-    positions = alone_uhs.shape[-1]
-    np.testing.assert_allclose(padded_uhs[:length, :, :positions], alone_uhs[:length], rtol=1e-4, atol=1e-6)
-    assert not padded_uhs[length:].any()
-    assert not padded_uhs[:, :, positions:].any()
 
 
 @pytest.mark.parametrize("beam", [Beam(3, nbest=2, end_threshold=1.5), Greedy()], ids=["beam", "greedy"])

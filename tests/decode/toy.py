@@ -109,18 +109,11 @@ def batch_of(rng: np.random.Generator, *positions: int, pad_to: int | None = Non
     )
 
 
-def row(batch: Batch, i: int) -> Batch:
-    """One example of a batch, without its padding."""
+def row(batch: Batch, i: int, *, pad_to: int | None = None) -> Batch:
+    """One example of a batch, cut to this many positions; without padding if it is None."""
     alone = jax.tree.map(lambda leaf: leaf[i : i + 1], batch)
-    length = max(int(alone.sample_lengths_b[0]), SAMPLES_PER_POSITION)
-    return Batch(
-        wave_bn=alone.wave_bn[:, :length],
-        sample_lengths_b=alone.sample_lengths_b,
-        tokens_bu=alone.tokens_bu,
-        token_lengths_b=alone.token_lengths_b,
-        ids_b=alone.ids_b,
-        valid_b=alone.valid_b,
-    )
+    positions = pad_to or int(alone.sample_lengths_b[0]) // SAMPLES_PER_POSITION or 1
+    return replace(alone, wave_bn=alone.wave_bn[:, : positions * SAMPLES_PER_POSITION])
 
 
 def search(how: Search, model: Toy | Scripted, batch: Batch) -> Hypotheses:
