@@ -20,7 +20,7 @@ SplitName = Literal["train", "dev", "test"]
 DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
 MONTHS = ("JANUARY", "MARCH", "APRIL", "MAY", "JUNE", "AUGUST", "OCTOBER", "DECEMBER")
 DAYS = ("FIRST", "SECOND", "THIRD", "FIFTH", "NINTH", "TENTH", "TWELFTH", "TWENTIETH")
-CONSONANTS = ("F", "H", "K", "L", "R", "S", "W")
+CONSONANTS = ("G", "H", "K", "L", "R", "S", "W")
 VOWELS = ("I", "O", "U", "Y")
 _COMMANDS = (
     (("TURN", "SWITCH"), ("ON", "OFF"), ("THE",), ("LIGHT", "RADIO", "HEATER", "CAMERA")),
