@@ -1,0 +1,129 @@
+"""Every experiment builds, is what its golden texts say, fits its optimizer at full size, and learns something small.
+
+The golden texts are the experiment flattened (`tests/golden/<folder>_<name>.txt`) and its parameters' paths, shapes and
+dtypes (`.params.txt`), so a review sees what a change of code does to an experiment that nobody touched.
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr import tree
+from jaxasr.records import Batch
+from jaxasr.run import Experiment, load
+from jaxasr.run.begin import training_form
+from jaxasr.train import make_step, new_state
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+FILES = sorted(path for path in (ROOT / "experiments").glob("*/*.py") if not path.name.startswith("table_"))
+RENEW = "JAXASR_RENEW_GOLDEN"
+HOW = f"if that is meant, renew it and look at the diff: {RENEW}=1 python -m pytest tests/test_experiments.py -k golden"
+WIDTHS = {"width", "embedding"}  # fields that can be small without another field having to follow
+SMALL = 8
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}_{path.stem}"
+
+
+@pytest.fixture(params=FILES, ids=name_of)
+def file(request) -> Path:
+    return request.param
+
+
+def test_there_are_experiments_and_each_has_its_own_name():
+    assert FILES
+    assert len({name_of(path) for path in FILES}) == len(FILES)
+
+
+def test_golden_experiment(file):
+    compare(GOLDEN / f"{name_of(file)}.txt", tree.render(load(str(file))))
+
+
+def test_golden_parameters(file):
+    params = jax.eval_shape(lambda: variables(load(str(file)), batch()))["params"]
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    lines = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    compare(
+        GOLDEN / f"{name_of(file)}.params.txt",
+        "\n".join(f"{path} {leaf.dtype}{list(leaf.shape)}" for path, leaf in lines.items()),
+    )
+
+
+def test_no_golden_is_left_over():
+    known = {f"{name_of(path)}{suffix}" for path in FILES for suffix in (".txt", ".params.txt")}
+    assert {path.name for path in GOLDEN.iterdir()} <= known, "remove those whose experiment is gone"
+
+
+def test_a_step_fits_at_full_size(file):
+    """Model, objective and optimizer, traced with shapes alone: the state keeps its tree, shapes and dtypes."""
+    experiment = load(str(file))
+
+    def before() -> Any:
+        return new_state(variables(experiment, batch()), experiment.optimizer.build(), jax.random.key(0))
+
+    step = make_step(
+        training_form(experiment.model),
+        experiment.objective,
+        experiment.optimizer.build(),
+        ema_decay=experiment.ema_decay,
+    )
+    after, sums = jax.eval_shape(lambda: step(before(), batch()))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), jax.eval_shape(before)
+    )
+    assert {"loss", "gradient_norm"} <= set(sums)
+
+
+def test_a_small_one_computes_a_loss(file):
+    """One forward pass in training form with narrow layers. Untrained, all tokens are about as likely."""
+    experiment = load(str(file))
+    paths = [path for path in tree.flatten(experiment.model) if path.rpartition(".")[2] in WIDTHS]
+    assert paths, "nothing to make small"
+    small = tree.override(experiment, {f"model.{path}": SMALL for path in paths})
+
+    @jax.jit
+    def loss() -> Any:
+        streams = {name: jax.random.key(1) for name in ("augment", "dropout")}
+        outputs = training_form(small.model)(variables(small, batch()), batch(), streams)
+        return small.objective(outputs, batch())
+
+    sums = loss()
+    assert all(math.isfinite(each.mean) for each in sums.values())
+    assert sums["cross_entropy"].mean == pytest.approx(math.log(small.tokenizer.size), rel=0.2)
+
+
+def compare(golden: Path, text: str) -> None:
+    if os.environ.get(RENEW):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text + "\n")
+    assert golden.is_file(), f"{golden.relative_to(ROOT)} is missing; {HOW}"
+    lines = golden.read_text().splitlines()
+    assert text.splitlines() == lines, f"{golden.relative_to(ROOT)} has another experiment; {HOW}"
+
+
+def variables(experiment: Experiment, batch: Batch) -> Any:
+    return experiment.model.init(jax.random.key(0), batch, train=False)
+
+
+def batch() -> Batch:
+    """Two utterances of noise, one of them shorter, with three and two tokens."""
+    rng = np.random.default_rng(0)
+    lengths_b = np.array([16_000, 9_000], np.int32)
+    wave_bn = rng.integers(-3_000, 3_000, (2, 16_000)).astype(np.int16)
+    wave_bn[1, 9_000:] = 0
+    return Batch(
+        wave_bn=jnp.asarray(wave_bn),
+        sample_lengths_b=jnp.asarray(lengths_b),
+        tokens_bu=jnp.array([[1, 2, 3], [2, 1, 0]]),
+        token_lengths_b=jnp.array([3, 2]),
+        ids_b=jnp.array([11, 12], jnp.uint32),
+        valid_b=jnp.ones(2, bool),
+    )
