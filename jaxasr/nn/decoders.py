@@ -1,6 +1,5 @@
 """Decoders: from the memory of an utterance to a distribution over the next token, whole sequences or step by step."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +77,10 @@ class Speller(nn.Module):
 
         def step(linear: Linear, constants: Any, state: SpellerState, gates_bm: Array):
             variables, *rest = constants
-            weigh = functools.partial(attention.apply, variables, method="weigh")
+
+            def weigh(query_bd: Array, memory: Memory, state: Any) -> Weighed:
+                return attention.apply(variables, query_bd, memory, state, method="weigh")  # pyright: ignore
+
             return self._advance(linear, weigh, rest, state, gates_bm)
 
         constants = (variables, memory, self.biases)
