@@ -202,7 +202,9 @@ def _parser() -> argparse.ArgumentParser:
         _data_dir(sub)
         sub.add_argument("--how", choices=("jit", "pmap", "mesh"), default="jit", help="how the step is compiled (jit)")
         sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
-        sub.add_argument("--splits", type=_names, default=(), metavar="A,B", help="which of the experiment's evals (all)")
+        sub.add_argument(
+            "--splits", type=_names, default=(), metavar="A,B", help="which of the experiment's evals (all)"
+        )
         sub.add_argument("--results", type=Path, help="one more file to add the rows of results to")
 
     sub = command("transcribe", transcribe)

@@ -26,9 +26,7 @@ RATE_HZ = 16_000
 ACCENTS = ("en", "en-us", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 # Variants of eSpeak. Near relatives (Diogo and miguel, linda and f4) are in one split; left out are those with breath,
 # whose noise comes from memory that eSpeak does not initialise, and robots.
-_TRAIN = (
-    "Andrea Andy Annie Denis Diogo Jacky Mario Michael Mike Nguyen anika antonio aunty belinda boris edward2 f4 "
-)
+_TRAIN = "Andrea Andy Annie Denis Diogo Jacky Mario Michael Mike Nguyen anika antonio aunty belinda boris edward2 f4 "
 _TRAIN += "grandpa iven3 linda m1 m3 m6 m7 marcelo max miguel paul rob robert shelby steph steph2"
 VARIANTS: dict[SplitName, tuple[str, ...]] = {
     "train": tuple(_TRAIN.split()),
