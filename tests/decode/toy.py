@@ -38,13 +38,14 @@ class Toy:
 
     def step(self, memory: Any, state: Any, tokens_b: jax.Array) -> Step:
         scores_bs = jnp.einsum("bd,bsd->bs", state["h_bd"] @ self.weights["ask"], memory["hidden"])
-        # all of a row may be padding: NaN here, as in a real softmax over nothing
         weights_bs = jax.nn.softmax(jnp.where(memory["valid"], scores_bs, -jnp.inf))
         context_bd = jnp.einsum("bs,bsd->bd", weights_bs, memory["hidden"])
         mixed = jnp.concatenate([state["h_bd"], context_bd], axis=-1) @ self.weights["mix"]
         h_bd = jnp.tanh(mixed + self.weights["embed"][tokens_b])
         logits_bv = h_bd @ self.weights["read"] + self.readout_bias_v[None, :]
-        return Step(jax.nn.log_softmax(logits_bv), weights_bs[:, None, :], {"h_bd": h_bd})
+        # where all is padding a softmax over nothing is NaN; of the sign that sorts before every number
+        log_probs_bv = jnp.where(memory["valid"][:, :1], jax.nn.log_softmax(logits_bv), jnp.nan)
+        return Step(log_probs_bv, weights_bs[:, None, :], {"h_bd": h_bd})
 
 
 class Silent(Toy):
