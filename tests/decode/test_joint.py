@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxasr.decode import Beam, MaxTokens
+from jaxasr.decode.scorers import joint
 from tests.decode.toy import Silent, batch_of, next_log_probs, row, search, toy
 from tests.reference import beam as slow
 from tests.reference import ctc_prefix as slow_ctc
@@ -70,13 +71,26 @@ def test_a_narrow_joint_beam_is_its_slow_twin_at_any_padding(rng):
         assert hypotheses.token_lengths_bw[3, 0] == 0
 
 
-def test_the_end_threshold_reads_the_model_and_spares_what_cannot_go_on(rng):
+def test_the_end_threshold_spares_what_cannot_go_on(rng):
     """One frame, one token: after it CTC allows only the end, which the threshold alone would forbid."""
     model = toy(3, sharpness=0.0)
     model = dataclasses.replace(model, readout_bias_v=jnp.array([-5.0, 0.0, -5.0]))
     hypotheses = search(Beam(2, ctc_weight=0.5, end_threshold=1.5), model, batch_of(rng, 1))
     assert hypotheses.finished_bw[0, 0]
     np.testing.assert_array_equal(hypotheses.tokens_bwu[0, 0, :2], [1, 0])
+
+
+def test_the_end_threshold_reads_the_model_alone(rng):
+    """CTC is all for the end, which the model does not mean: it is held back. Without the threshold it is the best."""
+    model = dataclasses.replace(toy(3, sharpness=0.0), readout_bias_v=jnp.log(jnp.array([0.2, 0.7, 0.1])))
+    silence = jnp.log(jnp.array([0.98, 0.01, 0.01]))
+    start = model.start(batch_of(rng, 2))
+    start = dataclasses.replace(start, ctc_log_probs_bsv=jnp.broadcast_to(silence, (1, 2, 3)))
+    for threshold in (None, 1.5):
+        scorer = joint(model, start, ctc_weight=0.5, end_threshold=threshold)
+        log_probs_v = scorer.step(scorer.memory, scorer.state, jnp.zeros(1, jnp.int32)).log_probs_bv[0]
+        assert (log_probs_v[0] == -jnp.inf) == (threshold is not None)
+        assert jnp.argmax(log_probs_v) == (1 if threshold else 0)
 
 
 def test_a_model_without_a_ctc_head_is_refused(rng):
