@@ -99,7 +99,8 @@ def batch_of(rng: np.random.Generator, *positions: int, pad_to: int | None = Non
     rows = len(positions) + padding_rows
     length = pad_to or max(positions)
     wave_bn = rng.integers(-(2**15), 2**15, size=(rows, length * SAMPLES_PER_POSITION), dtype=np.int16)
-    lengths = np.array([*positions, *[0] * padding_rows], np.int32) * SAMPLES_PER_POSITION
+    # a padding row is told by `valid_b` alone: its length may say anything
+    lengths = np.array([*positions, *range(padding_rows)], np.int32) * SAMPLES_PER_POSITION
     return Batch(
         wave_bn=wave_bn,
         sample_lengths_b=lengths,
