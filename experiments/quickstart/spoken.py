@@ -26,8 +26,8 @@ def experiment() -> Experiment:
         ),
         train_data=data.Pipeline(data.Corpus("spoken", "train"), SPEECH, SHAPES, shuffle_seed=1),
         objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(train.RampHoldDecay(100, 800, 1_500, peak=3e-3), b2=0.98, clip_norm=5.0),
-        steps=1_500,
+        optimizer=train.Adam(train.RampHoldDecay(100, 550, 1_000, peak=3e-3), b2=0.98, clip_norm=5.0),
+        steps=1_000,
         watch=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
         evals={
             "test": Split(
