@@ -1,0 +1,19 @@
+"""The run that the tests of this floor share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.run.river import River, compile_cache, river, shared_folder
+
+
+@pytest.fixture(scope="session", name="river")
+def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> River:
+    """A corpus of tones and a run that has learnt it."""
+    return river(tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def _compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with compile_cache(shared_folder(tmp_path_factory)):
+        yield

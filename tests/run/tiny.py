@@ -1,0 +1,88 @@
+"""Experiments on the corpus `tones` (tests/run/river.py), in which every letter is a pitch: seconds on a CPU.
+
+The command line can name them: `jaxasr train tests/run/tiny.py --workdir DIR`, `tests/run/tiny.py:restless`.
+"""
+
+from dataclasses import replace
+
+from jaxasr import data, decode, nn, text, train
+from jaxasr.run import Experiment, Split
+
+TOKENS = text.Characters(" ABCD")
+SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
+SHAPES = data.Buckets(seconds=(1.0,), tokens=8, seconds_per_batch=8.0, examples_multiple=4)
+
+
+def experiment() -> Experiment:
+    """Learns the eight training utterances by heart; seven thousand parameters, one shape."""
+    return Experiment(
+        model=nn.Seq2Seq(
+            frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0),
+            encoder=nn.Listener(width=16, pools=(2,)),
+            decoder=nn.Speller(1, 16, TOKENS.size, nn.LocationAttention(16, filters=4, taps=5), embedding=8),
+            ctc=nn.CtcHead(TOKENS.size),
+        ),
+        train_data=_pipeline("train"),
+        objective=train.Objective(ctc_weight=0.5),
+        optimizer=train.Adam(train.RampHoldDecay(20, 80, 160, peak=2e-2, end_ratio=0.1), clip_norm=5.0),
+        steps=160,
+        watch=Split(_pipeline("train"), decode.Greedy()),
+        evals={"train": Split(_pipeline("train"), decode.Beam(3)), "test": Split(_pipeline("test"), decode.Greedy())},
+        eval_every=80,
+        save_every=80,
+        log_every=20,
+        ema_decay=0.9,
+    )
+
+
+def restless() -> Experiment:
+    """All that could be forgotten between two lives of a run: chance of every kind, gradients and metrics that are
+    half accumulated, an average, statistics of the data; eight steps of four examples."""
+    calm = experiment()
+    return replace(
+        calm,
+        model=calm.model.clone(
+            frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0, normalize="global"),
+            encoder=nn.Listener(width=8, pools=(2,), dropout=0.2),
+            decoder=nn.Speller(1, 8, TOKENS.size, nn.AdditiveAttention(8), embedding=8, dropout=0.2),
+            augment=nn.SpecAugment(
+                freq_masks=1, freq_bins=4, time_masks=1, time_frames=10, time_share=0.3, warp_frames=3
+            ),
+            noise=nn.AddNoise(share=0.5, low_db=5.0, high_db=20.0),
+        ),
+        train_data=replace(
+            calm.train_data,
+            transforms=(*SPEECH, data.SpeedPerturb((0.9, 1.0, 1.1))),
+            shapes=data.Buckets(seconds=(1.0,), tokens=8, seconds_per_batch=4.0, examples_multiple=4),
+        ),
+        optimizer=train.Adam(train.Constant(1e-2), clip_norm=1.0, accumulate_steps=2),
+        steps=8,
+        eval_every=8,
+        save_every=4,
+        log_every=4,
+    )
+
+
+def other_vocabulary() -> Experiment:
+    """As many letters as `experiment`, in another order."""
+    letters = text.Characters("DCBA ")
+    calm = experiment()
+
+    def respelt(pipeline: data.Pipeline) -> data.Pipeline:
+        return replace(pipeline, transforms=(data.Normalize("upper"), data.Tokenize(letters)))
+
+    return replace(
+        calm,
+        train_data=respelt(calm.train_data),
+        watch=replace(calm.watch, data=respelt(calm.watch.data)),
+        evals={name: replace(split, data=respelt(split.data)) for name, split in calm.evals.items()},
+    )
+
+
+def no_experiment() -> str:
+    """Something else that a file may have."""
+    return "not one"
+
+
+def _pipeline(split: str) -> data.Pipeline:
+    return data.Pipeline(data.Corpus("tones", split), SPEECH, SHAPES, shuffle_seed=1)
