@@ -1,5 +1,6 @@
 """Where the wings meet: experiments, the training loop, evaluation, transcription, benchmarks."""
 
+from jaxasr.run.bench import BENCHMARKS as BENCHMARKS
 from jaxasr.run.experiment import Experiment as Experiment
 from jaxasr.run.experiment import Split as Split
 from jaxasr.run.experiment import load as load
