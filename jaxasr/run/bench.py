@@ -1,4 +1,4 @@
-"""Benchmarks of parts, each against an independent witness in the same run: figures of one machine, ratios of two programs."""
+"""Benchmarks of parts, each beside an independent witness in the same run: what counts is the ratio of the two."""
 
 import os
 import statistics
