@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parsed(arguments)
     try:
         return options.command(options)
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
+    except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError) as error:
         if options.traceback:
             raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
@@ -93,15 +93,19 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def transcribe(options: argparse.Namespace) -> int:
-    """Prints a line for each file: what was heard."""
+    """Prints a line for each file: what was heard. A file that can't be used is named, and the others are still done."""
     from jaxasr import run
 
     _use_this_machine()
-    experiment = _experiment(options)
+    experiment, status = _experiment(options), 0
     for heard in run.transcribe(experiment, run.Workdir(options.workdir), options.files, checkpoint=options.checkpoint):
+        if isinstance(heard, run.Refusal):
+            print(f"jaxasr transcribe: {heard.reason}", file=sys.stderr)
+            status = 1
+            continue
         cut = "" if heard.complete else "  [cut: the search did not come to an end]"
         print(f"{heard.path}\t{heard.text}{cut}", flush=True)
-    return 0
+    return status
 
 
 def bench(options: argparse.Namespace) -> int:

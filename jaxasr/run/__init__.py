@@ -9,5 +9,7 @@ from jaxasr.run.interrupt import Interrupted as Interrupted
 from jaxasr.run.log import Diverged as Diverged
 from jaxasr.run.loop import train as train
 from jaxasr.run.machine import Machine as Machine
+from jaxasr.run.transcribe import Refusal as Refusal
+from jaxasr.run.transcribe import Transcript as Transcript
 from jaxasr.run.transcribe import transcribe as transcribe
 from jaxasr.run.workdir import Workdir as Workdir

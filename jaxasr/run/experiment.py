@@ -52,7 +52,10 @@ class Experiment:
         for name in ("eval_every", "save_every"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name}={getattr(self, name)} must be a multiple of log_every={self.log_every}")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise ValueError(f"ema_decay={self.ema_decay}; it must be in [0, 1), 0 for no averaging")
         self._check_vocabulary()
+        self._check_rates()
         if self.objective.ctc_weight > 0 and self.model.ctc is None:
             raise ValueError(
                 f"objective.ctc_weight={self.objective.ctc_weight} but model.ctc is None; give the model a CtcHead "
@@ -64,6 +67,18 @@ class Experiment:
         """That of the training data, and so of the whole run."""
         return tokenizer_of(self.train_data)
 
+    @property
+    def splits(self) -> dict[str, Split]:
+        """All that is evaluated on, by the names that errors use."""
+        return {"watch": self.watch, **{f"evals.{name}": split for name, split in self.evals.items()}}
+
+    def _check_rates(self) -> None:
+        rates = {"model.frontend": self.model.frontend.rate_hz, "train_data": self.train_data.rate_hz}
+        rates |= {f"{name}.data": split.data.rate_hz for name, split in self.splits.items()}
+        if len(set(rates.values())) > 1:
+            told = ", ".join(f"{name}.rate_hz={rate}" for name, rate in rates.items())
+            raise ValueError(f"one sampling rate is needed, there are several: {told}")
+
     def _check_vocabulary(self) -> None:
         heads = {"model.decoder.vocab": self.model.decoder.vocab}
         if self.model.ctc is not None:
@@ -74,7 +89,7 @@ class Experiment:
                     f"{name}={size} but the tokenizer of train_data has {self.tokenizer.size} tokens (the end included); "
                     "give the head the tokenizer's size"
                 )
-        for name, split in {"watch": self.watch, **{f"evals.{k}": v for k, v in self.evals.items()}}.items():
+        for name, split in self.splits.items():
             if tokenizer_of(split.data).digest != self.tokenizer.digest:
                 raise ValueError(
                     f"{name}.data has a tokenizer with digest {tokenizer_of(split.data).digest}, train_data one with "

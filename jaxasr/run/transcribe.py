@@ -30,6 +30,14 @@ class Transcript:
     complete: bool  # False: the search was cut before it came to an end
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A file that could not be transcribed, and why."""
+
+    path: Path
+    reason: str
+
+
 def transcribe(
     experiment: Experiment,
     workdir: Workdir,
@@ -37,23 +45,27 @@ def transcribe(
     *,
     search: Search | None = None,
     checkpoint: Choice = "best",
-) -> Iterator[Transcript]:
-    """Transcribes files one after another, in their order; all are read and checked before the first is decoded.
+) -> Iterator[Transcript | Refusal]:
+    """Transcribes files one after another, in their order. One that can't be used is refused, the others are still done.
 
     Args:
         search: that of the experiment's `watch` split if None.
         checkpoint: "best", "last", a step, or "mean": of all that are kept.
 
     Raises:
-        FileNotFoundError: a file or the checkpoint is not there.
-        ValueError: a file can't be decoded, is empty, too short to hold one frame, or longer than LONGEST_S.
+        FileNotFoundError: there is no such run or checkpoint.
+        ValueError: the checkpoint does not fit the experiment.
     """
     rate_hz = experiment.train_data.rate_hz
-    waves = [read_wave(path, experiment) for path in paths]
     variables, _ = trained_variables(experiment, workdir, checkpoint)
     decode = compiled_search(experiment.model, search or experiment.watch.search)
     tokenizer = tokenizer_of(experiment.train_data)
-    for path, wave_n in zip(paths, waves, strict=True):
+    for path in paths:
+        try:
+            wave_n = read_wave(path, experiment)
+        except (OSError, ValueError) as error:
+            yield Refusal(path, str(error))
+            continue
         batch = _batch(wave_n, rate_hz)
         found = jax.device_get(decode(variables, batch))
         tokens = found.tokens_bwu[0, 0, : int(found.token_lengths_bw[0, 0])]
