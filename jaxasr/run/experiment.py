@@ -127,6 +127,7 @@ def _function(path: Path, name: str) -> Callable[[], object]:
     spec.loader.exec_module(module)
     function = getattr(module, name, None)
     if not callable(function):
-        own = (k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name)
-        raise ValueError(f"{path} has no function {name!r}; it has {', '.join(sorted(own)) or 'none'}")
+        own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name]
+        public = ", ".join(sorted(k for k in own if not k.startswith("_")))
+        raise ValueError(f"{path} has no function {name!r}; it has {public or 'none'}")
     return function

@@ -25,9 +25,15 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = 
     name = "average" if experiment.ema_decay > 0 else "params"
     like = {"train": {name: blank["params"], "statistics": {k: v for k, v in blank.items() if k != "params"}}}
     with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
-        saved, metadata = checkpoints.restore_part("last" if which == "mean" else which, like)
+        there: Which = "last" if which == "mean" else which
+        _refuse_another(experiment, checkpoints.metadata(there), workdir)
+        saved, metadata = checkpoints.restore_part(there, like)
         if which == "mean":
             saved = average_checkpoints(checkpoints, checkpoints.steps(), like)
+    return {"params": saved["train"][name], **saved["train"]["statistics"]}, metadata
+
+
+def _refuse_another(experiment: Experiment, metadata: Metadata, workdir: Workdir) -> None:
     if metadata.tokenizer != experiment.tokenizer.digest:
         raise ValueError(
             f"{workdir.path} was trained with the vocabulary {metadata.tokenizer}, the experiment has "
@@ -36,8 +42,10 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = 
     differing = tree.difference(metadata.experiment, tree.render(experiment))
     model = [line for line in differing if line.startswith("model.")]
     if model:
-        raise ValueError(f"{workdir.path} holds another model; from it to the experiment:\n  " + "\n  ".join(model))
-    return {"params": saved["train"][name], **saved["train"]["statistics"]}, metadata
+        raise ValueError(
+            f"{workdir.path} holds another model. From there -> to this experiment:\n  " + "\n  ".join(model) + "\n"
+            "Give the experiment that it was trained with, overrides included; experiment.txt in the folder has it"
+        )
 
 
 def _fresh_variables(experiment: Experiment) -> Any:

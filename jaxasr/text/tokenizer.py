@@ -15,6 +15,8 @@ from typing import Literal, Protocol, SupportsIndex, runtime_checkable
 
 import sentencepiece
 
+_LEAST_BYTES = 10  # that SentencePiece takes as the longest sentence
+
 
 @runtime_checkable
 class Tokenizer(Protocol):
@@ -173,7 +175,7 @@ def train_sentencepiece(
             vocab_size=pieces,
             character_coverage=1.0,
             normalization_rule_name="identity",
-            max_sentence_length=max(len(sentence.encode()) for sentence in sentences),
+            max_sentence_length=max(_LEAST_BYTES, *(len(sentence.encode()) for sentence in sentences)),
             shuffle_input_sentence=False,
             num_threads=1,
             unk_id=0,

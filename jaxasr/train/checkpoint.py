@@ -158,6 +158,11 @@ class Checkpoints:
         """
         return self._restore(step, like, expect, whole=False)
 
+    def metadata(self, step: Which) -> Metadata:
+        """What wrote a step; nothing of its state is read. Errors as in `restore`."""
+        number = self._find(step)
+        return Metadata(**self._about(number)["metadata"])
+
     def steps(self) -> list[int]:
         """The steps that are completely on the disk, rising."""
         self.wait()
@@ -186,8 +191,8 @@ class Checkpoints:
 
     def _restore(self, step: Which, like: Tree, expect: Metadata | None, *, whole: bool) -> tuple[Tree, Metadata]:
         number = self._find(step)
-        place = f"checkpoint {number} in {self.directory}"
-        about = self._read(place, number, metadata=ocp.args.JsonRestore())["metadata"]
+        place = self._place(number)
+        about = self._about(number)
         there = Metadata(**about["metadata"])
         asked = leaves.flatten(like)
         _refuse(f"{place} is of another run, with fingerprint {there.fingerprint}", there.differences(expect or there))
@@ -196,7 +201,13 @@ class Checkpoints:
         arguments = ocp.args.PyTreeRestore(
             targets, restore_args=ocp.checkpoint_utils.construct_restore_args(targets), partial_restore=not whole
         )
-        return leaves.rebuild(like, self._read(place, number, state=arguments)["state"]), there
+        return leaves.rebuild(like, self._read(number, state=arguments)["state"]), there
+
+    def _about(self, number: int) -> Any:
+        return self._read(number, metadata=ocp.args.JsonRestore())["metadata"]
+
+    def _place(self, number: int) -> str:
+        return f"checkpoint {number} in {self.directory}"
 
     def _find(self, step: Which) -> int:
         steps = self.steps()
@@ -206,12 +217,12 @@ class Checkpoints:
             raise FileNotFoundError(f"there is no checkpoint {step} in {self.directory}; there are: {there}")
         return number
 
-    def _read(self, place: str, step: int, **items: Any) -> Any:
+    def _read(self, number: int, **items: Any) -> Any:
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            return self._manager.restore(number, args=ocp.args.Composite(**items))
         except (ValueError, OSError, KeyError) as error:
             raise ValueError(
-                f"{place} can't be read; remove that folder to go back to one before it. {error}"
+                f"{self._place(number)} can't be read; remove that folder to go back to one before it. {error}"
             ) from error
 
     def _ask_for_space(self, flat: Mapping[str, leaves.Leaf]) -> None:

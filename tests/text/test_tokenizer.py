@@ -139,3 +139,9 @@ def test_what_cannot_be_trained_or_opened(tmp_path):
     (tmp_path / "a.model").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="is no SentencePiece model"):
         SentencePiece("a.model", folder=tmp_path)
+
+
+def test_sentences_of_a_few_letters_are_enough(tmp_path):
+    """SentencePiece itself refuses a longest sentence of less than 10 bytes."""
+    pieces = train_sentencepiece(["YES", "NO"], tmp_path / "short.model", pieces=7)
+    assert pieces.decode(pieces.encode("NO YES")) == "NO YES"
