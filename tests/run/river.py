@@ -44,11 +44,12 @@ class River:
         return [command, str(TINY), *map(str, more), *options]
 
 
-def spoken(text: str) -> np.ndarray:
-    """The text as tones: float samples, each letter 120 ms of its pitch, a space the same time of silence."""
-    t = np.arange(round(SYMBOL_S * RATE_HZ)) / RATE_HZ
+def spoken(text: str, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """The text as tones in faint noise: float samples, each letter 120 ms of its pitch, a space as long a silence."""
+    t = np.arange(round(SYMBOL_S * rate_hz)) / rate_hz
     swell = np.sin(np.pi * t / SYMBOL_S)
-    return np.concatenate([0.3 * swell * np.sin(2 * np.pi * PITCHES_HZ.get(char, 0.0) * t) for char in text])
+    tones = [0.3 * swell * np.sin(2 * np.pi * PITCHES_HZ.get(char, 0.0) * t) for char in text]
+    return np.concatenate(tones) + np.random.default_rng(5).normal(0.0, 0.003, len(t) * len(text))
 
 
 def wav(samples: np.ndarray, *, rate_hz: int = RATE_HZ, subtype: str = "PCM_16") -> bytes:

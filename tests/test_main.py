@@ -1,0 +1,341 @@
+"""The command line: each command on a tiny run, and every mistake of a user's answered by what came and what to do."""
+
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxasr.__main__ import main
+from jaxasr.run import Workdir
+from jaxasr.run.log import Log
+from tests.run.river import TINY, TRAIN, compile_cache, river, shared_folder, wav
+
+
+@pytest.fixture(scope="session", name="river")
+def river_fixture(tmp_path_factory):
+    """A corpus of tones and a run that has learnt it."""
+    return river(tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def _compile_cache(tmp_path_factory):
+    with compile_cache(shared_folder(tmp_path_factory)):
+        yield
+
+
+@pytest.fixture
+def run(river, tmp_path):
+    """The run's folder, to write in."""
+    return shutil.copytree(river.workdir, tmp_path / "run")
+
+
+@pytest.fixture
+def data_dir(river, tmp_path):
+    """The prepared corpus, to damage."""
+    return shutil.copytree(river.data_dir, tmp_path / "data")
+
+
+@pytest.fixture
+def refused(capsys):
+    """`refused(arguments)` gives what was said to somebody whose command could not be done."""
+
+    def refused(arguments) -> str:
+        capsys.readouterr()
+        assert main(list(map(str, arguments))) == 1
+        before, name, said = capsys.readouterr().err.rpartition(f"jaxasr {arguments[0]}: ")
+        assert name
+        assert not before or before.endswith("\n")  # lines of progress
+        assert "Traceback" not in before + said
+        return said
+
+    return refused
+
+
+# What a user wants
+
+
+def test_nothing_is_imported_before_it_is_needed():
+    """So that help comes at once."""
+    code = "import sys, jaxasr.__main__; print({'jax', 'numpy', 'flax'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    told = capsys.readouterr().out
+    for command in ("prepare", "show", "train", "eval", "transcribe", "bench"):
+        assert f"    {command}" in told
+
+
+def test_show_prints_the_experiment_and_its_shapes(river, capsys):
+    assert main(river.arguments("show", "seed=7", "model.encoder.width=4")) == 0
+    told = capsys.readouterr().out
+    assert "seed = 7\n" in told
+    assert "model.encoder.width = 4\n" in told
+    assert "epoch 0: 1 batches, 0.00 h, 55.00% padding" in told
+
+
+def test_show_without_data_says_what_to_prepare(river, tmp_path, capsys):
+    assert main(["show", str(TINY), "--data-dir", str(tmp_path)]) == 0
+    assert "(no shapes: corpus 'tones' is not prepared in" in capsys.readouterr().out
+
+
+def test_options_and_overrides_may_stand_in_any_order(river, capsys):
+    arguments = ["show", "--data-dir", str(river.data_dir), str(TINY), "seed=7"]
+    for order in (arguments, [arguments[0], *arguments[3:], *arguments[1:3]]):
+        assert main(order) == 0
+        assert "seed = 7\n" in capsys.readouterr().out
+
+
+def test_transcribe_prints_a_line_a_file(river, capsys):
+    paths = [river.wavs / f"train-{number}.wav" for number in (1, 4)]
+    assert main(river.arguments("transcribe", *paths)) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"{paths[0]}\t{TRAIN[1]}", f"{paths[1]}\t{TRAIN[4]}"]
+
+
+def test_eval_adds_a_row(river, run, capsys, tmp_path):
+    results = tmp_path / "all.jsonl"
+    arguments = ["--splits", "test", "--checkpoint", "80", "--results", str(results)]
+    assert main([*river.arguments("eval", workdir=run), *arguments]) == 0
+    assert "test: WER " in capsys.readouterr().out
+    rows = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    assert [(row["split"], row["step"]) for row in rows] == [("train", 160), ("test", 160), ("test", 80)]
+    assert json.loads(results.read_text()) == rows[-1]
+
+
+def test_train_on_a_finished_run_only_evaluates(river, run, capsys):
+    before = (run / "metrics.jsonl").read_bytes()
+    assert main([*river.arguments("train", workdir=run), "--splits", "train"]) == 0
+    assert "goes on after step 160" in capsys.readouterr().out
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_train_that_is_told_to_stop_says_so_in_its_status(river, tmp_path, capsys, monkeypatch):
+    add = Log.add
+
+    def interrupted(self, step, *rest):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        add(self, step, *rest)
+
+    monkeypatch.setattr(Log, "add", interrupted)
+    assert main(river.arguments("train", workdir=tmp_path / "run")) == 128 + signal.SIGTERM
+    assert "jaxasr train: SIGTERM: saved after 3 steps; the same command goes on" in capsys.readouterr().err
+
+
+def test_pieces_trains_a_vocabulary(river, tmp_path, capsys):
+    arguments = ["pieces", "tones", str(tmp_path / "p.model"), "--pieces", "6", "--data-dir", str(river.data_dir)]
+    assert main(arguments) == 0
+    assert 'p.model: 7 tokens, the end included; text.SentencePiece("p.model", "' in capsys.readouterr().out
+
+
+# What a user gets wrong: the command
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["learn"],
+        ["train", str(TINY)],  # no --workdir
+        ["show", str(TINY), "--wokrdir", "x"],
+        ["train", str(TINY), "--workdir", "x", "--how", "magic"],
+        ["eval", str(TINY), "--workdir", "x", "--checkpoint", "worst"],
+        ["bench", "nothing", "seed=1"],
+    ],
+)
+def test_a_command_that_is_none_is_refused_with_its_usage(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "usage: jaxasr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "model.encoder.widht=4",
+            "Listener has no field 'widht'; it has width, pools, front, dropout, bidirectional. Did",
+        ),
+        ("model.encoder.width=wide", "model.encoder.width=wide: Listener.width takes int"),
+        ("steps=1.5", "steps=1.5: Experiment.steps takes int"),
+        ("evals.best.search=3", "evals has no field 'best'; it has train, test"),
+        ("model.encoder.pools=(0,)", "model.encoder: Listener has width 16 and pools (0,); it needs"),
+        ("model.decoder.vocab=9", "model.decoder.vocab=9 but the tokenizer of train_data has 6 tokens"),
+        ("seed", "'seed' is no override: write path=value"),
+    ],
+)
+def test_an_override_that_does_not_fit_names_what_does(river, refused, override, message):
+    assert message in refused(river.arguments("show", override))
+
+
+def test_an_experiment_that_is_not_there(refused):
+    assert "no experiment file nowhere.py; the repository's are under experiments/" in refused(["show", "nowhere.py"])
+    assert "has no function 'best'; it has experiment, " in refused(["show", f"{TINY}:best"])
+
+
+def test_where_an_error_came_from_is_shown_to_who_asks(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["show", "nowhere.py", "--traceback"])
+
+
+# What a user gets wrong: the data
+
+
+def test_a_corpus_that_is_not_prepared(refused, tmp_path):
+    said = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", tmp_path])
+    assert f"corpus 'tones' is not prepared in {tmp_path} (there: nothing): run `jaxasr prepare tones" in said
+
+
+def test_a_corpus_that_is_unknown_or_has_no_source(refused, tmp_path):
+    assert "an4" in refused(["prepare", "swichtboard", "--data-dir", tmp_path])
+    assert "--from" in refused(["prepare", "manifest", "--data-dir", tmp_path])
+
+
+def test_a_manifest_with_a_bad_row_names_its_line(refused, river, tmp_path):
+    folder = shutil.copytree(river.wavs, tmp_path / "wavs")
+    (folder / "train-3.wav").unlink()
+    said = refused(["prepare", "manifest", "--from", folder, "--data-dir", tmp_path / "data", "name=holed"])
+    assert "corpus 'holed' is not prepared: 1 of 11 rows are bad (9.1%); at most 1.0% may be" in said
+    assert "or allow more with --max-bad-share" in said
+    (row,) = (tmp_path / "data" / "holed" / "rejects.jsonl").read_text().splitlines()
+    assert "manifest.jsonl line 4" in row
+    assert "train-3" in row
+
+
+def test_prepared_data_that_was_truncated(refused, tmp_path, data_dir):
+    (shard,) = data_dir.glob("tones/*/*train.array_record*")
+    shard.write_bytes(shard.read_bytes()[:-1_000])
+    said = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", data_dir])
+    assert "prepared corpus is damaged" in said
+    assert "prepare tones again" in said
+
+
+def test_prepared_data_that_was_altered(refused, tmp_path, data_dir, river):
+    """One bit in the middle of one recording."""
+    (shard,) = data_dir.glob("tones/*/*train.array_record*")
+    content, recording = bytearray(shard.read_bytes()), (river.wavs / "train-0.wav").read_bytes()
+    content[content.index(recording[3_000:3_100]) + 50] ^= 4
+    shard.write_bytes(content)
+    said = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", data_dir])
+    assert "prepared corpus is damaged: example 'train-0' of tones train" in said
+    assert "prepare tones again" in said
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+def test_a_transcript_longer_than_the_shapes_allow_is_left_out_and_counted(river, capsys):
+    assert main(river.arguments("show", "train_data.shapes.tokens=6")) == 0
+    assert "left out: 1 (fits no shape at any speed)" in capsys.readouterr().out
+
+
+def test_shapes_that_nothing_fits(river, refused, tmp_path):
+    arguments = river.arguments("train", "train_data.shapes.seconds=(0.05,)", workdir=tmp_path)
+    assert "fits" in refused(arguments)
+
+
+# What a user gets wrong: the run
+
+
+def test_the_workdir_of_another_experiment(river, run, refused):
+    said = refused(river.arguments("train", "seed=5", "optimizer.clip_norm=1.0", workdir=run))
+    assert f"the workdir {run} belongs to another experiment" in said
+    assert "\n  optimizer.clip_norm: 5.0 -> 1.0\n  seed: 0 -> 5\n" in said
+    assert "or give another --workdir" in said
+
+
+def test_a_checkpoint_of_another_experiment_in_the_right_place(river, run, refused):
+    """Somebody copied checkpoints into a new folder."""
+    (run / "experiment.txt").unlink()
+    said = refused(river.arguments("train", "seed=5", workdir=run))
+    assert "checkpoint 160 in" in said
+    assert "\n  seed: 0 -> 5" in said
+
+
+def test_a_checkpoint_of_another_model(river, refused):
+    for command in ("eval", "transcribe"):
+        extra = [river.wavs / "train-0.wav"] if command == "transcribe" else ["model.encoder.width=8"]
+        file = [] if command == "eval" else [f"{TINY}:restless"]
+        arguments = river.arguments(command, *extra)
+        said = refused([command, *file, *arguments[len(file) + 1 :]])
+        assert "holds another model. From there -> to this experiment:" in said
+        assert "\n  model.encoder.width: 16 -> 8\n" in said
+
+
+def test_a_vocabulary_that_is_not_that_of_the_checkpoint(river, refused):
+    arguments = river.arguments("eval")
+    arguments[1] = f"{TINY}:other_vocabulary"
+    said = refused(arguments)
+    assert "was trained with the vocabulary dab9ff92, the experiment has" in said
+    assert "Bring back the tokenizer it was trained with" in said
+
+
+def test_a_folder_without_checkpoints(river, refused, tmp_path):
+    for command in ("eval", "transcribe"):
+        extra = [river.wavs / "train-0.wav"] if command == "transcribe" else []
+        said = refused(river.arguments(command, *extra, workdir=tmp_path))
+        assert f"there is no folder {tmp_path}/checkpoints to read checkpoints from; is this a run's workdir?" in said
+
+
+def test_a_checkpoint_and_a_split_that_are_not_there(river, run, refused):
+    said = refused([*river.arguments("eval", workdir=run), "--checkpoint", "7"])
+    assert "there is no checkpoint 7 in" in said
+    assert "there are: 80, 160" in said
+    said = refused([*river.arguments("eval", workdir=run), "--splits", "dev,test"])
+    assert said == "no split dev in this experiment; it has train, test\n"
+
+
+def test_a_workdir_in_use(river, run, refused):
+    with Workdir(run).held():
+        assert f"the workdir {run} is in use by another run" in refused(river.arguments("train", workdir=run))
+
+
+def test_a_disk_that_is_full(river, refused, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    said = refused(river.arguments("train", "save_every=20", workdir=tmp_path / "run"))
+    assert "the disk is full: a checkpoint in" in said
+    assert "1,000 are free; make room and resume" in said
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+# What a user gets wrong: a recording
+
+
+def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(river, tmp_path, capsys):
+    bad = {
+        "silent.wav": (wav(np.zeros(0)), "an audio file of zero samples"),
+        "nan.wav": (wav(np.full(800, np.nan), subtype="FLOAT"), "800 samples are NaN or infinite"),
+        "click.wav": (wav(np.zeros(160)), "has 160 samples (10.0 ms at 16000 Hz); at least one window of 40 ms"),
+        "hour.wav": (b"", "is 3600.0 s long; at most 60 s are transcribed in one piece: cut it at its pauses"),
+        "notes.txt": (b"not audio", "9 bytes that libsndfile cannot decode"),
+    }
+    for name, (content, _) in bad.items():
+        (tmp_path / name).write_bytes(content)
+    write_silence(tmp_path / "hour.wav", seconds=3_600)
+    good = river.wavs / "train-6.wav"
+    paths = [good, *(tmp_path / name for name in bad), tmp_path / "lost.wav", good]
+    assert main(river.arguments("transcribe", *paths)) == 1
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1:] == [f"{good}\t{TRAIN[6]}"] * 2
+    lines = told.err.splitlines()
+    for line, (name, (_, reason)) in zip(lines, bad.items(), strict=False):
+        assert line.startswith(f"jaxasr transcribe: {tmp_path / name}")
+        assert reason in line
+    assert lines[len(bad) :] == [f"jaxasr transcribe: there is no audio file {tmp_path / 'lost.wav'}"]
+
+
+def write_silence(path: Path, *, seconds: int) -> None:
+    """A WAV file of zeros that takes no room on the disk."""
+    header, size = bytearray(wav(np.zeros(0))[:44]), 2 * 16_000 * seconds
+    struct.pack_into("<I", header, 4, 36 + size)
+    struct.pack_into("<I", header, 40, size)
+    path.write_bytes(header)
+    os.truncate(path, 44 + size)
