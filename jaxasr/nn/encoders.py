@@ -6,8 +6,9 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxasr.nn.convolution import ConvFront
-from jaxasr.nn.layers import Dropout, stack_frames
+from jaxasr.nn.layers import Dropout, masked, stack_frames
 from jaxasr.nn.recurrent import Lstm
+from jaxasr.ops.masks import valid_from_lengths
 
 
 class Listener(nn.Module):
@@ -48,7 +49,7 @@ class Listener(nn.Module):
         ids_b: UInt32[Array, " b"] | None,
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
         """Hidden states, zero at padding, and their lengths. Dropout is on where `ids_b` says whose it is."""
-        x = frames_btf
+        x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.front is not None:
             x, lengths_b = self.front(x, lengths_b)
         for layer, pool in enumerate(self.pools):

@@ -1,0 +1,46 @@
+"""Additive and location-aware weights against their twins; the interface's own tests are beside this file."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.nn import AdditiveAttention, LocationAttention
+from tests.reference.speller import weigh
+
+
+def weights_of(module, hidden_bsd, query_bd, before_bs):
+    memory = module.prepare(hidden_bsd, jnp.array([4, 2]))
+    return module.weigh(query_bd, memory, before_bs)
+
+
+@pytest.mark.parametrize("taps", [None, 1, 3, 9])
+def test_weights_are_the_twins(rng, taps):
+    module = AdditiveAttention(5) if taps is None else LocationAttention(5, filters=2, taps=taps)
+    hidden_bsd, query_bd = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 4, 3), (2, 6)))
+    before_bs = jnp.array([[0.1, 0.6, 0.3, 0.0], [0.9, 0.1, 0.0, 0.0]])
+    state = () if taps is None else before_bs
+    init = jax.jit(lambda key, *given: module.init_with_output(key, *given, method=weights_of))
+    weighed, variables = init(jax.random.key(0), hidden_bsd, query_bd, state)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
+    for row, length in enumerate((4, 2)):
+        arrays = (np.asarray(x[row], float) for x in (query_bd, hidden_bsd[:, :length], before_bs[:, :length]))
+        np.testing.assert_allclose(weighed.weights_bhs[row, 0, :length], weigh(params, *arrays), rtol=1e-5)
+    if taps is None:
+        assert weighed.state == ()
+    else:
+        np.testing.assert_array_equal(weighed.state, weighed.weights_bhs[:, 0])
+
+
+def test_it_looked_nowhere_before_the_first_step():
+    def first(module):
+        return module.initial_state(module.prepare(jnp.ones((2, 4, 3)), jnp.array([4, 2])))
+
+    state, _ = LocationAttention(5, taps=3).init_with_output(jax.random.key(0), method=first)
+    np.testing.assert_array_equal(state, np.zeros((2, 4)))
+    assert AdditiveAttention(5).init_with_output(jax.random.key(0), method=first)[0] == ()
+
+
+def test_a_filter_needs_a_centre():
+    with pytest.raises(ValueError, match="taps is 100; it must be odd"):
+        LocationAttention(5, taps=100)

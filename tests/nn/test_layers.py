@@ -1,0 +1,63 @@
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.nn.layers import Dropout, masked, stack_frames
+from tests.nn.tiny import streams
+
+IDS = jnp.array([5, 9], jnp.uint32)
+
+
+def test_neighbours_stand_side_by_side_and_the_last_ones_are_filled_up():
+    x_btd = jnp.arange(10.0).reshape(1, 5, 2)
+    np.testing.assert_array_equal(stack_frames(x_btd, 2), [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]]])
+    np.testing.assert_array_equal(stack_frames(x_btd, 1), x_btd)
+    assert stack_frames(x_btd[:, :0], 3).shape == (1, 0, 6)
+
+
+def test_masked_is_zero_where_nothing_is_valid_whatever_stood_there():
+    x_btd = jnp.array([[[1.0], [jnp.nan], [jnp.inf]]])
+    np.testing.assert_array_equal(masked(x_btd, jnp.array([[True, False, False]])), [[[1.0], [0.0], [0.0]]])
+
+
+def test_dropout_is_off_without_ids_and_at_rate_zero():
+    x_btd = jnp.ones((2, 3, 4))
+    assert Dropout(0.5).apply({}, x_btd, None) is x_btd
+    assert Dropout(0.0).apply({}, x_btd, IDS) is x_btd
+
+
+def test_dropout_belongs_to_the_example_and_the_layer():
+    x_btd = jnp.ones((2, 50, 4))
+    module = Dropout(0.5)
+    dropped = module.apply({}, x_btd, IDS, rngs=streams())
+    turned = module.apply({}, jnp.pad(x_btd, ((0, 0), (0, 9), (0, 0))), IDS[::-1], rngs=streams())
+    np.testing.assert_array_equal(turned[::-1, :50], dropped)
+    assert set(np.unique(dropped)) == {0.0, 2.0}
+    assert 0.4 < np.mean(dropped == 0) < 0.6
+    assert np.any(dropped != module.apply({}, x_btd, IDS, rngs=streams(8)))
+    assert np.any(dropped[0] != dropped[1])
+
+
+def test_over_time_one_decision_holds_for_the_whole_sequence():
+    dropped = Dropout(0.5, over_time=True).apply({}, jnp.ones((2, 5, 40)), IDS, rngs=streams())
+    np.testing.assert_array_equal(dropped, jnp.broadcast_to(dropped[:, :1], dropped.shape))
+    assert set(np.unique(dropped)) == {0.0, 2.0}
+    per_step = Dropout(0.5, over_time=True).apply({}, jnp.ones((2, 40)), IDS, rngs=streams())
+    assert set(np.unique(per_step)) == {0.0, 2.0}
+
+
+def test_two_layers_of_one_model_draw_for_themselves():
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return Dropout(0.5)(x, IDS), Dropout(0.5)(x, IDS)
+
+    one, two = Two().apply({}, jnp.ones((2, 64)), rngs=streams())
+    assert np.any(one != two)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_a_rate_that_drops_all_is_refused(rate):
+    with pytest.raises(ValueError, match=rf"Dropout.rate is {rate}; it must be at least 0 and below 1"):
+        Dropout(rate)

@@ -1,0 +1,103 @@
+"""A recogniser that compiles in seconds and batches of a few tenths of a second at 1 kHz; also for the step's tests."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxasr import nn
+from jaxasr.records import Batch
+
+VOCAB = 6
+RATE_HZ = 1_000
+SAMPLES = (400, 250, 20, 0)  # 38, 23, 0 and 0 frames
+TOKENS = (4, 2, 1, 0)
+
+FRONTEND = nn.LogMel(bins=4, rate_hz=RATE_HZ, low_hz=50.0, high_hz=450.0)
+AUGMENT = nn.SpecAugment(freq_masks=1, freq_bins=2, time_masks=1, time_frames=6, warp_frames=3)
+ADDITIVE = nn.AdditiveAttention(5)
+LOCATION = nn.LocationAttention(5, filters=2, taps=3)
+
+
+@contextlib.contextmanager
+def compiled_quickly() -> Iterator[None]:
+    """Programs that run once are compiled with few optimisations, as in JAX's own tests: half the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+def listener(**changes) -> nn.Listener:
+    return dataclasses.replace(nn.Listener(4, pools=(1, 2)), **changes)
+
+
+def speller(**changes) -> nn.Speller:
+    return dataclasses.replace(nn.Speller(1, 4, VOCAB, ADDITIVE, embedding=3), **changes)
+
+
+def seq2seq(**changes) -> nn.Seq2Seq:
+    """One of everything that a recogniser can have: front, pooling, location, CTC, noise, masks, dropout."""
+    model = nn.Seq2Seq(
+        frontend=FRONTEND,
+        encoder=listener(pools=(3,), front=nn.ConvFront((2,)), dropout=0.3),
+        decoder=speller(attention=LOCATION, dropout=0.3),
+        augment=AUGMENT,
+        noise=nn.AddNoise(share=0.5, low_db=0.0, high_db=10.0),
+        ctc=nn.CtcHead(VOCAB),
+    )
+    return dataclasses.replace(model, **changes)
+
+
+def batch_of(rng: np.random.Generator, samples=SAMPLES, tokens=TOKENS) -> Batch:
+    """Utterances of these lengths; one without tokens or samples is a row of padding."""
+    wave_bn = np.zeros((len(samples), max(samples)), np.int16)
+    tokens_bu = np.zeros((len(tokens), max(tokens)), np.int32)
+    for row, (n, u) in enumerate(zip(samples, tokens, strict=True)):
+        wave_bn[row, :n] = rng.normal(size=n) * 3_000
+        tokens_bu[row, :u] = rng.integers(1, VOCAB, u)
+    return Batch(
+        wave_bn=wave_bn,
+        sample_lengths_b=np.array(samples, np.int32),
+        tokens_bu=tokens_bu,
+        token_lengths_b=np.array(tokens, np.int32),
+        ids_b=rng.integers(0, 2**32, len(samples), dtype=np.uint32),
+        valid_b=np.array(samples) + np.array(tokens) > 0,
+    )
+
+
+def longer(batch: Batch, *, samples: int, tokens: int) -> Batch:
+    """The same utterances in a larger shape."""
+    return dataclasses.replace(
+        batch,
+        wave_bn=np.pad(batch.wave_bn, ((0, 0), (0, samples))),
+        tokens_bu=np.pad(batch.tokens_bu, ((0, 0), (0, tokens))),
+    )
+
+
+def rows(batch: Batch, which) -> Batch:
+    """Some of the utterances, in this order, in the shape of all."""
+    return jax.tree.map(lambda leaf: leaf[which], batch)
+
+
+def streams(seed: int = 7) -> dict[str, jax.Array]:
+    """Keys for what is random in training."""
+    augment, dropout = jax.random.split(jax.random.key(seed))
+    return {"augment": augment, "dropout": dropout}
+
+
+def near(found, expected, *, rtol=1e-5, atol=1e-6) -> None:
+    """Trees of one structure whose leaves are equal to rounding."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), found, expected)
+
+
+def with_garbage(x_btd, lengths, *, extra: int = 0):
+    """Normal numbers as they are inside the lengths, large ones after them; `extra` positions more."""
+    x_btd = np.pad(x_btd, ((0, 0), (0, extra), (0, 0)))
+    spoilt_btd = x_btd.copy()
+    spoilt_btd[np.arange(x_btd.shape[1]) >= np.array(lengths)[:, None]] = 1e3
+    return jnp.asarray(spoilt_btd)
