@@ -55,7 +55,11 @@ class Objective:
                 "set objective.ctc_weight=0"
             )
         real_b = jnp.asarray(batch.valid_b)
-        ctc = losses.ctc_loss(outputs.ctc_logits_bsv, outputs.hidden_lengths_b, batch.tokens_bu, batch.token_lengths_b)
+        hidden_lengths_b, token_lengths_b = (
+            jnp.where(real_b, lengths_b, 0) for lengths_b in (outputs.hidden_lengths_b, batch.token_lengths_b)
+        )
+        tokens_bu = jnp.asarray(batch.tokens_bu)
+        ctc = losses.ctc_loss(outputs.ctc_logits_bsv, hidden_lengths_b, tokens_bu, token_lengths_b)
         aligned_b = ctc.aligned_b & real_b
         tokens = jnp.sum(jnp.where(aligned_b, batch.token_lengths_b + 1, 0)).astype(jnp.float32)
         short = jnp.sum(real_b & ~ctc.aligned_b).astype(jnp.float32)

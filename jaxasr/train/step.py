@@ -28,9 +28,11 @@ def make_step(
     Args:
         apply: the model in its training form.
         criterion: sums by name, "loss" among them.
-        optimizer: any Optax transformation.
+        optimizer: any Optax transformation. One that takes extra arguments is told the `weight` that the gradient was
+            divided by (train.accumulate needs it).
         ema_decay: of the moving average of parameters; 0 keeps the average equal to the parameters.
     """
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def step(state: TrainState, batch: Batch, axis: str | None = None) -> tuple[TrainState, dict[str, Sum]]:
         streams = _streams(state)
@@ -41,9 +43,9 @@ def make_step(
 
         gradients, sums = jax.grad(loss, has_aux=True)(state.params)
         gradients, sums = _add_over(axis, (gradients, sums))
-        weight = jnp.maximum(sums["loss"].weight, 1.0)
-        gradients = jax.tree.map(lambda g: g / weight, gradients)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        weight = sums["loss"].weight
+        gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, weight=weight)
         params: Any = optax.apply_updates(state.params, updates)
         one = jnp.ones(())
         metrics = sums | {"gradient_norm": Sum(optax.tree.norm(gradients), one)}
