@@ -89,13 +89,16 @@ def test_a_small_one_computes_a_loss(file):
     assert paths, "nothing to make small"
     small = tree.override(experiment, {f"model.{path}": SMALL for path in paths})
 
-    @jax.jit
-    def loss() -> Any:
-        streams = {name: jax.random.key(1) for name in ("augment", "dropout")}
-        outputs = training_form(small.model)(variables(small, batch()), batch(), streams)
-        return small.objective(outputs, batch())
+    rng = np.random.default_rng(1)
+    blank = jax.eval_shape(lambda: variables(small, batch()))
+    drawn = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.0, 0.1, leaf.shape), leaf.dtype), blank)
 
-    sums = loss()
+    @jax.jit
+    def loss(variables: Any) -> Any:
+        streams = {name: jax.random.key(1) for name in ("augment", "dropout")}
+        return small.objective(training_form(small.model)(variables, batch(), streams), batch())
+
+    sums = loss(drawn)
     assert all(math.isfinite(each.mean) for each in sums.values())
     assert sums["cross_entropy"].mean == pytest.approx(math.log(small.tokenizer.size), rel=0.2)
 

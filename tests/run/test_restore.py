@@ -81,7 +81,7 @@ def test_a_folder_that_is_no_run_says_so(experiment, tmp_path):
 
 def test_statistics_of_the_data_are_measured_once_saved_and_brought_back(river, tmp_path):
     """They decide what a frame means, so a checkpoint without them would be worthless."""
-    restless = tree.override(tiny.restless(), {"steps": 2, "eval_every": 4, "optimizer.accumulate_steps": 1})
+    restless = tree.override(tiny.restless(), {"steps": 2})
     opened = restless.train_data.open(river.data_dir)
     expected = measured(initial_state(restless, opened), restless, opened).statistics["statistics"]["frontend"]
     train(restless, tmp_path, Machine(river.data_dir), say=lambda _: None)
