@@ -1,23 +1,54 @@
 """Benchmarks of parts, each beside an independent witness in the same run: what counts is the ratio of the two."""
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import util
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxasr import data
-from jaxasr.ops.lstm import lstm_directions
+from jaxasr import data, nn, scale
 
-LAYERS, WIDTH, BATCH, STEPS, ROUNDS = 4, 320, 16, 200, 7
-EQUAL = [STEPS] * BATCH
-UNEQUAL = [STEPS - 5 * i for i in range(BATCH)]
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
+@dataclass(frozen=True)
+class LstmShape:
+    """A stack of bidirectional layers and what goes through it."""
+
+    depth: int = 4
+    width: int = 320  # of one direction, and of the input
+    examples: int = 16
+    frames: int = 200
+
+    def lengths(self, *, equal: bool) -> list[int]:
+        """All whole, or each a fortieth of the frames shorter than the one before: 200, 195, 190 ..."""
+        less = 0 if equal else max(1, self.frames // 40)
+        return [max(1, self.frames - less * row) for row in range(self.examples)]
+
+
+@dataclass(frozen=True)
+class LstmTimes:
+    """Seconds of one forward and backward pass, round by round; PyTorch's are empty where it is not installed."""
+
+    threads: int
+    equal: bool  # lengths
+    jaxasr_s: tuple[float, ...]
+    pytorch_s: tuple[float, ...]
+
+    def line(self) -> str:
+        """For people: medians, and the median of the rounds' ratios."""
+        lengths = "equal lengths" if self.equal else "unequal lengths"
+        line = f"{self.threads} thread{'s' * (self.threads > 1)}, {lengths:15}  jaxasr {_median(self.jaxasr_s):7.3f} s"
+        if not self.pytorch_s:
+            return line
+        ratio = _median([a / b for a, b in zip(self.jaxasr_s, self.pytorch_s, strict=True)])
+        return f"{line}   PyTorch {_median(self.pytorch_s):7.3f} s   ratio {ratio:.2f}"
 
 
 def bench_data() -> Iterator[str]:
@@ -26,89 +57,121 @@ def bench_data() -> Iterator[str]:
         yield from data.bench_loader(opened).lines()
 
 
-def bench_lstm() -> Iterator[str]:
-    """Forward and backward of a bidirectional LSTM on one CPU thread, beside PyTorch's where that is installed.
+def bench_lstm(
+    *,
+    shape: LstmShape = LstmShape(),
+    threads: Sequence[int] = (1, 2),
+    rounds: int = 7,
+) -> Iterator[str]:
+    """Forward and backward of a bidirectional LSTM on the CPU, beside PyTorch's where that is installed.
 
-    The number of threads is fixed when a process starts, so the measurement runs in one of its own.
+    Both run in turn in one process, under one malloc that keeps what it is given back. XLA fixes its threads when a
+    process starts, so each number of them is measured in a process of its own, bound to as many cores.
+
+    Raises:
+        RuntimeError: a measuring process failed; what it said is on stderr.
     """
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}"
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from jaxasr.run import bench; bench.print_lstm()"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        yield from (line.rstrip() for line in process.stdout or ())
-    if process.returncode:
-        raise RuntimeError(f"the benchmark ended with status {process.returncode}")
+    yield (
+        f"{shape.depth} bidirectional LSTM layers of {shape.width}, {shape.examples} x {shape.frames} frames, forward and "
+        f"backward, float32; medians of {rounds} rounds"
+    )
+    if util.find_spec("torch") is None:
+        yield "PyTorch is not installed: jaxasr alone is measured (pip install torch, to compare)"
+    cores = _cores()
+    for count in threads:
+        if count > len(cores):
+            yield f"{count} threads: this process has {len(cores)} core{'s' * (len(cores) > 1)}"
+            continue
+        for equal in (True, False):
+            yield _measured_elsewhere(shape, cores[:count], equal=equal, rounds=rounds).line()
 
 
-def print_lstm() -> None:
-    """What the process of `bench_lstm` does."""
-    for line in _measure_lstm():
-        print(line, flush=True)
+def measure_lstm(shape: LstmShape, *, equal: bool, rounds: int) -> LstmTimes:
+    """Times both here, with the threads that this process has; PyTorch's unequal lengths in a single round.
+
+    A backward pass of PyTorch's packed sequence takes many times as long as of a padded one.
+    """
+    scale.keep_freed_memory()
+    ours, theirs = _ours(shape, equal=equal), _pytorch(shape, equal=equal)
+    pairs = []
+    for _ in range(rounds if equal or theirs is None else 1):
+        pairs.append((_seconds(ours), _seconds(theirs) if theirs else None))
+    ours_s, theirs_s = zip(*pairs, strict=True)
+    return LstmTimes(len(_cores()), equal, ours_s, tuple(second for second in theirs_s if second is not None))
 
 
 BENCHMARKS: dict[str, Callable[[], Iterator[str]]] = {"data": bench_data, "lstm": bench_lstm}
 
-
-def _measure_lstm() -> Iterator[str]:
-    """Rounds of ours and PyTorch's in turn: medians, and the median of the rounds' ratios."""
-    yield f"{LAYERS} bidirectional LSTM layers of {WIDTH}, {BATCH} x {STEPS} steps, forward and backward, one thread"
-    for name, lengths in {"equal lengths": EQUAL, "unequal lengths": UNEQUAL}.items():
-        ours, theirs = _ours(lengths), _pytorch(lengths)
-        rounds = [(ours(), theirs() if theirs else float("nan")) for _ in range(ROUNDS if lengths is EQUAL else 3)]
-        line = f"{name:16} jaxasr {statistics.median(a for a, _ in rounds):6.2f} s"
-        if theirs:
-            ratio = statistics.median(a / b for a, b in rounds)
-            line += f", PyTorch {statistics.median(b for _, b in rounds):6.2f} s, ratio {ratio:.2f}"
-        else:
-            line += ", PyTorch is not installed"
-        yield line
+_MEASURE = """
+import json, os, sys
+given = json.loads(sys.argv[1])
+if given["cores"] and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, given["cores"])
+from jaxasr.run import bench
+times = bench.measure_lstm(bench.LstmShape(**given["shape"]), equal=given["equal"], rounds=given["rounds"])
+print(json.dumps(vars(times)))
+"""
 
 
-def _ours(lengths: list[int]) -> Callable[[], float]:
-    keys = iter(jax.random.split(jax.random.key(0), 6 * LAYERS))
-    params = []
-    for layer in range(LAYERS):
-        inputs = WIDTH if layer == 0 else 2 * WIDTH
-        shapes = [(inputs, 4 * WIDTH), (WIDTH, 4 * WIDTH)]
-        params.append([[0.05 * jax.random.normal(next(keys), shape) for shape in shapes] for _ in range(2)])
-    x_btd = jax.random.normal(jax.random.key(1), (BATCH, STEPS, WIDTH))
-    lengths_b = jnp.asarray(lengths)
-
-    @jax.jit
-    def gradient(params, x_btd):
-        def loss(params, x):
-            for directions in params:
-                gates, recurrents = zip(*((x @ w_in, w_rec) for w_in, w_rec in directions), strict=True)
-                x = jnp.concatenate(lstm_directions(gates, recurrents, lengths_b, reverse=(False, True)), axis=-1)
-            return jnp.sum(jnp.square(x))
-
-        return jax.grad(loss, argnums=(0, 1))(params, x_btd)
-
-    jax.block_until_ready(gradient(params, x_btd))
-    return lambda: _seconds(lambda: jax.block_until_ready(gradient(params, x_btd)))
+def _measured_elsewhere(shape: LstmShape, cores: list[int], *, equal: bool, rounds: int) -> LstmTimes:
+    given = {"shape": asdict(shape), "cores": cores, "equal": equal, "rounds": rounds}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(len(cores))}
+    command = [sys.executable, "-c", _MEASURE, json.dumps(given)]
+    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    if ended.returncode:
+        raise RuntimeError(f"the process that measures the LSTM ended with status {ended.returncode}")
+    said = json.loads(ended.stdout.splitlines()[-1])
+    return LstmTimes(said["threads"], said["equal"], tuple(said["jaxasr_s"]), tuple(said["pytorch_s"]))
 
 
-def _pytorch(lengths: list[int]) -> Callable[[], float] | None:
+def _ours(shape: LstmShape, *, equal: bool) -> Callable[[], object]:
+    listener = nn.Listener(shape.width, pools=(1,) * shape.depth)
+    x_btf = jax.random.normal(jax.random.key(1), (shape.examples, shape.frames, shape.width))
+    lengths_b = jnp.asarray(shape.lengths(equal=equal))
+    variables = jax.jit(lambda: listener.init(jax.random.key(0), x_btf, lengths_b, ids_b=None))()
+
+    def loss(variables, x_btf):
+        hidden_bsd, _ = listener.apply(variables, x_btf, lengths_b, ids_b=None)  # pyright: ignore[reportGeneralTypeIssues]
+        return jnp.sum(jnp.square(hidden_bsd))
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    jax.block_until_ready(gradient(variables, x_btf))
+    return lambda: jax.block_until_ready(gradient(variables, x_btf))
+
+
+def _pytorch(shape: LstmShape, *, equal: bool) -> Callable[[], object] | None:
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    torch.set_num_threads(1)
-    lstm = torch.nn.LSTM(WIDTH, WIDTH, LAYERS, bidirectional=True, batch_first=True)
-    x_btd = torch.from_numpy(np.random.default_rng(0).standard_normal((BATCH, STEPS, WIDTH), np.float32))
+    torch.set_num_threads(len(_cores()))
+    lstm = torch.nn.LSTM(shape.width, shape.width, shape.depth, bidirectional=True, batch_first=True)
+    size = (shape.examples, shape.frames, shape.width)
+    x_btf = torch.from_numpy(np.random.default_rng(0).standard_normal(size, np.float32))
+    lengths_b = torch.tensor(shape.lengths(equal=equal))
 
     def step() -> None:
-        x = x_btd.clone().requires_grad_()
-        equal = len(set(lengths)) == 1
-        packed = x if equal else torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), batch_first=True)
-        out, _ = lstm(packed)
-        (out if equal else out.data).square().sum().backward()
+        lstm.zero_grad()
+        x = x_btf.clone().requires_grad_()
+        packed = x if equal else torch.nn.utils.rnn.pack_padded_sequence(x, lengths_b, batch_first=True)
+        hidden, _ = lstm(packed)
+        (hidden if equal else hidden.data).square().sum().backward()
 
-    step()
-    return lambda: _seconds(step)
+    if equal:
+        step()
+    return step
+
+
+def _cores() -> list[int]:
+    """Those that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def _seconds(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+def _median(seconds: Sequence[float]) -> float:
+    return statistics.median(seconds)

@@ -8,13 +8,23 @@ import ctypes
 import platform
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
-_NEVER_BYTES = 2**31 - 1
+_NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Tells malloc to keep what is freed, for the rest of the process; False where there is no glibc."""
-    if platform.libc_ver()[0] != "glibc":
+    """Tells malloc to keep what is freed, for the rest of the process; False where there is no glibc.
+
+    Call it before the first array is made. Large blocks then come from the heap and not from maps of their own, and the
+    heap, which grows by 256 MiB at a time (pages never touched cost nothing), is never given back.
+    """
+    if not is_glibc():
         return False
     libc = ctypes.CDLL(None)
-    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER_BYTES), (_TOP_PAD, 256 * 2**20))
-    return all(libc.mallopt(name, value) for name, value in settings)
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, 256 * 2**20))
+    taken = [libc.mallopt(name, value) for name, value in settings]  # each of them, whatever the others said
+    return all(taken)
+
+
+def is_glibc() -> bool:
+    """Whether this process runs on glibc, whose malloc can be told."""
+    return platform.libc_ver()[0] == "glibc"
