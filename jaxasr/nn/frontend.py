@@ -4,9 +4,9 @@ from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
-from jaxasr.ops import features, noise, specaugment
+from jaxasr.ops import features, noise, specaugment, vocal_tract
 from jaxasr.records import Batch
 
 Normalization = Literal["utterance", "global", "none"]
@@ -26,10 +26,27 @@ class LogMel(nn.Module):
     low_hz: float = 20.0
     high_hz: float = 7_600.0
     normalize: Normalization = "utterance"
+    vocal_tract: float = (
+        0.0  # in training, frequencies are scaled by a factor from [1 - this, 1 + this], one an utterance
+    )
+
+    def __post_init__(self):
+        if not 0.0 <= self.vocal_tract < 0.5:
+            raise ValueError(f"LogMel.vocal_tract is {self.vocal_tract}; it must be in [0, 0.5), usually 0.1")
+        super().__post_init__()
 
     @nn.compact
-    def __call__(self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> features.LogMel:
+    def __call__(
+        self,
+        wave_bn: Float[Array, "b n"],
+        sample_lengths_b: Int[Array, " b"],
+        ids_b: UInt32[Array, " b"] | None = None,
+    ) -> features.LogMel:
+        """Frames and their lengths; perturbed where `ids_b` says whose they are."""
         frames_btf, lengths_b = self.energies(wave_bn, sample_lengths_b)
+        if self.vocal_tract and ids_b is not None:
+            factor_b = vocal_tract.warp_factors(share=self.vocal_tract, ids_b=ids_b, key=self.make_rng("augment"))
+            frames_btf = vocal_tract.warp_frequencies(frames_btf, factor_b, low_hz=self.low_hz, high_hz=self.high_hz)
         if self.normalize == "global":
             mean_f = self.variable("statistics", "mean", jnp.zeros, (self.bins,)).value
             deviation_f = self.variable("statistics", "deviation", jnp.ones, (self.bins,)).value

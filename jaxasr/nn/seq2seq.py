@@ -67,7 +67,7 @@ class Seq2Seq(nn.Module):
         wave_bn = features.amplitude(batch.wave_bn)
         if train and self.noise is not None:
             wave_bn = self.noise(wave_bn, batch)
-        frames_btf, lengths_b = self.frontend(wave_bn, batch.sample_lengths_b)
+        frames_btf, lengths_b = self.frontend(wave_bn, batch.sample_lengths_b, batch.ids_b if train else None)
         if train and self.augment is not None:
             frames_btf = self.augment(frames_btf, lengths_b, batch)
         return self.encoder(frames_btf, lengths_b, ids_b=batch.ids_b if train else None)
