@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Int16, UInt32
 
@@ -64,13 +65,42 @@ class Batch:
 
 @pytree
 @dataclass(frozen=True)
+class Training:
+    """What a layer knows in training: whose examples these are and how far the run is. None instead: evaluation."""
+
+    ids_b: UInt32[Loaded, " b"]  # hash of the example, Batch.ids_b
+    step: Int[Loaded, ""]  # batches trained on so far
+
+    def repeated(self, times: int) -> "Training":
+        """Each example so many times, side by side; the first copy draws as the example itself, the others differ."""
+        copy_m = jnp.arange(times, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
+        ids_bm = jnp.asarray(self.ids_b)[:, None] + copy_m[None, :]
+        return Training(ids_bm.reshape(-1), self.step)
+
+
+@pytree
+@dataclass(frozen=True)
+class Draws:
+    """What a stochastic attention drew, position by position: what a score-function gradient is made of."""
+
+    log_probs_bu: Float[Array, "b u"]  # of the positions drawn
+    baselines_bu: Float[Array, "b u"]  # learned from the query alone: the log probability of the target to expect
+    entropies_bu: Float[Array, "b u"]  # of what was drawn from
+
+
+@pytree
+@dataclass(frozen=True)
 class Outputs:
-    """What the teacher-forced model says of a batch: position i of `u` predicts token i, the last one the end."""
+    """What the teacher-forced model says of a batch: position i of `u` predicts token i, the last one the end.
+
+    Where an attention draws m samples, `logits_buv`, `weights_buhs` and `draws` have m rows an example, side by side.
+    """
 
     logits_buv: Float[Array, "b u v"]  # u = tokens + 1
     ctc_logits_bsv: Float[Array, "b s v"] | None
     hidden_lengths_b: Int[Array, " b"]  # encoder positions that are real
     weights_buhs: Float[Array, "b u h s"]  # attention, by head
+    draws: Draws | None = None
 
 
 @pytree

@@ -96,7 +96,7 @@ def test_a_small_one_computes_a_loss(file):
     @jax.jit
     def loss(variables: Any) -> Any:
         streams = {name: jax.random.key(1) for name in ("augment", "dropout")}
-        return small.objective(training_form(small.model)(variables, batch(), streams), batch())
+        return small.objective(training_form(small.model)(variables, batch(), jnp.zeros((), int), streams), batch())
 
     sums = loss(drawn)
     assert all(math.isfinite(each.mean) for each in sums.values())
@@ -113,7 +113,7 @@ def compare(golden: Path, text: str) -> None:
 
 
 def variables(experiment: Experiment, batch: Batch) -> Any:
-    return experiment.model.init(jax.random.key(0), batch, train=False)
+    return experiment.model.init(jax.random.key(0), batch, step=None)
 
 
 def batch() -> Batch:

@@ -22,7 +22,7 @@ def experiment() -> Experiment:
             frontend=nn.LogMel(bins=80, vocal_tract=0.1),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=2, time_frames=40, time_share=0.3),
             encoder=nn.Listener(width=192, pools=(3, 1, 1), dropout=0.3),
-            decoder=nn.Speller(1, 192, TOKENS.size, nn.LocationAttention(192, taps=31), dropout=0.3),
+            decoder=nn.Speller(1, 192, nn.LocationAttention(192, taps=31), vocab=TOKENS.size, dropout=0.3),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),

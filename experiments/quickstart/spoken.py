@@ -21,7 +21,7 @@ def experiment() -> Experiment:
             frontend=nn.LogMel(bins=40),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=8, time_masks=2, time_frames=20, time_share=0.2),
             encoder=nn.Listener(width=128, pools=(4, 1), dropout=0.1),
-            decoder=nn.Speller(1, 128, TOKENS.size, nn.LocationAttention(64, taps=31), embedding=64, dropout=0.1),
+            decoder=nn.Speller(1, 128, nn.LocationAttention(64, taps=31), vocab=TOKENS.size, embedding=64, dropout=0.1),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("spoken", "train"), SPEECH, SHAPES, shuffle_seed=1),

@@ -4,10 +4,10 @@ from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int
 
 from jaxasr.ops import features, noise, specaugment, vocal_tract
-from jaxasr.records import Batch
+from jaxasr.records import Batch, Training
 
 Normalization = Literal["utterance", "global", "none"]
 
@@ -40,12 +40,13 @@ class LogMel(nn.Module):
         self,
         wave_bn: Float[Array, "b n"],
         sample_lengths_b: Int[Array, " b"],
-        ids_b: UInt32[Array, " b"] | None = None,
+        training: Training | None = None,
     ) -> features.LogMel:
-        """Frames and their lengths; perturbed where `ids_b` says whose they are."""
+        """Frames and their lengths; perturbed where `training` says whose they are."""
         frames_btf, lengths_b = self.energies(wave_bn, sample_lengths_b)
-        if self.vocal_tract and ids_b is not None:
-            factor_b = vocal_tract.warp_factors(share=self.vocal_tract, ids_b=ids_b, key=self.make_rng("augment"))
+        if self.vocal_tract and training is not None:
+            ids_b, key = jnp.asarray(training.ids_b), self.make_rng("augment")
+            factor_b = vocal_tract.warp_factors(share=self.vocal_tract, ids_b=ids_b, key=key)
             frames_btf = vocal_tract.warp_frequencies(frames_btf, factor_b, low_hz=self.low_hz, high_hz=self.high_hz)
         if self.normalize == "global":
             mean_f = self.variable("statistics", "mean", jnp.zeros, (self.bins,)).value

@@ -2,9 +2,10 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Float
 
 from jaxasr.ops import random
+from jaxasr.records import Training
 
 Floats = Float[Array, "..."]
 
@@ -12,7 +13,7 @@ Floats = Float[Array, "..."]
 class Dropout(nn.Module):
     """Inverted dropout whose mask is keyed by the example, so it does not depend on row, padding or device.
 
-    Without `ids_b` (evaluation) it is the identity. The key is the random stream "dropout".
+    Without `training` (evaluation) it is the identity. The key is the random stream "dropout".
     """
 
     rate: float = 0.0
@@ -24,11 +25,12 @@ class Dropout(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x: Floats, ids_b: UInt32[Array, " b"] | None) -> Floats:
-        if ids_b is None or self.rate == 0.0:
+    def __call__(self, x: Floats, training: Training | None) -> Floats:
+        if training is None or self.rate == 0.0:
             return x
         shared = (1,) if self.over_time and x.ndim > 2 else ()
-        return random.dropout(x, rate=self.rate, ids_b=ids_b, key=self.make_rng("dropout"), shared_axes=shared)
+        key = self.make_rng("dropout")
+        return random.dropout(x, rate=self.rate, ids_b=jnp.asarray(training.ids_b), key=key, shared_axes=shared)
 
 
 def masked(x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"]) -> Float[Array, "b t d"]:

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.decoders import Speller
-from jaxasr.nn.encoders import Listener
+from jaxasr.nn.decoders.interface import Decoder
+from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
 from jaxasr.ops import features
-from jaxasr.records import Batch, Outputs, Start, Step
+from jaxasr.records import Batch, Outputs, Start, Step, Training
 
 
 class CtcHead(nn.Module):
@@ -29,25 +29,26 @@ class Seq2Seq(nn.Module):
     """A sequence-to-sequence recogniser.
 
     Three ways in: `__call__` for training (teacher-forced), `start` and `step` for search. Randomness comes from the streams
-    "augment" and "dropout" and is keyed by example; without `train` nothing is random.
+    "augment", "dropout" and "draw" and is keyed by example; without a `step` of training nothing is random.
     """
 
     frontend: LogMel
-    encoder: Listener
-    decoder: Speller
+    encoder: Encoder
+    decoder: Decoder
     augment: SpecAugment | None = None
     noise: AddNoise | None = None
     ctc: CtcHead | None = None
 
-    def __call__(self, batch: Batch, *, train: bool) -> Outputs:
-        hidden_bsd, lengths_b = self._encode(batch, train=train)
-        ids_b = batch.ids_b if train else None
-        logits_buv, weights_buhs = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, ids_b=ids_b)
-        return Outputs(logits_buv, self._ctc_logits(hidden_bsd), lengths_b, weights_buhs)
+    def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
+        """What training sees at this step; None: the same pass in evaluation, with the attention's decode form."""
+        training = None if step is None else Training(batch.ids_b, step)
+        hidden_bsd, lengths_b = self._encode(batch, training)
+        decoded = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, training=training)
+        return Outputs(decoded.logits_bkv, self._ctc_logits(hidden_bsd), lengths_b, decoded.weights_bkhs, decoded.draws)
 
     def start(self, batch: Batch) -> Start:
         """Encodes the batch for a search."""
-        hidden_bsd, lengths_b = self._encode(batch, train=False)
+        hidden_bsd, lengths_b = self._encode(batch, None)
         memory, state = self.decoder.start(hidden_bsd, lengths_b)
         logits_bsv = self._ctc_logits(hidden_bsd)
         ctc = None if logits_bsv is None else jax.nn.log_softmax(logits_bsv.astype(jnp.float32))
@@ -63,14 +64,14 @@ class Seq2Seq(nn.Module):
         frames_btf, lengths_b = self.frontend.energies(features.amplitude(batch.wave_bn), batch.sample_lengths_b)
         return features.feature_sums(frames_btf, lengths_b)
 
-    def _encode(self, batch: Batch, *, train: bool) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+    def _encode(self, batch: Batch, training: Training | None) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
         wave_bn = features.amplitude(batch.wave_bn)
-        if train and self.noise is not None:
+        if training is not None and self.noise is not None:
             wave_bn = self.noise(wave_bn, batch)
-        frames_btf, lengths_b = self.frontend(wave_bn, batch.sample_lengths_b, batch.ids_b if train else None)
-        if train and self.augment is not None:
+        frames_btf, lengths_b = self.frontend(wave_bn, batch.sample_lengths_b, training)
+        if training is not None and self.augment is not None:
             frames_btf = self.augment(frames_btf, lengths_b, batch)
-        return self.encoder(frames_btf, lengths_b, ids_b=batch.ids_b if train else None)
+        return self.encoder(frames_btf, lengths_b, training=training)
 
     def _ctc_logits(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s v"] | None:
         return None if self.ctc is None else self.ctc(hidden_bsd)

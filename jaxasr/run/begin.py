@@ -19,11 +19,11 @@ STATISTICS_BATCHES = 200  # batches of training data that global normalisation i
 MIN_DEVIATION = 1e-3
 
 
-def training_form(model: nn.Seq2Seq) -> Callable[[Any, Batch, Mapping[str, jax.Array]], Outputs]:
-    """The model as a training step sees it: variables, batch and random streams in, outputs out."""
+def training_form(model: nn.Seq2Seq) -> Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]:
+    """The model as a training step sees it: variables, batch, step and random streams in, outputs out."""
 
-    def apply(variables: Any, batch: Batch, streams: Mapping[str, jax.Array]) -> Outputs:
-        return model.apply(variables, batch, train=True, rngs=dict(streams))  # pyright: ignore[reportReturnType]
+    def apply(variables: Any, batch: Batch, step: jax.Array, streams: Mapping[str, jax.Array]) -> Outputs:
+        return model.apply(variables, batch, step=step, rngs=dict(streams))  # pyright: ignore[reportReturnType]
 
     return apply
 
@@ -59,7 +59,7 @@ def initial_state(experiment: Experiment, data: OpenPipeline) -> TrainState:
     """Freshly initialised parameters; the statistics of the data are still blank (see `measured`)."""
 
     def make(key: jax.Array, batch: Batch) -> TrainState:
-        variables: Any = experiment.model.init(key, batch, train=False)
+        variables: Any = experiment.model.init(key, batch, step=None)
         return new_state(variables, experiment.optimizer.build(), key)
 
     return jax.jit(make)(jax.random.key(experiment.seed), blank_batch(data))

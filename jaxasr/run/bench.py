@@ -128,10 +128,10 @@ def _ours(shape: LstmShape, *, equal: bool) -> Callable[[], object]:
     listener = nn.Listener(shape.width, pools=(1,) * shape.depth)
     x_btf = jax.random.normal(jax.random.key(1), (shape.examples, shape.frames, shape.width))
     lengths_b = jnp.asarray(shape.lengths(equal=equal))
-    variables = jax.jit(lambda: listener.init(jax.random.key(0), x_btf, lengths_b, ids_b=None))()
+    variables = jax.jit(lambda: listener.init(jax.random.key(0), x_btf, lengths_b, training=None))()
 
     def loss(variables, x_btf):
-        hidden_bsd, _ = listener.apply(variables, x_btf, lengths_b, ids_b=None)  # pyright: ignore[reportGeneralTypeIssues]
+        hidden_bsd, _ = listener.apply(variables, x_btf, lengths_b, training=None)  # pyright: ignore[reportGeneralTypeIssues]
         return jnp.sum(jnp.square(hidden_bsd))
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))

@@ -59,4 +59,4 @@ def _fresh_variables(experiment: Experiment) -> Any:
         ids_b=jnp.zeros(1, jnp.uint32),
         valid_b=jnp.ones(1, bool),
     )
-    return experiment.model.init(jax.random.key(0), batch, train=False)
+    return experiment.model.init(jax.random.key(0), batch, step=None)

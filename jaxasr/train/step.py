@@ -15,7 +15,7 @@ from jaxasr.records import Batch, Outputs, Sum
 from jaxasr.train.average import ema_update
 from jaxasr.train.state import TrainState
 
-Apply = Callable[[Any, Batch, Mapping[str, jax.Array]], Outputs]  # variables, batch, random streams
+Apply = Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]  # variables, batch, step, random streams
 Criterion = Callable[[Outputs, Batch], dict[str, Sum]]
 StepFunction = Callable[..., tuple[TrainState, dict[str, Sum]]]
 
@@ -38,7 +38,7 @@ def make_step(
         streams = _streams(state)
 
         def loss(params: Any) -> tuple[jax.Array, dict[str, Sum]]:
-            sums = criterion(apply({"params": params, **state.statistics}, batch, streams), batch)
+            sums = criterion(apply({"params": params, **state.statistics}, batch, state.step, streams), batch)
             return sums["loss"].value, sums
 
         gradients, sums = jax.grad(loss, has_aux=True)(state.params)
@@ -58,7 +58,7 @@ def make_step(
 
 def _streams(state: TrainState) -> dict[str, jax.Array]:
     key = jax.random.fold_in(state.key, state.step)
-    return {name: jax.random.fold_in(key, number) for number, name in enumerate(("augment", "dropout"))}
+    return {name: jax.random.fold_in(key, number) for number, name in enumerate(("augment", "dropout", "draw"))}
 
 
 def _add_over(axis: str | None, tree: Any) -> Any:

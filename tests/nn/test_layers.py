@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn.layers import Dropout, masked, stack_frames
-from tests.nn.tiny import streams
+from tests.nn.tiny import streams, training_of
 
 IDS = jnp.array([5, 9], jnp.uint32)
 
@@ -24,26 +24,26 @@ def test_masked_is_zero_where_nothing_is_valid_whatever_stood_there():
 def test_dropout_is_off_without_ids_and_at_rate_zero():
     x_btd = jnp.ones((2, 3, 4))
     assert Dropout(0.5).apply({}, x_btd, None) is x_btd
-    assert Dropout(0.0).apply({}, x_btd, IDS) is x_btd
+    assert Dropout(0.0).apply({}, x_btd, training_of(IDS)) is x_btd
 
 
 def test_dropout_belongs_to_the_example_and_the_layer():
     x_btd = jnp.ones((2, 50, 4))
     module = Dropout(0.5)
-    dropped = module.apply({}, x_btd, IDS, rngs=streams())
-    turned = module.apply({}, jnp.pad(x_btd, ((0, 0), (0, 9), (0, 0))), IDS[::-1], rngs=streams())
+    dropped = module.apply({}, x_btd, training_of(IDS), rngs=streams())
+    turned = module.apply({}, jnp.pad(x_btd, ((0, 0), (0, 9), (0, 0))), training_of(IDS[::-1]), rngs=streams())
     np.testing.assert_array_equal(turned[::-1, :50], dropped)
     assert set(np.unique(dropped)) == {0.0, 2.0}
     assert 0.4 < np.mean(dropped == 0) < 0.6
-    assert np.any(dropped != module.apply({}, x_btd, IDS, rngs=streams(8)))
+    assert np.any(dropped != module.apply({}, x_btd, training_of(IDS), rngs=streams(8)))
     assert np.any(dropped[0] != dropped[1])
 
 
 def test_over_time_one_decision_holds_for_the_whole_sequence():
-    dropped = Dropout(0.5, over_time=True).apply({}, jnp.ones((2, 5, 40)), IDS, rngs=streams())
+    dropped = Dropout(0.5, over_time=True).apply({}, jnp.ones((2, 5, 40)), training_of(IDS), rngs=streams())
     np.testing.assert_array_equal(dropped, jnp.broadcast_to(dropped[:, :1], dropped.shape))
     assert set(np.unique(dropped)) == {0.0, 2.0}
-    per_step = Dropout(0.5, over_time=True).apply({}, jnp.ones((2, 40)), IDS, rngs=streams())
+    per_step = Dropout(0.5, over_time=True).apply({}, jnp.ones((2, 40)), training_of(IDS), rngs=streams())
     assert set(np.unique(per_step)) == {0.0, 2.0}
 
 
@@ -51,7 +51,7 @@ def test_two_layers_of_one_model_draw_for_themselves():
     class Two(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return Dropout(0.5)(x, IDS), Dropout(0.5)(x, IDS)
+            return Dropout(0.5)(x, training_of(IDS)), Dropout(0.5)(x, training_of(IDS))
 
     one, two = Two().apply({}, jnp.ones((2, 64)), rngs=streams())
     assert np.any(one != two)

@@ -22,7 +22,7 @@ HIDDEN = np.array([7, 4, 0, 0])  # of 38 and 23 frames, halved by the front, thr
 
 @functools.cache
 def variables():
-    init = jax.jit(functools.partial(MODEL.init, train=False))
+    init = jax.jit(functools.partial(MODEL.init, step=None))
     return init(jax.random.key(3), BATCH)
 
 
@@ -31,7 +31,7 @@ def with_gradients():
     """Jitted, in training: the loss summed over the batch, outputs, and the gradient of all parameters."""
 
     def loss(params, batch, rngs):
-        outputs = MODEL.apply({"params": params}, batch, train=True, rngs=rngs)
+        outputs = MODEL.apply({"params": params}, batch, step=jnp.zeros((), int), rngs=rngs)
         return OBJECTIVE(outputs, batch)["loss"].value, outputs
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -41,7 +41,7 @@ def trained(batch, seed=7):
     return with_gradients()(variables()["params"], batch, streams(seed))
 
 
-evaluated = jax.jit(functools.partial(MODEL.apply, train=False))
+evaluated = jax.jit(functools.partial(MODEL.apply, step=None))
 
 
 def real(outputs, batch):
@@ -82,7 +82,7 @@ def test_a_row_of_padding_adds_nothing():
 
 
 def test_jit_is_eager():
-    near(MODEL.apply(variables(), ON_DEVICE, train=False), evaluated(variables(), BATCH), rtol=1e-4, atol=1e-5)
+    near(MODEL.apply(variables(), ON_DEVICE, step=None), evaluated(variables(), BATCH), rtol=1e-4, atol=1e-5)
 
 
 def test_randomness_is_the_keys_and_only_in_training():
@@ -126,7 +126,7 @@ def test_sums_for_global_normalisation_are_those_of_the_real_frames():
 
 def test_without_a_ctc_head_there_are_no_ctc_logits():
     model = seq2seq(ctc=None, noise=None, augment=None)
-    outputs = jax.eval_shape(functools.partial(model.init_with_output, train=False), jax.random.key(0), BATCH)[0]
+    outputs = jax.eval_shape(functools.partial(model.init_with_output, step=None), jax.random.key(0), BATCH)[0]
     assert outputs.ctc_logits_bsv is None
 
 

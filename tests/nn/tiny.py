@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxasr import nn
-from jaxasr.records import Batch
+from jaxasr.records import Batch, Training
 
 VOCAB = 6
 RATE_HZ = 1_000
@@ -37,7 +37,7 @@ def listener(**changes) -> nn.Listener:
 
 
 def speller(**changes) -> nn.Speller:
-    return dataclasses.replace(nn.Speller(1, 4, VOCAB, ADDITIVE, embedding=3), **changes)
+    return dataclasses.replace(nn.Speller(1, 4, ADDITIVE, vocab=VOCAB, embedding=3), **changes)
 
 
 def seq2seq(**changes) -> nn.Seq2Seq:
@@ -87,7 +87,12 @@ def rows(batch: Batch, which) -> Batch:
 def streams(seed: int = 7) -> dict[str, jax.Array]:
     """Keys for what is random in training."""
     augment, dropout = jax.random.split(jax.random.key(seed))
-    return {"augment": augment, "dropout": dropout}
+    return {"augment": augment, "dropout": dropout, "draw": jax.random.fold_in(augment, 1)}
+
+
+def training_of(ids_b, step: int = 0) -> Training:
+    """What a layer is told in training."""
+    return Training(jnp.asarray(ids_b), jnp.asarray(step))
 
 
 def near(found, expected, *, rtol=1e-5, atol=1e-6) -> None:

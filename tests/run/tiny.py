@@ -19,7 +19,7 @@ def experiment() -> Experiment:
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0),
             encoder=nn.Listener(width=16, pools=(2,)),
-            decoder=nn.Speller(1, 16, TOKENS.size, nn.LocationAttention(16, filters=4, taps=5), embedding=8),
+            decoder=nn.Speller(1, 16, nn.LocationAttention(16, filters=4, taps=5), vocab=TOKENS.size, embedding=8),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=_pipeline("train"),
@@ -44,7 +44,7 @@ def restless() -> Experiment:
         model=calm.model.clone(
             frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0, normalize="global"),
             encoder=nn.Listener(width=8, pools=(2,), dropout=0.2),
-            decoder=nn.Speller(1, 8, TOKENS.size, nn.AdditiveAttention(8), embedding=8, dropout=0.2),
+            decoder=nn.Speller(1, 8, nn.AdditiveAttention(8), vocab=TOKENS.size, embedding=8, dropout=0.2),
             augment=nn.SpecAugment(
                 freq_masks=1, freq_bins=4, time_masks=1, time_frames=10, time_share=0.3, warp_frames=3
             ),

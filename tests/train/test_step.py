@@ -27,13 +27,13 @@ def _quick_compilation():
         yield
 
 
-def training(variables, batch, streams):
-    return MODEL.apply(variables, batch, train=True, rngs=dict(streams))
+def training(variables, batch, step, streams):
+    return MODEL.apply(variables, batch, step=step, rngs=dict(streams))
 
 
 @functools.cache
 def first_state():
-    variables = jax.jit(functools.partial(MODEL.init, train=False))(jax.random.key(1), BATCH)
+    variables = jax.jit(functools.partial(MODEL.init, step=None))(jax.random.key(1), BATCH)
     return new_state(variables, OPTIMIZER, jax.random.key(2))
 
 
@@ -80,7 +80,7 @@ def test_the_average_follows_the_parameters():
         assert state.key == first_state().key
 
 
-def linear(variables, batch, streams):
+def linear(variables, batch, step, streams):
     """A model of one matrix: logits from the sum of the wave, so that a step compiles in no time."""
     del streams
     positions = batch.tokens_bu.shape[1] + 1
@@ -130,7 +130,7 @@ def test_the_gradient_is_that_of_the_mean_over_targets():
     kernel = jnp.linspace(-1, 1, 18).reshape(3, 6)
 
     def mean_loss(kernel):
-        sums = Objective()(linear({"params": {"kernel": kernel}}, BATCH, {}), jax.tree.map(jnp.asarray, BATCH))
+        sums = Objective()(linear({"params": {"kernel": kernel}}, BATCH, 0, {}), jax.tree.map(jnp.asarray, BATCH))
         return sums["loss"].value / (sum(TOKENS) + 7)
 
     gradient = jax.grad(mean_loss)(kernel)
@@ -148,9 +148,9 @@ def test_without_decay_the_average_is_the_parameters_and_statistics_never_move()
 def test_streams_change_with_the_step_and_differ_from_each_other():
     seen = []
 
-    def apply(variables, batch: Batch, streams):
+    def apply(variables, batch: Batch, step, streams):
         seen.append({name: jax.random.key_data(key) for name, key in streams.items()})
-        return linear(variables, batch, streams)
+        return linear(variables, batch, step, streams)
 
     step = make_step(
         apply,
@@ -161,5 +161,5 @@ def test_streams_change_with_the_step_and_differ_from_each_other():
     state = new_state({"params": {"kernel": jnp.ones((3, 6))}}, optax.sgd(0.1), jax.random.key(0))
     for _ in range(2):
         state, _ = step(state, BATCH)
-    assert set(seen[0]) == {"augment", "dropout"}
-    assert len({tuple(key.tolist()) for streams in seen for key in streams.values()}) == 4
+    assert set(seen[0]) == {"augment", "dropout", "draw"}
+    assert len({tuple(key.tolist()) for streams in seen for key in streams.values()}) == 6

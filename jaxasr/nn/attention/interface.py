@@ -3,26 +3,49 @@
 A mechanism prepares the memory once an utterance and then weighs it for each query; what is read is the mean of the values
 under the weights. A decoder holds an `Attention` and does not know which one. Weights always come back, one row a head,
 so that alignments can be watched for every mechanism.
+
+A mechanism may have two forms. The memory of a training step says whose it is (`Memory.training`), and then `weigh` gives the
+training form: expected, noisy or drawn. Without it `weigh` gives the decode form, the one that a search uses.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
-from jaxtyping import Array, Bool, Float, Int
+import jax
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from jaxasr.ops import random
 from jaxasr.ops.attention import read
-from jaxasr.records import pytree
+from jaxasr.records import Draws, Training, pytree
+
+
+@pytree
+@dataclass(frozen=True)
+class Randomness:
+    """What a mechanism draws from in training, and how far the run is."""
+
+    key_b2: UInt32[Array, "b 2"]  # a threefry key for each example
+    step: Int[Array, ""]  # batches trained on so far
+
+    def uniform(self, position_b: Int[Array, " b"], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
+        """Numbers in [0, 1) for each example at this position of its transcript; axis 1 may be padded at will."""
+
+        def draw(key_2: Array, position: Array) -> Array:
+            return jax.random.uniform(jax.random.fold_in(jax.random.wrap_key_data(key_2), position), shape)
+
+        return jax.vmap(draw)(self.key_b2, position_b)
 
 
 @pytree
 @dataclass(frozen=True)
 class Memory:
-    """An encoded utterance as an attention wants it; made once, never changed. The leading axis of each leaf is b."""
+    """An encoded utterance as an attention wants it; made once, never changed. In a search each leaf begins with b."""
 
-    keys_bsd: Float[Array, "b s d"]
+    keys: Any  # as the mechanism wants them: most often [b, s, d]
     values_bse: Float[Array, "b s e"]
     valid_bs: Bool[Array, "b s"]
+    training: Randomness | None = None
 
 
 @pytree
@@ -32,6 +55,16 @@ class Weighed:
 
     weights_bhs: Float[Array, "b h s"]
     state: Any
+    draw: Draws | None = None  # of this one position, u = 1, where the weights were drawn
+
+
+@pytree
+@dataclass(frozen=True)
+class WeighedAll:
+    """What a mechanism says to the queries of a whole transcript."""
+
+    weights_buhs: Float[Array, "b u h s"]
+    draws: Draws | None = None
 
 
 @pytree
@@ -52,7 +85,14 @@ class Attention(nn.Module):
         """Rows of weights; each reads its own share of the values' columns."""
         return 1
 
-    def prepare(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> Memory:
+    @property
+    def samples(self) -> int:
+        """How often a decoder repeats each example in training, because what is read is drawn."""
+        return 1
+
+    def prepare(
+        self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None
+    ) -> Memory:
         """Projects the encoder's output once for the whole utterance."""
         raise TypeError(f"{type(self).__name__} is an Attention without prepare()")
 
@@ -64,7 +104,33 @@ class Attention(nn.Module):
         """How much each position matters to the query."""
         raise TypeError(f"{type(self).__name__} is an Attention without weigh()")
 
+    def weigh_all(self, queries_bud: Float[Array, "b u d"], memory: Memory) -> WeighedAll:
+        """`weigh` for query after query, from the initial state. One without a state does it in one product."""
+        state = self.initial_state(memory)
+        if self.is_initializing():
+            self.weigh(queries_bud[:, 0], memory, state)
+        module, variables = self.unbind()
+
+        def step(state: Any, query_bd: Array) -> tuple[Any, tuple[Array, Draws | None]]:
+            weighed: Weighed = module.apply(variables, query_bd, memory, state, method="weigh")  # pyright: ignore
+            return weighed.state, (weighed.weights_bhs, weighed.draw)
+
+        _, (weights_ubhs, draws) = jax.lax.scan(step, state, queries_bud.swapaxes(0, 1))
+        return WeighedAll(weights_ubhs.swapaxes(0, 1), along_time(draws))
+
     def __call__(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Read:
         """Weighs and reads."""
         weighed = self.weigh(query_bd, memory, state)
         return Read(read(weighed.weights_bhs, memory.values_bse), weighed.weights_bhs, weighed.state)
+
+    def randomness(self, training: Training | None) -> Randomness | None:
+        """What `prepare` puts into the memory, from the random stream "draw"."""
+        if training is None:
+            return None
+        keys_b = random.example_keys(self.make_rng("draw"), jax.numpy.asarray(training.ids_b))
+        return Randomness(jax.random.key_data(keys_b), jax.numpy.asarray(training.step))
+
+
+def along_time(draws: Draws | None) -> Draws | None:
+    """The draws of steps stacked in front, u of [u, b, 1], as those of a transcript [b, u]."""
+    return jax.tree.map(lambda leaf: leaf[..., 0].swapaxes(0, 1), draws)

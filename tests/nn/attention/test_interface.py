@@ -22,7 +22,7 @@ def drawn(rng):
 
 
 def read_all(module, hidden_bsd, lengths_b, queries_ubd):
-    memory = module.prepare(hidden_bsd, lengths_b)
+    memory = module.prepare(hidden_bsd, lengths_b, None)
     state, steps = module.initial_state(memory), []
     for query_bd in queries_ubd:
         read = module(query_bd, memory, state)
@@ -88,7 +88,7 @@ def test_every_leaf_of_memory_and_state_begins_with_the_examples(drawn, name):
     """What a beam search relies on when it gathers."""
 
     def leaves(module, hidden_bsd):
-        memory = module.prepare(hidden_bsd, jnp.asarray(LENGTHS))
+        memory = module.prepare(hidden_bsd, jnp.asarray(LENGTHS), None)
         return memory, module.initial_state(memory)
 
     run = functools.partial(MECHANISMS[name].init_with_output, method=leaves)
@@ -103,7 +103,7 @@ def test_a_mechanism_that_lacks_a_part_says_which(method):
 
     memory = Memory(jnp.ones((1, 2, 3)), jnp.ones((1, 2, 3)), jnp.ones((1, 2), bool))
     arguments = {
-        "prepare": (memory.keys_bsd, jnp.array([2])),
+        "prepare": (memory.keys, jnp.array([2]), None),
         "initial_state": (memory,),
         "weigh": (jnp.ones((1, 3)), memory, ()),
     }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import Speller
-from tests.nn.tiny import ADDITIVE, LOCATION, VOCAB, near, rows, speller, streams, with_garbage
+from tests.nn.tiny import ADDITIVE, LOCATION, VOCAB, near, rows, speller, streams, training_of, with_garbage
 from tests.reference.gradient import gradients
 from tests.reference.speller import spell
 
@@ -30,7 +30,7 @@ def made(kind: str):
     depth, attention = KINDS[kind]
     module = speller(depth=depth, attention=attention, dropout=0.4)
     shapes = jax.eval_shape(
-        functools.partial(module.init, ids_b=None), jax.random.key(0), *given(np.zeros((3, 5, WIDTH)))
+        functools.partial(module.init, training=None), jax.random.key(0), *given(np.zeros((3, 5, WIDTH)))
     )
 
     def drawn(path, leaf):
@@ -50,8 +50,9 @@ def forward(kind: str, *, train: bool = False):
     module, _ = made(kind)
 
     def run(variables, hidden_bsd, lengths_b, tokens_bu, ids_b):
-        ids_b, rngs = (ids_b, streams()) if train else (None, None)
-        return module.apply(variables, hidden_bsd, lengths_b, tokens_bu, ids_b=ids_b, rngs=rngs)
+        training, rngs = (training_of(ids_b), streams()) if train else (None, None)
+        decoded = module.apply(variables, hidden_bsd, lengths_b, tokens_bu, training=training, rngs=rngs)
+        return decoded.logits_bkv, decoded.weights_bkhs
 
     return jax.jit(run)
 
@@ -172,4 +173,4 @@ def test_dropout_is_drawn_in_training_only(hidden_bsd):
 @pytest.mark.parametrize(("depth", "vocab"), [(0, 6), (1, 1)])
 def test_a_speller_that_can_say_nothing_is_refused(depth, vocab):
     with pytest.raises(ValueError, match=f"depth {depth} and vocab {vocab}; it needs a layer"):
-        Speller(depth, 4, vocab, ADDITIVE)
+        Speller(depth, 4, ADDITIVE, vocab=vocab)

@@ -1,4 +1,4 @@
-"""Decoders: from the memory of an utterance to a distribution over the next token, whole sequences or step by step."""
+"""The speller: LSTM layers that ask an attention."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,16 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.attention.interface import Attention, Memory, Weighed
+from jaxasr.nn.attention.interface import Attention, Memory, Weighed, along_time
+from jaxasr.nn.decoders.interface import Decoded, Decoder
 from jaxasr.nn.layers import Dropout
 from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection
 from jaxasr.ops.attention import by_head
 from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
 from jaxasr.ops.scan import Linear, scan
-from jaxasr.records import END, pytree
+from jaxasr.records import END, Draws, Training, pytree
 
 
 @pytree
@@ -27,7 +28,7 @@ class SpellerState:
     attention: Any
 
 
-class Speller(nn.Module):
+class Speller(Decoder):
     """LSTM layers over the previous token and the previous context; the first one asks the attention.
 
     Source: Chan et al. 2015, equations 6 to 8: s_i = LSTM(s_(i-1), y_(i-1), c_(i-1)); c_i = attend(s_i, h);
@@ -36,7 +37,6 @@ class Speller(nn.Module):
 
     depth: int
     width: int
-    vocab: int  # tokens, the end included
     attention: Attention
     embedding: int = 128  # width of a token's embedding
     dropout: float = 0.0  # on embeddings and on what the readout sees
@@ -63,12 +63,16 @@ class Speller(nn.Module):
         lengths_b: Int[Array, " b"],
         tokens_bu: Int[Array, "b u"],
         *,
-        ids_b: UInt32[Array, " b"] | None,
-    ) -> tuple[Float[Array, "b k v"], Float[Array, "b k h s"]]:
-        """Teacher-forced logits and weights for k = u + 1 positions: each token of `tokens_bu`, then the end."""
-        memory, state = self.start(hidden_bsd, lengths_b)
+        training: Training | None,
+    ) -> Decoded:
+        """Logits and weights, teacher-forced: each token of `tokens_bu`, then the end."""
+        if training is not None and self.attention.samples > 1:
+            m = self.attention.samples
+            hidden_bsd, lengths_b, tokens_bu = (jnp.repeat(x, m, axis=0) for x in (hidden_bsd, lengths_b, tokens_bu))
+            training = training.repeated(m)
+        memory, state = self._start(hidden_bsd, lengths_b, training)
         inputs_bk = jnp.pad(tokens_bu, ((0, 0), (1, 0)), constant_values=END)
-        gates_bkm = self.token_gates(self.embed_dropout(self.embed(inputs_bk), ids_b))
+        gates_bkm = self.token_gates(self.embed_dropout(self.embed(inputs_bk), training))
         if self.is_initializing():
             self._advance(
                 Linear(self._weights(memory)), self.attention.weigh, (memory, self.biases), state, gates_bkm[:, 0]
@@ -84,13 +88,18 @@ class Speller(nn.Module):
             return self._advance(linear, weigh, rest, state, gates_bm)
 
         constants = (variables, memory, self.biases)
-        _, (features_kbd, weights_kbhs) = scan(step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1))
-        features_bkd = features_kbd.swapaxes(0, 1)
-        return self.readout(self.readout_dropout(features_bkd, ids_b)), weights_kbhs.swapaxes(0, 1)
+        _, (features_kbd, weights_kbhs, draws) = scan(
+            step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1)
+        )
+        logits_bkv = self.readout(self.readout_dropout(features_kbd.swapaxes(0, 1), training))
+        return Decoded(logits_bkv, weights_kbhs.swapaxes(0, 1), along_time(draws))
 
     def start(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> tuple[Memory, SpellerState]:
         """The memory of the utterances and the state before the first token."""
-        memory = self.attention.prepare(hidden_bsd, lengths_b)
+        return self._start(hidden_bsd, lengths_b, None)
+
+    def _start(self, hidden_bsd: Array, lengths_b: Array, training: Training | None) -> tuple[Memory, SpellerState]:
+        memory = self.attention.prepare(hidden_bsd, lengths_b, training)
         b, _, e = memory.values_bse.shape
         carries = tuple(zero_carry(b, self.width, hidden_bsd.dtype) for _ in range(self.depth))
         context_be = jnp.zeros((b, e), hidden_bsd.dtype)
@@ -102,7 +111,7 @@ class Speller(nn.Module):
         """Logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
         gates_bm = self.token_gates(self.embed(tokens_b))
         linear = Linear(self._weights(memory))
-        state, (features_bd, weights_bhs) = self._advance(
+        state, (features_bd, weights_bhs, _) = self._advance(
             linear, self.attention.weigh, (memory, self.biases), state, gates_bm
         )
         return self.readout(features_bd), weights_bhs, state
@@ -121,8 +130,8 @@ class Speller(nn.Module):
         constants: Sequence[Any],
         state: SpellerState,
         gates_bm: Array,
-    ) -> tuple[SpellerState, tuple[Array, Array]]:
-        """From the gates of a token to the new state and (what the readout sees, the weights)."""
+    ) -> tuple[SpellerState, tuple[Array, Array, Draws | None]]:
+        """From the gates of a token to the new state and (what the readout sees, the weights, what was drawn)."""
         memory, biases = constants
         first = state.carries[0]
         gates_bm = gates_bm + linear("layer_0", jnp.concatenate([state.context_be, first.h_bd], axis=-1))
@@ -134,4 +143,4 @@ class Speller(nn.Module):
             x_bd = jnp.concatenate([carries[-1].h_bd, context_be, carry.h_bd], axis=-1)
             carries.append(lstm_cell(linear(f"layer_{k}", x_bd) + bias[None, :], carry.c_bd))
         features_bd = jnp.concatenate([carries[-1].h_bd, context_be], axis=-1)
-        return SpellerState(tuple(carries), context_be, weighed.state), (features_bd, weighed.weights_bhs)
+        return SpellerState(tuple(carries), context_be, weighed.state), (features_bd, weighed.weights_bhs, weighed.draw)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import AdditiveAttention, LocationAttention
+from jaxasr.nn.attention.scored import ScoredState
 from tests.reference.speller import weigh
 
 
 def weights_of(module, hidden_bsd, query_bd, before_bs):
-    memory = module.prepare(hidden_bsd, jnp.array([4, 2]))
+    memory = module.prepare(hidden_bsd, jnp.array([4, 2]), None)
     return module.weigh(query_bd, memory, before_bs)
 
 
@@ -19,7 +20,7 @@ def test_weights_are_the_twins(rng, taps):
     module = AdditiveAttention(5) if taps is None else LocationAttention(5, filters=2, taps=taps)
     hidden_bsd, query_bd = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 4, 3), (2, 6)))
     before_bs = jnp.array([[0.1, 0.6, 0.3, 0.0], [0.9, 0.1, 0.0, 0.0]])
-    state = () if taps is None else before_bs
+    state = ScoredState(() if taps is None else before_bs, ())
     init = jax.jit(lambda key, *given: module.init_with_output(key, *given, method=weights_of))
     weighed, variables = init(jax.random.key(0), hidden_bsd, query_bd, state)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
@@ -27,18 +28,18 @@ def test_weights_are_the_twins(rng, taps):
         arrays = (np.asarray(x[row], float) for x in (query_bd, hidden_bsd[:, :length], before_bs[:, :length]))
         np.testing.assert_allclose(weighed.weights_bhs[row, 0, :length], weigh(params, *arrays), rtol=1e-5)
     if taps is None:
-        assert weighed.state == ()
+        assert weighed.state == ScoredState((), ())
     else:
-        np.testing.assert_array_equal(weighed.state, weighed.weights_bhs[:, 0])
+        np.testing.assert_array_equal(weighed.state.energy, weighed.weights_bhs[:, 0])
 
 
 def test_it_looked_nowhere_before_the_first_step():
     def first(module):
-        return module.initial_state(module.prepare(jnp.ones((2, 4, 3)), jnp.array([4, 2])))
+        return module.initial_state(module.prepare(jnp.ones((2, 4, 3)), jnp.array([4, 2]), None))
 
     state, _ = LocationAttention(5, taps=3).init_with_output(jax.random.key(0), method=first)
-    np.testing.assert_array_equal(state, np.zeros((2, 4)))
-    assert AdditiveAttention(5).init_with_output(jax.random.key(0), method=first)[0] == ()
+    np.testing.assert_array_equal(state.energy, np.zeros((2, 4)))
+    assert AdditiveAttention(5).init_with_output(jax.random.key(0), method=first)[0] == ScoredState((), ())
 
 
 def test_a_filter_needs_a_centre():

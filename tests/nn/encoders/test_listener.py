@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import ConvFront, Listener
-from tests.nn.tiny import listener, near, rows, streams, with_garbage
+from tests.nn.tiny import listener, near, rows, streams, training_of, with_garbage
 
 BINS = 4
 LENGTHS = np.array([11, 6, 1, 0])
@@ -23,7 +23,7 @@ def with_gradients(kind: str):
     module = KINDS[kind]
 
     def value(variables, frames_btf, lengths_b, ids_b, seen_s):
-        hidden_bsd, real_b = module.apply(variables, frames_btf, lengths_b, ids_b=ids_b, rngs=streams())
+        hidden_bsd, real_b = module.apply(variables, frames_btf, lengths_b, training=training_of(ids_b), rngs=streams())
         mix_sd = jnp.arange(1.0, 1.0 + hidden_bsd.shape[-1])[None] * seen_s[:, None]
         return jnp.sum(jnp.sin(3 * hidden_bsd) * mix_sd[None]), (hidden_bsd, real_b)
 
@@ -32,7 +32,7 @@ def with_gradients(kind: str):
 
 @functools.cache
 def variables_of(kind: str):
-    init = jax.jit(functools.partial(KINDS[kind].init, ids_b=None))
+    init = jax.jit(functools.partial(KINDS[kind].init, training=None))
     return init(jax.random.key(2), jnp.zeros((4, 11, BINS)), jnp.asarray(LENGTHS))
 
 
@@ -66,9 +66,9 @@ def test_padding_and_neighbours_change_nothing(frames_btf, kind):
 def test_dropout_is_off_without_ids_and_jit_is_eager(frames_btf):
     module, variables = KINDS["pyramid"], variables_of("pyramid")
     given = (jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
-    quiet_bsd, _ = jax.jit(functools.partial(module.apply, ids_b=None))(variables, *given)
-    near(module.apply(variables, *given, ids_b=None)[0], quiet_bsd)
-    drawn_bsd, _ = module.apply(variables, *given, ids_b=IDS, rngs=streams())
+    quiet_bsd, _ = jax.jit(functools.partial(module.apply, training=None))(variables, *given)
+    near(module.apply(variables, *given, training=None)[0], quiet_bsd)
+    drawn_bsd, _ = module.apply(variables, *given, training=training_of(IDS), rngs=streams())
     assert 0.2 < np.mean(np.asarray(drawn_bsd)[0] == 0) < 0.6
     assert np.all(np.asarray(quiet_bsd)[0] != 0)
 
@@ -80,7 +80,7 @@ def test_dropout_is_off_without_ids_and_jit_is_eager(frames_btf):
 def test_lengths_and_shapes_follow_the_stride(pools, front, stride):
     module = listener(pools=pools, front=front)
     assert module.stride == stride
-    run = functools.partial(module.init_with_output, ids_b=None)
+    run = functools.partial(module.init_with_output, training=None)
     for frames in (1, 9):
         hidden, _ = jax.eval_shape(run, jax.random.key(0), jnp.zeros((2, frames, BINS)), jnp.array([frames, 0]))[0]
         assert hidden.shape == (2, -(-frames // stride), 8)

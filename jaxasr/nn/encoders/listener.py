@@ -1,17 +1,19 @@
-"""Encoders: frames to hidden states at a coarser rate, with the lengths that go with them."""
+"""The listener: LSTM layers, plain or pyramidal."""
 
 import math
 
-import flax.linen as nn
-from jaxtyping import Array, Float, Int, UInt32
+from flax.linen import compact
+from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.convolution import ConvFront
+from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.layers import Dropout, masked, stack_frames
 from jaxasr.nn.recurrent import Lstm
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.records import Training
 
 
-class Listener(nn.Module):
+class Listener(Encoder):
     """Bidirectional LSTM layers, plain or pyramidal, after an optional convolutional front.
 
     `pools` gives the neighbours that are put side by side *before* each layer: (1, 2, 2, 2) is the pyramid of LAS 2015 (one
@@ -40,20 +42,16 @@ class Listener(nn.Module):
         """Feature frames for one position of the output."""
         return (self.front.stride if self.front else 1) * math.prod(self.pools)
 
-    @nn.compact
+    @compact
     def __call__(
-        self,
-        frames_btf: Float[Array, "b t f"],
-        lengths_b: Int[Array, " b"],
-        *,
-        ids_b: UInt32[Array, " b"] | None,
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states, zero at padding, and their lengths. Dropout is on where `ids_b` says whose it is."""
+        """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
         x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.front is not None:
             x, lengths_b = self.front(x, lengths_b)
         for layer, pool in enumerate(self.pools):
             x, lengths_b = stack_frames(x, pool), -(-lengths_b // pool)
             x = Lstm(self.width, self.bidirectional, name=f"lstm_{layer}")(x, lengths_b)
-            x = Dropout(self.dropout, name=f"dropout_{layer}")(x, ids_b)
+            x = Dropout(self.dropout, name=f"dropout_{layer}")(x, training)
         return x, lengths_b

@@ -1,0 +1,111 @@
+"""Attention that scores every position against the query: an energy, and a focus that makes weights of it.
+
+`AdditiveAttention` is content only (Bahdanau et al. 2015, 1409.0473). `LocationAttention` also sees where it looked before,
+through a convolution of the previous weights (Chorowski et al. 2015, 1506.07503, equations 8 and 9).
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.nn.attention.focus import Focus, Softmax
+from jaxasr.nn.attention.interface import Attention, Memory, Weighed
+from jaxasr.ops.attention import additive_energy, location_features
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.records import Training
+
+
+class ScoredState(NamedTuple):
+    """What both halves carry on: that of the energy and that of the focus."""
+
+    energy: Any
+    focus: Any
+
+
+class ScoredAttention(Attention, kw_only=True):
+    """The half that is the same for all: values as they come, `energies` from a subclass, weights from the focus.
+
+    A subclass overrides `keys` and `energies`, and `remembered` if its energies depend on where it looked before.
+    """
+
+    focus: Focus = Softmax()
+
+    @property
+    def samples(self) -> int:
+        return self.focus.samples
+
+    def prepare(
+        self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None
+    ) -> Memory:
+        valid_bs = valid_from_lengths(lengths_b, hidden_bsd.shape[1])
+        return Memory(self.keys(hidden_bsd), hidden_bsd, valid_bs, self.randomness(training))
+
+    def initial_state(self, memory: Memory) -> ScoredState:
+        return ScoredState(self.remembered(memory, None, None), self.focus.initial_state(memory))
+
+    def weigh(self, query_bd: Float[Array, "b d"], memory: Memory, state: ScoredState) -> Weighed:
+        energy_bs = self.energies(query_bd, memory, state.energy)
+        weighed = self.focus(energy_bs, query_bd, memory, state.focus)
+        remembered = self.remembered(memory, state.energy, weighed.weights_bhs[:, 0])
+        return Weighed(weighed.weights_bhs, ScoredState(remembered, weighed.state), weighed.draw)
+
+    def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Any:
+        """What the energies need of the encoder's output, once an utterance."""
+        raise TypeError(f"{type(self).__name__} is a ScoredAttention without keys()")
+
+    def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
+        """How well each position fits the query; `before` is what `remembered` gave last."""
+        raise TypeError(f"{type(self).__name__} is a ScoredAttention without energies()")
+
+    def remembered(self, memory: Memory, before: Any, weights_bs: Float[Array, "b s"] | None) -> Any:
+        """What the next energies see of the past; `weights_bs` is None before the first step."""
+        return ()
+
+
+class AdditiveAttention(ScoredAttention):
+    """Energy v . tanh(W query + V key + b)."""
+
+    width: int  # of the energy's hidden layer
+
+    def setup(self):
+        self.query = nn.Dense(self.width, use_bias=False)
+        self.key = nn.Dense(self.width)
+        self.energy = self.param("energy", nn.initializers.lecun_normal(), (self.width, 1))
+
+    def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s m"]:
+        return self.key(hidden_bsd)
+
+    def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
+        return self._energy(query_bd, memory.keys)
+
+    def _energy(self, query_bd: Array, keys_bsd: Array) -> Float[Array, "b s"]:
+        return additive_energy(self.query(query_bd), keys_bsd, self.energy[:, 0].astype(keys_bsd.dtype))
+
+
+class LocationAttention(AdditiveAttention):
+    """Energy v . tanh(W query + V key + U f + b), where f is a convolution of the previous weights.
+
+    Before the first step the previous weights are zero.
+    """
+
+    filters: int = 10
+    taps: int = 101  # encoder positions that a filter spans, odd
+
+    def __post_init__(self):
+        if self.taps % 2 == 0:
+            raise ValueError(f"LocationAttention.taps is {self.taps}; it must be odd, so that a filter has a centre")
+        super().__post_init__()
+
+    def setup(self):
+        super().setup()
+        self.location = nn.Dense(self.width, use_bias=False)
+        self.filter_bank = self.param("filters", nn.initializers.lecun_normal(), (self.taps, self.filters))
+
+    def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
+        located_bsd = self.location(location_features(before, self.filter_bank))
+        return self._energy(query_bd, memory.keys + located_bsd.astype(memory.keys.dtype))
+
+    def remembered(self, memory: Memory, before: Any, weights_bs: Float[Array, "b s"] | None) -> Float[Array, "b s"]:
+        return jnp.zeros(memory.valid_bs.shape, jnp.float32) if weights_bs is None else weights_bs
