@@ -95,7 +95,7 @@ def test_a_small_one_computes_a_loss(file):
 
     @jax.jit
     def loss(variables: Any) -> Any:
-        streams = {name: jax.random.key(1) for name in ("augment", "dropout")}
+        streams = {name: jax.random.key(1) for name in ("augment", "dropout", "draw")}
         return small.objective(training_form(small.model)(variables, batch(), jnp.zeros((), int), streams), batch())
 
     sums = loss(drawn)
