@@ -1,0 +1,99 @@
+"""What every encoder behind the interface keeps to (see kinds.py)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.nn import Encoder
+from tests.nn.encoders.kinds import BINS, ENCODERS
+from tests.nn.tiny import near, rows, streams, training_of, with_garbage
+
+FRAMES = 11
+LENGTHS = np.array([11, 6, 1, 0])
+IDS = jnp.array([3, 1, 4, 1], jnp.uint32)
+
+
+@functools.cache
+def with_gradients(kind: str):
+    """Jitted, in training: a number that sees the positions where `seen_s`, and its gradients."""
+    module = ENCODERS[kind]
+
+    def value(variables, frames_btf, lengths_b, ids_b, seen_s):
+        hidden_bsd, real_b = module.apply(variables, frames_btf, lengths_b, training=training_of(ids_b), rngs=streams())
+        mix_sd = jnp.arange(1.0, 1.0 + hidden_bsd.shape[-1])[None] * seen_s[:, None]
+        return jnp.sum(jnp.sin(3 * hidden_bsd) * mix_sd[None]), (hidden_bsd, real_b)
+
+    return jax.jit(jax.value_and_grad(value, argnums=(0, 1), has_aux=True))
+
+
+@functools.cache
+def variables_of(kind: str):
+    init = jax.jit(functools.partial(ENCODERS[kind].init, training=None))
+    return init(jax.random.key(2), jnp.zeros((4, FRAMES, BINS)), jnp.asarray(LENGTHS))
+
+
+@pytest.fixture
+def frames_btf(rng):
+    return rng.normal(size=(4, FRAMES, BINS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_padding_and_neighbours_change_nothing(frames_btf, kind):
+    """Values and gradients in training: each example alone against a larger shape with garbage behind each."""
+    module, value, variables = ENCODERS[kind], with_gradients(kind), variables_of(kind)
+    spoilt_btf = with_garbage(frames_btf, LENGTHS, extra=6)
+    positions, more = -(-FRAMES // module.stride), -(-(FRAMES + 6) // module.stride)
+    (found, (hidden_bsd, real_b)), (d_variables, d_frames) = value(
+        variables, spoilt_btf, jnp.asarray(LENGTHS), IDS, jnp.ones(more)
+    )
+    np.testing.assert_array_equal(real_b, -(-LENGTHS // module.stride))
+    alone = []
+    for row in range(4):
+        given = rows((jnp.asarray(frames_btf), jnp.asarray(LENGTHS), IDS), np.s_[row : row + 1])
+        (one, (hidden_of, real_of)), d_one = value(variables, *given, jnp.ones(positions))
+        expected = (hidden_of[0], real_of[0], d_one[1][0])
+        near((hidden_bsd[row, :positions], real_b[row], d_frames[row, :FRAMES]), expected, rtol=1e-4, atol=1e-5)
+        alone.append((one, d_one[0]))
+    near((found, d_variables), jax.tree.map(lambda *leaves: sum(leaves), *alone), rtol=1e-4, atol=1e-4)
+    assert not np.any(hidden_bsd[np.arange(more) >= np.array(real_b)[:, None]])
+    assert not np.any(d_frames[np.arange(FRAMES + 6) >= LENGTHS[:, None]])
+    assert np.any(d_frames[2, 0])
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(d_variables))
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_evaluation_draws_nothing_and_jit_is_eager(frames_btf, kind):
+    module, variables = ENCODERS[kind], variables_of(kind)
+    given = (jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
+    quiet_bsd, _ = jax.jit(functools.partial(module.apply, training=None))(variables, *given)
+    near(module.apply(variables, *given, training=None)[0], quiet_bsd)
+    seen = jnp.ones(quiet_bsd.shape[1])
+    (_, (drawn_bsd, _)), _ = with_gradients(kind)(variables, *given, IDS, seen)
+    (_, (other_bsd, _)), _ = with_gradients(kind)(variables, *given, IDS + 1, seen)
+    for row in range(3):
+        assert np.any(np.abs(drawn_bsd[row] - quiet_bsd[row]) > 1e-3)
+        assert np.any(np.abs(drawn_bsd[row] - other_bsd[row]) > 1e-3)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_lengths_and_shapes_follow_the_stride(kind):
+    module = ENCODERS[kind]
+    run = functools.partial(module.init_with_output, training=None)
+    for frames in (1, 9, 16):
+        frames_btf = jax.ShapeDtypeStruct((2, frames, BINS), jnp.float32)
+        (hidden, real), _ = jax.eval_shape(run, jax.random.key(0), frames_btf, jax.ShapeDtypeStruct((2,), jnp.int32))
+        assert hidden.shape[:2] == (2, -(-frames // module.stride))
+        assert real.shape == (2,)
+
+
+def test_an_encoder_that_lacks_a_part_says_which():
+    class Half(Encoder):
+        """Nothing of its own."""
+
+    with pytest.raises(TypeError, match="Half is an Encoder without stride"):
+        _ = Half().stride
+    with pytest.raises(TypeError, match=r"Half is an Encoder without __call__\(\)"):
+        Half().init(jax.random.key(0), jnp.ones((1, 2, BINS)), jnp.array([2]), training=None)
