@@ -1,5 +1,6 @@
 """Parameters and their names (Flax Linen): frontend, encoders, attentions, decoders, and the recogniser they make."""
 
+from jaxasr.nn.attention.fixed import NoAttention as NoAttention
 from jaxasr.nn.attention.focus import Focus as Focus
 from jaxasr.nn.attention.focus import Softmax as Softmax
 from jaxasr.nn.attention.interface import Attention as Attention

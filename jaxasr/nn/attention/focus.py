@@ -3,22 +3,24 @@
 `ScoredAttention` (scored.py) has the other half, the energies. Any focus goes with any energy.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxasr.nn.attention.interface import Memory, Weighed
+from jaxasr.nn.attention.interface import Memory, Mixing, Weighed
 from jaxasr.ops.attention import masked_softmax
 
 
 class Focus(nn.Module):
     """The interface. State and randomness as in `Attention`; energies at padding are any finite numbers."""
 
-    @property
-    def samples(self) -> int:
-        """As `Attention.samples`."""
-        return 1
+    samples: ClassVar[int] = 1  # as `Attention.samples`
+    mixing: ClassVar[Mixing | None] = None  # as `Attention.mixing`
+
+    def prepare(self, hidden_bsd: Float[Array, "b s d"]) -> Any:
+        """What it needs of the encoder's output, once an utterance: `Memory.focus`."""
+        return ()
 
     def initial_state(self, memory: Memory) -> Any:
         """What is carried from step to step, before the first one."""

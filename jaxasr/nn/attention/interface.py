@@ -8,8 +8,9 @@ A mechanism may have two forms. The memory of a training step says whose it is (
 training form: expected, noisy or drawn. Without it `weigh` gives the decode form, the one that a search uses.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -18,6 +19,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from jaxasr.ops import random
 from jaxasr.ops.attention import read
 from jaxasr.records import Draws, Training, pytree
+from jaxasr.shapes import PRNGKey
+
+Mixing = Literal["sum", "max"]  # over positions, of probability times what the decoder would say there
 
 
 @pytree
@@ -30,9 +34,15 @@ class Randomness:
 
     def uniform(self, position_b: Int[Array, " b"], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
         """Numbers in [0, 1) for each example at this position of its transcript; axis 1 may be padded at will."""
+        return self._draw(jax.random.uniform, position_b, shape)
 
+    def normal(self, position_b: Int[Array, " b"], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
+        """The same, of mean 0 and variance 1."""
+        return self._draw(jax.random.normal, position_b, shape)
+
+    def _draw(self, sample: Callable[..., Array], position_b: Array, shape: tuple[int, ...]) -> Float[Array, "b ..."]:
         def draw(key_2: Array, position: Array) -> Array:
-            return jax.random.uniform(jax.random.fold_in(jax.random.wrap_key_data(key_2), position), shape)
+            return sample(jax.random.fold_in(jax.random.wrap_key_data(key_2), position), shape)
 
         return jax.vmap(draw)(self.key_b2, position_b)
 
@@ -46,6 +56,17 @@ class Memory:
     values_bse: Float[Array, "b s e"]
     valid_bs: Bool[Array, "b s"]
     training: Randomness | None = None
+    focus: Any = ()  # what `Focus.prepare` gave
+
+
+@pytree
+@dataclass(frozen=True)
+class Mixture:
+    """The w likeliest positions to read, likeliest first, for a decoder that mixes what it would say to each."""
+
+    positions_bw: Int[Array, "b w"]
+    valid_bw: Bool[Array, "b w"]  # False: there are not so many positions
+    log_probs_bw: Float[Array, "b w"]  # renormalised over the w; anything finite where not valid
 
 
 @pytree
@@ -56,6 +77,7 @@ class Weighed:
     weights_bhs: Float[Array, "b h s"]
     state: Any
     draw: Draws | None = None  # of this one position, u = 1, where the weights were drawn
+    mixture: Mixture | None = None  # where the mechanism has `mixing`
 
 
 @pytree
@@ -78,17 +100,16 @@ class Read:
 
 
 class Attention(nn.Module):
-    """The interface. A mechanism overrides `prepare`, `initial_state` and `weigh`; its state is any pytree over b."""
+    """The interface. A mechanism overrides `prepare`, `initial_state` and `weigh`; its state is any pytree over b.
 
-    @property
-    def heads(self) -> int:
-        """Rows of weights; each reads its own share of the values' columns."""
-        return 1
+    One with several heads or samples has a property of that name, or a field written `heads: int = dataclasses.field()`.
+    """
 
-    @property
-    def samples(self) -> int:
-        """How often a decoder repeats each example in training, because what is read is drawn."""
-        return 1
+    heads: ClassVar[int] = 1  # rows of weights; each reads its own share of the values' columns
+    samples: ClassVar[int] = 1  # how often a decoder repeats each example in training, because what is read is drawn
+    mixing: ClassVar[Mixing | None] = (
+        None  # how a decoder mixes the positions of `Weighed.mixture`; None: there is none
+    )
 
     def prepare(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None
@@ -104,8 +125,21 @@ class Attention(nn.Module):
         """How much each position matters to the query."""
         raise TypeError(f"{type(self).__name__} is an Attention without weigh()")
 
+    def summary(self, memory: Memory) -> Float[Array, "b e"] | None:
+        """What the decoder's own state begins with; None: with zeros."""
+        return None
+
     def weigh_all(self, queries_bud: Float[Array, "b u d"], memory: Memory) -> WeighedAll:
-        """`weigh` for query after query, from the initial state. One without a state does it in one product."""
+        """`weigh` for query after query, from the initial state. One without a state does it in one product.
+
+        Raises:
+            ValueError: the mechanism has `mixing`, for which a decoder has to step.
+        """
+        if self.mixing is not None:
+            raise ValueError(
+                f"{type(self).__name__} gives a mixture of positions, which this decoder can't read; give it to a Speller, "
+                "or take another focus than Latent"
+            )
         state = self.initial_state(memory)
         if self.is_initializing():
             self.weigh(queries_bud[:, 0], memory, state)
@@ -125,10 +159,13 @@ class Attention(nn.Module):
 
     def randomness(self, training: Training | None) -> Randomness | None:
         """What `prepare` puts into the memory, from the random stream "draw"."""
-        if training is None:
-            return None
-        keys_b = random.example_keys(self.make_rng("draw"), jax.numpy.asarray(training.ids_b))
-        return Randomness(jax.random.key_data(keys_b), jax.numpy.asarray(training.step))
+        return None if training is None else randomness_of(self.make_rng("draw"), training)
+
+
+def randomness_of(key: PRNGKey, training: Training) -> Randomness:
+    """What each of these examples draws from, under this key."""
+    keys_b = random.example_keys(key, jax.numpy.asarray(training.ids_b))
+    return Randomness(jax.random.key_data(keys_b), jax.numpy.asarray(training.step))
 
 
 def along_time(draws: Draws | None) -> Draws | None:

@@ -4,6 +4,7 @@
 through a convolution of the previous weights (Chorowski et al. 2015, 1506.07503, equations 8 and 9).
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.focus import Focus, Softmax
-from jaxasr.nn.attention.interface import Attention, Memory, Weighed
+from jaxasr.nn.attention.interface import Attention, Memory, Mixing, Weighed
 from jaxasr.ops.attention import additive_energy, location_features
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
@@ -36,11 +37,16 @@ class ScoredAttention(Attention, kw_only=True):
     def samples(self) -> int:
         return self.focus.samples
 
+    @property
+    def mixing(self) -> Mixing | None:
+        return self.focus.mixing
+
     def prepare(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None
     ) -> Memory:
         valid_bs = valid_from_lengths(lengths_b, hidden_bsd.shape[1])
-        return Memory(self.keys(hidden_bsd), hidden_bsd, valid_bs, self.randomness(training))
+        focus = self.focus.prepare(hidden_bsd)
+        return Memory(self.keys(hidden_bsd), hidden_bsd, valid_bs, self.randomness(training), focus)
 
     def initial_state(self, memory: Memory) -> ScoredState:
         return ScoredState(self.remembered(memory, None, None), self.focus.initial_state(memory))
@@ -49,7 +55,7 @@ class ScoredAttention(Attention, kw_only=True):
         energy_bs = self.energies(query_bd, memory, state.energy)
         weighed = self.focus(energy_bs, query_bd, memory, state.focus)
         remembered = self.remembered(memory, state.energy, weighed.weights_bhs[:, 0])
-        return Weighed(weighed.weights_bhs, ScoredState(remembered, weighed.state), weighed.draw)
+        return replace(weighed, state=ScoredState(remembered, weighed.state))
 
     def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Any:
         """What the energies need of the encoder's output, once an utterance."""

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.attention.interface import Attention, Memory, Weighed, along_time
+from jaxasr.nn.amount import Amount, amount_at, is_constant
+from jaxasr.nn.attention.interface import Attention, Memory, Mixture, Weighed, along_time, randomness_of
 from jaxasr.nn.decoders.interface import Decoded, Decoder
 from jaxasr.nn.layers import Dropout
 from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection
 from jaxasr.ops.attention import by_head
 from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
+from jaxasr.ops.mixture import mixed_log_probs
+from jaxasr.ops.random import gumbel
 from jaxasr.ops.scan import Linear, scan
 from jaxasr.records import END, Draws, Training, pytree
 
@@ -28,11 +32,28 @@ class SpellerState:
     attention: Any
 
 
+class _Spelt(NamedTuple):
+    """What one step says, before the readout."""
+
+    features_bd: Array  # state of the last layer and context
+    weights_bhs: Array
+    draw: Draws | None
+    mixture: Mixture | None
+
+
 class Speller(Decoder):
-    """LSTM layers over the previous token and the previous context; the first one asks the attention.
+    """LSTM layers over the previous token and the previous context (input feeding); the first one asks the attention.
+
+    Where the attention has `mixing`, the readout sees each of the positions it names and mixes what it says of them; the
+    layers see the one context that the weights give.
+
+    With `sampling` more than 0 a training step first spells each transcript by itself, without dropout and without gradient:
+    each token that is fed is, with this probability, drawn from the model's own prediction instead of read in the transcript.
+    Then it is trained on those. It costs a second forward pass of the decoder, and nothing while the schedule says 0.
 
     Source: Chan et al. 2015, equations 6 to 8: s_i = LSTM(s_(i-1), y_(i-1), c_(i-1)); c_i = attend(s_i, h);
-    P(y_i) = softmax(W [s_i, c_i]).
+    P(y_i) = softmax(W [s_i, c_i]). The maxout readout is that of Bahdanau et al. 2015, appendix A.2.2; scheduled sampling
+    that of Bengio et al. 2015 (1506.03099), section 2.4.
     """
 
     depth: int
@@ -40,8 +61,14 @@ class Speller(Decoder):
     attention: Attention
     embedding: int = 128  # width of a token's embedding
     dropout: float = 0.0  # on embeddings and on what the readout sees
+    maxout: int = 0  # linear units, in pairs, before the softmax; they see the previous token too; 0: none
+    sampling: Amount = 0.0  # probability of feeding the model's own token, a number or a schedule by steps of training
 
     def __post_init__(self):
+        if self.maxout < 0 or self.maxout % 2:
+            raise ValueError(f"Speller.maxout is {self.maxout}; it must be an even number of units, or 0 for none")
+        if not callable(self.sampling) and not 0.0 <= self.sampling <= 1.0:
+            raise ValueError(f"Speller.sampling is {self.sampling}; it must be in [0, 1], or a schedule")
         if self.depth < 1 or self.vocab < 2:
             raise ValueError(
                 f"Speller has depth {self.depth} and vocab {self.vocab}; it needs a layer, and a token beside the end"
@@ -53,7 +80,9 @@ class Speller(Decoder):
         self.token_gates = gate_projection(self.width)
         self.kernels = [JointKernel(self.width) for _ in range(self.depth)]
         self.biases = [self.param(f"bias_{k}", forget_one, (4 * self.width,)) for k in range(1, self.depth)]
+        self.first_cells = [nn.Dense(self.width) for _ in range(self.depth)]  # of a summary, where there is one
         self.readout = nn.Dense(self.vocab)
+        self.pieces = nn.Dense(self.maxout)
         self.embed_dropout = Dropout(self.dropout)
         self.readout_dropout = Dropout(self.dropout)
 
@@ -72,7 +101,10 @@ class Speller(Decoder):
             training = training.repeated(m)
         memory, state = self._start(hidden_bsd, lengths_b, training)
         inputs_bk = jnp.pad(tokens_bu, ((0, 0), (1, 0)), constant_values=END)
-        gates_bkm = self.token_gates(self.embed_dropout(self.embed(inputs_bk), training))
+        if training is not None and not is_constant(self.sampling, 0.0):
+            inputs_bk = self._fed(memory, state, inputs_bk, training)
+        embedded_bke = self.embed_dropout(self.embed(inputs_bk), training)
+        gates_bkm = self.token_gates(embedded_bke)
         if self.is_initializing():
             self._advance(
                 Linear(self._weights(memory)), self.attention.weigh, (memory, self.biases), state, gates_bkm[:, 0]
@@ -88,11 +120,12 @@ class Speller(Decoder):
             return self._advance(linear, weigh, rest, state, gates_bm)
 
         constants = (variables, memory, self.biases)
-        _, (features_kbd, weights_kbhs, draws) = scan(
-            step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1)
+        _, spelt = scan(step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1))
+        features_bkd, weights_bkhs, mixture = jax.tree.map(
+            lambda leaf: leaf.swapaxes(0, 1), (spelt.features_bd, spelt.weights_bhs, spelt.mixture)
         )
-        logits_bkv = self.readout(self.readout_dropout(features_kbd.swapaxes(0, 1), training))
-        return Decoded(logits_bkv, weights_kbhs.swapaxes(0, 1), along_time(draws))
+        logits_bkv = self._read_out(features_bkd, embedded_bke, mixture, memory, training)
+        return Decoded(logits_bkv, weights_bkhs, along_time(spelt.draw))
 
     def start(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> tuple[Memory, SpellerState]:
         """The memory of the utterances and the state before the first token."""
@@ -101,7 +134,12 @@ class Speller(Decoder):
     def _start(self, hidden_bsd: Array, lengths_b: Array, training: Training | None) -> tuple[Memory, SpellerState]:
         memory = self.attention.prepare(hidden_bsd, lengths_b, training)
         b, _, e = memory.values_bse.shape
-        carries = tuple(zero_carry(b, self.width, hidden_bsd.dtype) for _ in range(self.depth))
+        summary_be = self.attention.summary(memory)
+        if summary_be is None:
+            carries = tuple(zero_carry(b, self.width, hidden_bsd.dtype) for _ in range(self.depth))
+        else:
+            cells = [dense(summary_be) for dense in self.first_cells]
+            carries = tuple(Carry(jnp.tanh(c_bd), c_bd) for c_bd in cells)
         context_be = jnp.zeros((b, e), hidden_bsd.dtype)
         return memory, SpellerState(carries, context_be, self.attention.initial_state(memory))
 
@@ -109,12 +147,13 @@ class Speller(Decoder):
         self, memory: Memory, state: SpellerState, tokens_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b v"], Float[Array, "b h s"], SpellerState]:
         """Logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
-        gates_bm = self.token_gates(self.embed(tokens_b))
+        embedded_be = self.embed(tokens_b)
         linear = Linear(self._weights(memory))
-        state, (features_bd, weights_bhs, _) = self._advance(
-            linear, self.attention.weigh, (memory, self.biases), state, gates_bm
+        state, spelt = self._advance(
+            linear, self.attention.weigh, (memory, self.biases), state, self.token_gates(embedded_be)
         )
-        return self.readout(features_bd), weights_bhs, state
+        at_one = jax.tree.map(lambda leaf: leaf[:, None], (spelt.features_bd, embedded_be, spelt.mixture))
+        return self._read_out(*at_one, memory, None)[:, 0], spelt.weights_bhs, state
 
     def _weights(self, memory: Memory) -> dict[str, Array]:
         """What every step multiplies with: the layers' kernels, and the values of each utterance by head."""
@@ -130,8 +169,8 @@ class Speller(Decoder):
         constants: Sequence[Any],
         state: SpellerState,
         gates_bm: Array,
-    ) -> tuple[SpellerState, tuple[Array, Array, Draws | None]]:
-        """From the gates of a token to the new state and (what the readout sees, the weights, what was drawn)."""
+    ) -> tuple[SpellerState, _Spelt]:
+        """From the gates of a token to the new state and what is said."""
         memory, biases = constants
         first = state.carries[0]
         gates_bm = gates_bm + linear("layer_0", jnp.concatenate([state.context_be, first.h_bd], axis=-1))
@@ -143,4 +182,55 @@ class Speller(Decoder):
             x_bd = jnp.concatenate([carries[-1].h_bd, context_be, carry.h_bd], axis=-1)
             carries.append(lstm_cell(linear(f"layer_{k}", x_bd) + bias[None, :], carry.c_bd))
         features_bd = jnp.concatenate([carries[-1].h_bd, context_be], axis=-1)
-        return SpellerState(tuple(carries), context_be, weighed.state), (features_bd, weighed.weights_bhs, weighed.draw)
+        spelt = _Spelt(features_bd, weighed.weights_bhs, weighed.draw, weighed.mixture)
+        return SpellerState(tuple(carries), context_be, weighed.state), spelt
+
+    def _read_out(
+        self,
+        features_bkd: Array,
+        embedded_bke: Array,
+        mixture: Mixture | None,  # each leaf [b, k, w]
+        memory: Memory,
+        training: Training | None,
+    ) -> Float[Array, "b k v"]:
+        """Logits at k positions of the transcript, after the tokens that are embedded here."""
+        if mixture is None or self.attention.mixing is None:
+            return self._logits(features_bkd, embedded_bke, training)
+        b, k, w = mixture.positions_bw.shape
+        index_bx1 = mixture.positions_bw.reshape(b, k * w, 1)
+        contexts_bkwe = jnp.take_along_axis(memory.values_bse, index_bx1, axis=1).reshape(b, k, w, -1)
+        contexts_bkwe = jnp.where(mixture.valid_bw[..., None], contexts_bkwe, 0)
+        own_bkwd, embedded_bkwe = (
+            jnp.broadcast_to(x[:, :, None], (b, k, w, x.shape[-1]))
+            for x in (features_bkd[..., : self.width], embedded_bke)
+        )
+        logits_bkwv = self._logits(jnp.concatenate([own_bkwd, contexts_bkwe], axis=-1), embedded_bkwe, training)
+        return mixed_log_probs(logits_bkwv, mixture.log_probs_bw, mixture.valid_bw, mixing=self.attention.mixing)
+
+    def _logits(self, features: Array, embedded: Array, training: Training | None) -> Float[Array, "..."]:
+        if self.maxout:
+            pieces = self.pieces(jnp.concatenate([features, embedded], axis=-1))
+            features = jnp.max(pieces.reshape(*pieces.shape[:-1], -1, 2), axis=-1)
+        return self.readout(self.readout_dropout(features, training))
+
+    def _fed(self, memory: Memory, state: SpellerState, inputs_bk: Array, training: Training) -> Int[Array, "b k"]:
+        """The tokens to feed: those of the transcript, or with the probability of this step what the model says there."""
+        share = amount_at(self.sampling, training.step)
+        randomness = randomness_of(self.make_rng("draw"), training)
+        module, variables = self.unbind()
+        variables, memory, state = jax.lax.stop_gradient((variables, memory, state))
+
+        def step(carry: tuple[SpellerState, Array], now: tuple[Array, Array]):
+            (state, own_b), (told_b, position) = carry, now
+            uniform_bv = randomness.uniform(jnp.broadcast_to(position, told_b.shape), (1 + self.vocab,))
+            fed_b = jnp.where(uniform_bv[:, 0] < share, own_b, told_b)
+            logits_bv, _, state = module.apply(variables, memory, state, fed_b, method="step")  # pyright: ignore
+            own_b = jnp.argmax(logits_bv + gumbel(uniform_bv[:, 1:]), axis=-1).astype(told_b.dtype)
+            return (state, own_b), fed_b
+
+        def sampled(inputs_bk: Array) -> Array:
+            positions_k = jnp.arange(inputs_bk.shape[1])
+            _, fed_kb = jax.lax.scan(step, (state, inputs_bk[:, 0]), (inputs_bk.swapaxes(0, 1), positions_k))
+            return fed_kb.swapaxes(0, 1)
+
+        return jax.lax.cond(share > 0.0, sampled, lambda inputs_bk: inputs_bk, inputs_bk)
