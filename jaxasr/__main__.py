@@ -6,6 +6,9 @@ jaxasr show EXPERIMENT [PATH=VALUE ...]                    the flattened experim
 jaxasr train EXPERIMENT --workdir DIR [PATH=VALUE ...]     trains, or goes on; ends with an evaluation
 jaxasr eval EXPERIMENT --workdir DIR [PATH=VALUE ...]      decodes the experiment's splits with a checkpoint
 jaxasr transcribe EXPERIMENT --workdir DIR FILE ...        speech files to text
+jaxasr alignable FILE:GENERATOR                           every mechanism on strings of tones, and its table
+jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that has no rows yet, some at once
+jaxasr table FILE                                          a published table beside our rows
 jaxasr bench data|lstm                                     what the loader and the recurrence take, measured here
 """
 
@@ -108,11 +111,50 @@ def transcribe(options: argparse.Namespace) -> int:
     return status
 
 
+def sweep(options: argparse.Namespace) -> int:
+    """Trains and evaluates the variants that a generator yields; does what is left."""
+    from jaxasr import run
+
+    file, _, generator = options.experiment.partition(":")
+    path = Path(file)
+    swept = run.sweep(
+        options.experiment,
+        options.workdir or Path("runs") / path.resolve().parent.name / (generator or "_"),
+        options.results or path.with_name("results.jsonl"),
+        _machine(options),
+        jobs=options.jobs,
+        assignments=options.assignments,
+    )
+    print(f"{len(swept.done)} done, {len(swept.skipped)} were done already, {len(swept.failed)} failed")
+    for name, why in swept.failed.items():
+        print(f"jaxasr sweep: {name} {why}", file=sys.stderr)
+    return 128 + swept.signum if swept.signum else int(bool(swept.failed))
+
+
+def table(options: argparse.Namespace) -> int:
+    """Renders a table file with the rows beside it."""
+    from jaxasr import run
+
+    print(run.table(options.file, options.results))
+    return 0
+
+
 def bench(options: argparse.Namespace) -> int:
     """Measures a part of the system on this machine."""
     from jaxasr import run
 
     for line in run.BENCHMARKS[options.what]():
+        print(line, flush=True)
+    return 0
+
+
+def alignable(options: argparse.Namespace) -> int:
+    """Teaches mechanisms the task of strings of tones, and prints what they make of it."""
+    from jaxasr import run
+
+    _use_this_machine()
+    results = options.results or Path(options.lessons.partition(":")[0]).with_name("results.jsonl")
+    for line in run.examine(options.lessons, results):
         print(line, flush=True)
     return 0
 
@@ -126,6 +168,7 @@ def _evaluate(options: argparse.Namespace, experiment: Any) -> int:
         _machine(options),
         splits=options.splits,
         checkpoint=options.checkpoint,
+        name=options.run_name,
         source=Path(options.experiment.partition(":")[0]),
         results=options.results,
     )
@@ -204,8 +247,8 @@ def _parser() -> argparse.ArgumentParser:
         _experiment_arguments(sub)
         _run_arguments(sub)
         _data_dir(sub)
-        sub.add_argument("--how", choices=("jit", "pmap", "mesh"), default="jit", help="how the step is compiled (jit)")
-        sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
+        _machine_arguments(sub)
+        sub.add_argument("--name", dest="run_name", default="", help="of the run in tables (that of the workdir)")
         sub.add_argument(
             "--splits", type=_names, default=(), metavar="A,B", help="which of the experiment's evals (all)"
         )
@@ -216,13 +259,29 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio: FLAC, WAV, Ogg, SPHERE ...")
     _run_arguments(sub)
 
+    sub = command("alignable", alignable)
+    sub.add_argument("lessons", metavar="FILE:GENERATOR", help="yields (name, Lesson), as experiments/alignable/zoo.py")
+    sub.add_argument("--results", type=Path, help="where rows are kept, and found again (results.jsonl beside FILE)")
+
+    sub = command("sweep", sweep)
+    sub.add_argument("experiment", metavar="FILE:GENERATOR", help="yields (name, overrides) of the file's experiment")
+    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="of every variant")
+    sub.add_argument("--jobs", type=int, default=1, help="runs at once (1)")
+    sub.add_argument("--workdir", type=Path, help="each run's folder lies in it (runs/FOLDER/GENERATOR)")
+    sub.add_argument("--results", type=Path, help="the rows of all (results.jsonl beside FILE)")
+    _machine_arguments(sub)
+
+    sub = command("table", table)
+    sub.add_argument("file", type=Path, help="FILE.py with COLUMNS and ROWS; FILE.md is written beside it")
+    sub.add_argument("--results", type=Path, help="the rows (results.jsonl beside FILE)")
+
     sub = command("bench", bench)
     sub.add_argument("what", choices=("data", "lstm"))
     return parser
 
 
 def _experiment_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("experiment", help="FILE.py or FILE.py:function")
+    sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
     sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="such as model.encoder.width=256 seed=1")
 
 
@@ -231,6 +290,12 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--checkpoint", type=_checkpoint, default="best", help="best, last, a step, or mean: of all kept (best)"
     )
+
+
+def _machine_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--how", choices=("jit", "pmap", "mesh"), default="jit", help="how the step is compiled (jit)")
+    sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
+    _data_dir(sub)
 
 
 def _data_dir(sub: argparse.ArgumentParser) -> None:

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from jaxasr import tree
-from jaxasr.data import Pipeline, Tokenize
+from jaxasr.data import Normalize, Pipeline, Tokenize
 from jaxasr.decode import Search
 from jaxasr.nn import Seq2Seq
 from jaxasr.text.tokenizer import Tokenizer
@@ -102,21 +103,36 @@ def tokenizer_of(pipeline: Pipeline) -> Tokenizer:
     return next(each.tokenizer for each in pipeline.transforms if isinstance(each, Tokenize))
 
 
-def load(reference: str, overrides: Mapping[str, object] | None = None) -> Experiment:
-    """The experiment of "FILE.py" (its function `experiment`) or "FILE.py:function", with overrides by dotted path.
+def normalizer_of(pipeline: Pipeline) -> str | None:
+    """The form that a pipeline's references are scored in; None: as they were prepared."""
+    return next((each.kind for each in pipeline.transforms if isinstance(each, Normalize)), None)
+
+
+def function_of(reference: str, default: str = "experiment") -> Callable[[], Any]:
+    """The function that "FILE.py:function" names; of "FILE.py" the default one.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file has no such function, it does not give an Experiment, or an override does not fit.
+        ValueError: the file has no such function.
     """
-    path, _, name = reference.partition(":")
-    value = _function(Path(path), name or "experiment")()
-    if not isinstance(value, Experiment):
-        raise ValueError(f"{reference} gives a {type(value).__name__}; an Experiment is needed")
-    return tree.override(value, overrides or {})
+    file, _, name = reference.partition(":")
+    path, name = Path(file), name or default
+    module = module_of(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        public = ", ".join(sorted(k for k in own if not k.startswith("_")))
+        raise ValueError(f"{path} has no function {name!r}; it has {public or 'none'}")
+    return function
 
 
-def _function(path: Path, name: str) -> Callable[[], object]:
+def module_of(path: Path) -> ModuleType:
+    """The Python file, run anew.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no Python file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no experiment file {path}; the repository's are under experiments/")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
@@ -125,9 +141,4 @@ def _function(path: Path, name: str) -> Callable[[], object]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    function = getattr(module, name, None)
-    if not callable(function):
-        own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name]
-        public = ", ".join(sorted(k for k in own if not k.startswith("_")))
-        raise ValueError(f"{path} has no function {name!r}; it has {public or 'none'}")
-    return function
+    return module

@@ -3,6 +3,8 @@
 from jaxasr.score.alignment import Counts as Counts
 from jaxasr.score.alignment import Edit as Edit
 from jaxasr.score.alignment import align_words as align_words
+from jaxasr.score.alignment import count_words as count_words
+from jaxasr.score.alignment import total as total
 from jaxasr.score.estimates import Estimate as Estimate
 from jaxasr.score.estimates import estimates as estimates
 from jaxasr.score.evaluate import Candidate as Candidate
@@ -16,4 +18,5 @@ from jaxasr.score.metrics import measure as measure
 from jaxasr.score.significance import Comparison as Comparison
 from jaxasr.score.significance import Interval as Interval
 from jaxasr.score.significance import compare as compare
+from jaxasr.score.significance import mean_interval as mean_interval
 from jaxasr.score.significance import rate_interval as rate_interval

@@ -1,0 +1,82 @@
+"""A task that any alignment can be learned on: strings of tone patterns of varying length, with noise, made in memory.
+
+Each symbol is a pair of tones, one after the other, so that no single frame tells it; durations, gaps and loudness vary, so
+that position in time says nothing of position in the string. It takes no file, no corpus and next to no time.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxasr.records import Batch
+
+
+@dataclass(frozen=True)
+class Tones:
+    """Strings of `shortest` to `longest` symbols, uniform; token k + 1 is the k-th ordered pair of different tones."""
+
+    shortest: int = 1
+    longest: int = 10
+    symbols: int = 8
+    tones_hz: tuple[float, ...] = (400.0, 700.0, 1_100.0, 1_600.0)
+    symbol_ms: tuple[float, float] = (80.0, 160.0)  # shortest and longest
+    gap_ms: tuple[float, float] = (30.0, 90.0)
+    noise_db: float = -20.0  # below a tone of full loudness
+    rate_hz: int = 4_000
+
+    def __post_init__(self):
+        pairs = len(self.tones_hz) * (len(self.tones_hz) - 1)
+        if not 1 <= self.symbols <= pairs:
+            raise ValueError(f"Tones.symbols is {self.symbols}; {len(self.tones_hz)} tones make 1 to {pairs} symbols")
+        if not 1 <= self.shortest <= self.longest:
+            raise ValueError(f"Tones has strings of {self.shortest} to {self.longest}; 1 <= shortest <= longest")
+        if 2 * max(self.tones_hz) >= self.rate_hz:
+            raise ValueError(f"a tone of {max(self.tones_hz):g} Hz needs a rate_hz above {2 * max(self.tones_hz):g}")
+
+    @property
+    def vocab(self) -> int:
+        """Tokens, the end included."""
+        return self.symbols + 1
+
+    @property
+    def samples(self) -> int:
+        """Of the static shape: no string of `longest` symbols is longer."""
+        return round(self.longest * (self.symbol_ms[1] + self.gap_ms[1]) * self.rate_hz / 1_000) + self.rate_hz // 10
+
+    def batch(self, number: int, *, examples: int, seed: int) -> Batch:
+        """The batch of this number: a pure function of its arguments."""
+        rng = np.random.default_rng((seed, number))
+        wave_bn = np.zeros((examples, self.samples), np.int16)
+        tokens_bu = np.zeros((examples, self.longest), np.int32)
+        lengths_b = rng.integers(self.shortest, self.longest + 1, examples).astype(np.int32)
+        sample_lengths_b = np.zeros(examples, np.int32)
+        for row, length in enumerate(lengths_b):
+            tokens_u = rng.integers(1, self.symbols + 1, length)
+            wave_n = self.wave(tokens_u, rng)
+            tokens_bu[row, :length] = tokens_u
+            wave_bn[row, : len(wave_n)] = np.round(wave_n * 32_767)
+            sample_lengths_b[row] = len(wave_n)
+        ids_b = rng.integers(0, 2**32, examples, dtype=np.uint32)
+        return Batch(wave_bn, sample_lengths_b, tokens_bu, lengths_b, ids_b, np.ones(examples, bool))
+
+    def wave(self, tokens_u: Int[np.ndarray, " u"], rng: np.random.Generator) -> Float[np.ndarray, " n"]:
+        """Amplitude of one string, silence before, between and after its symbols, noise over all of it."""
+        pairs = list(itertools.permutations(self.tones_hz, 2))
+        pieces = [self._silence(rng)]
+        for token in tokens_u:
+            pieces += [self._symbol(pairs[token - 1], rng), self._silence(rng)]
+        clean_n = np.concatenate(pieces)
+        return np.clip(clean_n + rng.normal(size=len(clean_n)) * 0.3 * 10 ** (self.noise_db / 20), -1.0, 1.0)
+
+    def _symbol(self, pair: tuple[float, float], rng: np.random.Generator) -> Float[np.ndarray, " n"]:
+        samples = self._samples(self.symbol_ms, rng)
+        hz_n = np.where(np.arange(samples) < samples // 2, pair[0], pair[1])
+        return rng.uniform(0.1, 0.3) * np.sin(2 * np.pi * np.cumsum(hz_n) / self.rate_hz)
+
+    def _silence(self, rng: np.random.Generator) -> Float[np.ndarray, " n"]:
+        return np.zeros(self._samples(self.gap_ms, rng))
+
+    def _samples(self, ms: tuple[float, float], rng: np.random.Generator) -> int:
+        return int(rng.uniform(*ms) * self.rate_hz / 1_000)

@@ -1,0 +1,73 @@
+"""The task of tones. The fast tests learn it with one mechanism; the whole zoo is a slow test."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jaxasr import run, tree
+from jaxasr.run.experiment import function_of
+
+ZOO = Path(__file__).parents[2] / "experiments" / "alignable" / "zoo.py"
+LESSONS = dict(function_of(f"{ZOO}:attentions")())
+SHORT = """
+from dataclasses import replace
+from jaxasr.run.experiment import function_of
+
+def two():
+    for name, lesson in list(function_of({zoo!r})())[:2]:
+        yield name, replace(lesson, steps=2, test_examples=2, lengths=(2, 3), tones=replace(lesson.tones, longest=2))
+
+def twins():
+    yield from [("a", next(two())[1])] * 2
+
+def nothing():
+    yield from ()
+
+def numbers():
+    yield 1
+"""
+
+
+def test_location_aware_attention_solves_it_and_reads_four_times_as_far():
+    solved = run.solve("location-aware", replace(LESSONS["location-aware"], steps=800))
+    assert solved.train_form < 0.01
+    assert solved.decode_form < 0.01
+    assert solved.by_length[40] < 0.1
+
+
+@pytest.fixture
+def lessons(tmp_path):
+    file = tmp_path / "lessons.py"
+    file.write_text(SHORT.format(zoo=f"{ZOO}:attentions"))
+    return file
+
+
+def test_rows_are_kept_and_what_is_done_is_not_done_again(lessons, tmp_path):
+    results = tmp_path / "results.jsonl"
+    *told, table = run.examine(f"{lessons}:two", results)
+    assert [json.loads(line)["name"] for line in told] == list(LESSONS)[:2]
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    assert {"commit", "errors_at_3", "step_to_first", "lesson"} <= set(rows[0])
+    assert list(LESSONS)[1] in table
+    assert list(run.examine(f"{lessons}:two", results)) == [table]
+    assert len(results.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        ("twins", "yields 'a' twice"),
+        ("nothing", "yields nothing"),
+        ("numbers", "it must yield pairs of a name and a Lesson"),
+        ("three", "has no function 'three'"),
+    ],
+)
+def test_a_generator_that_is_none_is_refused(lessons, tmp_path, generator, message):
+    with pytest.raises(ValueError, match=message):
+        list(run.examine(f"{lessons}:{generator}", tmp_path / "results.jsonl"))
+
+
+def test_every_lesson_has_a_fingerprint_of_its_own():
+    assert len({tree.fingerprint(lesson) for lesson in LESSONS.values()}) == len(LESSONS)
