@@ -246,7 +246,6 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(name, call)
         _experiment_arguments(sub)
         _run_arguments(sub)
-        _data_dir(sub)
         _machine_arguments(sub)
         sub.add_argument("--name", dest="run_name", default="", help="of the run in tables (that of the workdir)")
         sub.add_argument(

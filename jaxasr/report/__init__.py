@@ -6,4 +6,8 @@ from jaxasr.report.progress import Progress as Progress
 from jaxasr.report.results import append as append
 from jaxasr.report.results import provenance as provenance
 from jaxasr.report.results import read as read
+from jaxasr.report.tables import MARKS as MARKS
+from jaxasr.report.tables import Cell as Cell
+from jaxasr.report.tables import Column as Column
+from jaxasr.report.tables import Row as Row
 from jaxasr.report.tables import markdown as markdown

@@ -1,6 +1,66 @@
-"""Tables in Markdown, aligned so that they read well as text too."""
+"""Tables in Markdown, aligned so that they read well as text too; and what a table file is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Mark = Literal["C", "C2", "D", "M"]
+MARKS = {
+    "C": "read in a primary source",
+    "C2": "read in a secondary source only",
+    "D": "derived by arithmetic from figures marked [C]",
+    "M": "from memory, not confirmed: shown as unconfirmed and compared with nothing",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A published figure, and how certain it is that it was published."""
+
+    percent: str  # as it is printed there: "10.0"
+    mark: Mark
+
+    def __post_init__(self):
+        if self.mark not in get_args(Mark):
+            raise ValueError(f"Cell({self.percent!r}, {self.mark!r}): the mark is one of {', '.join(MARKS)}")
+        try:
+            float(self.percent)
+        except ValueError:
+            raise ValueError(f"Cell({self.percent!r}, ...): a figure in percent is needed, such as '6.8'") from None
+
+    @property
+    def confirmed(self) -> float | None:
+        """In percent; None if it is unconfirmed."""
+        return None if self.mark == "M" else float(self.percent)
+
+    @property
+    def shown(self) -> str:
+        """As it stands in a table."""
+        return f"unconfirmed ({self.percent}?)" if self.mark == "M" else f"{self.percent} [{self.mark}]"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure that a table has of each row: an error rate on a split."""
+
+    name: str  # in the table, and in `Row.paper`
+    split: str = ""  # of our rows; the name if empty
+    metric: Literal["wer", "cer", "ser"] = "wer"
+    other_data: str = ""  # what the published figures were measured on, where it isn't this split: no difference then
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system: what was published, and which of our runs stand for it."""
+
+    label: str
+    runs: str | tuple[str, ...] = ()  # names, with * and ? as in a shell; one run a seed
+    paper: Mapping[str, Cell | None] = field(default_factory=dict)  # by column; None: the paper has no figure
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The names of its runs."""
+        return (self.runs,) if isinstance(self.runs, str) else self.runs
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxasr import report, tree
 from jaxasr.run.evaluate import Judge, headline, numbers
-from jaxasr.run.experiment import Experiment
+from jaxasr.run.experiment import Experiment, normalizer_of
 from jaxasr.run.machine import Machine
 from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
@@ -24,6 +24,7 @@ def evaluate_run(
     *,
     splits: Sequence[str] = (),
     checkpoint: Choice = "best",
+    name: str = "",
     source: Path | None = None,
     results: Path | None = None,
     say: Callable[[str], None] = print,
@@ -34,6 +35,7 @@ def evaluate_run(
         folder: the run's.
         splits: names; none means all.
         checkpoint: "best" (by the watched split), "last", a step, or "mean": of all that are kept.
+        name: of the run in tables; its folder's where none is given.
         source: the experiment's file, whose git commit stands in the row.
         results: one more file that takes the rows.
         say: takes the lines that are for people.
@@ -50,10 +52,15 @@ def evaluate_run(
     workdir = Workdir(folder)
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
-        step = {"best": checkpoints.best(), "last": checkpoints.last()}.get(str(checkpoint), checkpoint)
+        trained = checkpoints.last()
+        step = {"best": checkpoints.best(), "last": trained}.get(str(checkpoint), checkpoint)
     about = {
         "experiment": tree.fingerprint(experiment),
+        "recipe": tree.fingerprint(dataclasses.replace(experiment, seed=0)),
         "step": step,
+        "checkpoint": checkpoint,
+        "trained": trained,
+        "steps": experiment.steps,
         "seed": experiment.seed,
         "data": metadata.data,
         "tokenizer": metadata.tokenizer,
@@ -61,15 +68,17 @@ def evaluate_run(
         **report.provenance(source.parent if source else Path.cwd()),
     }
     rows = []
-    for name in splits or experiment.evals:
-        split = experiment.evals[name]
-        judge = Judge(experiment, name, split, machine.data_dir)
+    for split_name in splits or experiment.evals:
+        split = experiment.evals[split_name]
+        judge = Judge(experiment, split_name, split, machine.data_dir)
         evaluation = judge(variables, workdir, workers=machine.workers)
-        say(f"{name}: {headline(evaluation)}")
+        say(f"{split_name}: {headline(evaluation)}")
         row = {
-            "split": name,
+            "name": name or folder.resolve().name,
+            "split": split_name,
             **numbers(evaluation, split.data.rate_hz),
             "search": tree.flatten(split.search),
+            "normalizer": normalizer_of(split.data),
             "split_data": judge.data.hash,
             **about,
         }

@@ -78,6 +78,14 @@ class Workdir:
                 _HELD.remove(place)
                 file.truncate(0)
 
+    def is_free(self) -> bool:
+        """Whether no run holds it now. Asking makes the folder."""
+        try:
+            with self.held():
+                return True
+        except ValueError:
+            return False
+
     def keep_experiment(self, text: str) -> None:
         """Writes down the experiment, as `tree.render` gives it, or finds that it is the one that is there.
 

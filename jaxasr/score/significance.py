@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int
+from scipy.special import stdtrit
 
 RESAMPLES = 1_000
 
@@ -78,6 +79,21 @@ def percentiles(values: Sequence[float] | np.ndarray, level: float) -> Interval:
     # a value that was drawn, not one between two: infinite rates have no mean
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="nearest")
     return Interval(float(low), float(high), level)
+
+
+def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+    """Where the mean over all seeds lies, judged by independent runs: Student's t, n - 1 degrees of freedom.
+
+    It knows nothing of the utterances that were drawn: the test set is taken as it is.
+
+    Raises:
+        ValueError: fewer than two values.
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no spread; two runs at least are needed")
+    half = float(stdtrit(len(values) - 1, (1 + level) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    mean = float(np.mean(values))
+    return Interval(mean - half, mean + half, level)
 
 
 def rate_interval(
