@@ -1,0 +1,66 @@
+"""What the README shows is run."""
+
+import importlib.util
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr import run
+from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
+from tests.nn.tiny import near, with_garbage
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.fixture
+def cosine(tmp_path):
+    """The attention of the README as a module."""
+    block = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "CosineAttention" in code)
+    path = tmp_path / "cosine.py"
+    path.write_text(block)
+    spec = importlib.util.spec_from_file_location("cosine", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["cosine"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["cosine"]
+
+
+def test_the_attention_is_written_in_40_lines(cosine):
+    assert len(Path(cosine.__file__).read_text().splitlines()) <= 40
+
+
+def test_its_weights_are_the_softmax_of_cosines_and_blind_to_padding(cosine, rng):
+    hidden_bsd = rng.normal(size=(3, 5, 4)).astype(np.float32)
+    queries_ubd = jnp.asarray(rng.normal(size=(STEPS, 3, 6)), jnp.float32)
+    module = cosine.CosineAttention(5)
+    given = (jnp.asarray(hidden_bsd), jnp.asarray(LENGTHS), queries_ubd)
+    steps, variables = module.init_with_output(jax.random.key(0), *given, method=read_all)
+    query, key = (np.asarray(variables["params"][name]["kernel"], float) for name in ("query", "key"))
+    q_d, keys_sd = np.asarray(queries_ubd[0, 0], float) @ query, hidden_bsd[0].astype(float) @ key
+    cosines_s = keys_sd @ q_d / np.linalg.norm(keys_sd, axis=1) / np.linalg.norm(q_d)
+    np.testing.assert_allclose(steps[0][1][0, 0], np.exp(10 * cosines_s) / np.exp(10 * cosines_s).sum(), rtol=1e-4)
+    spoilt = module.apply(variables, with_garbage(hidden_bsd, LENGTHS, extra=3), *given[1:], method=read_all)
+    near([(context, weights[..., :5]) for context, weights in spoilt], steps, rtol=1e-4)
+
+
+def test_its_lesson_runs(cosine, tmp_path, monkeypatch):
+    path = tmp_path / "short.py"
+    path.write_text(
+        "from dataclasses import replace\nimport cosine\n\ndef lessons():\n    for name, lesson in cosine.lessons():\n"
+        "        yield name, replace(lesson, steps=2, lengths=(2,), tones=replace(lesson.tones, longest=2))\n"
+    )
+    *_, table = run.examine(f"{path}:lessons", tmp_path / "results.jsonl")
+    assert "cosine" in table
+
+
+@pytest.mark.slow
+def test_it_learns_its_lesson(cosine):
+    (name, lesson), *_ = cosine.lessons()
+    assert run.solve(name, replace(lesson, lengths=(10,))).decode_form < 0.02
