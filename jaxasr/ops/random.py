@@ -45,6 +45,11 @@ def example_bytes(keys_b: Key[Array, " b"], shape: tuple[int, ...]) -> UInt8[Arr
     return jax.vmap(draw)(keys_b)
 
 
+def gumbel(uniform: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Gumbel noise from numbers in [0, 1): the arg max of log p + noise is a draw from p, whatever is padded behind."""
+    return -jnp.log(-jnp.log(jnp.maximum(uniform, jnp.finfo(jnp.float32).tiny)))
+
+
 def dropout(
     x: Float[Array, "b *rest"], *, rate: float, ids_b: Ids, key: PRNGKey, shared_axes: tuple[int, ...] = ()
 ) -> Float[Array, "b *rest"]:
