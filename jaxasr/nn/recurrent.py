@@ -1,4 +1,4 @@
-"""Recurrent layers: parameters for ops/lstm.py.
+"""Recurrent layers: parameters for ops/lstm.py and ops/gru.py.
 
 Initialisation: Glorot for the input weights, orthogonal for each recurrent gate, forget bias 1 (Jozefowicz et al. 2015).
 """
@@ -8,14 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.layers import Dropout
+from jaxasr.ops.gru import gru_directions
 from jaxasr.ops.lstm import lstm_directions
+from jaxasr.records import Training
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-    """Four orthogonal matrices side by side, one a gate."""
-    width, _ = shape
+    """Orthogonal matrices side by side, one a gate."""
+    width, gates = shape[0], shape[1] // shape[0]
     gate = nn.initializers.orthogonal()
-    return jnp.concatenate([gate(k, (width, width), dtype) for k in jax.random.split(key, 4)], axis=1)
+    return jnp.concatenate([gate(k, (width, width), dtype) for k in jax.random.split(key, gates)], axis=1)
 
 
 def forget_one(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> Array:
@@ -25,8 +28,8 @@ def forget_one(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> Array:
     return jnp.zeros(shape, dtype).at[width : 2 * width].set(1.0)
 
 
-class _Gates(nn.Module):
-    """The parameters of one direction: projects inputs to gates and hands out the recurrent weights."""
+class LstmGates(nn.Module):
+    """The parameters of one direction of an LSTM: projects inputs to gates and hands out the recurrent weights."""
 
     width: int
 
@@ -37,25 +40,81 @@ class _Gates(nn.Module):
         return gates, recurrent.astype(gates.dtype)
 
 
-class Lstm(nn.Module):
-    """One LSTM layer over a sequence.
+class GruGates(nn.Module):
+    """The same of a GRU, with the bias of the candidate's recurrent part."""
+
+    width: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "... d"]
+    ) -> tuple[Float[Array, "... m"], Float[Array, "e m"], Float[Array, " e"]]:
+        gates = nn.Dense(3 * self.width, name="input")(x)
+        recurrent = self.param("recurrent", _orthogonal_gates, (self.width, 3 * self.width))
+        bias = self.param("candidate_bias", nn.initializers.zeros, (self.width,))
+        return gates, recurrent.astype(gates.dtype), bias.astype(gates.dtype)
+
+
+class RecurrentLayer(nn.Module):
+    """One layer over a sequence, whatever its cell.
 
     Bidirectional: the output has width 2 * `width`, forward first; both directions start inside the example's real part.
+    Recurrent dropout is variational: one mask an utterance and direction, on the state's way into the recurrent weights.
+
+    Source: Gal and Ghahramani 2016, arXiv:1512.05287, section 4, for the dropout.
     """
 
     width: int  # of one direction
     bidirectional: bool = True
+    recurrent_dropout: float = 0.0
 
     @property
     def output_width(self) -> int:
-        return self.width * (2 if self.bidirectional else 1)
+        return self.width * len(self._directions)
+
+    @property
+    def _directions(self) -> tuple[str, ...]:
+        return ("forward", "backward") if self.bidirectional else ("forward",)
+
+    @property
+    def _reverse(self) -> tuple[bool, ...]:
+        return (False, True)[: len(self._directions)]
+
+    def _scales(self, examples: int, training: Training | None, dtype: jnp.dtype) -> tuple[Array, ...] | None:
+        """A mask of recurrent dropout for each direction; None where there is none."""
+        if training is None or self.recurrent_dropout == 0.0:
+            return None
+        ones_bd = jnp.ones((examples, self.width), dtype)
+        return tuple(
+            Dropout(self.recurrent_dropout, name=f"{way}_dropout")(ones_bd, training) for way in self._directions
+        )
+
+
+class Lstm(RecurrentLayer):
+    """A layer of long short-term memory (ops/lstm.py)."""
 
     @nn.compact
-    def __call__(self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"]) -> Float[Array, "b t m"]:
-        names = ("forward", "backward")[: 2 if self.bidirectional else 1]
-        gates, recurrents = zip(*(_Gates(self.width, name=name)(x_btd) for name in names), strict=True)
-        reverse = (False, True)[: len(names)]
-        return jnp.concatenate(lstm_directions(gates, recurrents, lengths_b, reverse=reverse), axis=-1)
+    def __call__(
+        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], training: Training | None = None
+    ) -> Float[Array, "b t m"]:
+        gates, recurrents = zip(*(LstmGates(self.width, name=way)(x_btd) for way in self._directions), strict=True)
+        scales = self._scales(len(x_btd), training, x_btd.dtype)
+        hidden = lstm_directions(gates, recurrents, lengths_b, reverse=self._reverse, scales=scales)
+        return jnp.concatenate(hidden, axis=-1)
+
+
+class Gru(RecurrentLayer):
+    """A layer of gated recurrent units (ops/gru.py)."""
+
+    @nn.compact
+    def __call__(
+        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], training: Training | None = None
+    ) -> Float[Array, "b t m"]:
+        parameters = (GruGates(self.width, name=way)(x_btd) for way in self._directions)
+        gates, recurrents, biases = zip(*parameters, strict=True)
+        scales = self._scales(len(x_btd), training, x_btd.dtype)
+        hidden = gru_directions(gates, recurrents, biases, lengths_b, reverse=self._reverse, scales=scales)
+        return jnp.concatenate(hidden, axis=-1)
 
 
 class JointKernel(nn.Module):

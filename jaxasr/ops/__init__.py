@@ -6,6 +6,9 @@ features     waves to log-mel frames, and their normalisation
 specaugment  time warp, frequency and time masks
 noise        additive noise at a random level
 lstm         the recurrence
+gru          the same with gated recurrent units
+directions   what the two share
+pooling      maxima over neighbours
 attention    scores to weights to contexts
 ctc          which utterances CTC can align, and its best path
 losses       cross-entropy and CTC, one number an example

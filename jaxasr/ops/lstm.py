@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.directions import batch_major, scaled, time_major, time_major_valids, weight_gradient
 
 
 class Carry(NamedTuple):
@@ -52,28 +52,35 @@ def lstm(
     return lstm_directions((gates_btm,), (recurrent_dm,), lengths_b, reverse=(reverse,))[0]
 
 
+def lstm_from(
+    start: Carry, gates_btm: Float[Array, "b t m"], recurrent_dm: Float[Array, "d m"], lengths_b: Int[Array, " b"]
+) -> tuple[Float[Array, "b t d"], Carry]:
+    """Hidden states of a recurrence that goes on from `start`, and where it ends: after each example's last real step."""
+    valids = time_major_valids(lengths_b, gates_btm.shape[1], (False,))
+    inputs = (time_major(gates_btm, False),)
+    (hidden_tbd,), (end,) = _scan(inputs, (recurrent_dm,), valids, (None,), (start,))
+    return batch_major(hidden_tbd, False), end
+
+
 def lstm_directions(
     gates: tuple[Float[Array, "b t m"], ...],
     recurrents: tuple[Float[Array, "d m"], ...],
     lengths_b: Int[Array, " b"],
     *,
     reverse: tuple[bool, ...],
+    scales: tuple[Float[Array, "b d"], ...] | None = None,
 ) -> tuple[Float[Array, "b t d"], ...]:
-    """Hidden states of several independent recurrences over the same examples, in one loop (see `lstm`)."""
-    valid_tb = valid_from_lengths(lengths_b, gates[0].shape[1]).T
-    valids = tuple(jnp.flip(valid_tb, 0) if back else valid_tb for back in reverse)
-    inputs = tuple(_time_major(x, back) for x, back in zip(gates, reverse, strict=True))
-    hiddens = _scan(inputs, recurrents, valids)
-    return tuple(_batch_major(h, back) for h, back in zip(hiddens, reverse, strict=True))
+    """Hidden states of several independent recurrences over the same examples, in one loop (see `lstm`).
 
-
-def _time_major(x_btm: Float[Array, "b t m"], back: bool) -> Float[Array, "t b m"]:
-    x_tbm = jnp.swapaxes(x_btm, 0, 1)
-    return jnp.flip(x_tbm, 0) if back else x_tbm
-
-
-def _batch_major(h_tbd: Float[Array, "t b d"], back: bool) -> Float[Array, "b t d"]:
-    return jnp.swapaxes(jnp.flip(h_tbd, 0) if back else h_tbd, 0, 1)
+    Args:
+        scales: what a direction's hidden state is multiplied with on its way into the recurrent weights, the same at every
+            step: the mask of recurrent dropout. It gets no gradient.
+    """
+    valids = time_major_valids(lengths_b, gates[0].shape[1], reverse)
+    inputs = tuple(time_major(x, back) for x, back in zip(gates, reverse, strict=True))
+    none = (None,) * len(gates)
+    hiddens, _ = _scan(inputs, recurrents, valids, scales or none, none)
+    return tuple(batch_major(h, back) for h, back in zip(hiddens, reverse, strict=True))
 
 
 class _Trace(NamedTuple):
@@ -93,12 +100,12 @@ def _cell(gates_bm: Array, c_bd: Array) -> tuple[Carry, tuple[Array, ...], Array
     return Carry(o * tanh_c, c), (i, f, g, o), tanh_c
 
 
-def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], valids: tuple[Array, ...]):
+def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], valids: tuple[Array, ...], scales, starts):
     def step(carries, now):
         xs, valid = now
         new, traces = [], []
-        for carry, x, v, w in zip(carries, xs, valid, recurrents, strict=True):
-            moved, gates, tanh_c = _cell(x + carry.h_bd @ w, carry.c_bd)
+        for carry, x, v, w, scale in zip(carries, xs, valid, recurrents, scales, strict=True):
+            moved, gates, tanh_c = _cell(x + scaled(carry.h_bd, scale) @ w, carry.c_bd)
             keep = v[:, None]
             kept = Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd))
             new.append(kept)
@@ -106,44 +113,46 @@ def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], valids: t
         return tuple(new), tuple(traces)
 
     width = recurrents[0].shape[0]
-    start = tuple(zero_carry(x.shape[1], width, x.dtype) for x in inputs)
-    _, traces = jax.lax.scan(step, start, (inputs, valids))
-    return tuple(jnp.where(v[:, :, None], t.h, 0) for t, v in zip(traces, valids, strict=True)), traces
+    begin = tuple(start or zero_carry(x.shape[1], width, x.dtype) for start, x in zip(starts, inputs, strict=True))
+    ends, traces = jax.lax.scan(step, begin, (inputs, valids))
+    hiddens = tuple(jnp.where(v[:, :, None], t.h, 0) for t, v in zip(traces, valids, strict=True))
+    return (hiddens, ends), traces
 
 
 @jax.custom_vjp
-def _scan(inputs, recurrents, valids):
-    return _forward(inputs, recurrents, valids)[0]
+def _scan(inputs, recurrents, valids, scales, starts):
+    return _forward(inputs, recurrents, valids, scales, starts)[0]
 
 
-def _scan_fwd(inputs, recurrents, valids):
-    hiddens, traces = _forward(inputs, recurrents, valids)
-    return hiddens, (traces, recurrents, valids)
+def _scan_fwd(inputs, recurrents, valids, scales, starts):
+    out, traces = _forward(inputs, recurrents, valids, scales, starts)
+    return out, (traces, recurrents, valids, scales, starts)
 
 
-def _scan_bwd(saved, d_hiddens):
-    traces, recurrents, valids = saved
+def _scan_bwd(saved, d_out):
+    traces, recurrents, valids, scales, starts = saved
+    d_hiddens, d_ends = d_out
     transposed = tuple(w.T for w in recurrents)
 
     def step(carries, now):
         dys, steps, valid = now
         new, d_gates = [], []
-        for (dh, dc), dy, trace, v, w in zip(carries, dys, steps, valid, transposed, strict=True):
+        for (dh, dc), dy, trace, v, w, scale in zip(carries, dys, steps, valid, transposed, scales, strict=True):
             keep = v[:, None]
             dh = dh + jnp.where(keep, dy, 0)
             d_z, d_c = _gate_gradients(dh, dc, trace)
             d_z = jnp.where(keep, d_z, 0)
-            new.append((jnp.where(keep, d_z @ w, dh), jnp.where(keep, d_c, dc)))
+            new.append(Carry(jnp.where(keep, scaled(d_z @ w, scale), dh), jnp.where(keep, d_c, dc)))
             d_gates.append(d_z)
         return tuple(new), tuple(d_gates)
 
-    start = tuple((jnp.zeros_like(t.h[0]), jnp.zeros_like(t.h[0])) for t in traces)
-    _, d_inputs = jax.lax.scan(step, start, (d_hiddens, traces, valids), reverse=True)
+    d_begins, d_inputs = jax.lax.scan(step, d_ends, (d_hiddens, traces, valids), reverse=True)
     d_recurrents = tuple(
-        jnp.einsum("tbd,tbm->dm", t.h[:-1], d[1:]).astype(w.dtype)
-        for t, d, w in zip(traces, d_inputs, recurrents, strict=True)
+        weight_gradient(start and start.h_bd, t.h, d, scale).astype(w.dtype)
+        for start, t, d, scale, w in zip(starts, traces, d_inputs, scales, recurrents, strict=True)
     )
-    return d_inputs, d_recurrents, None
+    d_starts = tuple(start and d_begin for start, d_begin in zip(starts, d_begins, strict=True))
+    return d_inputs, d_recurrents, None, None, d_starts
 
 
 def _gate_gradients(dh: Array, dc: Array, trace: _Trace) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.ops.lstm import lstm, lstm_cell, lstm_directions
+from jaxasr.ops.lstm import Carry, lstm, lstm_cell, lstm_directions, lstm_from
 from tests.reference import lstm as reference
 from tests.reference.gradient import gradients
 
@@ -180,3 +180,45 @@ def test_no_loop_carries_the_gradient_of_the_weights(rng):
     loops = [eqn for eqn in jaxpr.jaxpr.eqns if eqn.primitive.name == "scan"]
     assert len(loops) == 2
     assert not any(variable.aval.shape == (5, 20) for loop in loops for variable in loop.outvars)
+
+
+def test_going_on_from_where_a_part_ended_is_the_whole(rng):
+    """Values and gradients, the second part's gradient through the state it began with."""
+    lengths = np.array([5, 3, 2, 0])
+    (gates, _), (recurrent, _), (mix, _) = jax.tree.map(jnp.float32, drawn(rng, lengths, 5, 3))
+
+    def whole(gates, recurrent):
+        return jnp.sum(lstm(gates, recurrent, jnp.asarray(lengths)) * mix)
+
+    def halves(gates, recurrent):
+        zero = Carry(jnp.zeros((4, 3)), jnp.zeros((4, 3)))
+        first, end = lstm_from(zero, gates[:, :2], recurrent, jnp.minimum(lengths, 2))
+        second, _ = lstm_from(end, gates[:, 2:], recurrent, jnp.maximum(lengths - 2, 0))
+        return jnp.sum(jnp.concatenate([first, second], axis=1) * mix)
+
+    found, expected = (jax.jit(jax.value_and_grad(run, argnums=(0, 1)))(gates, recurrent) for run in (halves, whole))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
+
+
+def test_a_scaled_state_is_automatic_differentiations_in_float64(rng):
+    """The mask of recurrent dropout, against the same recurrence unrolled with no rule of our own in it."""
+    (gates, _), (recurrent, _), (mix, _) = drawn(rng, [4, 4], 4, 3)
+    scale = rng.uniform(0, 2, (2, 3))
+
+    def ours(gates, recurrent):
+        (hidden,) = lstm_directions((gates,), (recurrent,), jnp.array([4, 4]), reverse=(False,), scales=(scale,))
+        return jnp.sum(hidden * mix)
+
+    def unrolled(gates, recurrent):
+        carry, found = Carry(jnp.zeros((2, 3)), jnp.zeros((2, 3))), 0.0
+        for t in range(4):
+            carry = lstm_cell(gates[:, t] + (carry.h_bd * scale) @ recurrent, carry.c_bd)
+            found += jnp.sum(carry.h_bd * mix[:, t])
+        return found
+
+    with jax.enable_x64(True):
+        gates, recurrent, mix, scale = map(jnp.asarray, (gates, recurrent, mix, scale))
+        found, expected = (
+            jax.jit(jax.value_and_grad(run, argnums=(0, 1)))(gates, recurrent) for run in (ours, unrolled)
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13), found, expected)

@@ -1,0 +1,157 @@
+"""The gated recurrent unit: masked, in any number of directions at once, with a backward pass of its own (as ops/lstm.py).
+
+The reset gate is applied to the recurrent product, as in cuDNN, PyTorch and Linen, so that a step holds one product:
+
+    r = sigmoid(x_r + h U_r)   z = sigmoid(x_z + h U_z)   n = tanh(x_n + r (h U_n + b))   h' = (1 - z) n + z h
+
+with x the projected input. The backward pass makes the gradient of U in one product after the reverse scan.
+
+Source: Cho et al. 2014, arXiv:1406.1078 (which resets the state before the product); Chung et al. 2014, arXiv:1412.3555.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.ops.directions import batch_major, scaled, time_major, time_major_valids, weight_gradient
+
+
+def gru_cell(
+    gates_bm: Float[Array, "b m"], hidden_bm: Float[Array, "b m"], h_bd: Float[Array, "b d"]
+) -> Float[Array, "b d"]:
+    """The state after a step; m = 3 d: reset, update, candidate.
+
+    Args:
+        gates_bm: the projected input with its bias.
+        hidden_bm: the recurrent part: the state times U, plus b on the candidate.
+        h_bd: the state before the step.
+    """
+    return _cell(gates_bm, hidden_bm, h_bd)[0]
+
+
+def gru(
+    gates_btm: Float[Array, "b t m"],
+    recurrent_dm: Float[Array, "d m"],
+    bias_d: Float[Array, " d"],
+    lengths_b: Int[Array, " b"],
+    *,
+    reverse: bool = False,
+) -> Float[Array, "b t d"]:
+    """Hidden states of one direction over the valid part; zero at padding, whatever stood there.
+
+    Args:
+        gates_btm: the projected inputs with their bias, m = 3 d.
+        recurrent_dm: the recurrent weights.
+        bias_d: of the candidate's recurrent part, inside the reset.
+        lengths_b: real positions of each example.
+        reverse: starts at each example's own last real position.
+    """
+    return gru_directions((gates_btm,), (recurrent_dm,), (bias_d,), lengths_b, reverse=(reverse,))[0]
+
+
+def gru_directions(
+    gates: tuple[Float[Array, "b t m"], ...],
+    recurrents: tuple[Float[Array, "d m"], ...],
+    biases: tuple[Float[Array, " d"], ...],
+    lengths_b: Int[Array, " b"],
+    *,
+    reverse: tuple[bool, ...],
+    scales: tuple[Float[Array, "b d"], ...] | None = None,
+) -> tuple[Float[Array, "b t d"], ...]:
+    """Hidden states of several independent recurrences over the same examples, in one loop (see `gru`).
+
+    Args:
+        scales: what a direction's hidden state is multiplied with on its way into the recurrent weights, the same at every
+            step: the mask of recurrent dropout. It gets no gradient.
+    """
+    valids = time_major_valids(lengths_b, gates[0].shape[1], reverse)
+    inputs = tuple(time_major(x, back) for x, back in zip(gates, reverse, strict=True))
+    hiddens = _scan(inputs, recurrents, biases, valids, scales or (None,) * len(gates))
+    return tuple(batch_major(h, back) for h, back in zip(hiddens, reverse, strict=True))
+
+
+class _Trace(NamedTuple):
+    """What the backward pass needs of one direction, time first."""
+
+    reset: Array
+    update: Array
+    candidate: Array
+    inner: Array  # the candidate's recurrent part, before the reset
+    before: Array  # the state before the step
+    h: Array  # the state after the step, carried over padding
+
+
+def _cell(gates_bm: Array, hidden_bm: Array, h_bd: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+    x_r, x_z, x_n = jnp.split(gates_bm, 3, axis=-1)
+    h_r, h_z, inner = jnp.split(hidden_bm, 3, axis=-1)
+    r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+    n = jnp.tanh(x_n + r * inner)
+    return (1 - z) * n + z * h_bd, (r, z, n, inner)
+
+
+def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], biases: tuple[Array, ...], valids, scales):
+    on_candidate = tuple(jnp.pad(b, (2 * len(b), 0))[None] for b in biases)
+
+    def step(states, now):
+        xs, valid = now
+        traces = []
+        for h, x, v, w, bias, scale in zip(states, xs, valid, recurrents, on_candidate, scales, strict=True):
+            moved, inside = _cell(x, scaled(h, scale) @ w + bias, h)
+            traces.append(_Trace(*inside, h, jnp.where(v[:, None], moved, h)))
+        return tuple(trace.h for trace in traces), tuple(traces)
+
+    start = tuple(jnp.zeros((x.shape[1], len(w)), x.dtype) for x, w in zip(inputs, recurrents, strict=True))
+    _, traces = jax.lax.scan(step, start, (inputs, valids))
+    return tuple(jnp.where(v[:, :, None], t.h, 0) for t, v in zip(traces, valids, strict=True)), traces
+
+
+@jax.custom_vjp
+def _scan(inputs, recurrents, biases, valids, scales):
+    return _forward(inputs, recurrents, biases, valids, scales)[0]
+
+
+def _scan_fwd(inputs, recurrents, biases, valids, scales):
+    hiddens, traces = _forward(inputs, recurrents, biases, valids, scales)
+    return hiddens, (traces, recurrents, biases, valids, scales)
+
+
+def _scan_bwd(saved, d_hiddens):
+    traces, recurrents, biases, valids, scales = saved
+    transposed = tuple(w.T for w in recurrents)
+
+    def step(d_states, now):
+        dys, steps, valid = now
+        new, d_gates = [], []
+        for dh, dy, trace, v, w, scale in zip(d_states, dys, steps, valid, transposed, scales, strict=True):
+            keep = v[:, None]
+            dh = dh + jnp.where(keep, dy, 0)
+            d_x, d_inner = _gate_gradients(dh, trace)
+            d_x, d_inner = jnp.where(keep, d_x, 0), jnp.where(keep, d_inner, 0)
+            d_recurrent = jnp.concatenate([d_x[:, : 2 * dh.shape[1]], d_inner], axis=-1)
+            new.append(jnp.where(keep, dh * trace.update + scaled(d_recurrent @ w, scale), dh))
+            d_gates.append((d_x, d_recurrent))
+        return tuple(new), tuple(d_gates)
+
+    start = tuple(jnp.zeros_like(t.h[0]) for t in traces)
+    _, d_gates = jax.lax.scan(step, start, (d_hiddens, traces, valids), reverse=True)
+    d_inputs, d_parts = zip(*d_gates, strict=True)
+    d_recurrents = tuple(
+        weight_gradient(None, t.h, d, scale).astype(w.dtype)
+        for t, d, scale, w in zip(traces, d_parts, scales, recurrents, strict=True)
+    )
+    d_biases = tuple(jnp.sum(d[..., -len(b) :], (0, 1)).astype(b.dtype) for d, b in zip(d_parts, biases, strict=True))
+    return d_inputs, d_recurrents, d_biases, None, None
+
+
+def _gate_gradients(dh: Array, trace: _Trace) -> tuple[Array, Array]:
+    """Gradients of the three gates before their non-linearities, and of the candidate's recurrent part."""
+    r, z, n = trace.reset, trace.update, trace.candidate
+    d_n = dh * (1 - z) * (1 - n**2)
+    d_z = dh * (trace.before - n) * z * (1 - z)
+    d_r = d_n * trace.inner * r * (1 - r)
+    return jnp.concatenate([d_r, d_z, d_n], axis=-1), d_n * r
+
+
+_scan.defvjp(_scan_fwd, _scan_bwd)
