@@ -1,15 +1,36 @@
 """Convolutional fronts that shorten time before a recurrence, under the mask."""
 
+import math
+from typing import Literal
+
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import masked
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.nn.layers import Dropout, masked
+from jaxasr.ops.masks import valid_from_lengths, zero_padding
+from jaxasr.ops.pooling import max_over_bins, max_over_time
+from jaxasr.records import Training
+
+Hidden = tuple[Float[Array, "b s d"], Int[Array, " b"]]
 
 
-class ConvFront(nn.Module):
+class Front(nn.Module):
+    """The interface of what stands before the recurrent layers of a `Listener`. A front overrides both, under the mask."""
+
+    @property
+    def stride(self) -> int:
+        """Feature frames for one position of the output: t frames become ceil(t / stride) positions."""
+        raise TypeError(f"{type(self).__name__} is a Front without stride")
+
+    def __call__(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], training: Training | None = None
+    ) -> Hidden:
+        """Hidden states, zero at padding, and their lengths."""
+        raise TypeError(f"{type(self).__name__} is a Front without __call__()")
+
+
+class ConvFront(Front):
     """3 x 3 convolutions of stride 2 in time and frequency, ReLU after each: the front of LAS in Park et al. 2019.
 
     A position of the output is real if its centre is: each layer maps a length to ceil(length / 2). What lies beyond an
@@ -25,14 +46,72 @@ class ConvFront(nn.Module):
 
     @nn.compact
     def __call__(
-        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"]
-    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], training: Training | None = None
+    ) -> Hidden:
         x_btfc = frames_btf[..., None]
         for layer, channels in enumerate(self.channels):
-            valid_bt = valid_from_lengths(lengths_b, x_btfc.shape[1])
-            x_btfc = jnp.where(valid_bt[..., None, None], x_btfc, 0)
+            x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
             x_btfc = nn.Conv(channels, (3, 3), (2, 2), padding=((1, 1), (1, 1)), name=f"conv_{layer}")(x_btfc)
             x_btfc = jax.nn.relu(x_btfc)
             lengths_b = -(-lengths_b // 2)
-        hidden_bsd = x_btfc.reshape(*x_btfc.shape[:2], -1)
-        return masked(hidden_bsd, valid_from_lengths(lengths_b, hidden_bsd.shape[1])), lengths_b
+        return _side_by_side(x_btfc, lengths_b)
+
+
+class VggFront(Front):
+    """Blocks of two 3 x 3 convolutions and a pooling by maxima, over time and frequency.
+
+    The defaults are ESPnet's VGG front: 64 and 128 channels, ReLU, each block halves time and frequency, what is left over at
+    the end counts (ceil). SpeechBrain's CRDNN has channels=(128, 256), time_pools=(1, 4), norm="layer", leak=0.01.
+
+    Source: Simonyan and Zisserman 2015, arXiv:1409.1556; Hori et al. 2017, arXiv:1706.02737, section 2.2, for speech.
+    """
+
+    channels: tuple[int, ...] = (64, 128)  # one a block
+    time_pools: tuple[int, ...] = (2, 2)
+    bin_pools: tuple[int, ...] = (2, 2)
+    norm: Literal["none", "layer"] = "none"  # over frequency and channels of one frame, after each convolution
+    leak: float = 0.0  # slope of the rectifier below zero
+    dropout: float = 0.0  # after each block, one mask an utterance: a channel of a bin goes as a whole
+
+    def __post_init__(self):
+        sizes = (self.channels, self.time_pools, self.bin_pools)
+        if len({len(each) for each in sizes}) > 1 or min((1, *self.channels, *self.time_pools, *self.bin_pools)) < 1:
+            raise ValueError(
+                f"VggFront has channels {self.channels}, time_pools {self.time_pools} and bin_pools {self.bin_pools}; "
+                "it needs one number of at least 1 for each block in all three"
+            )
+        super().__post_init__()
+
+    @property
+    def stride(self) -> int:
+        """Feature frames for one position of the output."""
+        return math.prod(self.time_pools)
+
+    @nn.compact
+    def __call__(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], training: Training | None = None
+    ) -> Hidden:
+        x_btfc = frames_btf[..., None]
+        for block, (channels, by, bins_by) in enumerate(
+            zip(self.channels, self.time_pools, self.bin_pools, strict=True)
+        ):
+            for half in "ab":
+                x_btfc = self._convolve(x_btfc, lengths_b, channels, f"{block}{half}")
+            x_btfc = max_over_bins(x_btfc, bins_by)
+            x_btfc = max_over_time(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]), by)
+            x_btfc = Dropout(self.dropout, over_time=True, name=f"dropout_{block}")(x_btfc, training)
+            lengths_b = -(-lengths_b // by)
+        return _side_by_side(x_btfc, lengths_b)
+
+    def _convolve(self, x_btfc: Array, lengths_b: Array, channels: int, name: str) -> Array:
+        x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
+        x_btfc = nn.Conv(channels, (3, 3), padding=((1, 1), (1, 1)), name=f"conv_{name}")(x_btfc)
+        if self.norm == "layer":
+            x_btfc = nn.LayerNorm(reduction_axes=(-2, -1), feature_axes=(-2, -1), name=f"norm_{name}")(x_btfc)
+        return jax.nn.leaky_relu(x_btfc, self.leak) if self.leak else jax.nn.relu(x_btfc)
+
+
+def _side_by_side(x_btfc: Array, lengths_b: Array) -> Hidden:
+    """Bins and channels as one axis, zero at padding."""
+    hidden_bsd = x_btfc.reshape(*x_btfc.shape[:2], -1)
+    return masked(hidden_bsd, valid_from_lengths(lengths_b, hidden_bsd.shape[1])), lengths_b

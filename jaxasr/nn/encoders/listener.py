@@ -1,33 +1,53 @@
-"""The listener: LSTM layers, plain or pyramidal."""
+"""The listener: recurrent layers, plain or pyramidal."""
 
 import math
+from typing import Literal
 
-from flax.linen import compact
+import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.convolution import ConvFront
+from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.layers import Dropout, masked, stack_frames
-from jaxasr.nn.recurrent import Lstm
+from jaxasr.nn.recurrent import Gru, Lstm
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.pooling import max_over_time
 from jaxasr.records import Training
+
+Cell = Literal["lstm", "gru"]
+Pooling = Literal["stack", "max", "skip"]
+Projected = Literal["every", "last"]
+
+_LAYERS: dict[Cell, type[Lstm] | type[Gru]] = {"lstm": Lstm, "gru": Gru}
 
 
 class Listener(Encoder):
-    """Bidirectional LSTM layers, plain or pyramidal, after an optional convolutional front.
+    """Bidirectional LSTM or GRU layers, plain or pyramidal, after an optional convolutional front.
 
-    `pools` gives the neighbours that are put side by side *before* each layer: (1, 2, 2, 2) is the pyramid of LAS 2015 (one
+    `pools` gives the neighbours in time that become one *before* each layer: (1, 2, 2, 2) is the pyramid of LAS 2015 (one
     plain layer, then three that each halve time), (1, 1, 1, 1) a plain stack. The total stride is the front's times their
-    product.
+    product. `pooling` says how they become one: "stack" puts them side by side (LAS), "max" takes the largest number of
+    each channel (Zeyer et al. 2018), "skip" the first position (ESPnet's subsampling).
 
-    Source: Chan et al. 2015, section 3.1.
+    `projection` is the width of a dense layer after the layers. Projected "every" layer, tanh follows all but the last one
+    (ESPnet's BLSTMP); projected the "last" one only, tanh follows it (ESPnet's BLSTM).
+
+    Source: Chan et al. 2015, section 3.1; Zeyer et al. 2018, arXiv:1805.03294, section 3; Watanabe et al. 2018,
+    arXiv:1804.00015.
     """
 
     width: int  # of one direction
     pools: tuple[int, ...]  # one a layer
-    front: ConvFront | None = None
+    front: Front | None = None
     dropout: float = 0.0  # after every layer
     bidirectional: bool = True
+    cell: Cell = "lstm"
+    pooling: Pooling = "stack"
+    projection: int | None = None
+    projected: Projected = "every"
+    dropout_over_time: bool = False  # one mask an utterance (variational), not one a position
+    recurrent_dropout: float = 0.0  # on the state's way into the recurrent weights, one mask an utterance
 
     def __post_init__(self):
         if not self.pools or min(self.pools) < 1 or self.width < 1:
@@ -35,6 +55,8 @@ class Listener(Encoder):
                 f"Listener has width {self.width} and pools {self.pools}; it needs a positive width and one "
                 "number of at least 1 for each layer, such as pools=(1, 2, 2)"
             )
+        if self.projection is not None and self.projection < 1:
+            raise ValueError(f"Listener.projection is {self.projection}; it needs a positive width, or None for none")
         super().__post_init__()
 
     @property
@@ -42,16 +64,40 @@ class Listener(Encoder):
         """Feature frames for one position of the output."""
         return (self.front.stride if self.front else 1) * math.prod(self.pools)
 
-    @compact
+    @nn.compact
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
         """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
         x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.front is not None:
-            x, lengths_b = self.front(x, lengths_b)
+            x, lengths_b = self.front(x, lengths_b, training)
         for layer, pool in enumerate(self.pools):
-            x, lengths_b = stack_frames(x, pool), -(-lengths_b // pool)
-            x = Lstm(self.width, self.bidirectional, name=f"lstm_{layer}")(x, lengths_b)
-            x = Dropout(self.dropout, name=f"dropout_{layer}")(x, training)
+            x, lengths_b = pooled(x, lengths_b, pool, self.pooling), -(-lengths_b // pool)
+            name = f"{self.cell}_{layer}"
+            recurrence = _LAYERS[self.cell](self.width, self.bidirectional, self.recurrent_dropout, name=name)
+            x = self._project(recurrence(x, lengths_b, training), lengths_b, layer)
+            x = Dropout(self.dropout, self.dropout_over_time, name=f"dropout_{layer}")(x, training)
         return x, lengths_b
+
+    def _project(self, x_bsd: Array, lengths_b: Array, layer: int) -> Array:
+        last = layer == len(self.pools) - 1
+        if self.projection is None or (self.projected == "last" and not last):
+            return x_bsd
+        x_bsd = nn.Dense(self.projection, name=f"projection_{layer}")(x_bsd)
+        if last == (self.projected == "last"):
+            x_bsd = jnp.tanh(x_bsd)
+        return masked(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1]))
+
+
+def pooled(
+    x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], by: int, pooling: Pooling
+) -> Float[Array, "b k m"]:
+    """Each `by` neighbours as one position, k = ceil(t / by) (see `Listener`). Padding is zero, and stays it."""
+    if by == 1:
+        return x_btd
+    if pooling == "stack":
+        return stack_frames(x_btd, by)
+    if pooling == "skip":
+        return x_btd[:, ::by]
+    return max_over_time(x_btd, valid_from_lengths(lengths_b, x_btd.shape[1]), by)

@@ -1,0 +1,51 @@
+"""CRDNN: convolutions, recurrence, dense layers."""
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float, Int
+
+from jaxasr.nn.encoders.interface import Encoder
+from jaxasr.nn.encoders.listener import Listener
+from jaxasr.nn.layers import Dropout, masked
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.records import Training
+
+
+class Crdnn(Encoder):
+    """A listener with a convolutional front, and dense layers on top, each with layer normalisation and a leaky rectifier.
+
+    SpeechBrain's LibriSpeech recipe is `Listener(1024, (1, 1, 1, 1), front=VggFront((128, 256), (1, 4), (2, 2), norm="layer",
+    leak=0.01))` and dense=(512, 512). There the dense layers have batch normalisation; statistics of a batch would break the
+    law of padding and of device counts, so here each position is normalised by itself, with as many parameters.
+
+    Source: Sainath et al. 2015 (CLDNN), ICASSP; Ravanelli et al. 2021, arXiv:2106.04624.
+    """
+
+    recurrent: Listener
+    dense: tuple[int, ...] = (512, 512)  # widths
+    leak: float = 0.01  # slope of the rectifier below zero
+    dropout: float = 0.0  # after every dense layer
+
+    def __post_init__(self):
+        if self.recurrent.front is None or not self.dense or min(self.dense) < 1:
+            raise ValueError(
+                f"Crdnn has dense {self.dense} and a listener with front {self.recurrent.front}; it needs widths of at "
+                "least 1 and a front, such as front=VggFront()"
+            )
+        super().__post_init__()
+
+    @property
+    def stride(self) -> int:
+        """Feature frames for one position of the output."""
+        return self.recurrent.stride
+
+    @nn.compact
+    def __call__(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+        """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        x, lengths_b = self.recurrent(frames_btf, lengths_b, training=training)
+        for layer, width in enumerate(self.dense):
+            x = nn.LayerNorm(name=f"norm_{layer}")(nn.Dense(width, name=f"dense_{layer}")(x))
+            x = Dropout(self.dropout, name=f"dropout_{layer}")(jax.nn.leaky_relu(x, self.leak), training)
+        return masked(x, valid_from_lengths(lengths_b, x.shape[1])), lengths_b

@@ -1,0 +1,132 @@
+"""Latency-controlled bidirectional LSTM layers: the whole past, and a bounded future."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.nn.convolution import Front
+from jaxasr.nn.encoders.interface import Encoder
+from jaxasr.nn.encoders.listener import pooled
+from jaxasr.nn.layers import Dropout, masked
+from jaxasr.nn.recurrent import LstmGates
+from jaxasr.ops.lstm import lstm, lstm_from, zero_carry
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.records import Training
+
+
+class LatencyControlled(Encoder):
+    """Bidirectional LSTM layers over chunks with a look-ahead, pyramidal like the `Listener`, with the same parameters.
+
+    All layers see an utterance in windows: a chunk and the `ahead` frames behind it. In each layer the forward direction
+    goes on from the chunk before, and runs into the look-ahead without handing that on; the backward direction starts
+    afresh at the end of each window. Only the chunk's own positions come out. So an output never depends on a frame
+    behind its window, however many layers there are (a front may see further: `ConvFront` does not). Where the chunk is as
+    long as the utterance, this is the bidirectional listener.
+
+    The backward passes of all chunks are one batched scan, and so are the forward passes into the look-ahead.
+
+    Source: Zhang et al. 2016, arXiv:1510.08983, section 3.2; Xue and Yan 2017, ICASSP.
+    """
+
+    width: int  # of one direction
+    pools: tuple[int, ...]  # neighbours put side by side before each layer
+    chunk: int  # feature frames
+    ahead: int  # feature frames
+    front: Front | None = None
+    dropout: float = 0.0  # after every layer
+
+    def __post_init__(self):
+        if not self.pools or min(self.pools) < 1 or self.width < 1:
+            raise ValueError(
+                f"LatencyControlled has width {self.width} and pools {self.pools}; it needs a positive width and one "
+                "number of at least 1 for each layer, such as pools=(1, 2, 2)"
+            )
+        if self.chunk < 1 or self.ahead < 0 or self.chunk % self.stride or self.ahead % self.stride:
+            raise ValueError(
+                f"LatencyControlled has chunk {self.chunk} and ahead {self.ahead} at a stride of {self.stride} frames; both "
+                f"must be multiples of it, such as {max(1, self.chunk // self.stride) * self.stride} and "
+                f"{max(0, self.ahead // self.stride) * self.stride}"
+            )
+        super().__post_init__()
+
+    @property
+    def stride(self) -> int:
+        """Feature frames for one position of the output."""
+        return (self.front.stride if self.front else 1) * math.prod(self.pools)
+
+    @nn.compact
+    def __call__(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+        """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
+        if self.front is not None:
+            x, lengths_b = self.front(x, lengths_b, training)
+        rest = math.prod(self.pools)
+        chunk, ahead = self.chunk * rest // self.stride, self.ahead * rest // self.stride
+        positions = -(-x.shape[1] // rest)
+        x_bkwd, real_bk = _windows(x, lengths_b, chunk, ahead)
+        for layer, pool in enumerate(self.pools):
+            rows = pooled(_rows(x_bkwd), real_bk.reshape(-1), pool, "stack")
+            x_bkwd = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:])
+            real_bk, chunk = -(-real_bk // pool), chunk // pool
+            x_bkwd = self._layer(x_bkwd, real_bk, chunk, layer)
+            x_bkwd = Dropout(self.dropout, name=f"dropout_{layer}")(x_bkwd, training)
+        x_bkcd = x_bkwd[:, :, :chunk]
+        return x_bkcd.reshape(len(x), -1, x_bkcd.shape[-1])[:, :positions], -(-lengths_b // rest)
+
+    def _layer(self, x_bkwd: Array, real_bk: Array, chunk: int, layer: int) -> Array:
+        """Both directions over all windows, side by side."""
+        ways = _Directions(self.width, name=f"lstm_{layer}")(x_bkwd)
+        (gates, recurrent), (gates_back, recurrent_back) = ways
+        there = _onward(gates, recurrent, real_bk, chunk)
+        back = lstm(_rows(gates_back), recurrent_back, real_bk.reshape(-1), reverse=True)
+        return jnp.concatenate([there, back.reshape(there.shape)], axis=-1)
+
+
+class _Directions(nn.Module):
+    """The parameters of a layer, named as those of `Lstm` are."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b k q d"]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        return LstmGates(self.width, name="forward")(x), LstmGates(self.width, name="backward")(x)
+
+
+def _windows(x_btd: Array, lengths_b: Array, chunk: int, ahead: int) -> tuple[Array, Array]:
+    """Each chunk with its look-ahead, [b, chunks, chunk + ahead, d], and how much of each window is real."""
+    t = x_btd.shape[1]
+    starts_k = jnp.arange(-(-t // chunk)) * chunk
+    padded = jnp.pad(x_btd, ((0, 0), (0, len(starts_k) * chunk + ahead - t), (0, 0)))
+    windows = padded[:, starts_k[:, None] + jnp.arange(chunk + ahead)[None, :]]
+    return windows, jnp.clip(lengths_b[:, None] - starts_k[None, :], 0, chunk + ahead)
+
+
+def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int) -> Array:
+    """The forward direction: from chunk to chunk, and from the end of each into its look-ahead."""
+    b, _, window, _ = gates_bkwm.shape
+
+    def step(carry, now):
+        gates_bcm, real_b = now
+        hidden_bcd, end = lstm_from(carry, gates_bcm, recurrent_dm, jnp.minimum(real_b, chunk))
+        return end, (hidden_bcd, end)
+
+    chunks = (jnp.swapaxes(gates_bkwm[:, :, :chunk], 0, 1), real_bk.T)
+    start = zero_carry(b, len(recurrent_dm), gates_bkwm.dtype)
+    _, (hidden_kbcd, ends) = jax.lax.scan(step, start, chunks)
+    hidden_bkcd = jnp.swapaxes(hidden_kbcd, 0, 1)
+    if window == chunk:
+        return hidden_bkcd
+    ends = jax.tree.map(lambda end_kbd: _rows(jnp.swapaxes(end_kbd, 0, 1)), ends)
+    behind = jnp.maximum(real_bk - chunk, 0).reshape(-1)
+    further, _ = lstm_from(ends, _rows(gates_bkwm[:, :, chunk:]), recurrent_dm, behind)
+    return jnp.concatenate([hidden_bkcd, further.reshape(*hidden_bkcd.shape[:2], window - chunk, -1)], axis=2)
+
+
+def _rows(x_bk: Array) -> Array:
+    """The windows of all examples as one axis."""
+    return x_bk.reshape(-1, *x_bk.shape[2:])
