@@ -23,6 +23,18 @@ def masked_softmax(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"])
     return exp / jnp.maximum(jnp.sum(exp, axis=-1, keepdims=True), 1e-30)
 
 
+def among_top(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"], *, top: int) -> Bool[Array, "b s"]:
+    """True at the `top` valid positions of the highest energy, and at those that are equal to the last of them.
+
+    Source: Chorowski et al. 2015, section 2.2.
+    """
+    if top >= energy_bs.shape[1]:
+        return valid_bs
+    energy = jax.lax.stop_gradient(jnp.where(valid_bs, energy_bs.astype(jnp.float32), -jnp.inf))
+    least_b1 = jax.lax.top_k(energy, top)[0][:, -1:]
+    return valid_bs & (energy >= least_b1)
+
+
 def by_head(values_bse: Float[Array, "b s e"], heads: int) -> Float[Array, "x s d"]:
     """The values as each head reads them: x = b * heads rows of d = e / heads columns."""
     b, s, e = values_bse.shape
@@ -48,3 +60,42 @@ def location_features(weights_bs: Float[Array, "b s"], filters_kc: Float[Array, 
     padded = jnp.pad(weights_bs, ((0, 0), (taps // 2, taps // 2)))
     index_sk = jnp.arange(weights_bs.shape[1])[:, None] + jnp.arange(taps)[None, :]
     return jnp.take(padded, index_sk, axis=1) @ filters_kc.astype(weights_bs.dtype)
+
+
+def attention_weights(
+    scores_bhqk: Float[Array, "b h q k"], visible_bqk: Bool[Array, "#b #q k"]
+) -> Float[Array, "b h q k"]:
+    """Softmax over the visible keys of each query, in float32; all zero, with zero gradient, where none is visible.
+
+    The backward pass keeps the weights alone. Scores where nothing is visible may be anything, NaN too.
+    """
+    return _weights(scores_bhqk, visible_bqk[:, None])
+
+
+def read_all(weights_bhqk: Float[Array, "b h q k"], values_bkhe: Float[Array, "b k h e"]) -> Float[Array, "b q m"]:
+    """The mean of the values under the weights of each query, the heads side by side: m = h * e."""
+    read_bqhe = jnp.einsum("bhqk,bkhe->bqhe", weights_bhqk.astype(values_bkhe.dtype), values_bkhe)
+    return read_bqhe.reshape(*read_bqhe.shape[:2], -1)
+
+
+@jax.custom_vjp
+def _weights(scores: Array, visible: Array) -> Array:
+    scores = jnp.where(visible, scores.astype(jnp.float32), -jnp.inf)
+    peak = jnp.max(scores, axis=-1, keepdims=True, initial=-1e30)
+    exp = jnp.exp(scores - peak)
+    return exp / jnp.maximum(jnp.sum(exp, axis=-1, keepdims=True), 1e-30)
+
+
+def _weights_forward(scores: Array, visible: Array):
+    weights = _weights(scores, visible)
+    return weights, (weights, jnp.zeros((), scores.dtype))
+
+
+def _weights_backward(saved: tuple[Array, Array], d_weights: Array):
+    weights, like = saved
+    d_weights = d_weights * weights
+    d_scores = d_weights - weights * jnp.sum(d_weights, axis=-1, keepdims=True)
+    return d_scores.astype(like.dtype), None
+
+
+_weights.defvjp(_weights_forward, _weights_backward)

@@ -10,7 +10,7 @@ training form: expected, noisy or drawn. Without it `weigh` gives the decode for
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -105,11 +105,14 @@ class Attention(nn.Module):
     One with several heads or samples has a property of that name, or a field written `heads: int = dataclasses.field()`.
     """
 
-    heads: ClassVar[int] = 1  # rows of weights; each reads its own share of the values' columns
-    samples: ClassVar[int] = 1  # how often a decoder repeats each example in training, because what is read is drawn
-    mixing: ClassVar[Mixing | None] = (
-        None  # how a decoder mixes the positions of `Weighed.mixture`; None: there is none
-    )
+    # without annotations, or Flax would put a subclass's fields of these names before all others
+    heads = 1  # rows of weights; each reads its own share of the values' columns
+    samples = 1  # how often a decoder repeats each example in training, because what is read is drawn
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """How a decoder mixes the positions of `Weighed.mixture`; None: there is none."""
+        return None
 
     def prepare(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None

@@ -5,7 +5,7 @@ through a convolution of the previous weights (Chorowski et al. 2015, 1506.07503
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -71,14 +71,21 @@ class ScoredAttention(Attention, kw_only=True):
 
 
 class AdditiveAttention(ScoredAttention):
-    """Energy v . tanh(W query + V key + b)."""
+    """Energy v . tanh(W query + V key + b).
+
+    With a "normed" vector v is g v / |v|, g beginning at 1 / sqrt(width): what a monotonic focus wants, to which the scale of
+    the energies matters (Raffel et al. 2017, 1704.00784, section 2.4).
+    """
 
     width: int  # of the energy's hidden layer
+    vector: Literal["free", "normed"] = "free"  # v
 
     def setup(self):
         self.query = nn.Dense(self.width, use_bias=False)
         self.key = nn.Dense(self.width)
         self.energy = self.param("energy", nn.initializers.lecun_normal(), (self.width, 1))
+        if self.vector == "normed":
+            self.gain = self.param("gain", nn.initializers.constant(self.width**-0.5), ())
 
     def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s m"]:
         return self.key(hidden_bsd)
@@ -87,7 +94,10 @@ class AdditiveAttention(ScoredAttention):
         return self._energy(query_bd, memory.keys)
 
     def _energy(self, query_bd: Array, keys_bsd: Array) -> Float[Array, "b s"]:
-        return additive_energy(self.query(query_bd), keys_bsd, self.energy[:, 0].astype(keys_bsd.dtype))
+        v_m = self.energy[:, 0]
+        if self.vector == "normed":
+            v_m = v_m * (self.gain / jnp.linalg.norm(v_m))
+        return additive_energy(self.query(query_bd), keys_bsd, v_m.astype(keys_bsd.dtype))
 
 
 class LocationAttention(AdditiveAttention):

@@ -1,0 +1,51 @@
+"""Attention that sees how much each position has been read so far."""
+
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxasr.nn.attention.interface import Memory
+from jaxasr.nn.attention.scored import AdditiveAttention
+
+
+class CoverageKeys(NamedTuple):
+    """The keys of the energy, and what a position's accumulated weight counts."""
+
+    keys_bsd: Float[Array, "b s m"]
+    inverse_fertility_bs: Float[Array, "b s"]
+
+
+class CoverageAttention(AdditiveAttention):
+    """Energy v . tanh(W query + V key + b + u c), where c is the sum of all previous weights of the position.
+
+    With fertility "learned", c is multiplied by sigmoid(v . hidden) / 2: a position that has more to say may be read longer
+    (weight feedback with inverse fertility). The forms are those of the focus.
+
+    Source: Tu et al. 2016 (1601.04811), section 3.1; See et al. 2017 (1704.04368), equation 11; inverse fertility: Zeyer et
+    al. 2018 (1805.03294), section 3.
+    """
+
+    fertility: Literal["one", "learned"] = "one"
+
+    def setup(self):
+        super().setup()
+        self.coverage = nn.Dense(self.width, use_bias=False)
+        self.inverse_fertility = nn.Dense(1, use_bias=False)
+
+    def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Any:
+        keys_bsd = self.key(hidden_bsd)
+        if self.fertility == "one":
+            return CoverageKeys(keys_bsd, jnp.ones(keys_bsd.shape[:2], jnp.float32))
+        inverse_bs = 0.5 * jax.nn.sigmoid(self.inverse_fertility(hidden_bsd)[..., 0].astype(jnp.float32))
+        return CoverageKeys(keys_bsd, inverse_bs)
+
+    def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
+        keys_bsd = memory.keys.keys_bsd
+        covered_bsd = self.coverage((before * memory.keys.inverse_fertility_bs)[..., None])
+        return self._energy(query_bd, keys_bsd + covered_bsd.astype(keys_bsd.dtype))
+
+    def remembered(self, memory: Memory, before: Any, weights_bs: Float[Array, "b s"] | None) -> Float[Array, "b s"]:
+        return jnp.zeros(memory.valid_bs.shape, jnp.float32) if weights_bs is None else before + weights_bs
