@@ -10,6 +10,8 @@ gru          the same with gated recurrent units
 directions   what the two share
 pooling      maxima over neighbours
 attention    scores to weights to contexts
+positions    sinusoids, rotations, distances
+depthwise    a convolution over time of each channel by itself
 ctc          which utterances CTC can align, and its best path
 losses       cross-entropy and CTC, one number an example
 """

@@ -95,3 +95,58 @@ def test_each_head_reads_its_own_columns(rng, heads):
         for head in range(heads):
             expected_sd = values_bse[row][:, head * columns : (head + 1) * columns]
             np.testing.assert_allclose(split_xsd[row * heads + head], expected_sd, rtol=1e-6)
+
+
+def seen(*shape):
+    """A mask over queries and keys in which a query of the second example sees nothing."""
+    visible_bqk = np.random.default_rng(3).random(shape) < 0.6
+    visible_bqk[1, 0] = False
+    visible_bqk[0, :, 0] = True
+    return visible_bqk
+
+
+def test_weights_of_whole_sequences_are_the_softmax_of_what_each_query_sees(rng):
+    """Values and gradients in float64-made float32 against the twin; NaN behind the mask is nothing to both."""
+    visible_bqk = seen(2, 3, 4)
+    scores, mix = (rng.normal(size=(2, 2, 3, 4)).astype(np.float32) for _ in range(2))
+    spoilt = jnp.where(visible_bqk[:, None], scores, jnp.nan)
+
+    def value(scores):
+        weights = attention.attention_weights(scores, jnp.asarray(visible_bqk))
+        return jnp.sum(weights * mix), weights
+
+    d_scores, weights = jax.jit(jax.grad(value, has_aux=True))(spoilt)
+    for b, h, q in np.ndindex(2, 2, 3):
+        real = visible_bqk[b, q]
+        expected = reference.softmax(scores[b, h, q, real].astype(float))
+        np.testing.assert_allclose(weights[b, h, q, real], expected, rtol=1e-5)
+        (d_expected,) = gradients(
+            lambda e, mix=mix[b, h, q, real]: np.sum(reference.softmax(e) * mix), scores[b, h, q, real].astype(float)
+        )
+        np.testing.assert_allclose(d_scores[b, h, q, real], d_expected, rtol=1e-4, atol=1e-6)
+        assert not np.any(weights[b, h, q, ~real])
+        assert not np.any(d_scores[b, h, q, ~real])
+
+
+def test_weights_of_bfloat16_scores_are_float32_and_their_gradient_is_bfloat16():
+    scores, visible_bqk = jnp.zeros((1, 1, 1, 3), jnp.bfloat16), jnp.ones((1, 1, 3), bool)
+    weights, backward = jax.vjp(lambda e: attention.attention_weights(e, visible_bqk), scores)
+    assert weights.dtype == jnp.float32
+    assert backward(weights)[0].dtype == jnp.bfloat16
+    assert attention.attention_weights(jnp.zeros((1, 2, 3, 0)), jnp.ones((1, 1, 0), bool)).shape == (1, 2, 3, 0)
+
+
+def test_whole_sequences_read_as_single_queries_do(rng):
+    weights_bhqk, values_bkhe = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in ((2, 3, 4, 5), (2, 5, 3, 2)))
+    together_bqm = attention.read_all(weights_bhqk, values_bkhe)
+    for q in range(4):
+        alone_bm = attention.read(weights_bhqk[:, :, q], values_bkhe.reshape(2, 5, 6))
+        np.testing.assert_allclose(together_bqm[:, q], alone_bm, rtol=1e-5, atol=1e-6)
+
+
+def test_the_top_are_the_highest_of_the_valid_and_their_equals():
+    energy_bs = jnp.array([[1.0, 3.0, 2.0, 3.0, 9.0], [5.0, 1.0, 1.0, 0.0, 9.0], [4.0, 9.0, 9.0, 9.0, 9.0]])
+    valid_bs = jnp.arange(5)[None] < jnp.array([4, 4, 1])[:, None]
+    found = attention.among_top(energy_bs, valid_bs, top=2)
+    np.testing.assert_array_equal(found, np.array([[0, 1, 0, 1, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], bool))
+    np.testing.assert_array_equal(attention.among_top(energy_bs, valid_bs, top=5), valid_bs)
