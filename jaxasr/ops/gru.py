@@ -9,13 +9,15 @@ with x the projected input. The backward pass makes the gradient of U in one pro
 Source: Cho et al. 2014, arXiv:1406.1078 (which resets the state before the product); Chung et al. 2014, arXiv:1412.3555.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.ops.directions import batch_major, scaled, time_major, time_major_valids, weight_gradient
+from jaxasr.ops.directions import Reverse, batch_major, put_at, rows_at, scaled, time_major, weight_gradient
+from jaxasr.ops.masks import valid_from_lengths
 
 
 def gru_cell(
@@ -66,21 +68,19 @@ def gru_directions(
         scales: what a direction's hidden state is multiplied with on its way into the recurrent weights, the same at every
             step: the mask of recurrent dropout. It gets no gradient.
     """
-    valids = time_major_valids(lengths_b, gates[0].shape[1], reverse)
-    inputs = tuple(time_major(x, back) for x, back in zip(gates, reverse, strict=True))
-    hiddens = _scan(inputs, recurrents, biases, valids, scales or (None,) * len(gates))
-    return tuple(batch_major(h, back) for h, back in zip(hiddens, reverse, strict=True))
+    valid_tb = valid_from_lengths(lengths_b, gates[0].shape[1]).T
+    inputs = tuple(map(time_major, gates))
+    return tuple(map(batch_major, _scan(reverse, inputs, recurrents, biases, valid_tb, scales or (None,) * len(gates))))
 
 
 class _Trace(NamedTuple):
-    """What the backward pass needs of one direction, time first."""
+    """What the backward pass needs of one direction, in the order of its steps."""
 
     reset: Array
     update: Array
     candidate: Array
     inner: Array  # the candidate's recurrent part, before the reset
     before: Array  # the state before the step
-    h: Array  # the state after the step, carried over padding
 
 
 def _cell(gates_bm: Array, hidden_bm: Array, h_bd: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
@@ -91,55 +91,65 @@ def _cell(gates_bm: Array, hidden_bm: Array, h_bd: Array) -> tuple[Array, tuple[
     return (1 - z) * n + z * h_bd, (r, z, n, inner)
 
 
-def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], biases: tuple[Array, ...], valids, scales):
+def _forward(reverse: Reverse, inputs, recurrents, biases, valid_tb, scales):
     on_candidate = tuple(jnp.pad(b, (2 * len(b), 0))[None] for b in biases)
 
-    def step(states, now):
-        xs, valid = now
-        traces = []
-        for h, x, v, w, bias, scale in zip(states, xs, valid, recurrents, on_candidate, scales, strict=True):
+    def step(state, i):
+        states, hiddens = state
+        xs, valids = rows_at(i, inputs, reverse), rows_at(i, (valid_tb,) * len(inputs), reverse)
+        new, shown, traces = [], [], []
+        for h, x, v, w, bias, scale in zip(states, xs, valids, recurrents, on_candidate, scales, strict=True):
             moved, inside = _cell(x, scaled(h, scale) @ w + bias, h)
-            traces.append(_Trace(*inside, h, jnp.where(v[:, None], moved, h)))
-        return tuple(trace.h for trace in traces), tuple(traces)
+            new.append(jnp.where(v[:, None], moved, h))
+            shown.append(jnp.where(v[:, None], moved, 0))
+            traces.append(_Trace(*inside, h))
+        return (tuple(new), put_at(i, hiddens, shown, reverse)), tuple(traces)
 
-    start = tuple(jnp.zeros((x.shape[1], len(w)), x.dtype) for x, w in zip(inputs, recurrents, strict=True))
-    _, traces = jax.lax.scan(step, start, (inputs, valids))
-    return tuple(jnp.where(v[:, :, None], t.h, 0) for t, v in zip(traces, valids, strict=True)), traces
-
-
-@jax.custom_vjp
-def _scan(inputs, recurrents, biases, valids, scales):
-    return _forward(inputs, recurrents, biases, valids, scales)[0]
-
-
-def _scan_fwd(inputs, recurrents, biases, valids, scales):
-    hiddens, traces = _forward(inputs, recurrents, biases, valids, scales)
-    return hiddens, (traces, recurrents, biases, valids, scales)
+    t, b = valid_tb.shape
+    start = tuple(jnp.zeros((b, len(w)), x.dtype) for x, w in zip(inputs, recurrents, strict=True))
+    blank = tuple(jnp.zeros((t, b, len(w)), x.dtype) for x, w in zip(inputs, recurrents, strict=True))
+    (_, hiddens), traces = jax.lax.scan(step, (start, blank), jnp.arange(t))
+    return hiddens, traces
 
 
-def _scan_bwd(saved, d_hiddens):
-    traces, recurrents, biases, valids, scales = saved
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(reverse: Reverse, inputs, recurrents, biases, valid_tb, scales):
+    return _forward(reverse, inputs, recurrents, biases, valid_tb, scales)[0]
+
+
+def _scan_fwd(reverse: Reverse, inputs, recurrents, biases, valid_tb, scales):
+    hiddens, traces = _forward(reverse, inputs, recurrents, biases, valid_tb, scales)
+    return hiddens, (traces, hiddens, recurrents, biases, valid_tb, scales)
+
+
+def _scan_bwd(reverse: Reverse, saved, d_hiddens):
+    traces, hiddens, recurrents, biases, valid_tb, scales = saved
     transposed = tuple(w.T for w in recurrents)
 
-    def step(d_states, now):
-        dys, steps, valid = now
-        new, d_gates = [], []
-        for dh, dy, trace, v, w, scale in zip(d_states, dys, steps, valid, transposed, scales, strict=True):
+    def step(state, now):
+        d_states, d_inputs = state
+        i, steps = now
+        dys, valids = rows_at(i, d_hiddens, reverse), rows_at(i, (valid_tb,) * len(d_hiddens), reverse)
+        new, d_gates, d_parts = [], [], []
+        for dh, dy, trace, v, w, scale in zip(d_states, dys, steps, valids, transposed, scales, strict=True):
             keep = v[:, None]
             dh = dh + jnp.where(keep, dy, 0)
             d_x, d_inner = _gate_gradients(dh, trace)
             d_x, d_inner = jnp.where(keep, d_x, 0), jnp.where(keep, d_inner, 0)
             d_recurrent = jnp.concatenate([d_x[:, : 2 * dh.shape[1]], d_inner], axis=-1)
             new.append(jnp.where(keep, dh * trace.update + scaled(d_recurrent @ w, scale), dh))
-            d_gates.append((d_x, d_recurrent))
-        return tuple(new), tuple(d_gates)
+            d_gates.append(d_x)
+            d_parts.append(d_recurrent)
+        gates, parts = d_inputs
+        return (tuple(new), (put_at(i, gates, d_gates, reverse), put_at(i, parts, d_parts, reverse))), None
 
-    start = tuple(jnp.zeros_like(t.h[0]) for t in traces)
-    _, d_gates = jax.lax.scan(step, start, (d_hiddens, traces, valids), reverse=True)
-    d_inputs, d_parts = zip(*d_gates, strict=True)
+    start = tuple(jnp.zeros_like(h[0]) for h in hiddens)
+    blank = tuple(jnp.zeros((*h.shape[:2], 3 * h.shape[2]), h.dtype) for h in hiddens)
+    t = len(valid_tb)
+    (_, (d_inputs, d_parts)), _ = jax.lax.scan(step, (start, (blank, blank)), (jnp.arange(t), traces), reverse=True)
     d_recurrents = tuple(
-        weight_gradient(None, t.h, d, scale).astype(w.dtype)
-        for t, d, scale, w in zip(traces, d_parts, scales, recurrents, strict=True)
+        weight_gradient(None, h, d, scale, back=back).astype(w.dtype)
+        for h, d, scale, w, back in zip(hiddens, d_parts, scales, recurrents, reverse, strict=True)
     )
     d_biases = tuple(jnp.sum(d[..., -len(b) :], (0, 1)).astype(b.dtype) for d, b in zip(d_parts, biases, strict=True))
     return d_inputs, d_recurrents, d_biases, None, None

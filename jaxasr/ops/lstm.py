@@ -8,13 +8,15 @@ loop: their products are independent, and the loop's own cost is paid once.
 Source: Hochreiter and Schmidhuber 1997; gates in the order input, forget, cell, output, no peepholes.
 """
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.ops.directions import batch_major, scaled, time_major, time_major_valids, weight_gradient
+from jaxasr.ops.directions import Reverse, batch_major, put_at, rows_at, scaled, time_major, weight_gradient
+from jaxasr.ops.masks import valid_from_lengths
 
 
 class Carry(NamedTuple):
@@ -56,10 +58,11 @@ def lstm_from(
     start: Carry, gates_btm: Float[Array, "b t m"], recurrent_dm: Float[Array, "d m"], lengths_b: Int[Array, " b"]
 ) -> tuple[Float[Array, "b t d"], Carry]:
     """Hidden states of a recurrence that goes on from `start`, and where it ends: after each example's last real step."""
-    valids = time_major_valids(lengths_b, gates_btm.shape[1], (False,))
-    inputs = (time_major(gates_btm, False),)
-    (hidden_tbd,), (end,) = _scan(inputs, (recurrent_dm,), valids, (None,), (start,))
-    return batch_major(hidden_tbd, False), end
+    valid_tb = valid_from_lengths(lengths_b, gates_btm.shape[1]).T
+    inputs = (time_major(gates_btm),)
+    out: Any = _scan((False,), inputs, (recurrent_dm,), valid_tb, (None,), (start,))
+    (hidden_tbd,), (end,) = out
+    return batch_major(hidden_tbd), end
 
 
 def lstm_directions(
@@ -76,20 +79,18 @@ def lstm_directions(
         scales: what a direction's hidden state is multiplied with on its way into the recurrent weights, the same at every
             step: the mask of recurrent dropout. It gets no gradient.
     """
-    valids = time_major_valids(lengths_b, gates[0].shape[1], reverse)
-    inputs = tuple(time_major(x, back) for x, back in zip(gates, reverse, strict=True))
+    valid_tb = valid_from_lengths(lengths_b, gates[0].shape[1]).T
     none = (None,) * len(gates)
-    hiddens, _ = _scan(inputs, recurrents, valids, scales or none, none)
-    return tuple(batch_major(h, back) for h, back in zip(hiddens, reverse, strict=True))
+    out: Any = _scan(reverse, tuple(map(time_major, gates)), recurrents, valid_tb, scales or none, none)
+    return tuple(map(batch_major, out[0]))
 
 
 class _Trace(NamedTuple):
-    """What the backward pass needs of one direction, time first."""
+    """What the backward pass needs of one direction, in the order of its steps."""
 
     gates: tuple[Array, ...]  # after their non-linearities: input, forget, cell, output
     before: Array  # the cell before the step
     after: Array  # tanh of the cell after the step
-    h: Array  # the state after the step, carried over padding
 
 
 def _cell(gates_bm: Array, c_bd: Array) -> tuple[Carry, tuple[Array, ...], Array]:
@@ -100,56 +101,61 @@ def _cell(gates_bm: Array, c_bd: Array) -> tuple[Carry, tuple[Array, ...], Array
     return Carry(o * tanh_c, c), (i, f, g, o), tanh_c
 
 
-def _forward(inputs: tuple[Array, ...], recurrents: tuple[Array, ...], valids: tuple[Array, ...], scales, starts):
-    def step(carries, now):
-        xs, valid = now
-        new, traces = [], []
-        for carry, x, v, w, scale in zip(carries, xs, valid, recurrents, scales, strict=True):
+def _forward(reverse: Reverse, inputs, recurrents, valid_tb, scales, starts):
+    def step(state, i):
+        carries, hiddens = state
+        xs, valids = rows_at(i, inputs, reverse), rows_at(i, (valid_tb,) * len(inputs), reverse)
+        new, shown, traces = [], [], []
+        for carry, x, v, w, scale in zip(carries, xs, valids, recurrents, scales, strict=True):
             moved, gates, tanh_c = _cell(x + scaled(carry.h_bd, scale) @ w, carry.c_bd)
             keep = v[:, None]
-            kept = Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd))
-            new.append(kept)
-            traces.append(_Trace(gates, carry.c_bd, tanh_c, kept.h_bd))
-        return tuple(new), tuple(traces)
+            new.append(Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd)))
+            shown.append(jnp.where(keep, moved.h_bd, 0))
+            traces.append(_Trace(gates, carry.c_bd, tanh_c))
+        return (tuple(new), put_at(i, hiddens, shown, reverse)), tuple(traces)
 
-    width = recurrents[0].shape[0]
-    begin = tuple(start or zero_carry(x.shape[1], width, x.dtype) for start, x in zip(starts, inputs, strict=True))
-    ends, traces = jax.lax.scan(step, begin, (inputs, valids))
-    hiddens = tuple(jnp.where(v[:, :, None], t.h, 0) for t, v in zip(traces, valids, strict=True))
+    t, b, width = *valid_tb.shape, len(recurrents[0])
+    begin = tuple(start or zero_carry(b, width, x.dtype) for start, x in zip(starts, inputs, strict=True))
+    blank = tuple(jnp.zeros((t, b, width), x.dtype) for x in inputs)
+    (ends, hiddens), traces = jax.lax.scan(step, (begin, blank), jnp.arange(t))
     return (hiddens, ends), traces
 
 
-@jax.custom_vjp
-def _scan(inputs, recurrents, valids, scales, starts):
-    return _forward(inputs, recurrents, valids, scales, starts)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(reverse: Reverse, inputs, recurrents, valid_tb, scales, starts):
+    return _forward(reverse, inputs, recurrents, valid_tb, scales, starts)[0]
 
 
-def _scan_fwd(inputs, recurrents, valids, scales, starts):
-    out, traces = _forward(inputs, recurrents, valids, scales, starts)
-    return out, (traces, recurrents, valids, scales, starts)
+def _scan_fwd(reverse: Reverse, inputs, recurrents, valid_tb, scales, starts):
+    out, traces = _forward(reverse, inputs, recurrents, valid_tb, scales, starts)
+    return out, (traces, out[0], recurrents, valid_tb, scales, starts)
 
 
-def _scan_bwd(saved, d_out):
-    traces, recurrents, valids, scales, starts = saved
+def _scan_bwd(reverse: Reverse, saved, d_out):
+    traces, hiddens, recurrents, valid_tb, scales, starts = saved
     d_hiddens, d_ends = d_out
     transposed = tuple(w.T for w in recurrents)
 
-    def step(carries, now):
-        dys, steps, valid = now
+    def step(state, now):
+        carries, d_inputs = state
+        i, steps = now
+        dys, valids = rows_at(i, d_hiddens, reverse), rows_at(i, (valid_tb,) * len(d_hiddens), reverse)
         new, d_gates = [], []
-        for (dh, dc), dy, trace, v, w, scale in zip(carries, dys, steps, valid, transposed, scales, strict=True):
+        for (dh, dc), dy, trace, v, w, scale in zip(carries, dys, steps, valids, transposed, scales, strict=True):
             keep = v[:, None]
             dh = dh + jnp.where(keep, dy, 0)
             d_z, d_c = _gate_gradients(dh, dc, trace)
             d_z = jnp.where(keep, d_z, 0)
             new.append(Carry(jnp.where(keep, scaled(d_z @ w, scale), dh), jnp.where(keep, d_c, dc)))
             d_gates.append(d_z)
-        return tuple(new), tuple(d_gates)
+        return (tuple(new), put_at(i, d_inputs, d_gates, reverse)), None
 
-    d_begins, d_inputs = jax.lax.scan(step, d_ends, (d_hiddens, traces, valids), reverse=True)
+    t, b, width = hiddens[0].shape
+    blank = tuple(jnp.zeros((t, b, 4 * width), h.dtype) for h in hiddens)
+    (d_begins, d_inputs), _ = jax.lax.scan(step, (d_ends, blank), (jnp.arange(t), traces), reverse=True)
     d_recurrents = tuple(
-        weight_gradient(start and start.h_bd, t.h, d, scale).astype(w.dtype)
-        for start, t, d, scale, w in zip(starts, traces, d_inputs, scales, recurrents, strict=True)
+        weight_gradient(start and start.h_bd, h, d, scale, back=back).astype(w.dtype)
+        for start, h, d, scale, w, back in zip(starts, hiddens, d_inputs, scales, recurrents, reverse, strict=True)
     )
     d_starts = tuple(start and d_begin for start, d_begin in zip(starts, d_begins, strict=True))
     return d_inputs, d_recurrents, None, None, d_starts
