@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxasr.ops.monotonic import shifted
 
 
-def near(centre_b: Float[Array, " b"], positions: int, *, left: float, right: float) -> Bool[Array, "b {positions}"]:
+def near(centre_b: Float[Array, " b"], positions: int, *, left: int, right: int) -> Bool[Array, "b {positions}"]:
     """True from `left` positions before the centre to `right` positions after it, both included."""
     distance_bs = jnp.arange(positions, dtype=jnp.float32)[None] - centre_b[:, None]
     return (distance_bs >= -left) & (distance_bs <= right)

@@ -1,21 +1,21 @@
-"""Losses of single examples: sums over their tokens, in float32. Means are made by whoever knows the global count."""
+"""Losses of single tokens and examples, in float32. Means are made by whoever knows the global count."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Float32, Int
+from jaxtyping import Array, Bool, Float, Float32
 
 from jaxasr.ops import ctc, masks
 from jaxasr.shapes import Lengths, Logits, Tokens
 
 
 class CrossEntropy(NamedTuple):
-    """Sums over the valid tokens of each example."""
+    """By token; zero, and not correct, where it is not valid."""
 
-    loss_b: Float32[Array, " b"]
-    correct_b: Int[Array, " b"]  # tokens to which the logits gave the highest place
+    loss_bu: Float32[Array, "b u"]
+    correct_bu: Bool[Array, "b u"]  # the logits gave the target the highest place
 
 
 class Ctc(NamedTuple):
@@ -26,21 +26,28 @@ class Ctc(NamedTuple):
 
 
 def label_smoothed_cross_entropy(
-    logits_buv: Logits, targets_bu: Tokens, valid_bu: Bool[Array, "b u"], *, smoothing: float
+    logits_buv: Logits,
+    targets_bu: Tokens,
+    valid_bu: Bool[Array, "b u"],
+    *,
+    smoothing: float,
+    prior_v: Float[Array, " v"] | None = None,
 ) -> CrossEntropy:
-    """- sum_u [(1 - smoothing) log p(target_u) + smoothing / v * sum_v log p(v)], over the valid u.
+    """- [(1 - smoothing) log p(target_u) + smoothing * sum_v prior_v log p(v)] for each valid u.
 
     Args:
-        smoothing: In [0, 1]: the share of probability spread evenly over all v tokens, the target included.
+        smoothing: In [0, 1]: the share of probability that is spread over all v tokens, the target included.
+        prior_v: how it is spread; sums to one. None: evenly.
 
-    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7.
+    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7; by frequency: Pereyra et al. 2017 (1701.06548), 3.2.
     """
     logits_buv = masks.zero_padding(logits_buv, valid_bu).astype(jnp.float32)
     target_bu = jnp.take_along_axis(logits_buv, targets_bu[..., None], axis=-1)[..., 0]
-    expected_bu = (1 - smoothing) * target_bu + smoothing * jnp.mean(logits_buv, axis=-1)
+    spread_bu = jnp.mean(logits_buv, axis=-1) if prior_v is None else logits_buv @ prior_v
+    expected_bu = (1 - smoothing) * target_bu + smoothing * spread_bu
     loss_bu = jax.nn.logsumexp(logits_buv, axis=-1) - expected_bu
     correct_bu = (jnp.argmax(logits_buv, axis=-1) == targets_bu) & valid_bu
-    return CrossEntropy(jnp.where(valid_bu, loss_bu, 0).sum(axis=1), correct_bu.sum(axis=1))
+    return CrossEntropy(jnp.where(valid_bu, loss_bu, 0), correct_bu)
 
 
 def ctc_loss(logits_bsv: Float[Array, "b s v"], lengths_b: Lengths, tokens_bu: Tokens, token_lengths_b: Lengths) -> Ctc:

@@ -2,6 +2,7 @@
 
 from jaxasr.report import pictures as pictures
 from jaxasr.report.histogram import text_histogram as text_histogram
+from jaxasr.report.page import page as page
 from jaxasr.report.progress import Progress as Progress
 from jaxasr.report.results import append as append
 from jaxasr.report.results import provenance as provenance

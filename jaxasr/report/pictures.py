@@ -67,11 +67,12 @@ def alignment(
 
 
 def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str = "") -> "Figure":
-    """Loss, error rates in percent and learning rate over the steps, each in a panel of its own where there are any.
+    """Loss, error rates in percent, attention and learning rate over the steps, each in a panel where there are any.
 
     Args:
-        rows: lines of a metrics.jsonl: "step", and metrics by names that end in `loss`, `wer`, `cer` or
-            `learning_rate`, such as "train/loss" and "dev/wer" (a fraction). Others are left out.
+        rows: lines of a metrics.jsonl: "step", and metrics by names that end in `loss`, `wer`, `cer`, `learning_rate`,
+            `attention_diffuse`, `attention_behind` or `attention_collapsed`, such as "train/loss" and "dev/wer" (a
+            fraction). Others are left out.
         path: of the PNG.
 
     Raises:
@@ -183,7 +184,19 @@ def _draw_rate(axes: "Axes", series: Series) -> None:
     axes.set_ylabel("learning rate")
 
 
-_PANELS = {("loss",): _draw_losses, ("wer", "cer"): _draw_errors, ("learning_rate",): _draw_rate}
+def _draw_attention(axes: "Axes", series: Series) -> None:
+    for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
+        axes.plot(steps, values, color=colour, linewidth=1.6, label=name, **_dots(len(values)))
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_ylabel("attention, shares")
+
+
+_PANELS = {
+    ("loss",): _draw_losses,
+    ("wer", "cer"): _draw_errors,
+    ("attention_diffuse", "attention_behind", "attention_collapsed"): _draw_attention,
+    ("learning_rate",): _draw_rate,
+}
 
 
 def _dots(points: int) -> dict[str, Any]:

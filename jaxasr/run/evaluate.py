@@ -9,8 +9,9 @@ import numpy as np
 from jaxasr import nn, report, score
 from jaxasr.data import OpenPipeline
 from jaxasr.decode import Search
-from jaxasr.records import Batch, Hypotheses
+from jaxasr.records import Batch, Hypotheses, Sum
 from jaxasr.run.experiment import Experiment, Split
+from jaxasr.run.watch import hypothesis_sums
 from jaxasr.run.workdir import Workdir
 from jaxasr.train import TrainState
 
@@ -32,18 +33,24 @@ class Judge:
         self.name = name
         self.data: OpenPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
-        self._search = compiled_search(experiment.model, split.search)
+        self._search = _watched_search(experiment.model, split.search)
+        self.alignments: dict[str, float] = {}  # the means of watch.hypothesis_sums, of the last call
 
     def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.Evaluation:
         """Decodes every utterance, counts the errors, writes hypotheses and an alignment into the run's folder."""
         latest: list[tuple[Batch, Hypotheses]] = []
+        watched: list[dict[str, Sum]] = []
 
         def decode(batch: Batch) -> Hypotheses:
-            latest[:] = [(batch, self._search(variables, batch))]
-            return latest[0][1]
+            found, sums = self._search(variables, batch)
+            latest[:] = [(batch, found)]
+            watched.append(sums)
+            return found
 
         with self.data.once(workers=workers) as batches:
             evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode)
+        totals = {name: sum((each[name] for each in watched[1:]), watched[0][name]) for name in watched[0]}
+        self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
         score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")
         draw_alignment(
             *latest[0],
@@ -80,6 +87,17 @@ def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
     @jax.jit
     def decode(variables: Any, batch: Batch) -> Hypotheses:
         return search(nn.Recogniser(model, variables), batch)
+
+    return decode
+
+
+def _watched_search(model: nn.Seq2Seq, search: Search) -> Any:
+    """The same with what the alignments say of themselves: (hypotheses, sums)."""
+
+    @jax.jit
+    def decode(variables: Any, batch: Batch) -> tuple[Hypotheses, dict[str, Sum]]:
+        hypotheses = search(nn.Recogniser(model, variables), batch)
+        return hypotheses, hypothesis_sums(model, hypotheses, batch)
 
     return decode
 

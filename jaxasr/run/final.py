@@ -77,6 +77,7 @@ def evaluate_run(
             "name": name or folder.resolve().name,
             "split": split_name,
             **numbers(evaluation, split.data.rate_hz),
+            "alignments": {each: round(value, 4) for each, value in judge.alignments.items()},
             "search": tree.flatten(split.search),
             "normalizer": normalizer_of(split.data),
             "split_data": judge.data.hash,

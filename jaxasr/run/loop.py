@@ -24,9 +24,11 @@ from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
 from jaxasr.run.log import Log, Window, empty_window
 from jaxasr.run.machine import Machine
 from jaxasr.run.pace import Pace
+from jaxasr.run.watch import Alarm, said_of, watched
 from jaxasr.run.workdir import Workdir
 from jaxasr.scale import CompiledStep, compile_step
 from jaxasr.train import Checkpoints, Metadata, TrainState, Writer, make_step, read_metrics
+from jaxasr.train.writer import write_whole
 
 Say = Callable[[str], None]
 
@@ -62,7 +64,7 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
 
         pure = make_step(
             training_form(experiment.model),
-            experiment.objective,
+            watched(experiment.objective),
             experiment.optimizer.build(),
             ema_decay=experiment.ema_decay,
         )
@@ -72,30 +74,51 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
             workdir.checkpoints, keep_last=experiment.keep_last, keep_best=experiment.keep_best
         ) as checkpoints:
             start = _first_or_last(experiment, data, pure, checkpoints, metadata, say)
-            done = int(start.train.step)
+            done, alarm = int(start.train.step), Alarm()
             with (
                 requests_to_stop() as requests,
                 Writer(workdir.path, resume_step=done) as writer,
                 report.Progress(experiment.steps, "train", "steps", done=done) as bar,
                 closing(_steps(experiment, data, step, start, machine, workdir, requests)) as moments,
             ):
+                said_of(read_metrics(workdir.metrics), alarm)
                 for moment in moments:
                     bar.advance(1, **moment.shown)
                     if moment.means:
                         writer.write(moment.done, moment.means)
+                    news = alarm.lines(moment.done, moment.means)
                     metrics = None
                     if moment.judges:
                         variables = evaluated_variables(experiment, moment.saved.train)
                         evaluation = judge(variables, workdir, workers=machine.workers)
                         metrics = {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer}
                         bar.say(f"step {moment.done:,}: {headline(evaluation)}")
-                        writer.write(moment.done, {f"watch/{name}": value for name, value in metrics.items()})
-                        report.pictures.curves(read_metrics(workdir.metrics), path=workdir.pictures / "curves.png")
+                        row = {f"watch/{name}": value for name, value in (metrics | judge.alignments).items()}
+                        writer.write(moment.done, row)
+                        news += alarm.lines(moment.done, row)
+                        _show(workdir)
+                    for line in news:
+                        bar.say(line)
                     if moment.saves:
                         checkpoints.save(moment.done, moment.saved, metadata, metrics)
                     if moment.stops:
                         checkpoints.wait()
                         raise Interrupted(requests.signum, moment.done)
+
+
+def _show(workdir: Workdir) -> None:
+    """Draws the curves and writes the run's page."""
+    rows = read_metrics(workdir.metrics)
+    report.pictures.curves(rows, path=workdir.pictures / "curves.png")
+    pictures = [workdir.pictures / "curves.png", *sorted(workdir.pictures.glob("alignment.*.png"))]
+    page = report.page(
+        workdir.path.resolve().name,
+        metrics=rows,
+        warnings=said_of(rows, Alarm()),
+        pictures=[path.relative_to(workdir.path) for path in pictures],
+        experiment=workdir.experiment.read_text(encoding="utf-8"),
+    )
+    write_whole(workdir.page, page)
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ class _Work:
                 self._done.append(name)
                 bar.say(f"{name}: done")
                 continue
-            why = f"ended with status {status}" if status else f"left no row of {', '.join(missing)}"
+            unlike = f"left no row of {self._fingerprints[name]} for {', '.join(missing)} (has the code changed since?)"
+            why = f"ended with status {status}" if status else unlike
             self._failed[name] = f"{why}; the end of {run.log}:\n{run.tail()}"
             bar.say(f"{name}: FAILED, {self._failed[name]}")
 

@@ -50,8 +50,13 @@ class Workdir:
 
     @property
     def pictures(self) -> Path:
-        """The folder of curves, alignments and pages."""
+        """The folder of curves and alignments."""
         return self.path / "pictures"
+
+    @property
+    def page(self) -> Path:
+        """The run at a glance, in HTML."""
+        return self.path / "page.html"
 
     @property
     def lock(self) -> Path:
