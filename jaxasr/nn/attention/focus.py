@@ -59,7 +59,7 @@ class Softmax(Focus):
                 "temperature that it has to use"
             )
         for name, temperature in (("temperature", self.temperature), ("decode_temperature", self.decode_temperature)):
-            if isinstance(temperature, float | int) and not temperature > 0:
+            if isinstance(temperature, float) and not temperature > 0:
                 raise ValueError(f"Softmax.{name} is {temperature}; it must be more than 0")
         if self.top is not None and self.top < 1:
             raise ValueError(f"Softmax.top is {self.top}; it must be 1 or more, or None for all positions")

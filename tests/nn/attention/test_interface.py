@@ -1,4 +1,8 @@
-"""What every mechanism behind the interface keeps to. A new one is added to MECHANISMS."""
+"""What every mechanism behind the interface keeps to. A new one is added to MECHANISMS.
+
+One whose training form is another one than its decode form is added to TWO_FORMS too, and one whose rows may sum to less
+than 1 where there is something to read, to PARTIAL.
+"""
 
 import functools
 
@@ -7,93 +11,148 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxasr import nn
 from jaxasr.nn import AdditiveAttention, Attention, LocationAttention, Memory
-from tests.nn.tiny import near, rows, with_garbage
+from tests.nn.tiny import compiled_quickly, near, rows, streams, training_of, with_garbage
+from tests.reference.attention import read
 
-MECHANISMS = {"additive": AdditiveAttention(5), "location": LocationAttention(5, filters=2, taps=3)}
+LOCATED = LocationAttention(4, filters=2, taps=3)
+
+
+def additive(focus, **changes) -> AdditiveAttention:
+    return AdditiveAttention(5, focus=focus, **changes)
+
+
+MECHANISMS = {
+    "additive": AdditiveAttention(5),
+    "location": LocationAttention(5, filters=2, taps=3),
+    "none": nn.NoAttention(),
+    "coverage": nn.CoverageAttention(5, fertility="learned"),
+    "sharpened": additive(nn.Softmax(0.5, top=2)),
+    "smooth": additive(nn.Smooth()),
+    "window": LocationAttention(5, filters=2, taps=3, focus=nn.Window(1, 2)),
+    "local-m": additive(nn.GaussianLocal(1, 3, "monotonic", pace=1.5)),
+    "local-p": additive(nn.GaussianLocal(2, 3)),
+    "advancing": additive(nn.GaussianLocal(2, 3, "advancing")),
+    "forward": additive(nn.Forward(2, "learned")),
+    "gmm": nn.GmmAttention(3, 2, spread=2.0),
+    "monotonic": additive(nn.Monotonic(bias=0.0), vector="normed"),
+    "chunkwise": additive(nn.Chunkwise(LOCATED, 2, nn.Monotonic(bias=0.0))),
+    "infinite lookback": additive(nn.Chunkwise(AdditiveAttention(4), 0, nn.Monotonic(bias=0.0))),
+    "heads": nn.MultiHead(additive(nn.Chunkwise(LOCATED, 2, nn.Monotonic(bias=0.0))), 2, 6),
+    "warm": additive(nn.WarmStart(nn.GaussianLocal(2, 3), nn.Monotonic(bias=0.0), until=10, change="ramp")),
+}
+TWO_FORMS = ("monotonic", "chunkwise", "infinite lookback", "heads", "warm")
+PARTIAL = ("local-p", "advancing", "gmm", *TWO_FORMS)
+CASES = [(name, "decode") for name in MECHANISMS] + [(name, "training") for name in TWO_FORMS]
 LENGTHS = np.array([5, 2, 0])
+VALID = np.arange(5) < LENGTHS[:, None]
+IDS = jnp.array([3, 1, 4], jnp.uint32)
 STEPS = 3
 
+every = pytest.mark.parametrize(("name", "form"), CASES, ids=map(" ".join, CASES))
 
-@pytest.fixture
-def drawn(rng):
+
+def normal():
     """Encoder output and a query for each step."""
+    rng = np.random.default_rng(0)
     return rng.normal(size=(3, 5, 4)).astype(np.float32), rng.normal(size=(STEPS, 3, 6)).astype(np.float32)
 
 
-def read_all(module, hidden_bsd, lengths_b, queries_ubd):
-    memory = module.prepare(hidden_bsd, lengths_b, None)
-    state, steps = module.initial_state(memory), []
-    for query_bd in queries_ubd:
-        read = module(query_bd, memory, state)
-        state = read.state
-        steps.append((read.context_be, read.weights_bhs))
-    return steps
+def read_all(module, hidden_bsd, lengths_b, queries_ubd, training):
+    """The values, and contexts and weights step by step."""
+    memory = module.prepare(hidden_bsd, lengths_b, training)
+    state = module.initial_state(memory)
+    if module.is_initializing():
+        module(queries_ubd[0], memory, state)
+    bare, variables = module.unbind()
+
+    def step(state, query_bd):
+        read = bare.apply(variables, query_bd, memory, state)
+        return read.state, (read.context_be, read.weights_bhs)
+
+    return memory.values_bse, *jax.lax.scan(step, state, queries_ubd)[1]
 
 
 @functools.cache
-def reads(name):
-    """All steps, jitted, and the gradient of a number that sees them all."""
-    module = MECHANISMS[name]
-    init = functools.partial(module.init, method=read_all)
-    variables = jax.jit(init)(jax.random.key(0), jnp.ones((1, 2, 4)), jnp.array([2]), jnp.ones((STEPS, 1, 6)))
+def made(name):
+    """Parameters of a size at which everything matters."""
+    given = (jnp.ones((1, 2, 4)), jnp.array([2]), jnp.ones((STEPS, 1, 6)), None)
+    shapes = jax.eval_shape(functools.partial(MECHANISMS[name].init, method=read_all), jax.random.key(0), *given)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32) * 0.7, shapes)
 
-    def value(variables, hidden_bsd, lengths_b, queries_ubd):
-        steps = module.apply(variables, hidden_bsd, lengths_b, queries_ubd, method=read_all)
-        return sum(jnp.sum(jnp.sin(context_be)) for context_be, _ in steps), steps
 
-    gradients = jax.jit(jax.value_and_grad(value, argnums=(0, 1, 3), has_aux=True))
-    return functools.partial(gradients, variables)
+@functools.cache
+def reads(name, form):
+    """Jitted: a number that sees all steps, values, contexts and weights; and the same with the number's gradients."""
+
+    def value(variables, hidden_bsd, lengths_b, queries_ubd, ids_b):
+        training = training_of(ids_b, step=5) if form == "training" else None
+        given = (hidden_bsd, lengths_b, queries_ubd, training)
+        values, contexts, weights = MECHANISMS[name].apply(variables, *given, method=read_all, rngs=streams())
+        return jnp.sum(jnp.sin(contexts)), (values, contexts, weights)
+
+    return jax.jit(value), jax.jit(jax.value_and_grad(value, argnums=(0, 1, 3), has_aux=True))
+
+
+@functools.cache
+def short(name, form):
+    """Everything that was read, without padding behind the longest."""
+    hidden_bsd, queries_ubd = normal()
+    with compiled_quickly():
+        return reads(name, form)[0](made(name), hidden_bsd, jnp.asarray(LENGTHS), queries_ubd, IDS)
+
+
+@every
+def test_weights_stand_on_real_positions_and_the_context_is_read_under_them(name, form):
+    _, (values_bse, contexts, weights) = short(name, form)
+    weights = np.asarray(weights, float)
+    heads = MECHANISMS[name].heads
+    assert weights.shape == (STEPS, 3, heads, 5)
+    assert np.all(weights >= 0)
+    assert np.any(weights)
+    sums = np.sum(weights, axis=-1)
+    assert np.all(sums < 1 + 1e-5)
+    if name not in PARTIAL:
+        np.testing.assert_allclose(sums, np.broadcast_to((LENGTHS > 0)[:, None], sums.shape), atol=1e-6)
+    assert not np.any(weights.swapaxes(2, 3)[:, np.arange(5) >= LENGTHS[:, None]])
+    for step, row in np.ndindex(STEPS, 3):
+        expected_e = read(weights[step, row], np.asarray(values_bse[row], float))
+        np.testing.assert_allclose(contexts[step, row], expected_e, rtol=1e-4, atol=1e-6)
+
+
+@every
+def test_padding_and_row_change_neither_values_nor_gradients(name, form):
+    """The values without padding, and gradients with zeros as padding, against garbage as padding and the rows reversed."""
+    hidden_bsd, queries_ubd = normal()
+    lengths_b, gradients = jnp.asarray(LENGTHS), functools.partial(reads(name, form)[1], made(name))
+    padded_bsd = jnp.asarray(np.pad(np.where(VALID[..., None], hidden_bsd, 0), ((0, 0), (0, 4), (0, 0))))
+    spoilt = rows((with_garbage(hidden_bsd, LENGTHS, extra=4), lengths_b, IDS), np.s_[::-1])
+    with compiled_quickly():
+        _, right = gradients(padded_bsd, lengths_b, queries_ubd, IDS)
+        (found, (_, contexts, weights)), got = gradients(*spoilt[:2], queries_ubd[:, ::-1], spoilt[2])
+    number, (_, *steps) = short(name, form)
+    near((found, [contexts[:, ::-1], weights[:, ::-1, :, :5]]), (number, steps), rtol=1e-4)
+    assert not np.any(weights[..., 5:])
+    near((got[0], got[1][::-1], got[2][:, ::-1]), right, rtol=1e-4, atol=1e-5)
+    assert not np.any(got[1][::-1][np.arange(9) >= LENGTHS[:, None]])
+    assert np.all([np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(got)])
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_weights_stand_on_real_positions_and_sum_to_one_or_nothing(drawn, name):
-    (_, steps), _ = reads(name)(drawn[0], jnp.asarray(LENGTHS), drawn[1])
-    for context_be, weights_bhs in steps:
-        assert context_be.shape == (3, 4)
-        assert weights_bhs.shape == (3, MECHANISMS[name].heads, 5)
-        assert np.all(np.asarray(weights_bhs) >= 0)
-        np.testing.assert_allclose(np.sum(weights_bhs, axis=-1)[:, 0], [1, 1, 0], atol=1e-6)
-        assert not np.any(np.asarray(weights_bhs).swapaxes(1, 2)[np.arange(5) >= LENGTHS[:, None]])
-
-
-@pytest.mark.parametrize("name", MECHANISMS)
-def test_the_context_is_the_mean_of_the_values_under_the_weights(drawn, name):
-    (_, steps), _ = reads(name)(drawn[0], jnp.asarray(LENGTHS), drawn[1])
-    for context_be, weights_bhs in steps:
-        for row, length in enumerate(LENGTHS):
-            expected = sum(weights_bhs[row, 0, s] * drawn[0][row, s] for s in range(length))
-            np.testing.assert_allclose(context_be[row], expected, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", MECHANISMS)
-def test_padding_and_row_change_neither_values_nor_gradients(drawn, name):
-    hidden_bsd, queries_ubd = drawn
-    (found, steps), (d_variables, d_hidden, d_queries) = reads(name)(hidden_bsd, jnp.asarray(LENGTHS), queries_ubd)
-    spoilt, lengths_b = rows((with_garbage(hidden_bsd, LENGTHS, extra=4), jnp.asarray(LENGTHS)), np.s_[::-1])
-    (found_of, steps_of), gradients = reads(name)(spoilt, lengths_b, queries_ubd[:, ::-1])
-    cut = [(context[::-1], weights[::-1, :, :5]) for context, weights in steps_of]
-    near((found_of, cut), (found, steps), rtol=1e-4)
-    near(
-        (gradients[0], gradients[1][::-1, :5], gradients[2][:, ::-1]),
-        (d_variables, d_hidden, d_queries),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    assert not np.any(gradients[1][::-1][np.arange(9) >= LENGTHS[:, None]])
-
-
-@pytest.mark.parametrize("name", MECHANISMS)
-def test_every_leaf_of_memory_and_state_begins_with_the_examples(drawn, name):
+def test_every_leaf_of_memory_and_state_begins_with_the_examples(name):
     """What a beam search relies on when it gathers."""
 
-    def leaves(module, hidden_bsd):
+    def leaves(module, hidden_bsd, queries_ubd):
         memory = module.prepare(hidden_bsd, jnp.asarray(LENGTHS), None)
-        return memory, module.initial_state(memory)
+        state = module.initial_state(memory)
+        return memory, state, module.weigh(queries_ubd[0], memory, state).state
 
     run = functools.partial(MECHANISMS[name].init_with_output, method=leaves)
-    made, _ = jax.eval_shape(run, jax.random.key(0), jnp.asarray(drawn[0]))
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(made)} == {3}
+    (memory, state, after), _ = jax.eval_shape(run, jax.random.key(0), *map(jnp.asarray, normal()))
+    assert {leaf.shape[0] for leaf in jax.tree.leaves((memory, state))} == {3}
+    assert state == after, "a step keeps shapes and types"
 
 
 @pytest.mark.parametrize("method", ["prepare", "initial_state", "weigh"])

@@ -1,0 +1,40 @@
+"""A focus by itself, fed with energies step by step."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxasr.nn import Memory
+from jaxasr.nn.attention.interface import Randomness
+from tests.nn.tiny import compiled_quickly
+
+QUERY = 3  # its width
+
+
+def memory_of(examples, positions, *, step=None):
+    """A memory with nothing but real positions; with a `step`, one of training."""
+    drawing = None if step is None else Randomness(jnp.ones((examples, 2), jnp.uint32), jnp.asarray(step))
+    return Memory((), jnp.zeros((examples, positions, 1)), jnp.ones((examples, positions), bool), drawing)
+
+
+def weigh_all(focus, energies_ubs, queries_ubd=None, *, step=None, change=lambda variables: variables):
+    """The focus's weights [u, b, s] for all energies, its Weighed's states, and its parameters."""
+    u, b, s = energies_ubs.shape
+    queries_ubd = np.zeros((u, b, QUERY)) if queries_ubd is None else queries_ubd
+    given = (jnp.asarray(energies_ubs, jnp.float32), jnp.asarray(queries_ubd, jnp.float32))
+
+    def run(focus, energies_ubs, queries_ubd):
+        memory, weighed = memory_of(b, s, step=step), []
+        memory = replace(memory, focus=focus.prepare(memory.values_bse))
+        state = focus.initial_state(memory)
+        for energy_bs, query_bd in zip(energies_ubs, queries_ubd, strict=True):
+            weighed.append(focus(energy_bs, query_bd, memory, state))
+            state = weighed[-1].state
+        return jnp.stack([w.weights_bhs[:, 0] for w in weighed]), [w.state for w in weighed]
+
+    with compiled_quickly():
+        variables = change(jax.jit(lambda key: focus.init(key, *given, method=run))(jax.random.key(0)))
+        weights_ubs, states = jax.jit(lambda variables: focus.apply(variables, *given, method=run))(variables)
+    return np.asarray(weights_ubs, float), states, jax.tree.map(lambda leaf: np.asarray(leaf, float), variables)
