@@ -3,10 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn.convolution import ConvFront
+from jaxasr.nn.convolution import ConvFront, Front, VggFront
 from tests.nn.tiny import near, with_garbage
 
 FRONT = ConvFront((2, 3))
+VGG = VggFront((2, 3), time_pools=(2, 3), bin_pools=(2, 2))
+NORMED = VggFront((2,), time_pools=(4,), bin_pools=(2,), norm="layer", leak=0.1)
 BINS = 6
 
 
@@ -64,3 +66,64 @@ def test_gradients_do_not_see_padding(rng, params):
 
 def test_the_stride_is_two_a_layer():
     assert [ConvFront((1,) * layers).stride for layers in (0, 1, 3)] == [1, 2, 8]
+
+
+def rectified(x_tfc, conv, norm, leak):
+    """3 x 3 with a ring of zeros, perhaps a norm over the bins and channels of a frame, rectifier: by loops."""
+    kernel, bias = (np.asarray(conv[name], float) for name in ("kernel", "bias"))
+    frames, bins, _ = x_tfc.shape
+    padded = np.pad(x_tfc, ((1, 1), (1, 1), (0, 0)))
+    out = np.zeros((frames, bins, kernel.shape[-1]))
+    for t in range(frames):
+        for f in range(bins):
+            out[t, f] = np.einsum("ijc,ijcd->d", padded[t : t + 3, f : f + 3], kernel) + bias
+        if norm is not None:
+            out[t] = (out[t] - out[t].mean()) / np.sqrt(out[t].var() + 1e-6) * norm["scale"] + norm["bias"]
+    return np.where(out > 0, out, leak * out)
+
+
+def largest(x_tfc, time_by, bins_by):
+    """Of each group, the last ones incomplete."""
+    frames, bins = range(0, len(x_tfc), time_by), range(0, x_tfc.shape[1], bins_by)
+    return np.array([[x_tfc[t : t + time_by, f : f + bins_by].max(axis=(0, 1)) for f in bins] for t in frames])
+
+
+@pytest.mark.parametrize("front", [VGG, NORMED], ids=["ESPnet", "CRDNN"])
+def test_vgg_blocks_in_any_batch_are_what_they_are_alone(rng, front):
+    """Lengths that no pooling divides, in a batch that has more: against loops that never saw any padding."""
+    lengths = jnp.array([11, 7, 1, 0])
+    x_btf = rng.normal(size=(4, 11, 5)).astype(np.float32)
+    variables = jax.jit(front.init)(jax.random.key(0), jnp.asarray(x_btf), lengths)
+    hidden_bsd, real_b = jax.jit(front.apply)(variables, with_garbage(x_btf, lengths, extra=2), lengths)
+    np.testing.assert_array_equal(real_b, [-(-length // front.stride) for length in lengths.tolist()])
+    params = variables["params"]
+    for row, length in enumerate(lengths.tolist()[:3]):
+        x_tfc = x_btf[row, :length, :, None].astype(float)
+        for block, (time_by, bins_by) in enumerate(zip(front.time_pools, front.bin_pools, strict=True)):
+            for half in "ab":
+                norm = params.get(f"norm_{block}{half}")
+                x_tfc = rectified(x_tfc, params[f"conv_{block}{half}"], norm, front.leak)
+            x_tfc = largest(x_tfc, time_by, bins_by)
+        real = int(real_b[row])
+        np.testing.assert_allclose(hidden_bsd[row, :real], x_tfc.reshape(real, -1), rtol=1e-4, atol=1e-5)
+        assert not np.any(hidden_bsd[row, real:])
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [((2,), (2, 2), (2, 2)), ((2, 2), (2, 0), (2, 2)), ((0,), (2,), (2,))],
+    ids=["one short", "no pool", "no channel"],
+)
+def test_blocks_need_a_number_each(sizes):
+    with pytest.raises(ValueError, match="it needs one number of at least 1 for each block in all three"):
+        VggFront(*sizes)
+
+
+def test_a_front_that_lacks_a_part_says_which():
+    class Half(Front):
+        """Nothing of its own."""
+
+    with pytest.raises(TypeError, match="Half is a Front without stride"):
+        _ = Half().stride
+    with pytest.raises(TypeError, match=r"Half is a Front without __call__\(\)"):
+        Half().init(jax.random.key(0), jnp.ones((1, 2, BINS)), jnp.array([2]))

@@ -3,12 +3,24 @@
 Each has dropout, reads frames of BINS bins, and has a stride of at most 8.
 """
 
-from jaxasr.nn import ConvFront, Encoder
+from jaxasr.nn import ConvFront, Crdnn, Encoder, LatencyControlled, QuartzNet, Tds, VggFront
 from tests.nn.tiny import listener
 
 BINS = 4
+VGG = VggFront(channels=(2,), time_pools=(2,), bin_pools=(3,))
+CRDNN_FRONT = VggFront(channels=(2,), time_pools=(3,), bin_pools=(2,), norm="layer", leak=0.01, dropout=0.3)
 
 ENCODERS: dict[str, Encoder] = {
     "listener, pyramid": listener(pools=(2, 3), dropout=0.4),
     "listener, front, one way": listener(pools=(1, 2), front=ConvFront((2,)), bidirectional=False, dropout=0.4),
+    "listener, GRU, maxima, dropped state": listener(
+        pools=(1, 2), cell="gru", pooling="max", dropout=0.4, dropout_over_time=True, recurrent_dropout=0.3
+    ),
+    "listener, VGG, skipping, projected": listener(
+        pools=(1, 2), front=VGG, pooling="skip", projection=3, recurrent_dropout=0.4
+    ),
+    "latency controlled": LatencyControlled(4, (1, 2), chunk=4, ahead=2, dropout=0.4),
+    "TDS": Tds((2, 3), depths=(1, 1), strides=(2, 1), taps=3, output=5, dropout=0.4),
+    "QuartzNet": QuartzNet((8,), (3,), repeats=1, depth=2, first=(8, 3, 2), last=(8, 3, 2), output=4, dropout=0.2),
+    "CRDNN": Crdnn(listener(pools=(1,), front=CRDNN_FRONT), dense=(4,), dropout=0.4),
 }

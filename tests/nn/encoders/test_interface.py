@@ -60,22 +60,22 @@ def test_padding_and_neighbours_change_nothing(frames_btf, kind):
     near((found, d_variables), jax.tree.map(lambda *leaves: sum(leaves), *alone), rtol=1e-4, atol=1e-4)
     assert not np.any(hidden_bsd[np.arange(more) >= np.array(real_b)[:, None]])
     assert not np.any(d_frames[np.arange(FRAMES + 6) >= LENGTHS[:, None]])
-    assert np.any(d_frames[2, 0])
+    assert np.all(np.any(d_frames[:2, 0], axis=-1))
     assert all(np.any(leaf) for leaf in jax.tree.leaves(d_variables))
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_evaluation_draws_nothing_and_jit_is_eager(frames_btf, kind):
     module, variables = ENCODERS[kind], variables_of(kind)
-    given = (jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
+    given = (with_garbage(frames_btf, LENGTHS, extra=6), jnp.asarray(LENGTHS))
     quiet_bsd, _ = jax.jit(functools.partial(module.apply, training=None))(variables, *given)
     near(module.apply(variables, *given, training=None)[0], quiet_bsd)
     seen = jnp.ones(quiet_bsd.shape[1])
     (_, (drawn_bsd, _)), _ = with_gradients(kind)(variables, *given, IDS, seen)
     (_, (other_bsd, _)), _ = with_gradients(kind)(variables, *given, IDS + 1, seen)
-    for row in range(3):
-        assert np.any(np.abs(drawn_bsd[row] - quiet_bsd[row]) > 1e-3)
-        assert np.any(np.abs(drawn_bsd[row] - other_bsd[row]) > 1e-3)
+    for row in range(2):
+        assert np.any(np.abs(drawn_bsd[row] - quiet_bsd[row]) > 1e-4)
+        assert np.any(np.abs(drawn_bsd[row] - other_bsd[row]) > 1e-4)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

@@ -1,3 +1,5 @@
+"""What is the listener's own; what it shares with every encoder is in test_interface.py."""
+
 import functools
 
 import jax
@@ -5,77 +7,36 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import ConvFront, Listener
-from tests.nn.tiny import listener, near, rows, streams, training_of, with_garbage
+from jaxasr.nn import ConvFront, Listener, VggFront
+from jaxasr.nn.encoders.listener import pooled
+from tests.nn.encoders.kinds import BINS
+from tests.nn.tiny import listener, near, streams, training_of
 
-BINS = 4
-LENGTHS = np.array([11, 6, 1, 0])
-IDS = jnp.array([3, 1, 4, 1], jnp.uint32)
-KINDS = {
-    "pyramid": listener(pools=(2, 3), dropout=0.4),
-    "front, one way": listener(pools=(1, 2), front=ConvFront((2,)), bidirectional=False, dropout=0.4),
-}
-
-
-@functools.cache
-def with_gradients(kind: str):
-    """Jitted, in training: a number that sees the positions where `seen_s`, and its gradients."""
-    module = KINDS[kind]
-
-    def value(variables, frames_btf, lengths_b, ids_b, seen_s):
-        hidden_bsd, real_b = module.apply(variables, frames_btf, lengths_b, training=training_of(ids_b), rngs=streams())
-        mix_sd = jnp.arange(1.0, 1.0 + hidden_bsd.shape[-1])[None] * seen_s[:, None]
-        return jnp.sum(jnp.sin(3 * hidden_bsd) * mix_sd[None]), (hidden_bsd, real_b)
-
-    return jax.jit(jax.value_and_grad(value, argnums=(0, 1), has_aux=True))
-
-
-@functools.cache
-def variables_of(kind: str):
-    init = jax.jit(functools.partial(KINDS[kind].init, training=None))
-    return init(jax.random.key(2), jnp.zeros((4, 11, BINS)), jnp.asarray(LENGTHS))
+LENGTHS = jnp.array([9, 4, 0])
 
 
 @pytest.fixture
 def frames_btf(rng):
-    return rng.normal(size=(4, 11, BINS)).astype(np.float32)
+    return jnp.asarray(rng.normal(size=(3, 9, BINS)), jnp.float32)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_padding_and_neighbours_change_nothing(frames_btf, kind):
-    """Values and gradients in training: each example alone against a larger shape with garbage behind each."""
-    module, value, variables = KINDS[kind], with_gradients(kind), variables_of(kind)
-    spoilt_btf = with_garbage(frames_btf, LENGTHS, extra=6)
-    positions, more = -(-11 // module.stride), -(-17 // module.stride)
-    (found, (hidden_bsd, real_b)), (d_variables, d_frames) = value(
-        variables, spoilt_btf, jnp.asarray(LENGTHS), IDS, jnp.ones(more)
-    )
-    np.testing.assert_array_equal(real_b, -(-LENGTHS // module.stride))
-    alone = []
-    for row in range(4):
-        given = rows((jnp.asarray(frames_btf), jnp.asarray(LENGTHS), IDS), np.s_[row : row + 1])
-        (one, (hidden_of, real_of)), d_one = value(variables, *given, jnp.ones(positions))
-        near((hidden_bsd[row, :positions], real_b[row], d_frames[row, :11]), (hidden_of[0], real_of[0], d_one[1][0]))
-        alone.append((one, d_one[0]))
-    near((found, d_variables), jax.tree.map(lambda *leaves: sum(leaves), *alone), rtol=1e-4, atol=1e-5)
-    assert not np.any(hidden_bsd[np.arange(more) >= np.array(real_b)[:, None]])
-    assert not np.any(d_frames[np.arange(17) >= LENGTHS[:, None]])
-    assert np.any(d_frames[2, 0])
-
-
-def test_dropout_is_off_without_ids_and_jit_is_eager(frames_btf):
-    module, variables = KINDS["pyramid"], variables_of("pyramid")
-    given = (jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
-    quiet_bsd, _ = jax.jit(functools.partial(module.apply, training=None))(variables, *given)
-    near(module.apply(variables, *given, training=None)[0], quiet_bsd)
-    drawn_bsd, _ = module.apply(variables, *given, training=training_of(IDS), rngs=streams())
-    assert 0.2 < np.mean(np.asarray(drawn_bsd)[0] == 0) < 0.6
-    assert np.all(np.asarray(quiet_bsd)[0] != 0)
+def made(module, frames_btf):
+    """The module's parameters, its output in evaluation, and what each of its layers gave."""
+    run = functools.partial(module.init_with_output, training=None, capture_intermediates=True, mutable=True)
+    (hidden_bsd, _), variables = jax.jit(run)(jax.random.key(0), frames_btf, LENGTHS)
+    inner = {name: calls["__call__"][0] for name, calls in variables.pop("intermediates").items() if name != "__call__"}
+    return variables, hidden_bsd, inner
 
 
 @pytest.mark.parametrize(
     ("pools", "front", "stride"),
-    [((1,), None, 1), ((1, 2, 2, 2), None, 8), ((3, 1, 2), None, 6), ((1, 2), ConvFront((2, 2)), 8)],
+    [
+        ((1,), None, 1),
+        ((1, 2, 2, 2), None, 8),
+        ((3, 1, 2), None, 6),
+        ((1, 2), ConvFront((2, 2)), 8),
+        ((2,), VggFront((1, 1), (2, 3), (1, 1)), 12),
+    ],
 )
 def test_lengths_and_shapes_follow_the_stride(pools, front, stride):
     module = listener(pools=pools, front=front)
@@ -88,15 +49,69 @@ def test_lengths_and_shapes_follow_the_stride(pools, front, stride):
 
 def test_one_way_does_not_see_the_future(frames_btf):
     """Position s holds convolutions centred at frames 4 s and 4 s + 2, which see one frame to each side."""
-    kind = "front, one way"
-    for position in range(3):
-        given = (jnp.asarray(frames_btf[:1]), jnp.array([11]), IDS[:1], jnp.arange(3.0) == position)
-        _, d_frames = with_gradients(kind)(variables_of(kind), *given)[1]
-        seen = np.flatnonzero(np.any(d_frames[0], axis=-1))
-        assert seen.max() == min(4 * position + 3, 10)
+    module = listener(pools=(1, 2), front=ConvFront((2,)), bidirectional=False)
+    variables = jax.jit(functools.partial(module.init, training=None))(jax.random.key(2), frames_btf, LENGTHS)
+
+    @jax.jit
+    def seen(frames_btf):
+        def hidden(frames_btf):
+            return jnp.sum(jnp.sin(3 * module.apply(variables, frames_btf, LENGTHS, training=None)[0][0]), -1)
+
+        return jax.jacobian(hidden)(frames_btf)[:, 0]
+
+    for position, d_frames in enumerate(seen(frames_btf)):
+        assert np.flatnonzero(np.any(d_frames, axis=-1)).max() == min(4 * position + 3, 8)
+
+
+@pytest.mark.parametrize("pooling", ["stack", "max", "skip"])
+def test_neighbours_become_one(rng, pooling):
+    """Negative numbers, so that a zero of the padding would win a maximum."""
+    x_btd = -1 - rng.random((3, 9, 2)).astype(np.float32)
+    x_btd[np.arange(9) >= np.array(LENGTHS)[:, None]] = 0
+    found_bkm = pooled(jnp.asarray(x_btd), LENGTHS, 2, pooling)
+    for row, length in enumerate(LENGTHS.tolist()):
+        for k in range(5):
+            group = x_btd[row, 2 * k : min(2 * k + 2, length)]
+            filled = np.concatenate([group, np.zeros((2 - len(group), 2))])
+            largest = group.max(axis=0) if len(group) else np.zeros(2)
+            expected = {"stack": filled.reshape(-1), "max": largest, "skip": filled[0]}
+            np.testing.assert_array_equal(found_bkm[row, k], expected[pooling])
+    assert pooled(jnp.asarray(x_btd), LENGTHS, 1, pooling).shape == x_btd.shape
+
+
+@pytest.mark.parametrize(("projected", "layers"), [("every", [0, 1]), ("last", [1])])
+def test_projections_are_espnets(frames_btf, projected, layers):
+    """Of every layer: tanh after all but the last one. Of the last one: tanh after it."""
+    module = listener(pools=(1, 2), projection=3, projected=projected)
+    variables, hidden_bsd, inner = made(module, frames_btf)
+    assert [name for name in sorted(variables["params"]) if "projection" in name] == [f"projection_{k}" for k in layers]
+    last = inner["projection_1"]
+    expected_bsd = np.array(np.tanh(last) if projected == "last" else last)
+    expected_bsd[np.arange(5) >= -(-np.array(LENGTHS) // 2)[:, None]] = 0
+    near(hidden_bsd, expected_bsd)
+    if projected == "every":
+        first_btd = np.array(np.tanh(inner["projection_0"]))
+        first_btd[np.arange(9) >= np.array(LENGTHS)[:, None]] = 0
+        near(inner["dropout_0"], first_btd)
+
+
+def test_variational_dropout_takes_a_channel_of_the_whole_utterance(frames_btf):
+    module = listener(pools=(1,), dropout=0.5, dropout_over_time=True)
+    variables = jax.jit(functools.partial(module.init, training=None))(jax.random.key(2), frames_btf, LENGTHS)
+    given = (frames_btf, jnp.array([9, 9, 9]))
+    training = training_of(jnp.array([1, 2, 3], jnp.uint32))
+    drawn, _ = jax.jit(module.apply)(variables, *given, training=training, rngs=streams())
+    zero_btd = np.asarray(drawn) == 0
+    assert np.all(zero_btd == zero_btd[:, :1])
+    assert 0 < zero_btd[:, 0].mean() < 1
 
 
 @pytest.mark.parametrize(("width", "pools"), [(4, ()), (4, (1, 0)), (0, (1,))])
 def test_a_listener_without_layers_is_refused(width, pools):
     with pytest.raises(ValueError, match="it needs a positive width and one number of at least 1 for each layer"):
         Listener(width, pools)
+
+
+def test_a_projection_to_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"Listener.projection is 0; it needs a positive width"):
+        Listener(4, (1,), projection=0)
