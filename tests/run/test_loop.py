@@ -106,6 +106,13 @@ def test_a_run_leaves_metrics_checkpoints_hypotheses_and_pictures(river):
     assert sorted(int(path.name) for path in (river.workdir / "checkpoints").iterdir()) == [80, 160]
     for name in ("curves", "alignment.watch", "alignment.train", "alignment.test"):
         assert (river.workdir / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    final = rows[-1]
+    for place in ("train", "watch"):  # eight utterances by heart: sharp, in order, nothing collapsed
+        assert final.get(f"{place}/attention_collapsed", lines[-1].get(f"{place}/attention_collapsed")) == 0.0
+    assert final["watch/attention_diffuse"] < 0.5 < lines[0]["train/attention_diffuse"]
+    page = (river.workdir / "page.html").read_text()
+    assert "watch/attention_behind" in page
+    assert 'src="pictures/alignment.watch.png"' in page
     watched = [json.loads(line) for line in (river.workdir / "hypotheses.watch.jsonl").read_text().splitlines()]
     assert {row["id"]: row["hypothesis"] for row in watched} == {row["id"]: row["reference"] for row in watched}
     assert list((river.workdir / "tensorboard").iterdir())
