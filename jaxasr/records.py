@@ -84,8 +84,19 @@ class Draws:
     """What a stochastic attention drew, position by position: what a score-function gradient is made of."""
 
     log_probs_bu: Float[Array, "b u"]  # of the positions drawn
-    baselines_bu: Float[Array, "b u"]  # learned from the query alone: the log probability of the target to expect
+    baselines_bu: Float[Array, "b u"]  # learned from the query alone: the reward to expect
     entropies_bu: Float[Array, "b u"]  # of what was drawn from
+
+
+@pytree
+@dataclass(frozen=True)
+class NBest:
+    """What the model itself would write, found by its own search, and how probable it is in the training form."""
+
+    tokens_bwu: Int[Array, "b w u"]  # without the end, zero after the length
+    token_lengths_bw: Int[Array, "b w"]
+    log_probs_bw: Float[Array, "b w"]  # teacher-forced, the end included: gradients pass
+    valid_bw: Bool[Array, "b w"]  # False: the search found no such hypothesis
 
 
 @pytree
@@ -96,11 +107,13 @@ class Outputs:
     Where an attention draws m samples, `logits_buv`, `weights_buhs` and `draws` have m rows an example, side by side.
     """
 
-    logits_buv: Float[Array, "b u v"]  # u = tokens + 1
+    logits_buv: Float[Array, "x u v"]  # u = tokens + 1, x = m * b
     ctc_logits_bsv: Float[Array, "b s v"] | None
     hidden_lengths_b: Int[Array, " b"]  # encoder positions that are real
-    weights_buhs: Float[Array, "b u h s"]  # attention, by head
+    weights_buhs: Float[Array, "x u h s"]  # attention, by head
     draws: Draws | None = None
+    n_best: NBest | None = None  # where the objective asks for it
+    teacher_logits_buv: Float[Array, "b u v"] | None = None  # what a frozen teacher says to the same tokens
 
 
 @pytree

@@ -46,6 +46,19 @@ class Seq2Seq(nn.Module):
         decoded = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, training=training)
         return Outputs(decoded.logits_bkv, self._ctc_logits(hidden_bsd), lengths_b, decoded.weights_bkhs, decoded.draws)
 
+    def spell(
+        self, batch: Batch, tokens_bwu: Int[Array, "b w u"], *, step: Int[Array, ""] | None
+    ) -> Float[Array, "x k v"]:
+        """Logits of w transcripts an utterance, teacher-forced, encoded once; x = b * w, k = u + 1. Else as `__call__`."""
+        w, u = tokens_bwu.shape[1:]
+        training = None if step is None else Training(batch.ids_b, step)
+        hidden_bsd, lengths_b = self._encode(batch, training)
+        hidden_xsd, lengths_x, ids_x = (
+            jnp.repeat(jnp.asarray(leaf), w, axis=0) for leaf in (hidden_bsd, lengths_b, batch.ids_b)
+        )
+        training = None if step is None else Training(ids_x, step)
+        return self.decoder(hidden_xsd, lengths_x, tokens_bwu.reshape(-1, u), training=training).logits_bkv
+
     def start(self, batch: Batch) -> Start:
         """Encodes the batch for a search."""
         hidden_bsd, lengths_b = self._encode(batch, None)

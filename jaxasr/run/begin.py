@@ -6,26 +6,66 @@ from importlib import metadata
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxasr import nn, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.ops.features import FeatureSums
-from jaxasr.records import Batch, Outputs
+from jaxasr.records import END, Batch, NBest, Outputs
 from jaxasr.run.experiment import Experiment
-from jaxasr.train import Metadata, TrainState, new_state
+from jaxasr.text.tokenizer import Tokenizer
+from jaxasr.train import ExpectedErrors, Metadata, Objective, Term, TrainState, log_probs_of, new_state, spelling_of
 
 STATISTICS_BATCHES = 200  # batches of training data that global normalisation is measured on, at most
 MIN_DEVIATION = 1e-3
 
 
-def training_form(model: nn.Seq2Seq) -> Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]:
-    """The model as a training step sees it: variables, batch, step and random streams in, outputs out."""
+def training_form(
+    model: nn.Seq2Seq, objective: Objective | None = None
+) -> Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]:
+    """The model as a training step sees it: variables, batch, step and random streams in, outputs out.
+
+    Where the objective has `ExpectedErrors` the n best of its search, made with the variables of the step, are among them.
+    """
+    search = None if objective is None else objective.search
 
     def apply(variables: Any, batch: Batch, step: jax.Array, streams: Mapping[str, jax.Array]) -> Outputs:
-        return model.apply(variables, batch, step=step, rngs=dict(streams))  # pyright: ignore[reportReturnType]
+        rngs = dict(streams)
+        outputs: Any = model.apply(variables, batch, step=step, rngs=rngs)
+        if search is None:
+            return outputs
+        found = search(nn.Recogniser(model, jax.lax.stop_gradient(variables)), batch)
+        logits: Any = model.apply(variables, batch, found.tokens_bwu, step=step, rngs=rngs, method="spell")
+        log_probs_bw = log_probs_of(logits, found.tokens_bwu, found.token_lengths_bw)
+        n_best = NBest(found.tokens_bwu, found.token_lengths_bw, log_probs_bw, found.scores_bw > -jnp.inf)
+        return replace(outputs, n_best=n_best)
 
     return apply
+
+
+def bound_objective(experiment: Experiment, data: OpenPipeline) -> Objective:
+    """The objective with what it has to know of the vocabulary and of the training transcripts."""
+    objective, tokenizer = experiment.objective, experiment.tokenizer
+    tokens = data.draft.tokens
+    if objective.prior == "unigram" and tokens is not None:
+        counts_v = np.bincount(tokens.flat, minlength=tokenizer.size)
+        counts_v[END] = len(tokens.lengths)
+        objective = replace(objective, prior=tuple((counts_v / counts_v.sum()).tolist()))
+    return replace(objective, extra=tuple(_bound_term(term, tokenizer) for term in objective.extra))
+
+
+def _bound_term(term: Term, tokenizer: Tokenizer) -> Term:
+    if not isinstance(term, ExpectedErrors) or term.unit == "token":
+        return term
+    return replace(term, spelling=spelling_of(written(tokenizer)))
+
+
+def written(tokenizer: Tokenizer) -> list[str]:
+    """What each token writes after another one: a space first where it begins a word. The end writes nothing."""
+    first = next(token for token in range(1, tokenizer.size) if tokenizer.decode([token]).strip())
+    before = tokenizer.decode([first])
+    return [""] + [tokenizer.decode([first, token])[len(before) :] for token in range(1, tokenizer.size)]
 
 
 def metadata_of(experiment: Experiment, data: OpenPipeline) -> Metadata:

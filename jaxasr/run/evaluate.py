@@ -18,7 +18,7 @@ from jaxasr.train import TrainState
 
 def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
     """The variables that are decoded with: averaged parameters where the run averages, else the last ones."""
-    return {"params": state.average if experiment.ema_decay > 0 else state.params, **state.statistics}
+    return {"params": state.average if experiment.averages else state.params, **state.statistics}
 
 
 class Judge:

@@ -12,7 +12,7 @@ from jaxasr.data import Normalize, Pipeline, Tokenize
 from jaxasr.decode import Search
 from jaxasr.nn import Seq2Seq
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.train import Objective, Optimizer
+from jaxasr.train import Objective, Optimizer, WeightNoise
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Experiment:
     eval_every: int = 1_000
     save_every: int = 500
     log_every: int = 50
+    weight_noise: WeightNoise | None = None  # on the parameters in training
     ema_decay: float = 0.0  # of the averaged parameters, which are those that are evaluated; 0: no averaging
     keep_last: int = 2  # newest checkpoints that stay
     keep_best: int = 1  # best ones that stay besides
@@ -67,6 +68,11 @@ class Experiment:
     def tokenizer(self) -> Tokenizer:
         """That of the training data, and so of the whole run."""
         return tokenizer_of(self.train_data)
+
+    @property
+    def averages(self) -> bool:
+        """True: what is evaluated is an average of the parameters, the `average` of the state."""
+        return self.ema_decay > 0 or self.optimizer.averages
 
     @property
     def splits(self) -> dict[str, Split]:

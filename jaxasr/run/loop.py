@@ -8,7 +8,7 @@ that was not.
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import jax
 from jaxasr import report, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.records import pytree
-from jaxasr.run.begin import blank_batch, initial_state, measured, metadata_of, training_form
+from jaxasr.run.begin import blank_batch, bound_objective, initial_state, measured, metadata_of, training_form
 from jaxasr.run.evaluate import Judge, evaluated_variables, headline
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
@@ -27,7 +27,7 @@ from jaxasr.run.pace import Pace
 from jaxasr.run.watch import Alarm, said_of, watched
 from jaxasr.run.workdir import Workdir
 from jaxasr.scale import CompiledStep, compile_step
-from jaxasr.train import Checkpoints, Metadata, TrainState, Writer, make_step, read_metrics
+from jaxasr.train import Checkpoints, Metadata, TrainState, Writer, judged, make_step, read_metrics, scale_of
 from jaxasr.train.writer import write_whole
 
 Say = Callable[[str], None]
@@ -62,11 +62,13 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
         for line in introduction(experiment, data):
             say(line)
 
+        objective = bound_objective(experiment, data)
         pure = make_step(
-            training_form(experiment.model),
-            watched(experiment.objective),
+            training_form(experiment.model, objective),
+            watched(objective),
             experiment.optimizer.build(),
             ema_decay=experiment.ema_decay,
+            noise=experiment.weight_noise,
         )
         step = compile_step(pure, machine.how)
         metadata = metadata_of(experiment, data)
@@ -92,6 +94,7 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
                         variables = evaluated_variables(experiment, moment.saved.train)
                         evaluation = judge(variables, workdir, workers=machine.workers)
                         metrics = {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer}
+                        moment.saved = _judged(experiment, moment.saved, metrics["wer"])
                         bar.say(f"step {moment.done:,}: {headline(evaluation)}")
                         row = {f"watch/{name}": value for name, value in (metrics | judge.alignments).items()}
                         writer.write(moment.done, row)
@@ -121,7 +124,15 @@ def _show(workdir: Workdir) -> None:
     write_whole(workdir.page, page)
 
 
-@dataclass(frozen=True)
+def _judged(experiment: Experiment, saved: Saved, score: float) -> Saved:
+    """With what the optimizer makes of a score."""
+    rule = experiment.optimizer.on_plateau
+    if rule is None:
+        return saved
+    return replace(saved, train=replace(saved.train, optimizer=judged(saved.train.optimizer, rule, score)))
+
+
+@dataclass
 class _Moment:
     """The run after a step: what is due, and what it takes."""
 
@@ -131,7 +142,7 @@ class _Moment:
     judges: bool
     saves: bool
     stops: bool
-    saved: Saved
+    saved: Saved  # the steps go on from what stands here when the moment is over
 
 
 def _steps(
@@ -164,11 +175,16 @@ def _steps(
             means: dict[str, float] = {}
             if last or done % experiment.log_every == 0:
                 means = log.means() | {"train/learning_rate": float(experiment.optimizer.rate(number))}
+                if experiment.optimizer.on_plateau is not None:
+                    means["train/plateau_scale"] = scale_of(state.optimizer)
                 shown = {"loss": f"{means['train/loss']:.3f}"} | pace.write(done)
             if saves:
                 log.settle()
             left = time.perf_counter()
-            yield _Moment(done, shown, means, judges, saves, stops, Saved(state, log.window))
+            moment = _Moment(done, shown, means, judges, saves, stops, Saved(state, log.window))
+            yield moment
+            if moment.saved.train is not state:
+                state = step.place_state(moment.saved.train)
             pace.leave_out(time.perf_counter() - left)
 
 

@@ -22,7 +22,7 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = 
         ValueError: the checkpoint is of another model, or was trained with another vocabulary.
     """
     blank: Any = jax.eval_shape(lambda: _fresh_variables(experiment))
-    name = "average" if experiment.ema_decay > 0 else "params"
+    name = "average" if experiment.averages else "params"
     like = {"train": {name: blank["params"], "statistics": {k: v for k, v in blank.items() if k != "params"}}}
     with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
         there: Which = "last" if which == "mean" else which

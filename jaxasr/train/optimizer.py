@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxasr.train.plateau import Newbob, scale_by_plateau
 from jaxasr.train.schedules import Rate, Schedule, Step
 
 
@@ -24,6 +25,8 @@ class Optimizer:
     _: KW_ONLY
     clip_norm: float | None = None  # global norm that the gradient is scaled down to; None: never
     weight_decay: float = 0.0  # decoupled: times the learning rate; matrices only, neither biases nor norms
+    l2: float = 0.0  # gradient of l2 / 2 * |matrix|^2, added before clipping
+    on_plateau: Newbob | None = None  # the rate falls when the score of the watched split stops falling
     accumulate_steps: int = 1  # batches an update
 
     def __post_init__(self):
@@ -32,19 +35,33 @@ class Optimizer:
             raise ValueError(f"{name} has schedule={self.schedule}; give a schedule, such as Constant({self.schedule})")
         if self.clip_norm is not None and not self.clip_norm > 0.0:
             raise ValueError(f"{name} has clip_norm={self.clip_norm}; it must be more than 0, or None for no clipping")
-        if not self.weight_decay >= 0.0:
-            raise ValueError(f"{name} has weight_decay={self.weight_decay}; it must be 0 or more")
+        for penalty in ("weight_decay", "l2"):
+            if not getattr(self, penalty) >= 0.0:
+                raise ValueError(f"{name} has {penalty}={getattr(self, penalty)}; it must be 0 or more")
         if self.accumulate_steps < 1:
             raise ValueError(f"{name} has accumulate_steps={self.accumulate_steps}; it must be 1 or more")
 
     def build(self) -> optax.GradientTransformationExtraArgs:
         """The Optax chain: clipping, the method's own scaling, decay, learning rate; accumulation around them all."""
-        parts = [] if self.clip_norm is None else [optax.clip_by_global_norm(self.clip_norm)]
-        parts.append(self.scaling())
+        parts = [*self.before_scaling(), self.scaling()]
         if self.weight_decay > 0.0:
             parts.append(optax.add_decayed_weights(self.weight_decay, mask=decays))
         parts.append(optax.scale_by_learning_rate(self.schedule))  # pyright: ignore[reportArgumentType]
-        return accumulate(optax.chain(*parts), every=self.accumulate_steps)
+        return accumulate(optax.chain(*parts, *self.after_rate()), every=self.accumulate_steps)
+
+    @property
+    def averages(self) -> bool:
+        """True where it keeps an average of its own, which is then what is evaluated."""
+        return False
+
+    def before_scaling(self) -> list[optax.GradientTransformation]:
+        """What is done to a gradient first: the penalty, and clipping."""
+        parts = [optax.add_decayed_weights(self.l2, mask=decays)] if self.l2 > 0.0 else []
+        return parts + ([] if self.clip_norm is None else [optax.clip_by_global_norm(self.clip_norm)])
+
+    def after_rate(self) -> list[optax.GradientTransformation]:
+        """What is done last: what a plateau takes off the rate."""
+        return [] if self.on_plateau is None else [scale_by_plateau()]
 
     def scaling(self) -> optax.GradientTransformation:
         """What the method does to a gradient before the learning rate."""

@@ -13,15 +13,23 @@ import optax
 
 from jaxasr.records import Batch, Outputs, Sum
 from jaxasr.train.average import ema_update
+from jaxasr.train.noise import WeightNoise
+from jaxasr.train.optimizers import own_average
 from jaxasr.train.state import TrainState
 
 Apply = Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]  # variables, batch, step, random streams
 Criterion = Callable[[Outputs, Batch], dict[str, Sum]]
+USES = ("augment", "dropout", "draw", "weights")  # of randomness; the first three are the model's
 StepFunction = Callable[..., tuple[TrainState, dict[str, Sum]]]
 
 
 def make_step(
-    apply: Apply, criterion: Criterion, optimizer: optax.GradientTransformation, *, ema_decay: float
+    apply: Apply,
+    criterion: Criterion,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_decay: float,
+    noise: WeightNoise | None = None,
 ) -> StepFunction:
     """The step `(state, batch, axis=None) -> (state, metrics)`.
 
@@ -30,7 +38,9 @@ def make_step(
         criterion: sums by name, "loss" among them.
         optimizer: any Optax transformation. One that takes extra arguments is told the `weight` that the gradient was
             divided by (train.accumulate needs it).
-        ema_decay: of the moving average of parameters; 0 keeps the average equal to the parameters.
+        ema_decay: of the moving average of parameters; 0 keeps the average equal to the parameters. An optimizer with an
+            average of its own (train.ScheduleFree) takes its place.
+        noise: on the parameters that `apply` is given.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -38,6 +48,8 @@ def make_step(
         streams = _streams(state)
 
         def loss(params: Any) -> tuple[jax.Array, dict[str, Sum]]:
+            if noise is not None:
+                params = noise(params, state.step, _key(state, "weights"))
             sums = criterion(apply({"params": params, **state.statistics}, batch, state.step, streams), batch)
             return sums["loss"].value, sums
 
@@ -49,7 +61,9 @@ def make_step(
         params: Any = optax.apply_updates(state.params, updates)
         one = jnp.ones(())
         metrics = sums | {"gradient_norm": Sum(optax.tree.norm(gradients), one)}
-        average = ema_update(state.average, params, decay=ema_decay, step=state.step)
+        average = own_average(optimizer_state, params)
+        if average is None:
+            average = ema_update(state.average, params, decay=ema_decay, step=state.step)
         new = TrainState(state.step + 1, state.key, params, average, state.statistics, optimizer_state)
         return new, metrics
 
@@ -57,8 +71,11 @@ def make_step(
 
 
 def _streams(state: TrainState) -> dict[str, jax.Array]:
-    key = jax.random.fold_in(state.key, state.step)
-    return {name: jax.random.fold_in(key, number) for number, name in enumerate(("augment", "dropout", "draw"))}
+    return {name: _key(state, name) for name in USES[:3]}
+
+
+def _key(state: TrainState, use: str) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(state.key, state.step), USES.index(use))
 
 
 def _add_over(axis: str | None, tree: Any) -> Any:

@@ -11,22 +11,29 @@ ctc_loss = jax.jit(losses.ctc_loss)
 ctc_gradient = jax.jit(jax.grad(lambda logits, *rest: losses.ctc_loss(logits, *rest).loss_b.sum()))
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-def test_cross_entropy_against_the_formula(rng, smoothing):
+PRIOR = (0.5, 0.2, 0.0, 0.2, 0.1)
+
+
+@pytest.mark.parametrize(("smoothing", "prior"), [(0.0, None), (0.1, None), (1.0, None), (0.3, PRIOR)])
+def test_cross_entropy_against_the_formula(rng, smoothing, prior):
     logits_buv = (rng.normal(size=(3, 4, 5)) * 3).astype(np.float32)
     targets_bu = rng.integers(0, 5, size=(3, 4))
     targets_bu[0] = logits_buv[0].argmax(axis=-1)
     lengths = [4, 1, 0]
     valid_bu = jnp.asarray(np.arange(4) < np.array(lengths)[:, None])
+    prior_v = None if prior is None else jnp.array(prior)
     found = losses.label_smoothed_cross_entropy(
-        jnp.asarray(logits_buv), jnp.asarray(targets_bu), valid_bu, smoothing=smoothing
+        jnp.asarray(logits_buv), jnp.asarray(targets_bu), valid_bu, smoothing=smoothing, prior_v=prior_v
     )
     for row, length in enumerate(lengths):
-        expected = reference.label_smoothed_cross_entropy(logits_buv[row, :length], targets_bu[row, :length], smoothing)
-        np.testing.assert_allclose(found.loss_b[row], expected, rtol=2e-6, atol=1e-6)
+        expected = reference.label_smoothed_cross_entropy(
+            logits_buv[row, :length], targets_bu[row, :length], smoothing, prior
+        )
+        np.testing.assert_allclose(found.loss_bu[row].sum(), expected, rtol=2e-6, atol=1e-6)
+        assert not np.any(found.loss_bu[row, length:])
         correct = (logits_buv[row, :length].argmax(axis=-1) == targets_bu[row, :length]).sum()
-        assert found.correct_b[row] == correct
-    assert found.correct_b[0] == 4
+        assert found.correct_bu[row].sum() == correct
+    assert found.correct_bu[0].sum() == 4
 
 
 def test_cross_entropy_gives_padding_no_gradient_whatever_stands_there(rng):
@@ -34,7 +41,7 @@ def test_cross_entropy_gives_padding_no_gradient_whatever_stands_there(rng):
     targets_bu, valid_bu = jnp.array([[1, 2, 0]]), jnp.array([[True, True, False]])
 
     def loss(logits_buv):
-        return losses.label_smoothed_cross_entropy(logits_buv, targets_bu, valid_bu, smoothing=0.1).loss_b[0]
+        return losses.label_smoothed_cross_entropy(logits_buv, targets_bu, valid_bu, smoothing=0.1).loss_bu.sum()
 
     gradient_buv = jax.grad(loss)(logits_buv)
     assert np.isfinite(loss(logits_buv))
@@ -48,7 +55,7 @@ def test_cross_entropy_of_bfloat16_is_summed_in_float32(rng):
     targets_bu = jnp.asarray(rng.integers(0, 7, size=(1, 300)))
     found = losses.label_smoothed_cross_entropy(logits_buv, targets_bu, jnp.ones((1, 300), bool), smoothing=0.0)
     expected = reference.label_smoothed_cross_entropy(np.asarray(logits_buv[0], np.float64), targets_bu[0], 0.0)
-    np.testing.assert_allclose(found.loss_b[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(found.loss_bu.sum(), expected, rtol=1e-6)
 
 
 TOKENS = np.array([[1, 2, 0], [2, 2, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0], [1, 2, 1], [0, 0, 0]])
