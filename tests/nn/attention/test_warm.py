@@ -1,0 +1,71 @@
+"""The way from a soft focus to a hard one."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.nn import Focus, GaussianLocal, Latent, Monotonic, Softmax, WarmStart, Weighed
+from jaxasr.records import Draws
+from tests.nn.attention.steps import QUERY, memory_of, weigh_all
+
+SOFT, HARD = GaussianLocal(2, 3), Monotonic(noise=0.0, bias=0.5)
+
+
+@pytest.fixture
+def drawn(rng):
+    return rng.normal(size=(3, 2, 6)), rng.normal(size=(3, 2, QUERY))
+
+
+def parts(drawn, variables, *, step):
+    """The weights of each of the two, with the parameters of the whole."""
+    soft, hard = (
+        weigh_all(focus, *drawn, step=step, change=lambda _, name=name: {"params": variables["params"][name]})[0]
+        for focus, name in ((SOFT, "soft"), (HARD, "hard"))
+    )
+    return soft, hard
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "share"),
+    [("switch", 0, 0.0), ("switch", 9, 0.0), ("switch", 10, 1.0), ("ramp", 4, 0.4), ("ramp", 25, 1.0)],
+)
+def test_the_training_form_goes_from_soft_to_hard(drawn, change, step, share):
+    found, _, variables = weigh_all(WarmStart(SOFT, HARD, 10, change), *drawn, step=step)
+    soft, hard = parts(drawn, variables, step=step)
+    assert np.any(np.abs(soft - hard) > 0.1)
+    np.testing.assert_allclose(found, (1 - share) * soft + share * hard, rtol=1e-5, atol=1e-6)
+
+
+def test_the_decode_form_is_hard_and_yet_the_soft_one_has_its_parameters(drawn):
+    found, states, variables = weigh_all(WarmStart(SOFT, HARD, 10), *drawn)
+    np.testing.assert_array_equal(found, parts(drawn, variables, step=None)[1])
+    assert states[-1].soft == ()
+
+
+class Drawing(Focus):
+    """Says that it drew."""
+
+    def __call__(self, energy_bs, query_bd, memory, state):
+        one_b1 = jnp.ones((energy_bs.shape[0], 1))
+        return Weighed(jnp.zeros_like(energy_bs)[:, None], state, Draws(one_b1, one_b1, one_b1))
+
+
+def test_draws_count_by_the_share_of_the_hard_form():
+    memory = memory_of(1, 4, step=3)
+    focus = WarmStart(Softmax(), Drawing(), 4, "ramp")
+
+    def run(focus):
+        with_own = replace(memory, focus=focus.prepare(memory.values_bse))
+        return focus(jnp.zeros((1, 4)), jnp.zeros((1, QUERY)), with_own, focus.initial_state(with_own))
+
+    draw = focus.apply({}, method=run).draw
+    np.testing.assert_allclose((draw.log_probs_bu, draw.entropies_bu, draw.baselines_bu), [[[0.75]], [[0.75]], [[1.0]]])
+
+
+def test_what_can_not_change_is_refused():
+    with pytest.raises(ValueError, match="until is 0"):
+        WarmStart(SOFT, HARD, 0)
+    with pytest.raises(ValueError, match="hard=Latent"):
+        WarmStart(SOFT, Latent(), 5)
