@@ -13,7 +13,9 @@ jaxasr bench data|lstm                                     what the loader and t
 """
 
 import argparse
+import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"jaxasr {options.name}: {text}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"jaxasr {options.name}: interrupted; what was finished before is kept", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def prepare(options: argparse.Namespace) -> int:
@@ -106,9 +111,33 @@ def transcribe(options: argparse.Namespace) -> int:
             print(f"jaxasr transcribe: {heard.reason}", file=sys.stderr)
             status = 1
             continue
-        cut = "" if heard.complete else "  [cut: the search did not come to an end]"
-        print(f"{heard.path}\t{heard.text}{cut}", flush=True)
+        text = _WRITTEN[options.format](heard)
+        if options.out is None:
+            print(text, flush=True)
+        else:
+            options.out.mkdir(parents=True, exist_ok=True)
+            (options.out / f"{heard.path.stem}.{options.format}").write_text(text + "\n")
     return status
+
+
+def _as_text(heard: Any) -> str:
+    cut = "" if heard.complete else "  [cut: the search did not come to an end]"
+    return f"{heard.path}\t{heard.text}{cut}"
+
+
+def _as_json(heard: Any) -> str:
+    words = [word._asdict() for word in heard.words]
+    scores = {"seconds": heard.seconds, "log_prob": heard.log_prob, "complete": heard.complete}
+    return json.dumps({"path": str(heard.path), "text": heard.text, "words": words, **scores}, ensure_ascii=False)
+
+
+def _as_srt(heard: Any) -> str:
+    from jaxasr.report import subtitles
+
+    return subtitles.srt(heard.words)
+
+
+_WRITTEN = {"txt": _as_text, "json": _as_json, "srt": _as_srt}
 
 
 def sweep(options: argparse.Namespace) -> int:
@@ -256,6 +285,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("transcribe", transcribe)
     sub.add_argument("experiment", help="FILE.py or FILE.py:function")
     sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio: FLAC, WAV, Ogg, SPHERE ...")
+    sub.add_argument("--format", choices=tuple(_WRITTEN), default="txt", help="json has times and scores (txt)")
+    sub.add_argument(
+        "--out", type=Path, metavar="DIR", help="writes DIR/NAME.FORMAT for each file, instead of printing"
+    )
     _run_arguments(sub)
 
     sub = command("alignable", alignable)

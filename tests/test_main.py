@@ -102,6 +102,16 @@ def test_transcribe_prints_a_line_a_file(river, capsys):
     assert capsys.readouterr().out.splitlines()[1:] == [f"{paths[0]}\t{TRAIN[1]}", f"{paths[1]}\t{TRAIN[4]}"]
 
 
+def test_transcribe_writes_json_and_subtitles(river, capsys, tmp_path):
+    path = river.wavs / "train-1.wav"
+    assert main([*river.arguments("transcribe", path), "--format", "json"]) == 0
+    heard = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert heard["text"] == " ".join(word["text"] for word in heard["words"]) == TRAIN[1]
+    assert 0.0 <= heard["words"][0]["start_s"] < heard["words"][-1]["end_s"] <= heard["seconds"] + 0.1
+    assert main([*river.arguments("transcribe", path), "--format", "srt", "--out", str(tmp_path / "titles")]) == 0
+    assert (tmp_path / "titles" / "train-1.srt").read_text().splitlines()[2] == TRAIN[1]
+
+
 def test_eval_adds_a_row(river, run, capsys, tmp_path):
     results = tmp_path / "all.jsonl"
     arguments = ["--splits", "test", "--checkpoint", "80", "--results", str(results)]

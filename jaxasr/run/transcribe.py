@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import jax
@@ -10,10 +11,12 @@ import numpy as np
 from jaxasr.data import decode_audio
 from jaxasr.decode import Search
 from jaxasr.records import Batch
+from jaxasr.report.subtitles import Word
 from jaxasr.run.evaluate import compiled_search
 from jaxasr.run.experiment import Experiment, tokenizer_of
 from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
+from jaxasr.text.tokenizer import Tokenizer
 
 LONGEST_S = 60.0  # of one file; what is longer has to be cut before
 STEP_S = 2.0  # lengths are padded up to a multiple, so that few shapes are compiled
@@ -25,6 +28,7 @@ class Transcript:
 
     path: Path
     text: str
+    words: tuple[Word, ...]  # with their times, as far as the attention tells them
     seconds: float
     log_prob: float  # of the whole hypothesis
     complete: bool  # False: the search was cut before it came to an end
@@ -72,10 +76,35 @@ def transcribe(
         yield Transcript(
             path,
             tokenizer.decode(tokens),
+            tuple(words_heard(tokens, found.weights_buhs[0], tokenizer, _position_s(experiment))),
             len(wave_n) / rate_hz,
             float(found.log_probs_bw[0, 0]),
             bool(found.finished_bw[0, 0]),
         )
+
+
+def words_heard(
+    tokens_u: np.ndarray, weights_uhs: np.ndarray, tokenizer: Tokenizer, position_s: float
+) -> Iterator[Word]:
+    """Each word, from where a twentieth of its attention lies to where all but a twentieth does.
+
+    Args:
+        tokens_u: without the end.
+        weights_uhs: attention, at least as many rows as tokens.
+        position_s: seconds of an encoder position.
+    """
+    texts = [tokenizer.decode(tokens_u[: k + 1]).rstrip() for k in range(len(tokens_u))]
+    owners = [len(text.split()) - 1 if text != before else -1 for before, text in pairwise(["", *texts])]
+    for number, word in enumerate(texts[-1].split() if texts else []):
+        mine = [k for k, owner in enumerate(owners) if owner == number]
+        heard_s = np.cumsum(weights_uhs[mine].sum(axis=(0, 1)))
+        bounds = np.searchsorted(heard_s, np.array([0.05, 0.95]) * heard_s[-1])
+        start, end = np.minimum(bounds, len(heard_s) - 1)
+        yield Word(word, round(float(start) * position_s, 3), round(float(end + 1) * position_s, 3))
+
+
+def _position_s(experiment: Experiment) -> float:
+    return experiment.model.encoder.stride * experiment.model.frontend.hop_ms / 1000
 
 
 def read_wave(path: Path, experiment: Experiment) -> np.ndarray:

@@ -8,8 +8,10 @@ import pytest
 import soundfile
 
 from jaxasr.decode import Beam
+from jaxasr.report.subtitles import Word
 from jaxasr.run import Refusal, Transcript, Workdir, transcribe
-from jaxasr.run.transcribe import read_wave
+from jaxasr.run.transcribe import read_wave, words_heard
+from jaxasr.text import Characters
 from tests.run import tiny
 from tests.run.river import TRAIN, spoken, wav
 
@@ -36,6 +38,25 @@ def test_files_are_heard_in_their_order(river):
         assert each.complete
         assert each.seconds == pytest.approx(0.12 * len(each.text))
         assert -2.0 < each.log_prob < 0.0
+
+
+def test_words_have_the_times_at_which_the_attention_was_on_them():
+    """Tokens 1 to 3 stand for A, a space and B; two heads look at positions 2, 3 and 5 to 6."""
+    tokenizer = Characters("A B")
+    weights_uhs = np.zeros((3, 2, 8))
+    weights_uhs[0, :, 2] = weights_uhs[1, :, 3] = 1.0
+    weights_uhs[2, :, 5:7] = 0.5
+    tokens = np.array(tokenizer.encode("A B"))
+    assert list(words_heard(tokens, weights_uhs, tokenizer, 0.04)) == [Word("A", 0.08, 0.12), Word("B", 0.2, 0.28)]
+    assert list(words_heard(tokens[:0], weights_uhs, tokenizer, 0.04)) == []
+
+
+def test_words_of_a_file_stand_in_their_order_inside_it(river):
+    (heard,) = hear(river, river.wavs / "train-7.wav")
+    assert [word.text for word in heard.words] == TRAIN[7].split()
+    bounds = [bound for word in heard.words for bound in (word.start_s, word.end_s)]
+    assert min(bounds) >= 0.0
+    assert max(bounds) <= heard.seconds + 0.1
 
 
 def test_another_rate_another_format_and_more_channels(river, tmp_path):
