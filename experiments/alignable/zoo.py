@@ -24,13 +24,51 @@ LESSON = Lesson(
 )
 
 
-def spelling(attention: nn.Attention) -> Lesson:
+HARD_STEPS = 2_000
+WARM = 600  # steps of soft attention before a hard one takes over
+
+
+def spelling(attention: nn.Attention, **changes: object) -> Lesson:
     """The lesson with another attention in the same speller."""
     speller = nn.Speller(1, 48, attention, vocab=TONES.vocab, embedding=16)
-    return replace(LESSON, model=replace(LESSON.model, decoder=speller))
+    return replace(LESSON, model=replace(LESSON.model, decoder=speller), **changes)
+
+
+def hard(focus: nn.Focus, *terms: train.Term, warm: bool = True) -> Lesson:
+    """The lesson for a hard attention: longer, and by default soft at the beginning."""
+    focus = nn.WarmStart(soft=nn.Softmax(), hard=focus, until=WARM) if warm else focus
+    attention = nn.AdditiveAttention(32, vector="normed", focus=focus)
+    optimizer = train.Adam(train.RampHoldDecay(50, 1_400, HARD_STEPS, peak=3e-3), clip_norm=1.0)
+    return spelling(attention, steps=HARD_STEPS, optimizer=optimizer, objective=train.Objective(extra=terms))
 
 
 def attentions() -> Iterator[tuple[str, Lesson]]:
     """A name and a lesson for every attention; the first is what times are relative to."""
-    yield "additive", spelling(nn.AdditiveAttention(32))
-    yield "location-aware", spelling(nn.LocationAttention(32, filters=8, taps=15))
+    additive, location = nn.AdditiveAttention(32), nn.LocationAttention(32, filters=8, taps=15)
+    yield "dot", spelling(nn.DotAttention(64, heads=1))
+    yield "dot, 4 heads", spelling(nn.DotAttention(64, heads=4))
+    yield "additive", spelling(additive)
+    yield "additive, sharpened", spelling(nn.AdditiveAttention(32, focus=nn.Softmax(temperature=0.5)))
+    yield "additive, best 3", spelling(nn.AdditiveAttention(32, focus=nn.Softmax(top=3)))
+    yield "additive, windowed", spelling(nn.AdditiveAttention(32, focus=nn.Window(left=6, right=10)))
+    yield "additive, Gaussian local", spelling(
+        nn.AdditiveAttention(32, focus=nn.GaussianLocal(reach=8, width=32, centre="advancing", pace=4.0))
+    )
+    yield "additive, forward", spelling(nn.AdditiveAttention(32, focus=nn.Forward(reach=6)))
+    yield "additive, 2 heads", spelling(nn.MultiHead(additive, 2, 64))
+    yield "coverage", spelling(nn.CoverageAttention(32))
+    yield "coverage, learned fertility", spelling(nn.CoverageAttention(32, fertility="learned"))
+    yield "location-aware", spelling(location)
+    yield "location-aware, smoothed", spelling(nn.LocationAttention(32, filters=8, taps=15, focus=nn.Smooth()))
+    yield "location-aware, 2 heads", spelling(nn.MultiHead(location, 2, 64))
+    yield "mixture of Gaussians", spelling(nn.GmmAttention(32, components=3, pace=4.0, spread=3.0))
+    yield "monotonic", hard(nn.Monotonic())
+    yield "monotonic, cold", hard(nn.Monotonic(), warm=False)
+    yield "MoChA", hard(nn.Chunkwise(energies=additive, chunk=4))
+    yield "MILk", hard(nn.Chunkwise(energies=additive, chunk=0))
+    yield "sampled (REINFORCE)", hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0))
+    yield "sampled (REINFORCE), cold", hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0), warm=False)
+    yield "Gumbel, straight-through", hard(nn.GumbelSoftmax())
+    yield "latent, marginal of 4", hard(nn.Latent(best=4), warm=False)
+    yield "latent, Viterbi of 4", hard(nn.Latent(best=4, over="max"), warm=False)
+    yield "fixed vector", spelling(nn.NoAttention())
