@@ -8,13 +8,14 @@ from pathlib import Path
 
 from jaxasr.score.alignment import Counts, Edit, align_words
 from jaxasr.score.evaluate import Evaluation, Utterance
+from jaxasr.score.pages import errors_page
 from jaxasr.score.significance import rate_interval
 
 CONFUSIONS = 20  # listed at most
 
 
 def write_hypotheses(evaluation: Evaluation, path: Path) -> None:
-    """Writes `path` (JSON lines) and, with the suffix .txt, the aligned texts. Each file appears when it is whole.
+    """Writes `path` (JSON lines) and beside it, as .txt and .html, the aligned texts. Each file appears when it is whole.
 
     A line of JSON: id, speaker, reference, hypothesis, score, finished, substitutions, deletions, insertions, words (of
     the reference), and nbest: a list of text, score, log_prob, finished, best first. A score that is not finite is null.
@@ -26,6 +27,7 @@ def write_hypotheses(evaluation: Evaluation, path: Path) -> None:
     rows = zip(evaluation.utterances, evaluation.scores.utterances, strict=True)
     _write(path, (json.dumps(_row(each, scores.words), ensure_ascii=False) for each, scores in rows))
     _write(path.with_suffix(".txt"), aligned_text(evaluation))
+    _write(path.with_suffix(".html"), [errors_page(evaluation, path.stem)])
 
 
 def aligned_text(evaluation: Evaluation) -> Iterator[str]:

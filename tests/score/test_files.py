@@ -35,7 +35,7 @@ def test_a_line_of_json_an_utterance(evaluation, tmp_path):
             {"text": "no", "score": -2.5, "log_prob": -5.0, "finished": True},
         ],
     }
-    assert sorted(os.listdir(tmp_path / "new")) == ["hypotheses.dev.jsonl", "hypotheses.dev.txt"]
+    assert sorted(os.listdir(tmp_path / "new")) == ["hypotheses.dev.html", "hypotheses.dev.jsonl", "hypotheses.dev.txt"]
 
 
 def test_the_aligned_text(evaluation, tmp_path):
