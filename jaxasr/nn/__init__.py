@@ -1,6 +1,7 @@
 """Parameters and their names (Flax Linen): frontend, encoders, attentions, decoders, and the recogniser they make."""
 
 from jaxasr.nn.attention.coverage import CoverageAttention as CoverageAttention
+from jaxasr.nn.attention.dot import DotAttention as DotAttention
 from jaxasr.nn.attention.fixed import NoAttention as NoAttention
 from jaxasr.nn.attention.focus import Focus as Focus
 from jaxasr.nn.attention.focus import Smooth as Smooth
@@ -18,23 +19,28 @@ from jaxasr.nn.attention.monotonic import Monotonic as Monotonic
 from jaxasr.nn.attention.multihead import MultiHead as MultiHead
 from jaxasr.nn.attention.scored import AdditiveAttention as AdditiveAttention
 from jaxasr.nn.attention.scored import LocationAttention as LocationAttention
+from jaxasr.nn.attention.scored import ProductAttention as ProductAttention
 from jaxasr.nn.attention.scored import ScoredAttention as ScoredAttention
 from jaxasr.nn.attention.stochastic import GumbelSoftmax as GumbelSoftmax
 from jaxasr.nn.attention.stochastic import Latent as Latent
 from jaxasr.nn.attention.stochastic import Sampled as Sampled
 from jaxasr.nn.attention.warm import WarmStart as WarmStart
+from jaxasr.nn.blocks import Chunks as Chunks
 from jaxasr.nn.convolution import ConvFront as ConvFront
 from jaxasr.nn.convolution import Front as Front
 from jaxasr.nn.convolution import VggFront as VggFront
 from jaxasr.nn.decoders.interface import Decoded as Decoded
 from jaxasr.nn.decoders.interface import Decoder as Decoder
 from jaxasr.nn.decoders.speller import Speller as Speller
+from jaxasr.nn.decoders.transformer import TransformerDecoder as TransformerDecoder
+from jaxasr.nn.encoders.conformer import Conformer as Conformer
 from jaxasr.nn.encoders.crdnn import Crdnn as Crdnn
 from jaxasr.nn.encoders.interface import Encoder as Encoder
 from jaxasr.nn.encoders.latency_controlled import LatencyControlled as LatencyControlled
 from jaxasr.nn.encoders.listener import Listener as Listener
 from jaxasr.nn.encoders.quartznet import QuartzNet as QuartzNet
 from jaxasr.nn.encoders.tds import Tds as Tds
+from jaxasr.nn.encoders.transformer import TransformerEncoder as TransformerEncoder
 from jaxasr.nn.frontend import AddNoise as AddNoise
 from jaxasr.nn.frontend import LogMel as LogMel
 from jaxasr.nn.frontend import SpecAugment as SpecAugment

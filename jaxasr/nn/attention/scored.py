@@ -100,6 +100,28 @@ class AdditiveAttention(ScoredAttention):
         return additive_energy(self.query(query_bd), keys_bsd, v_m.astype(keys_bsd.dtype))
 
 
+class ProductAttention(ScoredAttention):
+    """Energy (W query) . (V key) over the root of their width: a scaled dot product that takes any focus.
+
+    With softmax alone `DotAttention` is the same, and faster. With `Monotonic` in `MultiHead` it is the energy of monotonic
+    multihead attention.
+
+    Source: Vaswani et al. 2017 (1706.03762), section 3.2.1; Ma et al. 2020 (1909.12406), equation 13.
+    """
+
+    width: int  # of query and key
+
+    def setup(self):
+        self.query = nn.Dense(self.width)
+        self.key = nn.Dense(self.width)
+
+    def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s m"]:
+        return self.key(hidden_bsd)
+
+    def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
+        return jnp.einsum("bm,bsm->bs", self.query(query_bd) * self.width**-0.5, memory.keys)
+
+
 class LocationAttention(AdditiveAttention):
     """Energy v . tanh(W query + V key + U f + b), where f is a convolution of the previous weights.
 

@@ -40,9 +40,10 @@ MECHANISMS = {
     "chunkwise": additive(nn.Chunkwise(LOCATED, 2, nn.Monotonic(bias=0.0))),
     "infinite lookback": additive(nn.Chunkwise(AdditiveAttention(4), 0, nn.Monotonic(bias=0.0))),
     "heads": nn.MultiHead(additive(nn.Chunkwise(LOCATED, 2, nn.Monotonic(bias=0.0))), 2, 6),
+    "monotonic heads": nn.MultiHead(nn.ProductAttention(3, focus=nn.Monotonic(bias=0.0)), 2, 6),
     "warm": additive(nn.WarmStart(nn.GaussianLocal(2, 3), nn.Monotonic(bias=0.0), until=10, change="ramp")),
 }
-TWO_FORMS = ("monotonic", "chunkwise", "infinite lookback", "heads", "warm")
+TWO_FORMS = ("monotonic", "chunkwise", "infinite lookback", "heads", "monotonic heads", "warm")
 PARTIAL = ("local-p", "advancing", "gmm", *TWO_FORMS)
 CASES = [(name, "decode") for name in MECHANISMS] + [(name, "training") for name in TWO_FORMS]
 LENGTHS = np.array([5, 2, 0])
@@ -124,17 +125,26 @@ def test_weights_stand_on_real_positions_and_the_context_is_read_under_them(name
 
 @every
 def test_padding_and_row_change_neither_values_nor_gradients(name, form):
-    """The values without padding, and gradients with zeros as padding, against garbage as padding and the rows reversed."""
+    """The values without padding, and gradients with zeros as padding, against garbage as padding and the rows reversed.
+
+    A form that is for search alone has no gradients to look at.
+    """
     hidden_bsd, queries_ubd = normal()
-    lengths_b, gradients = jnp.asarray(LENGTHS), functools.partial(reads(name, form)[1], made(name))
-    padded_bsd = jnp.asarray(np.pad(np.where(VALID[..., None], hidden_bsd, 0), ((0, 0), (0, 4), (0, 0))))
-    spoilt = rows((with_garbage(hidden_bsd, LENGTHS, extra=4), lengths_b, IDS), np.s_[::-1])
-    with compiled_quickly():
-        _, right = gradients(padded_bsd, lengths_b, queries_ubd, IDS)
-        (found, (_, contexts, weights)), got = gradients(*spoilt[:2], queries_ubd[:, ::-1], spoilt[2])
+    lengths_b = jnp.asarray(LENGTHS)
+    hidden_of, lengths_of, ids_of = rows((with_garbage(hidden_bsd, LENGTHS, extra=4), lengths_b, IDS), np.s_[::-1])
+    spoilt = made(name), hidden_of, lengths_of, queries_ubd[:, ::-1], ids_of
     number, (_, *steps) = short(name, form)
+    values, gradients = reads(name, form)
+    trained = form == "training" or name not in TWO_FORMS
+    with compiled_quickly():
+        (found, (_, contexts, weights)), got = gradients(*spoilt) if trained else (values(*spoilt), None)
     near((found, [contexts[:, ::-1], weights[:, ::-1, :, :5]]), (number, steps), rtol=1e-4)
     assert not np.any(weights[..., 5:])
+    if got is None:
+        return
+    padded_bsd = jnp.asarray(np.pad(np.where(VALID[..., None], hidden_bsd, 0), ((0, 0), (0, 4), (0, 0))))
+    with compiled_quickly():
+        _, right = gradients(made(name), padded_bsd, lengths_b, queries_ubd, IDS)
     near((got[0], got[1][::-1], got[2][:, ::-1]), right, rtol=1e-4, atol=1e-5)
     assert not np.any(got[1][::-1][np.arange(9) >= LENGTHS[:, None]])
     assert np.all([np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(got)])

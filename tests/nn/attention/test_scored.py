@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import AdditiveAttention, LocationAttention
+from jaxasr.nn import AdditiveAttention, LocationAttention, ProductAttention
 from jaxasr.nn.attention.scored import ScoredState
+from tests.reference.attention import softmax
 from tests.reference.speller import weigh
 
 
@@ -45,3 +46,31 @@ def test_it_looked_nowhere_before_the_first_step():
 def test_a_filter_needs_a_centre():
     with pytest.raises(ValueError, match="taps is 100; it must be odd"):
         LocationAttention(5, taps=100)
+
+
+def test_a_normed_vector_has_the_length_of_its_gain(rng):
+    free, normed = AdditiveAttention(5), AdditiveAttention(5, vector="normed")
+    given = (*(jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 4, 3), (2, 6))), ScoredState((), ()))
+    variables = jax.jit(lambda key: normed.init(key, *given, method=weights_of))(jax.random.key(0))
+    params = dict(variables["params"])
+    np.testing.assert_allclose(params["gain"], 5**-0.5, rtol=1e-6)
+    found = normed.apply({"params": params | {"energy": params["energy"] * 7}}, *given, method=weights_of)
+    del params["gain"]
+    params["energy"] = params["energy"] / np.linalg.norm(params["energy"]) * 5**-0.5
+    expected = free.apply({"params": params}, *given, method=weights_of)
+    np.testing.assert_allclose(found.weights_bhs, expected.weights_bhs, rtol=1e-5)
+
+
+def test_a_product_is_scaled_by_its_width(rng):
+    hidden_bsd, query_bd = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((1, 4, 3), (1, 6)))
+    module = ProductAttention(5)
+    weighed, variables = module.init_with_output(
+        jax.random.key(0), hidden_bsd, query_bd, ScoredState((), ()), method=weights_of_one
+    )
+    params = variables["params"]
+    query_m, keys_sm = query_bd[0] @ params["query"]["kernel"], hidden_bsd[0] @ params["key"]["kernel"]
+    np.testing.assert_allclose(weighed.weights_bhs[0, 0], softmax(np.asarray(keys_sm @ query_m) / 5**0.5), rtol=1e-5)
+
+
+def weights_of_one(module, hidden_bsd, query_bd, state):
+    return module.weigh(query_bd, module.prepare(hidden_bsd, jnp.array([4]), None), state)
