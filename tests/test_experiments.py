@@ -4,8 +4,11 @@ The golden texts are the experiment flattened (`tests/golden/<folder>_<name>.txt
 dtypes (`.params.txt`), so a review sees what a change of code does to an experiment that nobody touched.
 """
 
+import fnmatch
+import inspect
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,16 @@ import pytest
 
 from jaxasr import tree
 from jaxasr.records import Batch
-from jaxasr.run import Experiment, load
+from jaxasr.run import Experiment, load, table, variants
 from jaxasr.run.begin import training_form
+from jaxasr.run.experiment import module_of
 from jaxasr.train import make_step, new_state
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
-FILES = sorted(path for path in (ROOT / "experiments").glob("*/*.py") if not path.name.startswith("table_"))
+EVERY = sorted((ROOT / "experiments").glob("*/*.py"))
+FILES = [path for path in EVERY if "\ndef experiment(" in path.read_text()]
+TABLES = [path for path in EVERY if "\nROWS = " in path.read_text()]
 RENEW = "JAXASR_RENEW_GOLDEN"
 HOW = f"if that is meant, renew it and look at the diff: {RENEW}=1 python -m pytest tests/test_experiments.py -k golden"
 WIDTHS = {"width", "embedding"}  # fields that can be small without another field having to follow
@@ -101,6 +107,41 @@ def test_a_small_one_computes_a_loss(file):
     sums = loss(drawn)
     assert all(math.isfinite(each.mean) for each in sums.values())
     assert sums["cross_entropy"].mean == pytest.approx(math.log(small.tokenizer.size), rel=0.2)
+
+
+def test_every_generator_yields_variants(file):
+    """All of them are built; a name stands for one experiment."""
+    for name in generators(file):
+        built = variants(f"{file}:{name}")
+        assert len({tree.fingerprint(each) for each in built.values()}) == len(built), name
+
+
+@pytest.mark.parametrize("table_file", TABLES, ids=name_of)
+def test_tables_are_as_they_were_rendered(table_file, tmp_path):
+    for path in (table_file, table_file.with_name("results.jsonl")):
+        if path.is_file():
+            shutil.copy(path, tmp_path / path.name)
+    golden = table_file.with_suffix(".md")
+    text = table(tmp_path / table_file.name)
+    assert golden.is_file(), f"{golden} is missing: jaxasr table {table_file.relative_to(ROOT)}"
+    assert golden.read_text() == text + "\n", f"render it again: jaxasr table {table_file.relative_to(ROOT)}"
+
+
+@pytest.mark.parametrize("table_file", TABLES, ids=name_of)
+def test_the_runs_of_a_table_are_variants_of_its_folder(table_file):
+    """A pattern that no generator beside it can fill would say "not run" for ever."""
+    files = [file for file in FILES if file.parent == table_file.parent]
+    names = [name for file in files for generator in generators(file) for name in variants(f"{file}:{generator}")]
+    patterns = [pattern for row in module_of(table_file).ROWS for pattern in row.patterns]
+    assert [each for each in patterns if not fnmatch.filter(names, each)] == []
+
+
+def generators(file: Path) -> list[str]:
+    """The file's own functions that yield."""
+    functions = vars(module_of(file)).items()
+    return [
+        name for name, each in functions if inspect.isgeneratorfunction(each) and each.__module__.endswith(file.stem)
+    ]
 
 
 def compare(golden: Path, text: str) -> None:

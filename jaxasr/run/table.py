@@ -24,9 +24,10 @@ SAME = ("recipe", "data", "tokenizer")  # what the runs of one row share beside 
 COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search
 HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over utterances", "seeds", "difference", "commit")
 NOTES = """\
-Published figures: {marks}. Ours: the mean over seeds. "over seeds": Student's t over the runs (two at least), the test set
-taken as it is. "over utterances": bootstrap of the test set's utterances, the runs taken as they are (of several, the mean of
-their bounds). Difference: ours less published, in points. A commit with a + had changes that were not committed."""
+* Published figures: {marks}.
+* Ours: the mean over seeds. Over seeds: Student's t over the runs (two at least), the test set taken as it is. Over
+  utterances: bootstrap of the test set's utterances, the runs taken as they are (of several, the mean of their bounds).
+* Difference: ours less published, in points. A commit with a + had changes that were not committed."""
 
 
 def table(file: Path, results: Path | None = None) -> str:

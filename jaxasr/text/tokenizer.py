@@ -95,8 +95,8 @@ class Characters:
 class SentencePiece:
     """The pieces of a SentencePiece model file; piece i of the file is token i + 1.
 
-    The file lies beside the experiment: `SentencePiece("unigram_500.model", folder=Path(__file__).parent)`. What tells
-    two of them apart is the file's name and content; where it lies does not.
+    The file lies beside the experiment: `SentencePiece("unigram_500.model", beside=__file__)`. What tells two of them apart
+    is the file's name and content; where it lies does not.
 
     Raises:
         FileNotFoundError: no such file.
@@ -106,9 +106,12 @@ class SentencePiece:
     file: str
     digest: str = ""  # 8 hex digits of the file's SHA-256; taken from the file if left empty
     folder: Path = field(default=Path(), compare=False, kw_only=True, metadata={"show": False})
+    beside: str = field(default="", compare=False, kw_only=True, metadata={"show": False})  # a file in the folder
     size: int = field(init=False)  # tokens, the end included
 
     def __post_init__(self):
+        if self.beside:
+            object.__setattr__(self, "folder", Path(self.beside).parent)
         path = self.folder / self.file
         if not path.is_file():
             raise FileNotFoundError(

@@ -95,6 +95,8 @@ def test_the_same_pieces_elsewhere_are_equal(pieces, tmp_path):
     moved = SentencePiece(pieces.file, folder=tmp_path)
     assert moved == pieces
     assert hash(moved) == hash(pieces)
+    beside = SentencePiece(pieces.file, pieces.digest, beside=str(tmp_path / "experiment.py"))
+    assert (beside, beside.folder) == (pieces, tmp_path)
     assert str(tmp_path) not in repr((moved.file, moved.digest, moved.size))
 
 

@@ -1,0 +1,53 @@
+r"""Conformer S on LibriSpeech 960 h, no language model (Gulati et al. 2020, arXiv:2005.08100).
+
+    jaxasr train experiments/conformer_gulati2020/conformer.py --workdir runs/S-0
+    jaxasr sweep experiments/conformer_gulati2020/conformer.py:table_2
+The paper (table 2): 2.7 % on test-clean, 6.3 % on test-other, with a transducer. Ours: table_2.md beside this file.
+"""
+
+from jaxasr import data, decode, nn, text, train
+from jaxasr.run import Experiment, Split
+
+PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
+SPLITS = ("dev-clean", "dev-other", "test-clean", "test-other")
+TOKENS = text.SentencePiece("unigram_1000.model", "e3166224", beside=__file__)
+SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
+SHAPES = data.ChooseBuckets(count=8, seconds_per_batch=25_600.0, examples_multiple=64)
+EVAL_SHAPES = data.ChooseBuckets(count=4, seconds_per_batch=800.0)
+SIZES = {"S": (16, 144, 4, 320), "M": (16, 256, 4, 640), "L": (17, 512, 8, 640)}
+LIBRISPEECH = {
+    name: data.Pipeline(data.Corpus("librispeech", name), SPEECH, EVAL_SHAPES, shuffle_seed=0) for name in SPLITS
+}
+
+
+def experiment() -> Experiment:
+    """16 blocks of width 144 with 32 taps at 40 ms, one LSTM of 320 that reads them by additive attention."""
+    return Experiment(
+        model=nn.Seq2Seq(
+            frontend=nn.LogMel(bins=80, normalize="global"),
+            augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=10, time_frames=10_000, time_share=0.05),
+            encoder=nn.Conformer(16, 144, 4, nn.ConvFront((144, 144)), taps=32, dropout=0.1, layers="scan"),
+            decoder=nn.Speller(1, 320, nn.AdditiveAttention(144), vocab=TOKENS.size, dropout=0.1),
+        ),
+        train_data=data.Pipeline(
+            tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS), SPEECH, SHAPES, shuffle_seed=1
+        ),
+        objective=train.Objective(label_smoothing=0.1),
+        optimizer=train.Adam(train.Noam(width=144, warmup_steps=10_000, scale=5.0), b2=0.98, eps=1e-9, l2=1e-6),
+        weight_noise=train.WeightNoise(0.075, from_step=20_000),
+        steps=500_000,
+        watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
+        evals={name: Split(LIBRISPEECH[name], decode.Beam(8, length_norm=1.0)) for name in SPLITS},
+        eval_every=5_000,
+        save_every=1_000,
+    )
+
+
+def table_2():
+    """The paper's sizes, three seeds a row."""
+    for size, (depth, width, heads, cell) in SIZES.items():
+        encoder = {"depth": depth, "width": width, "heads": heads, "front.channels": (width, width)}
+        overrides = {f"model.encoder.{name}": value for name, value in encoder.items()}
+        overrides |= {"model.decoder.width": cell, "model.decoder.attention.width": width}
+        for seed in (0, 1, 2):
+            yield f"{size}-{seed}", overrides | {"optimizer.schedule.width": width, "seed": seed}
