@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 Amount = float | Callable[[Int[Array, ""]], Float[Array, ""]]  # such as train.Exponential, by batches trained on so far
 
 
-def amount_at(amount: Amount, step: Int[Array, ""]) -> Float[Array, ""]:
+def amount_at(amount: Amount, step: int | Int[Array, ""]) -> Float[Array, ""]:
     """What the amount is at this step of training, in float32."""
     return jnp.asarray(amount(step) if callable(amount) else amount, jnp.float32)
 

@@ -7,6 +7,7 @@ as the query: Bahdanau et al. 2015, appendix A.1.2, and Chorowski et al. 2015, e
 import numpy as np
 
 from tests.reference.attention import additive_energy, location_features, softmax
+from tests.reference.gru import cell as gru_cell
 from tests.reference.lstm import cell
 
 
@@ -18,24 +19,38 @@ def weigh(params, query_d, hidden_sd, before_s):
     return softmax(additive_energy(query_d @ params["query"]["kernel"], keys_sd, params["energy"][:, 0]))
 
 
+def move(params, k, gates_m, x_d, state):
+    """The state of layer k after a step: (h, c) of an LSTM, (h, None) of a GRU."""
+    h_d, c_d = state
+    kernels = params[f"kernels_{k}"]
+    if "recurrent" not in kernels:
+        return cell(gates_m + np.concatenate([x_d, h_d]) @ kernels["kernel"], c_d)
+    bias_d = params[f"inner_bias_{k}"]
+    hidden_m = h_d @ kernels["recurrent"] + np.concatenate([np.zeros(2 * len(bias_d)), bias_d])
+    return gru_cell(gates_m + x_d @ kernels["kernel"], hidden_m, h_d), None
+
+
 def spell(params, hidden_sd, tokens_u):
     """Logits and weights for each of the tokens and the end; `hidden_sd` holds the real positions only."""
     depth = sum(name.startswith("kernels_") for name in params)
-    width = params["kernels_0"]["kernel"].shape[1] // 4
+    gates = 3 if "recurrent" in params["kernels_0"] else 4
+    width = params["kernels_0"]["kernel"].shape[1] // gates
     states = [(np.zeros(width), np.zeros(width)) for _ in range(depth)]
     context_e, weights_s = np.zeros(hidden_sd.shape[1]), np.zeros(len(hidden_sd))
     logits, weights = [], []
     for token in [0, *tokens_u]:
         embedded = params["embed"]["embedding"][token]
-        gates = embedded @ params["token_gates"]["kernel"] + params["token_gates"]["bias"]
-        gates = gates + np.concatenate([context_e, states[0][0]]) @ params["kernels_0"]["kernel"]
-        states[0] = cell(gates, states[0][1])
+        gates_m = embedded @ params["token_gates"]["kernel"] + params["token_gates"]["bias"]
+        states[0] = move(params, 0, gates_m, context_e, states[0])
         weights_s = weigh(params["attention"], states[0][0], hidden_sd, weights_s)
         context_e = sum((weight * h for weight, h in zip(weights_s, hidden_sd, strict=True)), 0 * context_e)
         for k in range(1, depth):
-            x = np.concatenate([states[k - 1][0], context_e, states[k][0]])
-            states[k] = cell(x @ params[f"kernels_{k}"]["kernel"] + params[f"bias_{k}"], states[k][1])
+            x_d = np.concatenate([states[k - 1][0], context_e])
+            states[k] = move(params, k, params[f"bias_{k}"], x_d, states[k])
         features = np.concatenate([states[-1][0], context_e])
+        if "pieces" in params:
+            pieces = np.concatenate([features, embedded]) @ params["pieces"]["kernel"] + params["pieces"]["bias"]
+            features = np.array([max(pair, key=np.real) for pair in pieces.reshape(-1, 2)])
         logits.append(features @ params["readout"]["kernel"] + params["readout"]["bias"])
         weights.append(weights_s)
     return np.array(logits), np.array(weights)

@@ -1,4 +1,4 @@
-"""The speller: LSTM layers that ask an attention."""
+"""The speller: recurrent layers that ask an attention."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.amount import Amount, amount_at, is_constant
 from jaxasr.nn.attention.interface import Attention, Memory, Mixture, Weighed, along_time, randomness_of
+from jaxasr.nn.decoders.cells import CELLS, CellKind
 from jaxasr.nn.decoders.interface import Decoded, Decoder
 from jaxasr.nn.layers import Dropout
-from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection
 from jaxasr.ops.attention import by_head
-from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
 from jaxasr.ops.mixture import mixed_log_probs
 from jaxasr.ops.random import gumbel
 from jaxasr.ops.scan import Linear, scan
@@ -27,7 +26,7 @@ from jaxasr.records import END, Draws, Training, pytree
 class SpellerState:
     """What the Speller carries from token to token."""
 
-    carries: tuple[Carry, ...]
+    carries: tuple[Any, ...]  # of the cells
     context_be: Float[Array, "b e"]
     attention: Any
 
@@ -42,7 +41,7 @@ class _Spelt(NamedTuple):
 
 
 class Speller(Decoder):
-    """LSTM layers over the previous token and the previous context (input feeding); the first one asks the attention.
+    """Recurrent layers over the previous token and the previous context (input feeding); the first one asks the attention.
 
     Where the attention has `mixing`, the readout sees each of the positions it names and mixes what it says of them; the
     layers see the one context that the weights give.
@@ -61,6 +60,7 @@ class Speller(Decoder):
     attention: Attention
     embedding: int = 128  # width of a token's embedding
     dropout: float = 0.0  # on embeddings and on what the readout sees
+    cell: CellKind = "lstm"
     maxout: int = 0  # linear units, in pairs, before the softmax; they see the previous token too; 0: none
     sampling: Amount = 0.0  # probability of feeding the model's own token, a number or a schedule by steps of training
 
@@ -77,9 +77,13 @@ class Speller(Decoder):
 
     def setup(self):
         self.embed = nn.Embed(self.vocab, self.embedding, embedding_init=nn.initializers.normal(0.1))
-        self.token_gates = gate_projection(self.width)
-        self.kernels = [JointKernel(self.width) for _ in range(self.depth)]
-        self.biases = [self.param(f"bias_{k}", forget_one, (4 * self.width,)) for k in range(1, self.depth)]
+        cell = CELLS[self.cell]
+        self.token_gates = cell.projection(self.width)
+        self.kernels = [cell.kernel(self.width) for _ in range(self.depth)]
+        shape = (cell.gates * self.width,)
+        self.biases = [self.param(f"bias_{k}", cell.bias_init, shape) for k in range(1, self.depth)]
+        zeros, inner = nn.initializers.zeros, cell.inner_width * self.width
+        self.inner = [self.param(f"inner_bias_{k}", zeros, (inner,)) if inner else None for k in range(self.depth)]
         self.first_cells = [nn.Dense(self.width) for _ in range(self.depth)]  # of a summary, where there is one
         self.readout = nn.Dense(self.vocab)
         self.pieces = nn.Dense(self.maxout)
@@ -107,7 +111,11 @@ class Speller(Decoder):
         gates_bkm = self.token_gates(embedded_bke)
         if self.is_initializing():
             self._advance(
-                Linear(self._weights(memory)), self.attention.weigh, (memory, self.biases), state, gates_bkm[:, 0]
+                Linear(self._weights(memory)),
+                self.attention.weigh,
+                (memory, self.biases, self.inner),
+                state,
+                gates_bkm[:, 0],
             )
         attention, variables = self.attention.unbind()
 
@@ -119,7 +127,7 @@ class Speller(Decoder):
 
             return self._advance(linear, weigh, rest, state, gates_bm)
 
-        constants = (variables, memory, self.biases)
+        constants = (variables, memory, self.biases, self.inner)
         _, spelt = scan(step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1))
         features_bkd, weights_bkhs, mixture = jax.tree.map(
             lambda leaf: leaf.swapaxes(0, 1), (spelt.features_bd, spelt.weights_bhs, spelt.mixture)
@@ -134,12 +142,11 @@ class Speller(Decoder):
     def _start(self, hidden_bsd: Array, lengths_b: Array, training: Training | None) -> tuple[Memory, SpellerState]:
         memory = self.attention.prepare(hidden_bsd, lengths_b, training)
         b, _, e = memory.values_bse.shape
-        summary_be = self.attention.summary(memory)
+        cell, summary_be = CELLS[self.cell], self.attention.summary(memory)
         if summary_be is None:
-            carries = tuple(zero_carry(b, self.width, hidden_bsd.dtype) for _ in range(self.depth))
+            carries = tuple(cell.zero(b, self.width, hidden_bsd.dtype) for _ in range(self.depth))
         else:
-            cells = [dense(summary_be) for dense in self.first_cells]
-            carries = tuple(Carry(jnp.tanh(c_bd), c_bd) for c_bd in cells)
+            carries = tuple(cell.begin(dense(summary_be)) for dense in self.first_cells)
         context_be = jnp.zeros((b, e), hidden_bsd.dtype)
         return memory, SpellerState(carries, context_be, self.attention.initial_state(memory))
 
@@ -150,16 +157,21 @@ class Speller(Decoder):
         embedded_be = self.embed(tokens_b)
         linear = Linear(self._weights(memory))
         state, spelt = self._advance(
-            linear, self.attention.weigh, (memory, self.biases), state, self.token_gates(embedded_be)
+            linear, self.attention.weigh, (memory, self.biases, self.inner), state, self.token_gates(embedded_be)
         )
-        at_one = jax.tree.map(lambda leaf: leaf[:, None], (spelt.features_bd, embedded_be, spelt.mixture))
-        return self._read_out(*at_one, memory, None)[:, 0], spelt.weights_bhs, state
+        features_bkd, embedded_bke, mixture = jax.tree.map(
+            lambda leaf: leaf[:, None], (spelt.features_bd, embedded_be, spelt.mixture)
+        )
+        logits_bkv = self._read_out(features_bkd, embedded_bke, mixture, memory, None)
+        return logits_bkv[:, 0], spelt.weights_bhs, state
 
     def _weights(self, memory: Memory) -> dict[str, Array]:
         """What every step multiplies with: the layers' kernels, and the values of each utterance by head."""
         e = memory.values_bse.shape[-1]
         inputs = [e] + [self.width + e] * (self.depth - 1)
-        kernels = {f"layer_{k}": kernel(n) for k, (kernel, n) in enumerate(zip(self.kernels, inputs, strict=True))}
+        kernels: dict[str, Array] = {}
+        for k, (kernel, n) in enumerate(zip(self.kernels, inputs, strict=True)):
+            kernels |= CELLS[self.cell].weights(k, kernel, n)
         return kernels | {"values": by_head(memory.values_bse, self.attention.heads)}
 
     def _advance(
@@ -171,16 +183,15 @@ class Speller(Decoder):
         gates_bm: Array,
     ) -> tuple[SpellerState, _Spelt]:
         """From the gates of a token to the new state and what is said."""
-        memory, biases = constants
-        first = state.carries[0]
-        gates_bm = gates_bm + linear("layer_0", jnp.concatenate([state.context_be, first.h_bd], axis=-1))
-        carries = [lstm_cell(gates_bm, first.c_bd)]
+        memory, biases, inner = constants
+        cell, first = CELLS[self.cell], state.carries[0]
+        carries = [cell.move(linear, 0, gates_bm, state.context_be, first, inner[0])]
         weighed = weigh(carries[0].h_bd, memory, state.attention)
         weights_xs = weighed.weights_bhs.reshape(-1, weighed.weights_bhs.shape[-1])
         context_be = linear("values", weights_xs.astype(gates_bm.dtype)).reshape(state.context_be.shape)
         for k, (carry, bias) in enumerate(zip(state.carries[1:], biases, strict=True), start=1):
-            x_bd = jnp.concatenate([carries[-1].h_bd, context_be, carry.h_bd], axis=-1)
-            carries.append(lstm_cell(linear(f"layer_{k}", x_bd) + bias[None, :], carry.c_bd))
+            x_bd = jnp.concatenate([carries[-1].h_bd, context_be], axis=-1)
+            carries.append(cell.move(linear, k, bias[None, :], x_bd, carry, inner[k]))
         features_bd = jnp.concatenate([carries[-1].h_bd, context_be], axis=-1)
         spelt = _Spelt(features_bd, weighed.weights_bhs, weighed.draw, weighed.mixture)
         return SpellerState(tuple(carries), context_be, weighed.state), spelt

@@ -21,14 +21,14 @@ KINDS = {
     f"{name} depth {depth}": (depth, kind)
     for name, kind in (("additive", ADDITIVE), ("location", LOCATION))
     for depth in (1, 2)
-}
+} | {"gru depth 2, maxout": (2, LOCATION, {"cell": "gru", "maxout": 6})}
 
 
 @functools.cache
 def made(kind: str):
     """The module, and parameters of a size at which everything matters."""
-    depth, attention = KINDS[kind]
-    module = speller(depth=depth, attention=attention, dropout=0.4)
+    depth, attention, *changes = KINDS[kind]
+    module = speller(depth=depth, attention=attention, dropout=0.4, **dict(*changes))
     shapes = jax.eval_shape(
         functools.partial(module.init, training=None), jax.random.key(0), *given(np.zeros((3, 5, WIDTH)))
     )
@@ -95,8 +95,8 @@ def test_values_are_the_twins(hidden_bsd, kind):
         assert not np.any(weights[row, :, 0, length:])
 
 
-def test_all_gradients_are_the_twins(hidden_bsd):
-    kind = "location depth 2"
+@pytest.mark.parametrize("kind", ["location depth 2", "gru depth 2, maxout"])
+def test_all_gradients_are_the_twins(hidden_bsd, kind):
     _, variables = made(kind)
     hidden, *rest = given(hidden_bsd)
     d_variables, d_hidden_bsd = with_gradients(kind, train=False)(variables, hidden, real(4), *rest, IDS)[1]

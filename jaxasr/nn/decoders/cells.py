@@ -1,0 +1,126 @@
+"""The recurrent cells of a decoder, a step at a time: what a layer multiplies with, and how its state moves.
+
+All products of a step go through `ops.scan.Linear`. A layer's input x is the context, and for those above the first the
+state below too; `gates_bm` is all else that goes into the gates: the token's for the first layer, a bias for the others.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection
+from jaxasr.ops.gru import gru_cell
+from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
+from jaxasr.ops.scan import Arrays, Linear
+
+CellKind = Literal["lstm", "gru"]
+Initializer = Callable[..., Array]
+
+
+class GruCarry(NamedTuple):
+    """What a GRU hands on."""
+
+    h_bd: Float[Array, "b d"]
+
+
+class Cell(Protocol):
+    """What a decoder knows of its cells. They have no parameters of their own."""
+
+    gates: int  # the width of gates_bm is so many times that of the state
+    projection: Any  # width -> nn.Dense: of a token to its gates
+    kernel: Any  # width -> the module that `weights` is given, by layer
+    bias_init: Initializer
+    inner_width: int  # of one more bias a layer, inside the recurrent part: so many times the state; 0: none
+
+    def weights(self, layer: int, kernel: Any, inputs: int) -> Arrays:
+        """What `move` multiplies with in this layer, by name."""
+        ...
+
+    def zero(self, examples: int, width: int, dtype: jnp.dtype) -> Any:
+        """The state before the first step."""
+        ...
+
+    def begin(self, cell_bd: Array) -> Any:
+        """The state before the first step, from what its core should be."""
+        ...
+
+    def move(self, linear: Linear, layer: int, gates_bm: Array, x_bd: Array, carry: Any, inner: Array | None) -> Any:
+        """The state after a step; all states have `h_bd`."""
+        ...
+
+
+class _Lstm:
+    """One product a step, of input and state side by side."""
+
+    gates = 4
+    projection = staticmethod(lambda width: gate_projection(width))
+    kernel = JointKernel
+    bias_init = staticmethod(forget_one)
+    inner_width = 0
+
+    def weights(self, layer: int, kernel: JointKernel, inputs: int) -> Arrays:
+        return {f"layer_{layer}": kernel(inputs)}
+
+    def zero(self, examples: int, width: int, dtype: jnp.dtype) -> Carry:
+        return zero_carry(examples, width, dtype)
+
+    def begin(self, cell_bd: Array) -> Carry:
+        return Carry(jnp.tanh(cell_bd), cell_bd)
+
+    def move(
+        self, linear: Linear, layer: int, gates_bm: Array, x_bd: Array, carry: Carry, inner: Array | None
+    ) -> Carry:
+        del inner
+        return lstm_cell(gates_bm + linear(f"layer_{layer}", jnp.concatenate([x_bd, carry.h_bd], axis=-1)), carry.c_bd)
+
+
+class _GruKernel(nn.Module):
+    """The weights of input and state apart, since the reset gate acts on the product of the state alone."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> tuple[Float[Array, "d m"], Float[Array, "e m"]]:
+        def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+            gate = nn.initializers.orthogonal()
+            keys = jax.random.split(key, 3)
+            return jnp.concatenate([gate(k, (shape[0], shape[0]), dtype) for k in keys], axis=1)
+
+        m = 3 * self.width
+        read = self.param("kernel", nn.initializers.lecun_normal(), (inputs, m))
+        return read, self.param("recurrent", orthogonal, (self.width, m))
+
+
+class _Gru:
+    """Two products a step."""
+
+    gates = 3
+    projection = staticmethod(lambda width: nn.Dense(3 * width))
+    kernel = _GruKernel
+    bias_init = staticmethod(nn.initializers.zeros)
+    inner_width = 1
+
+    def weights(self, layer: int, kernel: _GruKernel, inputs: int) -> Arrays:
+        read, recurrent = kernel(inputs)
+        return {f"layer_{layer}": read, f"state_{layer}": recurrent}
+
+    def zero(self, examples: int, width: int, dtype: jnp.dtype) -> GruCarry:
+        return GruCarry(jnp.zeros((examples, width), dtype))
+
+    def begin(self, cell_bd: Array) -> GruCarry:
+        return GruCarry(jnp.tanh(cell_bd))
+
+    def move(
+        self, linear: Linear, layer: int, gates_bm: Array, x_bd: Array, carry: GruCarry, inner: Array | None
+    ) -> GruCarry:
+        hidden_bm = linear(f"state_{layer}", carry.h_bd)
+        if inner is not None:
+            hidden_bm = hidden_bm + jnp.pad(inner, (2 * len(inner), 0))[None]
+        return GruCarry(gru_cell(gates_bm + linear(f"layer_{layer}", x_bd), hidden_bm, carry.h_bd))
+
+
+CELLS: dict[CellKind, Cell] = {"lstm": _Lstm(), "gru": _Gru()}
