@@ -85,6 +85,13 @@ def test_curves_bear_what_is_not_finite_and_draw_only_what_there_is(tmp_path):
     assert texts(errors) == ["wer"]
 
 
+def test_curves_have_a_panel_for_attention(tmp_path):
+    rows = [{"step": 50, "train/attention_diffuse": 0.9, "train/attention_lag": 3.0}, {"step": 50, "watch/wer": 0.5}]
+    errors, attention = pictures.curves(rows, path=tmp_path / "c.png").axes
+    assert (errors.get_ylabel(), attention.get_ylabel()) == ("errors, %", "attention, shares")
+    assert texts(attention) == ["train/attention_diffuse"]
+
+
 def test_curves_of_nothing_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"none of \['train/gradient'\] ends in loss, wer, cer or learning_rate"):
         pictures.curves([{"step": 1, "train/gradient": 2.0}], path=tmp_path / "c.png")

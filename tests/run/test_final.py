@@ -27,6 +27,10 @@ def test_a_row_says_what_it_is_of(river):
     experiment = tiny.experiment()
     row = json.loads((river.workdir / "results.jsonl").read_text().splitlines()[0])
     assert row["experiment"] == tree.fingerprint(experiment)
+    assert row["recipe"] == tree.fingerprint(replace(experiment, seed=0))
+    assert (row["name"], row["checkpoint"], row["trained"], row["steps"]) == ("run", "best", 160, 160)
+    assert row["normalizer"] == "upper"
+    assert row["alignments"]["attention_collapsed"] == 0.0
     assert (row["step"], row["seed"], row["tokenizer"]) == (160, 0, tiny.TOKENS.digest)
     assert row["data"] == row["split_data"] == experiment.train_data.open(river.data_dir).hash
     assert row["search"]["width"] == 3
@@ -44,11 +48,13 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(river, copy):
         Machine(river.data_dir),
         splits=("test",),
         checkpoint=80,
+        name="tones-0",
         source=TINY,
         results=copy / "shared" / "results.jsonl",
         say=said.append,
     )
     assert [(row["split"], row["step"], row["utterances"]) for row in rows] == [("test", 80, 3)]
+    assert (rows[0]["name"], rows[0]["checkpoint"], rows[0]["trained"]) == ("tones-0", 80, 160)
     for path in (copy / "results.jsonl", copy / "shared" / "results.jsonl"):
         assert [json.loads(line) for line in path.read_text().splitlines()] == json.loads(json.dumps(rows))
     assert said[0].startswith("test: WER ")

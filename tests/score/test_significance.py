@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxasr.score import compare, rate_interval
+from jaxasr.score import Interval, compare, mean_interval, rate_interval
 from jaxasr.score.significance import matched_pairs, totals
 
 
@@ -110,3 +110,18 @@ def test_sets_without_words_have_a_rate():
 def test_what_cannot_be_drawn_is_refused(call):
     with pytest.raises(ValueError, match=r"utterances|level"):
         call()
+
+
+def test_the_mean_of_runs_has_students_interval():
+    """Two degrees of freedom: 4.3027 standard errors (any table of t); three runs 1 apart have an error of 1 / sqrt(3)."""
+    found = mean_interval([1.0, 2.0, 3.0])
+    assert (found.low, found.high, found.level) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5, 0.95))
+    assert mean_interval([5.0, 5.0]) == Interval(5.0, 5.0, 0.95)
+    with pytest.raises(ValueError, match="1 values have no spread; two runs at least"):
+        mean_interval([5.0])
+
+
+def test_students_interval_holds_the_mean_as_often_as_it_says(rng):
+    runs = rng.normal(3.0, 2.0, size=(2_000, 3))
+    held = [each.low <= 3.0 <= each.high for each in (mean_interval(row.tolist(), level=0.8) for row in runs)]
+    assert np.mean(held) == pytest.approx(0.8, abs=0.03)
