@@ -69,7 +69,7 @@ def attention_weights(
 
     The backward pass keeps the weights alone. Scores where nothing is visible may be anything, NaN too.
     """
-    return _weights(scores_bhqk, visible_bqk[:, None])
+    return _weights(scores_bhqk.astype(jnp.float32), visible_bqk[:, None])
 
 
 def read_all(weights_bhqk: Float[Array, "b h q k"], values_bkhe: Float[Array, "b k h e"]) -> Float[Array, "b q m"]:
@@ -80,7 +80,7 @@ def read_all(weights_bhqk: Float[Array, "b h q k"], values_bkhe: Float[Array, "b
 
 @jax.custom_vjp
 def _weights(scores: Array, visible: Array) -> Array:
-    scores = jnp.where(visible, scores.astype(jnp.float32), -jnp.inf)
+    scores = jnp.where(visible, scores, -jnp.inf)
     peak = jnp.max(scores, axis=-1, keepdims=True, initial=-1e30)
     exp = jnp.exp(scores - peak)
     return exp / jnp.maximum(jnp.sum(exp, axis=-1, keepdims=True), 1e-30)
@@ -88,14 +88,12 @@ def _weights(scores: Array, visible: Array) -> Array:
 
 def _weights_forward(scores: Array, visible: Array):
     weights = _weights(scores, visible)
-    return weights, (weights, jnp.zeros((), scores.dtype))
+    return weights, weights
 
 
-def _weights_backward(saved: tuple[Array, Array], d_weights: Array):
-    weights, like = saved
+def _weights_backward(weights: Array, d_weights: Array):
     d_weights = d_weights * weights
-    d_scores = d_weights - weights * jnp.sum(d_weights, axis=-1, keepdims=True)
-    return d_scores.astype(like.dtype), None
+    return d_weights - weights * jnp.sum(d_weights, axis=-1, keepdims=True), None
 
 
 _weights.defvjp(_weights_forward, _weights_backward)

@@ -1,0 +1,65 @@
+"""Dot-product attention, in one or several heads."""
+
+from dataclasses import field
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.nn.attention.interface import Attention, Memory, Weighed, WeighedAll
+from jaxasr.ops.attention import attention_weights
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.records import Training
+
+
+class DotAttention(Attention):
+    """Energy (W query) . (V key) of each head, over the root of its width if `scaled`; values are projected.
+
+    The same in training and in search, without a state: a whole transcript is one product. A bias of the keys would be
+    the same for all of them and is left out.
+
+    Sources: Luong et al. 2015 (1508.04025), equation 8, "general", with one head and scaled=False; Vaswani et al. 2017
+    (1706.03762), sections 3.2.1 and 3.2.2.
+    """
+
+    width: int  # of queries, keys and values, all heads together
+    heads: int = field()
+    scaled: bool = True
+
+    def __post_init__(self):
+        if self.heads < 1 or self.width < 1 or self.width % self.heads:
+            raise ValueError(
+                f"DotAttention has width {self.width} and heads {self.heads}; both must be positive, and the width a "
+                "multiple of the heads"
+            )
+        super().__post_init__()
+
+    def setup(self):
+        self.query = nn.Dense(self.width)
+        self.key = nn.Dense(self.width, use_bias=False)
+        self.value = nn.Dense(self.width)
+
+    def prepare(
+        self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None
+    ) -> Memory:
+        valid_bs = valid_from_lengths(lengths_b, hidden_bsd.shape[1])
+        return Memory(self.key(hidden_bsd), self.value(hidden_bsd), valid_bs)
+
+    def initial_state(self, memory: Memory) -> Any:
+        return ()
+
+    def weigh(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Weighed:
+        return Weighed(self._weights(query_bd[:, None], memory)[:, :, 0], state)
+
+    def weigh_all(self, queries_bud: Float[Array, "b u d"], memory: Memory) -> WeighedAll:
+        return WeighedAll(self._weights(queries_bud, memory).swapaxes(1, 2))
+
+    def _weights(self, queries_bud: Array, memory: Memory) -> Float[Array, "b h u s"]:
+        queries_buhe, keys_bshe = (
+            x.reshape(*x.shape[:2], self.heads, -1) for x in (self.query(queries_bud), memory.keys)
+        )
+        if self.scaled:
+            queries_buhe = queries_buhe * (self.width // self.heads) ** -0.5
+        energies_bhus = jnp.einsum("buhe,bshe->bhus", queries_buhe, keys_bshe)
+        return attention_weights(energies_bhus, memory.valid_bs[:, None])

@@ -1,0 +1,216 @@
+"""What Transformer and Conformer layers are made of, and how a stack of them is run.
+
+Randomness of a layer does not come from its own path but from a key that its stack hands to it, so that layers in a
+scan, layers one by one and layers that are computed twice draw the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, UInt32
+
+from jaxasr.ops import random
+from jaxasr.ops.attention import attention_weights, read_all
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.positions import distances, rotary, shift_relative, sinusoid
+from jaxasr.records import Training, pytree
+from jaxasr.shapes import Lengths, PRNGKey
+
+Positions = Literal["none", "rotary", "relative"]
+Layers = Literal["apart", "scan"]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A position sees its own chunk as a whole and chunks before it, never one behind. `Chunks(1)`: causal."""
+
+    size: int  # encoder positions
+    before: int | None = None  # chunks; None: all
+
+    def __post_init__(self):
+        if self.size < 1 or (self.before is not None and self.before < 0):
+            raise ValueError(f"{self}: a chunk has at least 1 position, and sees at least 0 chunks before it")
+
+    def visible(self, positions: int) -> Bool[Array, "q q"]:
+        """True where position q sees position k."""
+        chunk_q = jnp.arange(positions) // self.size
+        back_qk = chunk_q[:, None] - chunk_q[None, :]
+        return (back_qk >= 0) & (back_qk <= (positions if self.before is None else self.before))
+
+
+def visible(lengths_b: Lengths, positions: int, context: Chunks | None) -> Bool[Array, "b #q {positions}"]:
+    """Which keys each query may see: the real ones within its context."""
+    valid_bqk = valid_from_lengths(lengths_b, positions)[:, None]
+    return valid_bqk if context is None else valid_bqk & context.visible(positions)[None]
+
+
+@pytree
+@dataclass(frozen=True)
+class Chance:
+    """What a layer draws from in training."""
+
+    ids_b: UInt32[Array, " b"]
+    key: PRNGKey  # of this layer
+    skip: Float[Array, ""] | None  # probability that a branch of the layer is left out
+
+    def dropout(self, x: Float[Array, "b *rest"], rate: float, use: int) -> Float[Array, "b *rest"]:
+        """Dropout; each use in a layer has its own number."""
+        return random.dropout(x, rate=rate, ids_b=self.ids_b, key=jax.random.fold_in(self.key, use))
+
+    def skipped(self, branch_bsd: Float[Array, "b s d"], use: int) -> Float[Array, "b s d"]:
+        """The branch of each example, or zero, so that its expectation stays.
+
+        Source: stochastic depth, Huang et al. 2016, arXiv:1603.09382.
+        """
+        if self.skip is None:
+            return branch_bsd
+        keys_b = random.example_keys(jax.random.fold_in(self.key, use), self.ids_b)
+        kept_b = jax.vmap(jax.random.uniform)(keys_b) >= self.skip
+        scale_b = jnp.where(kept_b, 1 / (1 - self.skip), 0.0)
+        return branch_bsd * scale_b[:, None, None].astype(branch_bsd.dtype)
+
+
+def chances(training: Training, key: PRNGKey, *, depth: int, skip: float) -> Chance:
+    """What the layers of a stack draw from, along a leading axis; `skip` grows linearly to that of the last layer."""
+    ids_b = jnp.asarray(training.ids_b)
+
+    def layer(number: Array) -> Chance:
+        return Chance(ids_b, jax.random.fold_in(key, number), skip * (number + 1) / depth if skip else None)
+
+    return jax.vmap(layer)(jnp.arange(depth))
+
+
+def residual(
+    x_bsd: Float[Array, "b s d"],
+    branch_bsd: Float[Array, "b s d"],
+    chance: Chance | None,
+    *,
+    use: int,
+    dropout: float,
+    scale: float = 1.0,
+) -> Float[Array, "b s d"]:
+    """x + scale * branch, the branch under dropout and stochastic depth: how every branch of a layer ends.
+
+    Args:
+        use: number of the branch in its layer; it draws for itself.
+    """
+    if chance is not None:
+        branch_bsd = chance.skipped(chance.dropout(branch_bsd, dropout, 3 * use), 3 * use + 1)
+    return x_bsd + scale * branch_bsd
+
+
+class FeedForward(nn.Module):
+    """Normalise, widen, bend, drop, narrow."""
+
+    hidden: int
+    activation: Literal["relu", "swish"]
+    dropout: float
+    use: int  # as in `residual`
+
+    @nn.compact
+    def __call__(self, x_bsd: Float[Array, "b s d"], chance: Chance | None) -> Float[Array, "b s d"]:
+        bend = jax.nn.relu if self.activation == "relu" else jax.nn.swish
+        wide_bsm = bend(nn.Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
+        if chance is not None:
+            wide_bsm = chance.dropout(wide_bsm, self.dropout, 3 * self.use + 2)
+        return nn.Dense(x_bsd.shape[-1], name="narrow")(wide_bsm)
+
+
+class SelfAttention(nn.Module):
+    """Normalise, and let every position read those that it may see: scaled dot-product, several heads.
+
+    Sources: Vaswani et al. 2017, section 3.2; relative positions as in Dai et al. 2019 (1901.02860), section 3.3: a query
+    meets the keys under one learned bias and the distances, projected sinusoids, under another.
+    """
+
+    width: int
+    heads: int
+    positions: Positions
+
+    def setup(self):
+        self.norm = nn.LayerNorm()
+        self.query_key_value = nn.Dense(3 * self.width)
+        self.output = nn.Dense(self.width)
+        if self.positions == "relative":
+            self.distance = nn.Dense(self.width, use_bias=False)
+            self.key_bias = self.param("key_bias", nn.initializers.zeros, (self.width,))
+            self.distance_bias = self.param("distance_bias", nn.initializers.zeros, (self.width,))
+
+    def __call__(self, x_bsd: Float[Array, "b s d"], visible_bqk: Bool[Array, "#b #q k"]) -> Float[Array, "b s d"]:
+        q_bqhe, k_bkhe, v_bkhe = (self._by_head(x) for x in self._projected(x_bsd))
+        if self.positions == "rotary":
+            q_bqhe, k_bkhe = (rotary(x, jnp.arange(x.shape[1])) for x in (q_bqhe, k_bkhe))
+        if self.positions == "relative":
+            scores_bhqk = self._relative(q_bqhe, k_bkhe)
+        else:
+            scores_bhqk = jnp.einsum("bqhe,bkhe->bhqk", q_bqhe, k_bkhe)
+        return self.output(read_all(attention_weights(scores_bhqk, visible_bqk), v_bkhe))
+
+    def step(
+        self,
+        x_bd: Float[Array, "b d"],
+        keys_bud: Float[Array, "b u d"],
+        values_bud: Float[Array, "b u d"],
+        at_b: Lengths,
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b u d"], Float[Array, "b u d"]]:
+        """What position `at_b` reads of itself and all before it, and the keys and values with its own among them."""
+        q_bqd, *new = self._projected(x_bd[:, None])
+        here_bu = jnp.arange(keys_bud.shape[1])[None] == at_b[:, None]
+        keys_bud, values_bud = (
+            jnp.where(here_bu[..., None], new_b1d, cache_bud)
+            for new_b1d, cache_bud in zip(new, (keys_bud, values_bud), strict=True)
+        )
+        scores_bhqk = jnp.einsum("bqhe,bkhe->bhqk", self._by_head(q_bqd), self._by_head(keys_bud))
+        weights_bhqk = attention_weights(scores_bhqk, valid_from_lengths(at_b + 1, keys_bud.shape[1])[:, None])
+        return self.output(read_all(weights_bhqk, self._by_head(values_bud))[:, 0]), keys_bud, values_bud
+
+    def _projected(self, x_bsd: Array) -> tuple[Array, Array, Array]:
+        """Queries, scaled already, keys and values."""
+        q_bsd, k_bsd, v_bsd = jnp.split(self.query_key_value(self.norm(x_bsd)), 3, axis=-1)
+        return q_bsd * (self.width // self.heads) ** -0.5, k_bsd, v_bsd
+
+    def _by_head(self, x: Array) -> Float[Array, "... h e"]:
+        return x.reshape(*x.shape[:-1], self.heads, -1)
+
+    def _relative(self, q_bqhe: Array, k_bkhe: Array) -> Float[Array, "b h q k"]:
+        scale = q_bqhe.shape[-1] ** -0.5
+        by_key, by_distance = (
+            self._by_head(scale * jnp.asarray(bias_d, q_bqhe.dtype))[None, None]
+            for bias_d in (self.key_bias, self.distance_bias)
+        )
+        table_rd = sinusoid(distances(q_bqhe.shape[1]), self.width).astype(q_bqhe.dtype)
+        scores_bhqr = jnp.einsum("bqhe,rhe->bhqr", q_bqhe + by_distance, self._by_head(self.distance(table_rd)))
+        return jnp.einsum("bqhe,bkhe->bhqk", q_bqhe + by_key, k_bkhe) + shift_relative(scores_bhqr)
+
+
+def run_layers(
+    block: type[nn.Module],
+    fields: dict[str, Any],
+    x_bsd: Float[Array, "b s d"],
+    constants: tuple[Any, ...],
+    chance: Chance | None,
+    *,
+    depth: int,
+    layers: Layers,
+    remat: bool,
+) -> Float[Array, "b s d"]:
+    """A stack of `depth` blocks, `block(**fields)(x, constants, chance) -> (x, None)`, inside a compact module.
+
+    Args:
+        chance: with a leading axis of layers.
+        layers: "apart" are `block_0`, `block_1` ...; "scan" is one `blocks` whose parameters have a leading axis of layers,
+            which compiles one layer instead of all.
+        remat: keeps only what goes into each block and computes the rest a second time in the backward pass.
+    """
+    made = nn.remat(block, prevent_cse=layers == "apart") if remat else block
+    if layers == "scan":
+        in_axes: Any = (nn.broadcast, 0)
+        scanned = nn.scan(made, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=in_axes, length=depth)
+        return scanned(**fields, name="blocks")(x_bsd, constants, chance)[0]
+    for layer in range(depth):
+        own = jax.tree.map(lambda leaf, layer=layer: leaf[layer], chance)
+        x_bsd = made(**fields, name=f"block_{layer}")(x_bsd, constants, own)[0]
+    return x_bsd

@@ -1,0 +1,86 @@
+"""What the encoders made of self-attention share: a front that shortens time, a projection, and a stack of layers."""
+
+from typing import Any, ClassVar
+
+import flax.linen as nn
+from jaxtyping import Array, Float, Int
+
+from jaxasr.nn.blocks import Chunks, Layers, chances, run_layers, visible
+from jaxasr.nn.convolution import Front
+from jaxasr.nn.encoders.interface import Encoder
+from jaxasr.nn.layers import Dropout, masked
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.records import Training
+
+
+class SelfAttentive(Encoder):
+    """The half that is the same for all. A subclass says its `block`, and what stands before and after the stack.
+
+    The bias of the projection begins at random, not at zero: a row of zeros, as a mask over time leaves it, would have
+    no variance, and a normalisation would multiply its gradient by a thousand in every branch.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    front: Front | None = None
+    expansion: int = 4  # width of the feed-forward layers in widths
+    dropout: float = 0.0  # on what enters the stack, on every branch, and inside the feed-forward layers
+    stochastic_depth: float = (
+        0.0  # probability that a branch of the last layer is left out; linear from the first layer on
+    )
+    context: Chunks | None = None  # what a position may see; None: everything
+    layers: Layers = "apart"
+    remat: bool = False
+
+    block: ClassVar[type[nn.Module]]
+
+    def __post_init__(self):
+        name = type(self).__name__
+        if min(self.depth, self.width, self.heads, self.expansion) < 1 or self.width % (2 * self.heads):
+            raise ValueError(
+                f"{name} has depth {self.depth}, width {self.width}, heads {self.heads} and expansion {self.expansion}; all "
+                "must be positive, and the width a multiple of twice the heads"
+            )
+        if not 0.0 <= self.stochastic_depth < 1.0:
+            raise ValueError(f"{name}.stochastic_depth is {self.stochastic_depth}; it must be at least 0 and below 1")
+        if self.layers not in ("apart", "scan"):
+            raise ValueError(f"{name}.layers is {self.layers!r}; 'apart' or 'scan' is needed")
+        super().__post_init__()
+
+    @property
+    def stride(self) -> int:
+        """Feature frames for one position of the output."""
+        return self.front.stride if self.front else 1
+
+    @nn.compact
+    def __call__(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+        """Hidden states, zero at padding, and their lengths. What is random is on where `training` says whose it is."""
+        x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
+        if self.front is not None:
+            x, lengths_b = self.front(x, lengths_b, training)
+        x = self.placed(nn.Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
+        x = Dropout(self.dropout, name="dropout")(x, training)
+        valid_bs = valid_from_lengths(lengths_b, x.shape[1])
+        chance = None
+        if training is not None:
+            chance = chances(training, self.make_rng("dropout"), depth=self.depth, skip=self.stochastic_depth)
+        constants = (visible(lengths_b, x.shape[1], self.context), valid_bs)
+        x = run_layers(
+            self.block, self.fields(), x, constants, chance, depth=self.depth, layers=self.layers, remat=self.remat
+        )
+        return masked(self.finished(x), valid_bs), lengths_b
+
+    def fields(self) -> dict[str, Any]:
+        """What the blocks are made with."""
+        return {"heads": self.heads, "hidden": self.expansion * self.width, "dropout": self.dropout}
+
+    def placed(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+        """What enters the stack, with positions where they are absolute."""
+        return x_bsd
+
+    def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+        """What leaves the stack, as the decoder sees it."""
+        return x_bsd

@@ -1,0 +1,62 @@
+"""The Transformer encoder, with pre-normalisation."""
+
+from typing import Any, ClassVar, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxasr.nn.blocks import Chance, FeedForward, Positions, SelfAttention, residual
+from jaxasr.nn.encoders.self_attentive import SelfAttentive
+from jaxasr.ops.positions import sinusoid
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, then a feed-forward layer, each a normalised branch beside the sum."""
+
+    heads: int
+    hidden: int
+    dropout: float
+    positions: Positions
+
+    @nn.compact
+    def __call__(
+        self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], chance: Chance | None
+    ) -> tuple[Float[Array, "b s d"], None]:
+        visible_bqk, _ = constants
+        attended_bsd = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, name="attention")(x_bsd, visible_bqk)
+        x_bsd = residual(x_bsd, attended_bsd, chance, use=0, dropout=self.dropout)
+        fed_bsd = FeedForward(self.hidden, "relu", self.dropout, use=1, name="feed")(x_bsd, chance)
+        return residual(x_bsd, fed_bsd, chance, use=1, dropout=self.dropout), None
+
+
+class TransformerEncoder(SelfAttentive):
+    """Transformer layers over a front, with sinusoids added at the bottom or queries and keys turned in every layer.
+
+    Every layer sees the whole utterance, or with `context` chunks of it: then a position depends on nothing behind its
+    chunk but the frames that the front looks ahead.
+
+    Sources: Vaswani et al. 2017; Dong et al. 2018, Speech-Transformer; pre-normalisation, Xiong et al. 2020 (2002.04745);
+    rotation, Su et al. 2021 (2104.09864).
+    """
+
+    positions: Literal["sinusoid", "rotary"] = "sinusoid"
+
+    block: ClassVar[type[nn.Module]] = TransformerBlock
+
+    def __post_init__(self):
+        if self.positions not in ("sinusoid", "rotary"):
+            raise ValueError(f"TransformerEncoder.positions is {self.positions!r}; 'sinusoid' or 'rotary' is needed")
+        super().__post_init__()
+
+    def fields(self) -> dict[str, Any]:
+        return super().fields() | {"positions": "rotary" if self.positions == "rotary" else "none"}
+
+    def placed(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+        if self.positions == "rotary":
+            return x_bsd
+        table_sd = sinusoid(jnp.arange(x_bsd.shape[1]), self.width).astype(x_bsd.dtype)
+        return x_bsd + table_sd[None]
+
+    def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+        return nn.LayerNorm(name="norm")(x_bsd)

@@ -1,0 +1,176 @@
+"""The Transformer decoder: its twin, the same by steps as at once, and blind to padding, neighbours and the future."""
+
+import functools
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.nn import DotAttention, LocationAttention, Sampled, TransformerDecoder
+from jaxasr.nn.attention.scored import AdditiveAttention
+from tests.nn.tiny import VOCAB, near, rows, streams, training_of, with_garbage
+from tests.reference import self_attentive
+
+WIDTH = 3  # of the encoder's output
+LENGTHS = np.array([5, 2, 0])
+TOKENS = np.array([[1, 5, 2], [3, 0, 0], [4, 0, 0]], np.int32)
+TOKEN_LENGTHS = np.array([3, 1, 0])
+IDS = jnp.array([3, 1, 4], jnp.uint32)
+
+
+def decoder(attention, **changes) -> TransformerDecoder:
+    return TransformerDecoder(2, 8, 2, attention, vocab=VOCAB, expansion=2, **changes)
+
+
+DOT = decoder(DotAttention(4, 2), dropout=0.3, stochastic_depth=0.2)
+LOCATION = decoder(LocationAttention(5, filters=2, taps=3))
+
+
+def given(hidden_bsd, lengths=LENGTHS, tokens_bu=TOKENS):
+    return jnp.asarray(hidden_bsd), jnp.asarray(lengths), jnp.asarray(tokens_bu)
+
+
+@functools.cache
+def variables_of(module):
+    """Parameters of a size at which everything matters."""
+
+    def drawn(path, leaf):
+        seed = zlib.crc32(jax.tree_util.keystr(path).encode())
+        return np.random.default_rng(seed).normal(size=leaf.shape).astype(np.float32) * 0.5
+
+    init = functools.partial(module.init, training=None)
+    return jax.tree_util.tree_map_with_path(drawn, jax.eval_shape(init, jax.random.key(0), *given(np.zeros((3, 5, 3)))))
+
+
+@functools.cache
+def with_gradients(module, *, train: bool):
+    """Jitted: a number that sees the logits where `seen_bk`, and its gradients by parameters and memory."""
+
+    def value(variables, hidden_bsd, seen_bk, lengths_b, tokens_bu, ids_b):
+        training, rngs = (training_of(ids_b), streams()) if train else (None, None)
+        decoded = module.apply(variables, hidden_bsd, lengths_b, tokens_bu, training=training, rngs=rngs)
+        mix_v = jnp.arange(1.0, VOCAB + 1)[None, None]
+        total = jnp.sum(jnp.where(seen_bk[..., None], jnp.sin(decoded.logits_bkv) * mix_v, 0))
+        return total, (decoded.logits_bkv, decoded.weights_bkhs)
+
+    return jax.jit(jax.value_and_grad(value, argnums=(0, 1), has_aux=True))
+
+
+def real(positions):
+    """True at the positions whose tokens are real, the end included."""
+    return jnp.asarray(np.arange(positions) <= TOKEN_LENGTHS[:, None])
+
+
+@pytest.fixture
+def hidden_bsd(rng):
+    return rng.normal(size=(3, 5, WIDTH)).astype(np.float32)
+
+
+def test_values_are_the_twins(hidden_bsd):
+    variables = variables_of(DOT)
+    hidden, *rest = given(hidden_bsd)
+    (_, (logits, weights)), _ = with_gradients(DOT, train=False)(variables, hidden, real(4), *rest, IDS)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
+    assert weights.shape == (3, 4, 4, 5)  # two heads of the first layer, two of the second
+    for row, (length, tokens) in enumerate(zip(LENGTHS, TOKEN_LENGTHS, strict=True)):
+        expected, expected_weights = self_attentive.decode(
+            params, hidden_bsd[row, :length].astype(float), TOKENS[row, :tokens], heads=2, cross_heads=2
+        )
+        np.testing.assert_allclose(logits[row, : tokens + 1], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(weights[row, : tokens + 1, :, :length], expected_weights, rtol=1e-4, atol=1e-6)
+        assert not np.any(weights[row, ..., length:])
+
+
+@pytest.mark.parametrize("module", [DOT, LOCATION], ids=["dot", "location"])
+def test_step_by_step_is_teacher_forced(hidden_bsd, module):
+    """In whatever room: just enough, or what a search asks for on the way."""
+    variables = variables_of(module)
+    hidden, *rest = given(hidden_bsd)
+    (_, (logits, weights)), _ = with_gradients(module, train=False)(variables, hidden, real(4), *rest, IDS)
+    start = jax.jit(functools.partial(module.apply, method="start"))
+    step = jax.jit(functools.partial(module.apply, method="step"))
+    memory, state = start(variables, *given(hidden_bsd)[:2])
+    assert {leaf.shape[0] for leaf in jax.tree.leaves((memory, state))} == {3}
+    assert state.room == 256
+    state = state.with_room(2)
+    for position, tokens_b in enumerate(np.pad(TOKENS, ((0, 0), (1, 0))).T):
+        state = state.with_room(4) if position == 2 else state
+        found, weighed, state = step(variables, memory, state, jnp.asarray(tokens_b))
+        np.testing.assert_allclose(found, logits[:, position], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(weighed, weights[:, position], rtol=1e-4, atol=1e-6)
+    assert np.all(np.isnan(step(variables, memory, state, jnp.asarray([1, 1, 1]))[0]))
+
+
+def test_padding_and_neighbours_change_nothing(hidden_bsd):
+    """With dropout and stochastic depth: each example alone against a larger shape with garbage behind every utterance."""
+    variables, value = variables_of(DOT), with_gradients(DOT, train=True)
+    spoilt_bsd = with_garbage(hidden_bsd, LENGTHS, extra=4)
+    _, *rest = given(spoilt_bsd, tokens_bu=np.pad(TOKENS, ((0, 0), (0, 2))))
+    (found, (logits, weights)), (d_variables, d_hidden) = value(variables, spoilt_bsd, real(6), *rest, IDS)
+    alone = []
+    for row, tokens in enumerate(TOKEN_LENGTHS):
+        hidden, *rest = rows((*given(hidden_bsd), IDS), np.s_[row : row + 1])
+        (one, outputs), d_one = value(variables, hidden, real(4)[row : row + 1], *rest)
+        near(
+            rows((logits, weights[..., :5]), np.s_[row, : tokens + 1]),
+            rows(outputs, np.s_[0, : tokens + 1]),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+        near(d_hidden[row, :5], d_one[1][0], rtol=1e-4, atol=1e-5)
+        alone.append((one, d_one[0]))
+    near((found, d_variables), jax.tree.map(lambda *leaves: sum(leaves), *alone), rtol=1e-4, atol=1e-4)
+    behind_bs = np.arange(9) >= LENGTHS[:, None]
+    assert not np.any(d_hidden[behind_bs])
+    assert not np.any(np.asarray(weights).swapaxes(1, 3)[behind_bs])
+    _, (quiet, _) = with_gradients(DOT, train=False)(
+        variables, *given(hidden_bsd)[:1], real(4), *given(hidden_bsd)[1:], IDS
+    )[0]
+    assert np.any(np.abs(quiet - logits[:, :4]) > 1e-3)
+
+
+def test_a_token_is_seen_by_what_comes_after_it_and_by_nothing_else(hidden_bsd):
+    """Each token of the first row stands at one place: the gradient of its embedding tells who saw that place."""
+    hidden, *rest = given(hidden_bsd)
+    for position in range(4):
+        seen_bk = jnp.zeros((3, 4), bool).at[0, position].set(True)
+        d_variables, _ = with_gradients(DOT, train=False)(variables_of(DOT), hidden, seen_bk, *rest, IDS)[1]
+        seen_v = np.any(d_variables["params"]["embed"]["embedding"], axis=-1)
+        assert [seen_v[token] for token in (0, *TOKENS[0])] == [place <= position for place in range(4)]
+
+
+def test_what_the_layers_drew_is_one_draw(hidden_bsd):
+    """Several samples repeat each example; log probabilities and entropies of the layers are added up."""
+    attention = AdditiveAttention(5, focus=Sampled(samples=2))
+
+    def run(depth):
+        module = TransformerDecoder(depth, 8, 2, attention, vocab=VOCAB, expansion=1)
+        train = functools.partial(module.init_with_output, training=training_of(IDS))
+        return jax.jit(lambda: train({"params": jax.random.key(0)} | streams(), *given(hidden_bsd))[0])()
+
+    one, two = run(1), run(2)
+    weights = np.asarray(two.weights_bkhs)[:4]
+    assert two.logits_bkv.shape == (6, 4, VOCAB)
+    assert set(np.unique(weights)) == {0.0, 1.0}
+    np.testing.assert_array_equal(np.sum(weights, axis=-1), np.ones((4, 4, 2)))
+    assert two.draws.log_probs_bu.shape == two.draws.baselines_bu.shape == (6, 4)
+    assert np.mean(two.draws.entropies_bu[:2]) > 1.5 * np.mean(one.draws.entropies_bu[:2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"depth": 0}, "has depth 0"),
+        ({"vocab": 1}, "and vocab 1; all must be positive, with a token beside the end"),
+        ({"width": 7}, "width 7 and heads 2; the width must be even"),
+        ({"stochastic_depth": 1.0}, "TransformerDecoder.stochastic_depth is 1.0"),
+        ({"max_tokens": 0}, "max_tokens 0"),
+    ],
+)
+def test_what_can_not_be_is_refused(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        TransformerDecoder(
+            **({"depth": 1, "width": 8, "heads": 2, "attention": DotAttention(4, 2), "vocab": 6} | wrong)
+        )
