@@ -173,7 +173,7 @@ def test_a_command_that_is_none_is_refused_with_its_usage(arguments, capsys):
     [
         (
             "model.encoder.widht=4",
-            "Listener has no field 'widht'; it has width, pools, front, dropout, bidirectional. Did",
+            "Listener has no field 'widht'; it has width, pools, front, dropout, bidirectional, cell",
         ),
         ("model.encoder.width=wide", "model.encoder.width=wide: Listener.width takes int"),
         ("steps=1.5", "steps=1.5: Experiment.steps takes int"),

@@ -1,6 +1,6 @@
 r"""Every mechanism on one task that can be aligned: strings of tones, read up to four times the training length.
 
-    jaxasr alignable experiments/alignable/zoo.py:attentions
+    jaxasr alignable experiments/alignable/zoo.py:attentions      # or :encoders, :decoders
 README.md beside this file has the table, and how to put a mechanism of your own into it.
 """
 
@@ -25,6 +25,7 @@ LESSON = Lesson(
 
 
 HARD_STEPS = 2_000
+LOCATION = nn.LocationAttention(32, filters=8, taps=15)
 WARM = 600  # steps of soft attention before a hard one takes over
 
 
@@ -42,25 +43,37 @@ def hard(focus: nn.Focus, *terms: train.Term, warm: bool = True) -> Lesson:
     return spelling(attention, steps=HARD_STEPS, optimizer=optimizer, objective=train.Objective(extra=terms))
 
 
+def hearing(encoder: nn.Encoder, **changes: object) -> Lesson:
+    """The lesson with another encoder before a speller with location-aware attention."""
+    speller = nn.Speller(1, 48, LOCATION, vocab=TONES.vocab, embedding=16)
+    return replace(LESSON, model=replace(LESSON.model, encoder=encoder, decoder=speller), **changes)
+
+
+def writing(decoder: nn.Decoder) -> Lesson:
+    """The lesson with another decoder behind the same listener."""
+    return replace(LESSON, model=replace(LESSON.model, decoder=decoder))
+
+
 def attentions() -> Iterator[tuple[str, Lesson]]:
     """A name and a lesson for every attention; the first is what times are relative to."""
-    additive, location = nn.AdditiveAttention(32), nn.LocationAttention(32, filters=8, taps=15)
+    additive = nn.AdditiveAttention(32)
     yield "dot", spelling(nn.DotAttention(64, heads=1))
     yield "dot, 4 heads", spelling(nn.DotAttention(64, heads=4))
     yield "additive", spelling(additive)
     yield "additive, sharpened", spelling(nn.AdditiveAttention(32, focus=nn.Softmax(temperature=0.5)))
     yield "additive, best 3", spelling(nn.AdditiveAttention(32, focus=nn.Softmax(top=3)))
     yield "additive, windowed", spelling(nn.AdditiveAttention(32, focus=nn.Window(left=6, right=10)))
-    yield "additive, Gaussian local", spelling(
-        nn.AdditiveAttention(32, focus=nn.GaussianLocal(reach=8, width=32, centre="advancing", pace=4.0))
+    yield (
+        "additive, Gaussian local",
+        spelling(nn.AdditiveAttention(32, focus=nn.GaussianLocal(reach=8, width=32, centre="advancing", pace=4.0))),
     )
     yield "additive, forward", spelling(nn.AdditiveAttention(32, focus=nn.Forward(reach=6)))
     yield "additive, 2 heads", spelling(nn.MultiHead(additive, 2, 64))
     yield "coverage", spelling(nn.CoverageAttention(32))
     yield "coverage, learned fertility", spelling(nn.CoverageAttention(32, fertility="learned"))
-    yield "location-aware", spelling(location)
+    yield "location-aware", spelling(LOCATION)
     yield "location-aware, smoothed", spelling(nn.LocationAttention(32, filters=8, taps=15, focus=nn.Smooth()))
-    yield "location-aware, 2 heads", spelling(nn.MultiHead(location, 2, 64))
+    yield "location-aware, 2 heads", spelling(nn.MultiHead(LOCATION, 2, 64))
     yield "mixture of Gaussians", spelling(nn.GmmAttention(32, components=3, pace=4.0, spread=3.0))
     yield "monotonic", hard(nn.Monotonic())
     yield "monotonic, cold", hard(nn.Monotonic(), warm=False)
@@ -72,3 +85,41 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     yield "latent, marginal of 4", hard(nn.Latent(best=4), warm=False)
     yield "latent, Viterbi of 4", hard(nn.Latent(best=4, over="max"), warm=False)
     yield "fixed vector", spelling(nn.NoAttention())
+
+
+def encoders() -> Iterator[tuple[str, Lesson]]:
+    """A name and a lesson for every encoder; all halve time twice."""
+    vgg = nn.VggFront(channels=(8, 16), time_pools=(2, 2), bin_pools=(2, 2))
+    crdnn_front = nn.VggFront(channels=(8, 16), time_pools=(2, 2), bin_pools=(2, 2), norm="layer", leak=0.01)
+    conv = nn.ConvFront((8, 16))
+    yield "pyramidal BLSTM", hearing(nn.Listener(width=32, pools=(2, 2)))
+    yield "pyramidal BLSTM, maxima", hearing(nn.Listener(width=32, pools=(2, 2), pooling="max"))
+    yield "pyramidal BGRU", hearing(nn.Listener(width=32, pools=(2, 2), cell="gru"))
+    yield "LSTM, one way", hearing(nn.Listener(width=48, pools=(2, 2), bidirectional=False))
+    yield "latency-controlled BLSTM", hearing(nn.LatencyControlled(32, (2, 2), chunk=20, ahead=8))
+    yield "convolutions, BLSTM", hearing(nn.Listener(width=32, pools=(1,), front=conv))
+    yield "VGG, BLSTM", hearing(nn.Listener(width=32, pools=(1,), front=vgg))
+    yield "CRDNN", hearing(nn.Crdnn(nn.Listener(width=32, pools=(1,), front=crdnn_front), dense=(48,)))
+    yield "TDS", hearing(nn.Tds((4, 6), depths=(1, 1), strides=(2, 2), taps=9, output=48))
+    yield (
+        "QuartzNet",
+        hearing(nn.QuartzNet((48, 48), (9, 11), repeats=1, depth=2, first=(48, 9, 4), last=(48, 13, 1), output=48)),
+    )
+    yield "Transformer, sinusoids", hearing(nn.TransformerEncoder(2, 48, 4, front=conv, expansion=2))
+    yield "Transformer, rotary", hearing(nn.TransformerEncoder(2, 48, 4, front=conv, positions="rotary", expansion=2))
+    yield "Conformer", hearing(nn.Conformer(2, 48, 4, front=conv, taps=9, expansion=2))
+
+
+def decoders() -> Iterator[tuple[str, Lesson]]:
+    """A name and a lesson for every decoder."""
+    yield "LSTM speller", writing(nn.Speller(1, 48, LOCATION, vocab=TONES.vocab, embedding=16))
+    yield "LSTM speller, 2 layers", writing(nn.Speller(2, 48, LOCATION, vocab=TONES.vocab, embedding=16))
+    yield "GRU speller", writing(nn.Speller(1, 48, LOCATION, vocab=TONES.vocab, embedding=16, cell="gru"))
+    yield (
+        "Transformer decoder, dot",
+        writing(nn.TransformerDecoder(2, 48, 4, nn.DotAttention(48, heads=4), vocab=TONES.vocab, expansion=2)),
+    )
+    yield (
+        "Transformer decoder, location-aware",
+        writing(nn.TransformerDecoder(1, 48, 4, LOCATION, vocab=TONES.vocab, expansion=2)),
+    )

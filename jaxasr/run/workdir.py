@@ -91,16 +91,20 @@ class Workdir:
         except ValueError:
             return False
 
-    def keep_experiment(self, text: str) -> None:
+    def keep_experiment(self, experiment: object) -> None:
         """Writes down the experiment, as `tree.render` gives it, or finds that it is the one that is there.
+
+        An option that is newer than what is there, at its default, makes no difference.
 
         Raises:
             ValueError: the folder belongs to another experiment; every line that differs is listed.
         """
+        text = tree.render(experiment)
         if not self.experiment.exists():
             write_whole(self.experiment, text)
             return
-        lines = tree.difference(self.experiment.read_text(encoding="utf-8"), text)
+        there = self.experiment.read_text(encoding="utf-8")
+        lines = tree.difference(there, text, new_defaults=tree.defaults(experiment))
         if lines:
             raise ValueError(
                 f"the workdir {self.path} belongs to another experiment. From there -> to this one:\n  "

@@ -34,10 +34,11 @@ class Metadata:
     tokenizer: str  # digest
     data: str  # hash of the prepared data
     versions: Mapping[str, str]  # of packages; told, never compared
+    defaults: tuple[str, ...] = ()  # as `tree.defaults` gives it: what an older experiment may not have known
 
     def differences(self, here: "Metadata") -> list[str]:
         """What differs from the writer of a checkpoint, self, to its reader, `here`: lines of "name: there -> here"."""
-        lines = list(tree.difference(self.experiment, here.experiment))
+        lines = list(tree.difference(self.experiment, here.experiment, new_defaults=here.defaults))
         for name, what in (("tokenizer", "vocabulary (digest of the tokenizer)"), ("data", "prepared data (hash)")):
             there, now = getattr(self, name), getattr(here, name)
             lines += [f"{what}: {there} -> {now}"] if there != now else []
@@ -161,7 +162,7 @@ class Checkpoints:
     def metadata(self, step: Which) -> Metadata:
         """What wrote a step; nothing of its state is read. Errors as in `restore`."""
         number = self._find(step)
-        return Metadata(**self._about(number)["metadata"])
+        return _told(self._about(number))
 
     def steps(self) -> list[int]:
         """The steps that are completely on the disk, rising."""
@@ -193,7 +194,7 @@ class Checkpoints:
         number = self._find(step)
         place = self._place(number)
         about = self._about(number)
-        there = Metadata(**about["metadata"])
+        there = _told(about)
         asked = leaves.flatten(like)
         _refuse(f"{place} is of another run, with fingerprint {there.fingerprint}", there.differences(expect or there))
         _refuse(f"{place} holds another tree", leaves.differences(about["leaves"], leaves.describe(asked), whole=whole))
@@ -278,3 +279,9 @@ def _says_full(error: BaseException) -> bool:
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
+
+
+def _told(about: Mapping[str, Any]) -> Metadata:
+    """What a checkpoint says of itself; JSON has made lists of tuples."""
+    fields = about["metadata"]
+    return Metadata(**{**fields, "defaults": tuple(fields.get("defaults", ()))})

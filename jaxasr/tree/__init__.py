@@ -11,6 +11,7 @@ seed = 0
 from jaxasr.tree.changes import override as override
 from jaxasr.tree.changes import parse as parse
 from jaxasr.tree.lines import Leaf as Leaf
+from jaxasr.tree.lines import defaults as defaults
 from jaxasr.tree.lines import difference as difference
 from jaxasr.tree.lines import fingerprint as fingerprint
 from jaxasr.tree.lines import flatten as flatten

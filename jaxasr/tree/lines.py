@@ -8,7 +8,7 @@ with `metadata={"show": False}` aren't part of the tree.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jaxasr.tree.hints import Slot, fit
@@ -35,14 +35,31 @@ def render(node: object) -> str:
     return "\n".join(f"{'.'.join(path) or '.'} = {_text(value)}" for path, value in rows)
 
 
+def defaults(node: object) -> tuple[str, ...]:
+    """The paths whose values nobody chose: they are what the fields' declarations say. Raises like `flatten`."""
+    rows = (path for path, _ in _walk(node, Slot()))
+    unchosen = set(_unchosen(node, Slot()))
+    return tuple(".".join(path) for path in rows if any(path[: n + 1] in unchosen for n in range(len(path))))
+
+
 def fingerprint(node: object) -> str:
-    """8 hex digits of the rendered text. Raises like `flatten`."""
-    return hashlib.sha256(render(node).encode()).hexdigest()[:8]
+    """8 hex digits of the rendered lines that somebody chose, so that a new option leaves a tree what it was.
+
+    Raises like `flatten`.
+    """
+    left_out = set(defaults(node))
+    lines = [line for line in render(node).split("\n") if line.partition(" = ")[0] not in left_out]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
 
 
-def difference(a: str, b: str) -> list[str]:
-    """What changes from one rendered tree to another, as lines: `model.depth: 6 -> 4`, `seed: absent -> 0`."""
+def difference(a: str, b: str, *, new_defaults: Iterable[str] = ()) -> list[str]:
+    """What changes from one rendered tree to another, as lines: `model.depth: 6 -> 4`, `seed: absent -> 0`.
+
+    Args:
+        new_defaults: paths of `b` that may be absent in `a`, because it was rendered before there was such an option.
+    """
     values_a, values_b = (dict(line.split(" = ", 1) for line in text.split("\n") if line) for text in (a, b))
+    values_b = {path: value for path, value in values_b.items() if path in values_a or path not in set(new_defaults)}
     paths = sorted(values_a.keys() | values_b.keys(), key=lambda path: _sort_key(tuple(path.split("."))))
     pairs = ((path, values_a.get(path, "absent"), values_b.get(path, "absent")) for path in paths)
     return [f"{path}: {was} -> {now}" for path, was, now in pairs if was != now]
@@ -102,6 +119,26 @@ def _walk(value: object, slot: Slot) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield slot.path, _fitted(value, slot)
     for name, child in below.items():
         yield from _walk(child, slot.below(value, name))
+
+
+def _unchosen(value: object, slot: Slot) -> Iterator[tuple[str, ...]]:
+    """The topmost paths that hold their declared defaults."""
+    if is_leaf(value):
+        return
+    declared = _declared(value, slot) if dataclasses.is_dataclass(value) else {}
+    for name, child in children(value, slot).items():
+        below = slot.below(value, name)
+        if name in declared and render(child) == render(declared[name]):
+            yield below.path
+        else:
+            yield from _unchosen(child, below)
+
+
+def _declared(node: Any, slot: Slot) -> dict[str, Any]:
+    """The fields' defaults by name."""
+    missing = dataclasses.MISSING
+    made = {f.name: f.default_factory() for f in fields(node, slot) if f.default_factory is not missing}
+    return made | {f.name: f.default for f in fields(node, slot) if f.default is not missing}
 
 
 def _fitted(value: object, slot: Slot) -> Any:

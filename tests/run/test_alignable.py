@@ -11,6 +11,11 @@ from jaxasr.run.experiment import function_of
 
 ZOO = Path(__file__).parents[2] / "experiments" / "alignable" / "zoo.py"
 LESSONS = dict(function_of(f"{ZOO}:attentions")())
+EVERY = {
+    f"{kind}: {name}": lesson
+    for kind in ("attentions", "encoders", "decoders")
+    for name, lesson in function_of(f"{ZOO}:{kind}")()
+}
 SHORT = """
 from dataclasses import replace
 from jaxasr.run.experiment import function_of
@@ -35,6 +40,24 @@ def test_location_aware_attention_solves_it_and_reads_four_times_as_far():
     assert solved.train_form < 0.01
     assert solved.decode_form < 0.01
     assert solved.by_length[40] < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in EVERY if "fixed vector" not in name])
+def test_every_mechanism_solves_it_in_both_of_its_forms(name):
+    solved = run.solve(name, EVERY[name])
+    assert solved.train_form < 0.03
+    assert solved.decode_form < 0.03
+
+
+@pytest.mark.slow
+def test_one_vector_holds_a_short_string_and_not_a_long_one():
+    """What theory says: the vector's size is the same however long the string is (Cho et al. 2014, 1409.1259, section 3)."""
+    solved = run.solve("fixed vector", LESSONS["fixed vector"])
+    errors = [solved.by_length[length] for length in (2, 5, 10, 20)]
+    assert errors == sorted(errors)
+    assert errors[0] < 0.1
+    assert errors[2] > 0.2
 
 
 @pytest.fixture

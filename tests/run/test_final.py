@@ -58,7 +58,9 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(river, copy):
     for path in (copy / "results.jsonl", copy / "shared" / "results.jsonl"):
         assert [json.loads(line) for line in path.read_text().splitlines()] == json.loads(json.dumps(rows))
     assert said[0].startswith("test: WER ")
-    assert sorted(path.name for path in copy.glob("hypotheses.*")) == ["hypotheses.test.jsonl", "hypotheses.test.txt"]
+    assert sorted(path.name for path in copy.glob("hypotheses.*")) == [
+        f"hypotheses.test.{kind}" for kind in ("html", "jsonl", "txt")
+    ]
 
 
 def test_a_split_that_is_not_there_names_those_that_are(river, copy):

@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
+from jaxasr import tree
 from jaxasr.run.workdir import Workdir
 
 HOLDS = """
@@ -19,7 +21,16 @@ with Workdir(pathlib.Path(sys.argv[1])).held():
     sys.stdin.read()
 """
 
-EXPERIMENT = ". = Experiment\nmodel.depth = 6\nseed = 0\n"
+
+@dataclass(frozen=True)
+class Settings:
+    """Stands for an experiment."""
+
+    depth: int
+    seed: int = 0
+
+
+EXPERIMENT = Settings(6)
 
 
 @pytest.fixture
@@ -82,12 +93,20 @@ def test_the_same_experiment_goes_on_and_another_is_refused_line_by_line(workdir
     with workdir.held():
         workdir.keep_experiment(EXPERIMENT)
         workdir.keep_experiment(EXPERIMENT)
-        assert workdir.experiment.read_text() == EXPERIMENT
+        assert workdir.experiment.read_text() == tree.render(EXPERIMENT)
         with pytest.raises(ValueError, match="belongs to another experiment") as caught:
-            workdir.keep_experiment(". = Experiment\nmodel.depth = 4\nseed = 0\nsteps = 9\n")
-        assert str(caught.value).splitlines()[1:3] == ["  model.depth: 6 -> 4", "  steps: absent -> 9"]
-        assert workdir.experiment.read_text() == EXPERIMENT
+            workdir.keep_experiment(Settings(4))
+        assert str(caught.value).splitlines()[1:-1] == ["  depth: 6 -> 4"]
+        assert workdir.experiment.read_text() == tree.render(EXPERIMENT)
     assert sorted(path.name for path in workdir.path.iterdir()) == [".lock", "experiment.txt"]
+
+
+def test_an_option_that_came_later_is_the_same_experiment_at_its_default(workdir):
+    with workdir.held():
+        workdir.experiment.write_text(". = Settings\ndepth = 6")
+        workdir.keep_experiment(EXPERIMENT)
+        with pytest.raises(ValueError, match="seed: absent -> 1"):
+            workdir.keep_experiment(Settings(6, seed=1))
 
 
 def test_a_write_that_fails_leaves_what_was_there(workdir, monkeypatch):

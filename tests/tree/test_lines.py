@@ -86,10 +86,43 @@ def test_flatten_has_the_leaves():
     assert not any("folder" in path for path in flat)
 
 
-def test_the_fingerprint_is_that_of_the_text():
+def test_defaults_are_the_paths_that_nobody_chose():
+    assert set(tree.defaults(Run())) == set(tree.render(Run()).replace(" = ", "\n").split("\n")[::2]) - {"."}
+    chosen = Run(encoders=(Encoder(depth=3), Encoder()), label="two")
+    assert {"encoders.0.rate", "encoders.1.depth", "deterministic", "evals.test-other.depth"} <= set(
+        tree.defaults(chosen)
+    )
+    assert not {"encoders.0.depth", "encoders.0", "label", "."} & set(tree.defaults(chosen))
+    assert tree.defaults({"block": Stack(Block(8))}) == ("block.block.width", "block.depth")
+
+
+def test_a_new_option_at_its_default_changes_neither_fingerprint_nor_difference():
+    @dataclass(frozen=True)
+    class Old:
+        depth: int
+
+    @dataclass(frozen=True)
+    class New:
+        depth: int
+        block: Encoder = Encoder()
+
+    New.__name__ = "Old"
+    assert tree.fingerprint(Old(3)) == tree.fingerprint(New(3)) != tree.fingerprint(New(3, Encoder(depth=1)))
+    old, new = tree.render(Old(3)), tree.render(New(3))
+    assert len(tree.difference(old, new)) == 5
+    assert tree.difference(old, new, new_defaults=tree.defaults(New(3))) == []
+    other = New(3, Encoder(depth=1))
+    found = tree.difference(old, tree.render(other), new_defaults=tree.defaults(other))
+    assert found == ["block: absent -> Encoder", "block.depth: absent -> 1"]
+    assert tree.difference(new, old, new_defaults=tree.defaults(Old(3)))[0] == "block: Encoder -> absent"
+
+
+def test_the_fingerprint_is_that_of_what_was_chosen():
     assert tree.fingerprint(Run()) == tree.fingerprint(Run(folder=Path("elsewhere")))
     assert tree.fingerprint(Run()) != tree.fingerprint(Run(label="other"))
-    assert tree.fingerprint(Run()) == "821c464b"  # the same on every machine and Python: a run is found by it
+    assert (
+        tree.fingerprint(Run(label="two")) == "e2789e9b"
+    )  # the same on every machine and Python: a run is found by it
 
 
 def test_an_int_in_a_float_field_is_a_float():

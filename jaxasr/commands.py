@@ -1,0 +1,195 @@
+"""What each command of the command line does: calls, prints, and returns an exit status. __main__.py parses.
+
+Packages that take long to import are imported by the command that needs them.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Prepares a corpus."""
+    from jaxasr import data, tree
+
+    report = data.prepare(
+        data.source(options.corpus, options.folder, tree.parse(options.assignments)),
+        options.data_dir,
+        overwrite=options.overwrite,
+        max_bad_share=options.max_bad_share,
+        normalizer=options.normalizer,
+    )
+    print("\n".join(report.lines()))
+    return 0
+
+
+def pieces(options: argparse.Namespace) -> int:
+    """Trains a SentencePiece vocabulary on the transcripts of a prepared corpus."""
+    from jaxasr import data, text
+
+    corpus = data.Corpus(options.corpus, options.split).open(options.data_dir)
+    sentences = [text.normalize(options.normalizer, each) for each in corpus.texts]
+    made = text.train_sentencepiece(sentences, options.file, pieces=options.pieces, kind=options.kind)
+    print(f'{options.file}: {made.size} tokens, the end included; text.SentencePiece("{made.file}", "{made.digest}")')
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Prints an experiment, and the shapes of its batches if its data is prepared."""
+    from jaxasr import tree
+
+    experiment = _experiment(options)
+    print(tree.render(experiment))
+    print(f"\nfingerprint {tree.fingerprint(experiment)}")
+    try:
+        print(experiment.train_data.open(options.data_dir).describe())
+    except FileNotFoundError as missing:
+        print(f"(no shapes: {missing})")
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Trains and evaluates."""
+    from jaxasr import run
+
+    _use_this_machine()
+    experiment = _experiment(options)
+    try:
+        run.train(experiment, options.workdir, _machine(options), teacher=options.teacher)
+    except run.Interrupted as interrupted:
+        print(f"jaxasr train: {interrupted}", file=sys.stderr)
+        return 128 + interrupted.signum
+    return _evaluate(options, experiment)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Decodes splits with a checkpoint."""
+    _use_this_machine()
+    return _evaluate(options, _experiment(options))
+
+
+def transcribe(options: argparse.Namespace) -> int:
+    """Prints a line for each file: what was heard. A file that can't be used is named, and the others are still done."""
+    from jaxasr import run
+
+    _use_this_machine()
+    experiment, status = _experiment(options), 0
+    for heard in run.transcribe(experiment, run.Workdir(options.workdir), options.files, checkpoint=options.checkpoint):
+        if isinstance(heard, run.Refusal):
+            print(f"jaxasr transcribe: {heard.reason}", file=sys.stderr)
+            status = 1
+            continue
+        text = WRITTEN[options.format](heard)
+        if options.out is None:
+            print(text, flush=True)
+        else:
+            options.out.mkdir(parents=True, exist_ok=True)
+            (options.out / f"{heard.path.stem}.{options.format}").write_text(text + "\n")
+    return status
+
+
+def _as_text(heard: Any) -> str:
+    cut = "" if heard.complete else "  [cut: the search did not come to an end]"
+    return f"{heard.path}\t{heard.text}{cut}"
+
+
+def _as_json(heard: Any) -> str:
+    words = [word._asdict() for word in heard.words]
+    scores = {"seconds": heard.seconds, "log_prob": heard.log_prob, "complete": heard.complete}
+    return json.dumps({"path": str(heard.path), "text": heard.text, "words": words, **scores}, ensure_ascii=False)
+
+
+def _as_srt(heard: Any) -> str:
+    from jaxasr.report import subtitles
+
+    return subtitles.srt(heard.words)
+
+
+WRITTEN = {"txt": _as_text, "json": _as_json, "srt": _as_srt}
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Trains and evaluates the variants that a generator yields; does what is left."""
+    from jaxasr import run
+
+    file, _, generator = options.experiment.partition(":")
+    path = Path(file)
+    swept = run.sweep(
+        options.experiment,
+        options.workdir or Path("runs") / path.resolve().parent.name / (generator or "_"),
+        options.results or path.with_name("results.jsonl"),
+        _machine(options),
+        jobs=options.jobs,
+        assignments=options.assignments,
+    )
+    print(f"{len(swept.done)} done, {len(swept.skipped)} were done already, {len(swept.failed)} failed")
+    for name, why in swept.failed.items():
+        print(f"jaxasr sweep: {name} {why}", file=sys.stderr)
+    return 128 + swept.signum if swept.signum else int(bool(swept.failed))
+
+
+def table(options: argparse.Namespace) -> int:
+    """Renders a table file with the rows beside it."""
+    from jaxasr import run
+
+    print(run.table(options.file, options.results))
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measures a part of the system on this machine."""
+    from jaxasr import run
+
+    for line in run.BENCHMARKS[options.what]():
+        print(line, flush=True)
+    return 0
+
+
+def alignable(options: argparse.Namespace) -> int:
+    """Teaches mechanisms the task of strings of tones, and prints what they make of it."""
+    from jaxasr import run
+
+    _use_this_machine()
+    results = options.results or Path(options.lessons.partition(":")[0]).with_name("results.jsonl")
+    for line in run.examine(options.lessons, results):
+        print(line, flush=True)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, experiment: Any) -> int:
+    from jaxasr import run
+
+    run.evaluate_run(
+        experiment,
+        options.workdir,
+        _machine(options),
+        splits=options.splits,
+        checkpoint=options.checkpoint,
+        name=options.run_name,
+        source=Path(options.experiment.partition(":")[0]),
+        results=options.results,
+    )
+    print(f"rows, hypotheses, curves and alignments are in {options.workdir}")
+    return 0
+
+
+def _experiment(options: argparse.Namespace) -> Any:
+    from jaxasr import run, tree
+
+    return run.load(options.experiment, tree.parse(options.assignments))
+
+
+def _machine(options: argparse.Namespace) -> Any:
+    from jaxasr import run
+
+    return run.Machine(data_dir=options.data_dir, how=options.how, workers=options.workers)
+
+
+def _use_this_machine() -> None:
+    """Process-wide choices that change no number: the compile cache, and freed memory that stays with the process."""
+    from jaxasr import scale
+
+    scale.keep_freed_memory()
+    print(f"compiled programs are kept in {scale.use_compile_cache()}")
