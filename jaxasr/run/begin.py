@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +15,8 @@ from jaxasr.data import OpenPipeline
 from jaxasr.ops.features import FeatureSums
 from jaxasr.records import END, Batch, NBest, Outputs
 from jaxasr.run.experiment import Experiment
+from jaxasr.run.restore import variables_of
+from jaxasr.run.workdir import Workdir
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.train import ExpectedErrors, Metadata, Objective, Term, TrainState, log_probs_of, new_state, spelling_of
 
@@ -22,17 +25,22 @@ MIN_DEVIATION = 1e-3
 
 
 def training_form(
-    model: nn.Seq2Seq, objective: Objective | None = None
+    model: nn.Seq2Seq, objective: Objective | None = None, teacher: nn.Seq2Seq | None = None
 ) -> Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]:
     """The model as a training step sees it: variables, batch, step and random streams in, outputs out.
 
-    Where the objective has `ExpectedErrors` the n best of its search, made with the variables of the step, are among them.
+    Where the objective has `ExpectedErrors` the n best of its search, made with the variables of the step, are among them;
+    and what a teacher says, whose variables are the collection "teacher".
     """
     search = None if objective is None else objective.search
 
     def apply(variables: Any, batch: Batch, step: jax.Array, streams: Mapping[str, jax.Array]) -> Outputs:
-        rngs = dict(streams)
+        rngs, taught = dict(streams), variables.get("teacher")
+        variables = {name: each for name, each in variables.items() if name != "teacher"}
         outputs: Any = model.apply(variables, batch, step=step, rngs=rngs)
+        if teacher is not None:
+            said: Any = teacher.apply(jax.lax.stop_gradient(taught), batch, step=None)
+            outputs = replace(outputs, teacher_logits_buv=said.logits_buv)
         if search is None:
             return outputs
         found = search(nn.Recogniser(model, jax.lax.stop_gradient(variables)), batch)
@@ -73,6 +81,7 @@ def metadata_of(experiment: Experiment, data: OpenPipeline) -> Metadata:
     packages = ("jaxasr", "jax", "flax", "optax", "orbax-checkpoint")
     return Metadata(
         experiment=tree.render(experiment),
+        defaults=tree.defaults(experiment),
         fingerprint=tree.fingerprint(experiment),
         tokenizer=experiment.tokenizer.digest,
         data=data.hash,
@@ -96,10 +105,12 @@ def blank_batch(data: OpenPipeline) -> Batch:
 
 
 def initial_state(experiment: Experiment, data: OpenPipeline) -> TrainState:
-    """Freshly initialised parameters; the statistics of the data are still blank (see `measured`)."""
+    """Freshly initialised parameters; the statistics of the data are still blank (see `measured`), so is a teacher."""
 
     def make(key: jax.Array, batch: Batch) -> TrainState:
         variables: Any = experiment.model.init(key, batch, step=None)
+        if experiment.teacher is not None:
+            variables = {**variables, "teacher": experiment.teacher.init(key, batch, step=None)}
         return new_state(variables, experiment.optimizer.build(), key)
 
     return jax.jit(make)(jax.random.key(experiment.seed), blank_batch(data))
@@ -109,7 +120,7 @@ def measured(state: TrainState, experiment: Experiment, data: OpenPipeline) -> T
     """The state with mean and deviation of the training data's features, where the model wants to know them."""
     if "statistics" not in state.statistics:
         return state
-    variables = {"params": state.params, **state.statistics}
+    variables = {"params": state.params, "statistics": state.statistics["statistics"]}
     sums = jax.jit(lambda batch: experiment.model.apply(variables, batch, method="feature_sums"))
     total = [np.zeros(()), np.zeros(experiment.model.frontend.bins), np.zeros(experiment.model.frontend.bins)]
     stop = min(STATISTICS_BATCHES, len(data.plan.epoch(0)))
@@ -121,5 +132,26 @@ def measured(state: TrainState, experiment: Experiment, data: OpenPipeline) -> T
     mean_f = values_f / count
     deviation_f = np.sqrt(np.maximum(squares_f / count - mean_f**2, MIN_DEVIATION**2))
     values = {"mean": mean_f.astype(np.float32), "deviation": deviation_f.astype(np.float32)}
-    statistics = jax.tree_util.tree_map_with_path(lambda path, _: values[path[-1].key], state.statistics)
-    return replace(state, statistics=statistics)
+    statistics = jax.tree_util.tree_map_with_path(lambda path, _: values[path[-1].key], variables["statistics"])
+    return replace(state, statistics={**state.statistics, "statistics": statistics})
+
+
+def taught(state: TrainState, experiment: Experiment, run: Path | None) -> TrainState:
+    """The state with what the teacher has learnt, where the experiment has one. A checkpoint holds it from then on.
+
+    Args:
+        run: the workdir of the teacher, of which the best checkpoint is taken.
+
+    Raises:
+        ValueError: a teacher without a run, a run without a teacher, or one that does not fit the other.
+        FileNotFoundError: no such run or checkpoint.
+    """
+    if (experiment.teacher is None) != (run is None):
+        raise ValueError(
+            f"the experiment has {'no ' if experiment.teacher is None else 'a '}teacher and the command "
+            f"{'no run of one' if run is None else f'the run {run}'}; give both (`teacher`, --teacher) or none"
+        )
+    if experiment.teacher is None or run is None:
+        return state
+    variables, _ = variables_of(experiment.teacher, experiment.tokenizer, Workdir(run))
+    return replace(state, statistics={**state.statistics, "teacher": variables})

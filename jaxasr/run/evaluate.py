@@ -18,7 +18,8 @@ from jaxasr.train import TrainState
 
 def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
     """The variables that are decoded with: averaged parameters where the run averages, else the last ones."""
-    return {"params": state.average if experiment.averages else state.params, **state.statistics}
+    statistics = {name: each for name, each in state.statistics.items() if name != "teacher"}
+    return {"params": state.average if experiment.averages else state.params, **statistics}
 
 
 class Judge:

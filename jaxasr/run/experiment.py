@@ -41,6 +41,7 @@ class Experiment:
     eval_every: int = 1_000
     save_every: int = 500
     log_every: int = 50
+    teacher: Seq2Seq | None = None  # whose words are distilled (train.Distill); what it has learnt comes from its own run
     weight_noise: WeightNoise | None = None  # on the parameters in training
     ema_decay: float = 0.0  # of the averaged parameters, which are those that are evaluated; 0: no averaging
     keep_last: int = 2  # newest checkpoints that stay
@@ -90,6 +91,8 @@ class Experiment:
         heads = {"model.decoder.vocab": self.model.decoder.vocab}
         if self.model.ctc is not None:
             heads["model.ctc.vocab"] = self.model.ctc.vocab
+        if self.teacher is not None:
+            heads["teacher.decoder.vocab"] = self.teacher.decoder.vocab
         for name, size in heads.items():
             if size != self.tokenizer.size:
                 raise ValueError(

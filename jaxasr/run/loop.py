@@ -17,7 +17,7 @@ import jax
 from jaxasr import report, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.records import pytree
-from jaxasr.run.begin import blank_batch, bound_objective, initial_state, measured, metadata_of, training_form
+from jaxasr.run.begin import blank_batch, bound_objective, initial_state, measured, metadata_of, taught, training_form
 from jaxasr.run.evaluate import Judge, evaluated_variables, headline
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
@@ -42,12 +42,15 @@ class Saved:
     window: Window
 
 
-def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = print) -> None:
+def train(
+    experiment: Experiment, folder: Path, machine: Machine, *, teacher: Path | None = None, say: Say = print
+) -> None:
     """Trains to the experiment's last step, from the start or from where an earlier run came to.
 
     Args:
         folder: the run's own: checkpoints, metrics, pictures, hypotheses.
         machine: where it runs; no number depends on it beyond float tolerance.
+        teacher: the workdir of the run that teaches, where the experiment has a teacher; read at the first step only.
         say: takes the lines that are for people.
 
     Raises:
@@ -58,13 +61,13 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
     with Workdir(folder).held() as workdir:
         data = experiment.train_data.open(machine.data_dir)
         judge = Judge(experiment, "watch", experiment.watch, machine.data_dir)
-        workdir.keep_experiment(tree.render(experiment))
+        workdir.keep_experiment(experiment)
         for line in introduction(experiment, data):
             say(line)
 
         objective = bound_objective(experiment, data)
         pure = make_step(
-            training_form(experiment.model, objective),
+            training_form(experiment.model, objective, experiment.teacher),
             watched(objective),
             experiment.optimizer.build(),
             ema_decay=experiment.ema_decay,
@@ -75,7 +78,7 @@ def train(experiment: Experiment, folder: Path, machine: Machine, *, say: Say = 
         with Checkpoints(
             workdir.checkpoints, keep_last=experiment.keep_last, keep_best=experiment.keep_best
         ) as checkpoints:
-            start = _first_or_last(experiment, data, pure, checkpoints, metadata, say)
+            start = _first_or_last(experiment, data, pure, checkpoints, metadata, teacher, say)
             done, alarm = int(start.train.step), Alarm()
             with (
                 requests_to_stop() as requests,
@@ -194,6 +197,7 @@ def _first_or_last(
     pure: Callable[..., Any],
     checkpoints: Checkpoints,
     metadata: Metadata,
+    teacher: Path | None,
     say: Say,
 ) -> Saved:
     """What the last checkpoint holds, or the beginning."""
@@ -201,7 +205,7 @@ def _first_or_last(
     _, sums = jax.eval_shape(pure, state, blank_batch(data))
     beginning = Saved(state, empty_window(list(sums)))
     if checkpoints.last() is None:
-        return Saved(measured(state, experiment, data), beginning.window)
+        return Saved(taught(measured(state, experiment, data), experiment, teacher), beginning.window)
     saved, _ = checkpoints.restore("last", beginning, metadata)
     say(f"goes on after step {int(saved.train.step):,}")
     return saved

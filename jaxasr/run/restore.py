@@ -5,10 +5,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxasr import tree
+from jaxasr import nn, tree
 from jaxasr.records import Batch
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.workdir import Workdir
+from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.train import Checkpoints, Metadata, Which, average_checkpoints
 
 Choice = Which | Literal["mean"]  # mean: of the parameters of all checkpoints that are kept
@@ -21,42 +22,50 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = 
         FileNotFoundError: no such run or checkpoint.
         ValueError: the checkpoint is of another model, or was trained with another vocabulary.
     """
-    blank: Any = jax.eval_shape(lambda: _fresh_variables(experiment))
-    name = "average" if experiment.averages else "params"
-    like = {"train": {name: blank["params"], "statistics": {k: v for k, v in blank.items() if k != "params"}}}
+    return variables_of(experiment.model, experiment.tokenizer, workdir, which)
+
+
+def variables_of(
+    model: nn.Seq2Seq, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best"
+) -> tuple[Any, Metadata]:
+    """The same of any run whose model and vocabulary are these. The average of a run that makes none is its parameters."""
+    blank: Any = jax.eval_shape(lambda: _fresh_variables(model))
+    statistics = {name: tree for name, tree in blank.items() if name != "params"}
+    like = {"train": {"average": blank["params"], "statistics": statistics}}
     with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
         there: Which = "last" if which == "mean" else which
-        _refuse_another(experiment, checkpoints.metadata(there), workdir)
+        _refuse_another(model, tokenizer, checkpoints.metadata(there), workdir)
         saved, metadata = checkpoints.restore_part(there, like)
         if which == "mean":
             saved = average_checkpoints(checkpoints, checkpoints.steps(), like)
-    return {"params": saved["train"][name], **saved["train"]["statistics"]}, metadata
+    return {"params": saved["train"]["average"], **saved["train"]["statistics"]}, metadata
 
 
-def _refuse_another(experiment: Experiment, metadata: Metadata, workdir: Workdir) -> None:
-    if metadata.tokenizer != experiment.tokenizer.digest:
+def _refuse_another(model: nn.Seq2Seq, tokenizer: Tokenizer, metadata: Metadata, workdir: Workdir) -> None:
+    if metadata.tokenizer != tokenizer.digest:
         raise ValueError(
             f"{workdir.path} was trained with the vocabulary {metadata.tokenizer}, the experiment has "
-            f"{experiment.tokenizer.digest}: what its tokens mean is lost. Bring back the tokenizer it was trained with"
+            f"{tokenizer.digest}: what its tokens mean is lost. Bring back the tokenizer it was trained with"
         )
-    differing = tree.difference(metadata.experiment, tree.render(experiment))
-    model = [line for line in differing if line.startswith("model.")]
-    if model:
+    there = "\n".join(line for line in metadata.experiment.splitlines() if line.startswith("model"))
+    here = {"model": model}
+    differing = tree.difference(there, tree.render(here), new_defaults=tree.defaults(here))
+    if differing:
         raise ValueError(
-            f"{workdir.path} holds another model. From there -> to this experiment:\n  " + "\n  ".join(model) + "\n"
+            f"{workdir.path} holds another model. From there -> to this experiment:\n  " + "\n  ".join(differing) + "\n"
             "Give the experiment that it was trained with, overrides included; experiment.txt in the folder has it"
         )
 
 
-def _fresh_variables(experiment: Experiment) -> Any:
+def _fresh_variables(model: nn.Seq2Seq) -> Any:
     """Variables as they are initialised; their shapes do not depend on the batch."""
     one = jnp.ones(1, jnp.int32)
     batch = Batch(
-        wave_bn=jnp.zeros((1, experiment.train_data.rate_hz), jnp.int16),
+        wave_bn=jnp.zeros((1, model.frontend.rate_hz), jnp.int16),
         sample_lengths_b=one,
         tokens_bu=jnp.zeros((1, 1), jnp.int32),
         token_lengths_b=one,
         ids_b=jnp.zeros(1, jnp.uint32),
         valid_b=jnp.ones(1, bool),
     )
-    return experiment.model.init(jax.random.key(0), batch, step=None)
+    return model.init(jax.random.key(0), batch, step=None)

@@ -31,6 +31,7 @@ from jaxasr.train.schedules import WarmupCosine as WarmupCosine
 from jaxasr.train.state import TrainState as TrainState
 from jaxasr.train.state import new_state as new_state
 from jaxasr.train.step import make_step as make_step
+from jaxasr.train.terms import Distill as Distill
 from jaxasr.train.terms import Guide as Guide
 from jaxasr.train.terms import Quantity as Quantity
 from jaxasr.train.terms import Reinforce as Reinforce

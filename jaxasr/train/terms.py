@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxasr.ops.masks import zero_padding
 from jaxasr.ops.monotonic import quantity_loss
 from jaxasr.records import Outputs, Sum
 
@@ -158,6 +159,44 @@ class Guide:
         share_xs = jnp.arange(positions)[None] / lengths_x[:, None]
         cost_xus = 1.0 - jnp.exp(-((share_xu[:, :, None] - share_xs[:, None]) ** 2) / (2.0 * self.width**2))
         return Added(seen.sum(jnp.where(seen.valid_xu, jnp.sum(weights_xus * cost_xus, axis=2), 0.0)), {})
+
+
+@dataclass(frozen=True)
+class Distill:
+    """temperature^2 times the Kullback-Leibler divergence from a frozen teacher's distribution, by token.
+
+    The teacher hears the utterance clean, without augmentation and dropout, and is fed the same transcript. The experiment
+    has its model (`teacher`), the command its run (`--teacher`).
+
+    Source: Hinton et al. 2015 (1503.02531), section 2; by token: Kim and Rush 2016 (1606.07947), section 3.1.
+    """
+
+    weight: float
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        _not_negative(self, "weight")
+        if not self.temperature > 0.0:
+            raise ValueError(f"Distill.temperature is {self.temperature}; it must be more than 0")
+
+    @property
+    def name(self) -> str:
+        return "distill"
+
+    def __call__(self, seen: Seen) -> Added:
+        """Raises: ValueError: there is no teacher."""
+        teacher_buv = seen.outputs.teacher_logits_buv
+        if teacher_buv is None:
+            raise ValueError(
+                "objective.extra has Distill but there is no teacher; give the experiment its model as `teacher` "
+                "and the command its run with --teacher"
+            )
+        taught_xuv, said_xuv = (
+            jax.nn.log_softmax(zero_padding(logits_xuv, seen.valid_xu).astype(jnp.float32) / self.temperature)
+            for logits_xuv in (jax.lax.stop_gradient(seen.by_row(teacher_buv)), seen.outputs.logits_buv)
+        )
+        divergence_xu = jnp.sum(jnp.exp(taught_xuv) * (taught_xuv - said_xuv), axis=-1) * self.temperature**2
+        return Added(seen.sum(jnp.where(seen.valid_xu, divergence_xu, 0.0)), {})
 
 
 def _not_negative(term: object, *names: str) -> None:

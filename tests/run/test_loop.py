@@ -132,7 +132,7 @@ def test_a_run_that_is_told_to_stop_and_goes_on_is_equal_to_the_last_bit(restles
     first, interrupted = live(restless, tmp_path / "twice", river.data_dir, stop_at=STOP_AT)
     assert interrupted is not None
     assert str(interrupted).startswith("SIGTERM: saved after 5 steps")
-    assert (tmp_path / "twice" / "metrics.jsonl").read_text().count("\n") == 1
+    assert (tmp_path / "twice" / "metrics.jsonl").read_text().count("\n") == 2  # of training, and of an evaluation
     second, interrupted = live(restless, tmp_path / "twice", river.data_dir)
     assert interrupted is None
     assert "goes on after step 5" in second.said

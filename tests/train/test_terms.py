@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxasr.nn import Memory, Sampled
 from jaxasr.nn.attention.interface import randomness_of
 from jaxasr.ops.mixture import masked_log_softmax
 from jaxasr.records import Batch, Draws, Outputs
-from jaxasr.train import Guide, Objective, Quantity, Reinforce
+from jaxasr.train import Distill, Guide, Objective, Quantity, Reinforce
 from tests.nn.tiny import compiled_quickly, training_of
 
 POSITIONS, STEPS, VOCAB = 2, 2, 3
@@ -213,9 +214,35 @@ def test_the_quantity_by_hand(rng):
     np.testing.assert_allclose(found["quantity"].value, abs(stops[0] - 3) + abs(stops[1] - 2), rtol=1e-4, atol=1e-5)
 
 
+def test_distillation_by_hand(rng):
+    """Two samples an example, one teacher; what stands behind the end is not looked at."""
+    outputs, temperature = weighted_outputs(rng, rows=6), 2.0
+    teacher = rng.normal(size=(3, 3, VOCAB)).astype(np.float32)
+    spoilt = jnp.asarray(teacher).at[1, 2].set(jnp.nan)
+    term = Distill(0.5, temperature)
+    found = jax.jit(Objective(extra=(term,)).__call__)(replace(outputs, teacher_logits_buv=spoilt), THREE)
+
+    def log_softmax(logits):
+        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+    total = 0.0
+    for row, tokens in enumerate((3, 2)):
+        taught = log_softmax(teacher[row, :tokens] / temperature)
+        for sample in (0, 1):
+            said = log_softmax(np.asarray(outputs.logits_buv[2 * row + sample, :tokens]) / temperature)
+            total += temperature**2 * np.sum(np.exp(taught) * (taught - said)) / 2
+    np.testing.assert_allclose(found["distill"].value, total, rtol=1e-4)
+    np.testing.assert_allclose(found["loss"].value, found["cross_entropy"].value + 0.5 * total, rtol=1e-5)
+
+
 def test_a_term_of_weight_zero_is_not_computed(rng):
     sums = jax.jit(Objective(extra=(Guide(0.0), Reinforce(0.0))).__call__)(weighted_outputs(rng), THREE)
     assert set(sums) == {"loss", "cross_entropy", "accuracy"}
+
+
+def test_distillation_wants_a_teacher(rng):
+    with pytest.raises(ValueError, match="there is no teacher; give the experiment its model"):
+        Objective(extra=(Distill(1.0),))(weighted_outputs(rng), THREE)
 
 
 def test_reinforce_wants_draws(rng):
@@ -228,6 +255,7 @@ def test_reinforce_wants_draws(rng):
     [
         (lambda: Reinforce(-1.0), r"Reinforce\.weight is -1\.0; it must be 0 or more"),
         (lambda: Reinforce(entropy=float("nan")), r"Reinforce\.entropy is nan"),
+        (lambda: Distill(1.0, temperature=0.0), r"Distill\.temperature is 0\.0"),
         (lambda: Guide(1.0, width=0.0), r"Guide\.width is 0\.0; it must be more than 0"),
         (lambda: Objective(extra=(Guide(1.0), Guide(2.0))), "guide, guide; each may stand there once"),
         (lambda: Objective(prior=(0.5, 0.6)), "2 frequencies with sum 1.1"),
