@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr.decode.scorers import Scorer, joint
-from jaxasr.decode.search import MaxTokens, step_shapes
+from jaxasr.decode.search import MaxTokens, step_shapes, with_room
 from jaxasr.decode.trace import along, trace
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 
@@ -65,9 +65,10 @@ class Beam:
         start = decodable.start(batch)
         shapes = step_shapes(decodable, start)
         positions = shapes.weights_bhs.shape[-1]
-        scorer = joint(decodable, start, ctc_weight=self.ctc_weight, end_threshold=self.end_threshold)
         limits_b = self.max_tokens.of(batch, start, positions)
         cap = int(self.max_tokens.table(positions)[-1])
+        start = with_room(start, cap)
+        scorer = joint(decodable, start, ctc_weight=self.ctc_weight, end_threshold=self.end_threshold)
         weights_hs = shapes.weights_bhs.shape[1:] if self.alignments else (shapes.weights_bhs.shape[1], 0)
         found = jax.lax.while_loop(
             lambda carry: jnp.any(~carry.done_b),

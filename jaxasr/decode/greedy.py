@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxasr.decode.search import MaxTokens, step_shapes
+from jaxasr.decode.search import MaxTokens, step_shapes, with_room
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 
 
@@ -31,6 +31,7 @@ class Greedy:
         *_, heads, positions = step_shapes(decodable, start).weights_bhs.shape
         limits_b = self.max_tokens.of(batch, start, positions)
         cap = int(self.max_tokens.table(positions)[-1])
+        start = with_room(start, cap)
         path = _begin(limits_b, start.state, cap=cap, heads=heads, positions=positions)
 
         def step(path: _Path) -> _Path:

@@ -3,8 +3,8 @@
 A search is a frozen value that maps (model, batch) to hypotheses: pure, jittable, one compiled loop for all examples.
 """
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -58,3 +58,17 @@ def step_shapes(decodable: Decodable, start: Start) -> Step:
     """The shapes that one decoder step returns, without running it."""
     tokens_b = jax.ShapeDtypeStruct(start.hidden_lengths_b.shape, jnp.int32)
     return jax.eval_shape(decodable.step, start.memory, start.state, tokens_b)
+
+
+@runtime_checkable
+class Roomy(Protocol):
+    """A decoder's state that keeps something of every token it reads, in arrays of a static size."""
+
+    def with_room(self, tokens: int) -> Any:
+        """The same state with room for exactly so many tokens."""
+        ...
+
+
+def with_room(start: Start, tokens: int) -> Start:
+    """The encoded batch, ready for a search of so many steps: as it came, if the state is not one that fills."""
+    return replace(start, state=start.state.with_room(tokens)) if isinstance(start.state, Roomy) else start

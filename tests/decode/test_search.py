@@ -1,9 +1,16 @@
 """How long a search may run."""
 
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.decode import MaxTokens
+from jaxasr.decode import Beam, Greedy, MaxTokens
+from jaxasr.records import Batch, Start, Step, pytree
+from tests.decode.toy import Scripted, batch_of
 
 
 def test_the_limit_is_exact_for_every_length():
@@ -20,3 +27,39 @@ def test_the_limit_of_a_length_does_not_depend_on_the_padding():
 def test_a_limit_of_nothing_is_refused(fields):
     with pytest.raises(ValueError, match="write nothing"):
         MaxTokens(*fields)
+
+
+@pytree
+@dataclass(frozen=True)
+class Paper:
+    """A state with a column for each token that it may read."""
+
+    read_bu: jax.Array
+
+    def with_room(self, tokens: int) -> "Paper":
+        return Paper(jnp.zeros((self.read_bu.shape[0], tokens)))
+
+
+ROOMS: list[int] = []  # of the states that a traced step met
+
+
+class Writes(Scripted):
+    """A script whose state fills."""
+
+    def start(self, batch: Batch) -> Start:
+        start = super().start(batch)
+        return replace(start, state=Paper(jnp.zeros((len(start.state), 1))))
+
+    def step(self, memory: Any, state: Any, tokens_b: jax.Array) -> Step:
+        ROOMS.append(state.read_bu.shape[1])
+        step = super().step(memory, jnp.zeros(len(tokens_b), jnp.int32), tokens_b)
+        return replace(step, state=state)
+
+
+@pytest.mark.parametrize("how", [Greedy(MaxTokens(2.0, 3)), Beam(2, max_tokens=MaxTokens(2.0, 3))])
+def test_a_state_that_fills_gets_room_for_the_longest_transcript(rng, how):
+    ROOMS.clear()
+    batch = batch_of(rng, 5, 2)
+    jax.eval_shape(lambda: how(Writes(jnp.zeros((1, 3))), batch))
+    assert set(ROOMS[:1]) == {1}  # asked for its shapes
+    assert set(ROOMS[1:]) == {13}
