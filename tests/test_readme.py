@@ -56,7 +56,7 @@ def test_its_lesson_runs(cosine, tmp_path, monkeypatch):
         "from dataclasses import replace\nimport cosine\n\ndef lessons():\n    for name, lesson in cosine.lessons():\n"
         "        yield name, replace(lesson, steps=2, lengths=(2,), tones=replace(lesson.tones, longest=2))\n"
     )
-    *_, table = run.examine(f"{path}:lessons", tmp_path / "results.jsonl")
+    *_, table, _ = run.examine(f"{path}:lessons", tmp_path / "results.jsonl")
     assert "cosine" in table
 
 

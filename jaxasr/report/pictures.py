@@ -96,6 +96,36 @@ def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str 
     return _saved(figure, path)
 
 
+def error_table(
+    errors_rc: Float[np.ndarray, "r c"], *, rows: Sequence[str], columns: Sequence[str], path: Path, title: str = ""
+) -> "Figure":
+    """Error rates as a coloured table, in percent: white without an error, darkest from 100 % on.
+
+    Args:
+        errors_rc: shares.
+        rows: names, from top to bottom.
+        columns: names, from left to right.
+        path: of the PNG.
+
+    Raises:
+        ValueError: another number of names than of rows or columns.
+    """
+    if errors_rc.shape != (len(rows), len(columns)):
+        raise ValueError(f"errors of shape {errors_rc.shape} for {len(rows)} rows and {len(columns)} columns")
+    height = 0.27 * len(rows) + 0.5
+    figure, (axes,) = _figure(1, width=4.0 + 0.8 * len(columns), heights=[height], title=title)
+    axes.imshow(np.sqrt(np.clip(errors_rc, 0.0, 1.0)), aspect="auto", cmap="Reds", vmin=0.0, vmax=1.15)
+    for r, c in np.ndindex(*errors_rc.shape):
+        error = 100 * errors_rc[r, c]
+        text = f"{error:.0f}" if error >= 10 else f"{error:.1f}"
+        axes.text(c, r, text, ha="center", va="center", fontsize=8.5, color="white" if error > 60 else _INK)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.grid(visible=False)
+    return _saved(figure, path)
+
+
 def histogram(
     values: Float[np.ndarray, " _"] | Int[np.ndarray, " _"],
     *,

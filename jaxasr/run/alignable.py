@@ -21,6 +21,7 @@ import numpy as np
 from jaxasr import decode, nn, score, tree
 from jaxasr.data import Tones
 from jaxasr.records import Batch, Outputs
+from jaxasr.report import pictures
 from jaxasr.report.progress import Progress
 from jaxasr.report.results import append, provenance, read
 from jaxasr.report.tables import markdown
@@ -88,7 +89,8 @@ def solve(name: str, lesson: Lesson, *, advance: Callable[..., None] = lambda st
 
 
 def examine(reference: str, results: Path) -> Iterator[str]:
-    """Solves the lessons that "FILE.py:generator" yields and `results` has no row of yet; says what is found, then the table.
+    """Solves the lessons that "FILE.py:generator" yields and `results` has no row of yet; says what is found, then
+    the table, and draws GENERATOR.png beside the results.
 
     The first lesson is what the others' time a step is relative to, measured in turn with it.
 
@@ -106,12 +108,16 @@ def examine(reference: str, results: Path) -> Iterator[str]:
             done[name, solved.lesson] = row | provenance(Path(reference.partition(":")[0]).parent)
             append(results, done[name, solved.lesson])
             yield json.dumps(row)
-    yield table([done[name, tree.fingerprint(lesson)] for name, lesson in lessons.items()])
+    rows = [done[name, tree.fingerprint(lesson)] for name, lesson in lessons.items()]
+    picture = results.with_name(f"{reference.rpartition(':')[2]}.png")
+    draw(rows, picture)
+    yield table(rows)
+    yield f"picture: {picture}"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows in Markdown, errors in percent."""
-    lengths = sorted({int(key.rpartition("_")[2]) for row in rows for key in row if key.startswith("errors_at_")})
+    lengths = _lengths(rows)
     header = ["mechanism", "parameters", "train form %", "decode form %", *(f"{n} symbols %" for n in lengths), "step"]
     return markdown(
         header,
@@ -122,6 +128,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             for row in rows
         ],
     )
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The errors of the rows by the length of the strings, as a picture."""
+    lengths = _lengths(rows)
+    errors = np.array([[row["decode_form"], *(row[f"errors_at_{n}"] for n in lengths)] for row in rows])
+    columns = ["as trained", *map(str, lengths)]
+    title = "symbol errors in percent, by the symbols of a string"
+    pictures.error_table(errors, rows=[row["name"] for row in rows], columns=columns, path=path, title=title)
+
+
+def _lengths(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    return sorted({int(key.rpartition("_")[2]) for row in rows for key in row if key.startswith("errors_at_")})
 
 
 def first_state(lesson: Lesson) -> TrainState:

@@ -115,3 +115,12 @@ def test_matplotlib_is_imported_by_the_first_picture_and_pyplot_never():
     code += "pictures.histogram(np.ones(3), path=pathlib.Path('/dev/null'), unit='s'); "
     code += "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_error_table_has_a_cell_for_each_and_refuses_what_does_not_fit(tmp_path):
+    errors_rc = np.array([[0.0, 0.051], [0.5, 1.9]])
+    figure = pictures.error_table(errors_rc, rows=["dot", "location"], columns=["5", "40"], path=tmp_path / "e.png")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.0", "5.1", "50", "190"]
+    assert (tmp_path / "e.png").stat().st_size > 1_000
+    with pytest.raises(ValueError, match=r"errors of shape \(2, 2\) for 1 rows and 2 columns"):
+        pictures.error_table(errors_rc, rows=["dot"], columns=["5", "40"], path=tmp_path / "e.png")

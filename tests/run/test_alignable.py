@@ -69,12 +69,13 @@ def lessons(tmp_path):
 
 def test_rows_are_kept_and_what_is_done_is_not_done_again(lessons, tmp_path):
     results = tmp_path / "results.jsonl"
-    *told, table = run.examine(f"{lessons}:two", results)
+    *told, table, picture = run.examine(f"{lessons}:two", results)
     assert [json.loads(line)["name"] for line in told] == list(LESSONS)[:2]
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     assert {"commit", "errors_at_3", "step_to_first", "lesson"} <= set(rows[0])
     assert list(LESSONS)[1] in table
-    assert list(run.examine(f"{lessons}:two", results)) == [table]
+    assert list(run.examine(f"{lessons}:two", results)) == [table, picture]
+    assert (tmp_path / "two.png").stat().st_size > 1_000
     assert len(results.read_text().splitlines()) == 2
 
 
