@@ -5,7 +5,7 @@ r"""What the attention is worth on AN4: one recogniser, one budget, another atte
 A smaller and shorter las.py (experiments/an4); the search is the attention's own, without CTC. Hard rows begin soft.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from jaxasr import data, decode, nn, text, train
 from jaxasr.run import Experiment, Split
@@ -51,7 +51,7 @@ def hard(focus: nn.Focus) -> nn.Attention:
     return nn.AdditiveAttention(128, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=focus, until=WARM))
 
 
-def attentions() -> Iterator[tuple[str, dict[str, object]]]:
+def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
     """Rows by name, three seeds each."""
     rows = {
         "location-aware": nn.LocationAttention(128, taps=31),

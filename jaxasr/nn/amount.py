@@ -10,7 +10,7 @@ Amount = float | Callable[[Int[Array, ""]], Float[Array, ""]]  # such as train.E
 
 def amount_at(amount: Amount, step: int | Int[Array, ""]) -> Float[Array, ""]:
     """What the amount is at this step of training, in float32."""
-    return jnp.asarray(amount(step) if callable(amount) else amount, jnp.float32)
+    return jnp.asarray(amount(jnp.asarray(step)) if callable(amount) else amount, jnp.float32)
 
 
 def is_constant(amount: Amount, value: float) -> bool:

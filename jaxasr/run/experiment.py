@@ -41,7 +41,7 @@ class Experiment:
     eval_every: int = 1_000
     save_every: int = 500
     log_every: int = 50
-    teacher: Seq2Seq | None = None  # whose words are distilled (train.Distill); what it has learnt comes from its own run
+    teacher: Seq2Seq | None = None  # whose words are distilled (train.Distill); its parameters come from its own run
     weight_noise: WeightNoise | None = None  # on the parameters in training
     ema_decay: float = 0.0  # of the averaged parameters, which are those that are evaluated; 0: no averaging
     keep_last: int = 2  # newest checkpoints that stay

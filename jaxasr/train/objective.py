@@ -26,10 +26,8 @@ class Objective:
 
     label_smoothing: float = 0.0
     ctc_weight: float = 0.0
-    prior: Literal["uniform", "unigram"] | tuple[float, ...] = (
-        "uniform"  # how the smoothed share is spread over the tokens;
-    )
-    # "unigram": as they are in the training transcripts, measured when a run begins
+    # how the smoothed share is spread over the tokens; "unigram": as in the training transcripts, measured when a run begins
+    prior: Literal["uniform", "unigram"] | tuple[float, ...] = "uniform"
     share: float = 1.0  # of cross-entropy and CTC beside `extra`; less than 1 where they only anchor it
     extra: tuple[Term, ...] = ()
 
