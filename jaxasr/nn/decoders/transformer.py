@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import Attention, Memory
-from jaxasr.nn.blocks import Chance, Chunks, FeedForward, SelfAttention, chances, residual
+from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
+from jaxasr.nn.chance import Chance, chances, residual
 from jaxasr.nn.decoders.interface import Decoded, Decoder
 from jaxasr.nn.layers import Dropout
 from jaxasr.ops.attention import read, read_all

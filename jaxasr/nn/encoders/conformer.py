@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxasr.nn.blocks import Chance, FeedForward, SelfAttention, residual
+from jaxasr.nn.blocks import FeedForward, SelfAttention
+from jaxasr.nn.chance import Chance, residual
 from jaxasr.nn.encoders.self_attentive import SelfAttentive
 from jaxasr.nn.layers import masked
 from jaxasr.ops.depthwise import depthwise

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.blocks import Chunks, Layers, chances, run_layers, visible
+from jaxasr.nn.blocks import Chunks, Layers, run_layers, visible
+from jaxasr.nn.chance import chances
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.layers import Dropout, masked

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxasr.nn.blocks import Chance, FeedForward, Positions, SelfAttention, residual
+from jaxasr.nn.blocks import FeedForward, Positions, SelfAttention
+from jaxasr.nn.chance import Chance, residual
 from jaxasr.nn.encoders.self_attentive import SelfAttentive
 from jaxasr.ops.positions import sinusoid
 
