@@ -1,0 +1,65 @@
+r"""What the encoder is worth on AN4: one budget, one speller, another encoder of about 1.2 M parameters in each row.
+
+    jaxasr sweep experiments/ablations/encoders.py:encoders --workdir runs/ablations --jobs 2
+    jaxasr table experiments/ablations/encoders_table.py
+A smaller and shorter las.py (experiments/an4), with CTC beside the attention in training and in the search.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from jaxasr import data, decode, nn, text, train
+from jaxasr.run import Experiment, Split
+
+TOKENS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
+SPEEDS = (data.SpeedPerturb((0.9, 1.0, 1.1)),)
+SHAPES = data.ChooseBuckets(count=4, seconds_per_batch=48.0)
+EVAL_SHAPES = data.ChooseBuckets(count=2, seconds_per_batch=96.0)
+DEV = data.Pipeline(data.Corpus("an4", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0)
+TEST = data.Pipeline(data.Corpus("an4", "test"), SPEECH, EVAL_SHAPES, shuffle_seed=0)
+SEARCH = decode.Beam(8, length_norm=1.0, ctc_weight=0.3)
+
+
+def experiment() -> Experiment:
+    """The row that the others are measured against: a bidirectional LSTM at 30 ms."""
+    return Experiment(
+        model=nn.Seq2Seq(
+            frontend=nn.LogMel(bins=80, vocal_tract=0.1),
+            augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=2, time_frames=40, time_share=0.3),
+            encoder=nn.Listener(width=128, pools=(3, 1, 1), dropout=0.3),
+            decoder=nn.Speller(1, 128, nn.LocationAttention(128, taps=31), vocab=TOKENS.size, dropout=0.3),
+            ctc=nn.CtcHead(TOKENS.size),
+        ),
+        train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
+        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=train.Adam(train.RampHoldDecay(200, 1_500, 2_600, peak=2e-3), b2=0.98, clip_norm=5.0),
+        steps=2_600,
+        watch=Split(DEV, SEARCH),
+        evals={"dev": Split(DEV, SEARCH), "test": Split(TEST, SEARCH)},
+        eval_every=650,
+        save_every=650,
+        log_every=50,
+        ema_decay=0.998,
+    )
+
+
+def encoders() -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Rows by name, three seeds each. What attends to itself has a lower rate of learning, as its papers have."""
+    conv, vgg = nn.ConvFront((32, 32)), nn.VggFront(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2))
+    crdnn = nn.VggFront(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2), norm="layer", leak=0.01)
+    rows = {
+        "BLSTM": nn.Listener(width=128, pools=(3, 1, 1), dropout=0.3),
+        "BGRU": nn.Listener(width=144, pools=(3, 1, 1), dropout=0.3, cell="gru"),
+        "LSTM": nn.Listener(width=216, pools=(3, 1, 1), dropout=0.3, bidirectional=False),
+        "latency-controlled": nn.LatencyControlled(128, (3, 1, 1), chunk=48, ahead=24, dropout=0.3),
+        "VGG-BLSTM": nn.Listener(width=128, pools=(1, 1), dropout=0.3, front=vgg),
+        "CRDNN": nn.Crdnn(nn.Listener(width=128, pools=(1, 1), dropout=0.3, front=crdnn), dense=(256,), dropout=0.3),
+        "TDS": nn.Tds((4, 5), depths=(2, 2), strides=(2, 2), taps=9, output=256, dropout=0.2),
+        "Transformer": nn.TransformerEncoder(4, 144, 4, front=conv, dropout=0.1),
+        "Conformer": nn.Conformer(3, 144, 4, front=conv, taps=15, expansion=3, dropout=0.1),
+    }
+    rates = {"Transformer": 1e-3, "Conformer": 1e-3}
+    for name, encoder in rows.items():
+        for seed in (0, 1, 2):
+            changes = {"model.encoder": encoder, "optimizer.schedule.peak": rates.get(name, 2e-3)}
+            yield f"{name}-{seed}", changes | {"seed": seed}
