@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import run
+from jaxasr import nn, run, train
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
 
@@ -64,3 +64,12 @@ def test_its_lesson_runs(cosine, tmp_path, monkeypatch):
 def test_it_learns_its_lesson(cosine):
     (name, lesson), *_ = cosine.lessons()
     assert run.solve(name, replace(lesson, lengths=(10,))).decode_form < 0.02
+
+
+def test_every_name_of_the_table_of_choices_is_there():
+    section = README.partition("## What there is to choose from")[2].partition("\n## ")[0]
+    names = set(re.findall(r"`([A-Z]\w+)", section))
+    assert len(names) > 40
+    assert not {name for name in names if not (hasattr(nn, name) or hasattr(train, name))}
+    exported = {name for name, each in vars(nn).items() if isinstance(each, type) and issubclass(each, nn.Attention)}
+    assert exported - names == {"Attention", "ScoredAttention"}
