@@ -1,0 +1,185 @@
+"""Transformer and Conformer: their twins, what a position sees, layers in a scan or computed twice, their sizes."""
+
+import dataclasses
+import functools
+import math
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.nn import AdditiveAttention, Chunks, Conformer, ConvFront, Speller, TransformerEncoder
+from tests.nn.tiny import near, streams, training_of
+from tests.reference import positions, self_attentive
+
+FRAMES, BINS = 7, 3
+LENGTHS = np.array([7, 4, 1])
+IDS = jnp.array([3, 1, 4], jnp.uint32)
+TRANSFORMER = TransformerEncoder(2, 8, 2, expansion=2)
+CONFORMER = Conformer(2, 8, 2, expansion=2, taps=3)
+TWINS = {
+    "sinusoids": TRANSFORMER,
+    "rotary, chunks": dataclasses.replace(TRANSFORMER, positions="rotary", context=Chunks(2, 1)),
+    "conformer": CONFORMER,
+    "conformer, even, causal": dataclasses.replace(CONFORMER, taps=4, context=Chunks(1)),
+}
+
+
+def drawn(module):
+    """Parameters of a size at which everything matters."""
+
+    def of(path, leaf):
+        seed = zlib.crc32(jax.tree_util.keystr(path).encode())
+        return np.random.default_rng(seed).normal(size=leaf.shape).astype(np.float32) * 0.5
+
+    shapes = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, 5, BINS)), jnp.array([5]), training=None)
+    )
+    return jax.tree_util.tree_map_with_path(of, shapes)
+
+
+@pytest.fixture
+def frames_btf(rng):
+    return rng.normal(size=(3, FRAMES, BINS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", TWINS)
+def test_values_are_the_twins(frames_btf, kind):
+    module = TWINS[kind]
+    variables = drawn(module)
+    run = jax.jit(functools.partial(module.apply, training=None))
+    hidden_bsd, _ = run(variables, jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
+    for row, length in enumerate(LENGTHS):
+        x_sd = self_attentive.dense(params["project"], frames_btf[row, :length].astype(float))
+        visible_qk = np.ones((length, length), bool)
+        for q, k in np.ndindex(length, length):
+            if module.context is not None:
+                back = q // module.context.size - k // module.context.size
+                visible_qk[q, k] = 0 <= back <= (99 if module.context.before is None else module.context.before)
+        if kind == "sinusoids":
+            x_sd = x_sd + np.stack([positions.sinusoid(at, 8) for at in range(length)])
+        for layer in range(2):
+            own = params[f"block_{layer}"]
+            if isinstance(module, Conformer):
+                x_sd = self_attentive.conformer(own, x_sd, visible_qk, heads=2, causal=module.context is not None)
+            else:
+                how = "rotary" if module.positions == "rotary" else "none"
+                x_sd = self_attentive.transformer(own, x_sd, visible_qk, heads=2, positions=how)
+        if not isinstance(module, Conformer):
+            x_sd = self_attentive.norm(params["norm"], x_sd)
+        np.testing.assert_allclose(hidden_bsd[row, :length], x_sd, rtol=1e-4, atol=1e-5)
+
+
+@functools.cache
+def with_gradients(module):
+    """Jitted, in training: a number that sees all positions, and its gradients."""
+
+    def value(variables, frames_btf):
+        training = training_of(IDS)
+        hidden_bsd, _ = module.apply(variables, frames_btf, jnp.asarray(LENGTHS), training=training, rngs=streams())
+        return jnp.sum(jnp.sin(hidden_bsd) * jnp.arange(1.0, 9)[None, None])
+
+    return jax.jit(jax.value_and_grad(value, argnums=(0, 1)))
+
+
+def stacked(variables):
+    """Parameters of two layers apart as those of a scan."""
+    params = dict(variables["params"])
+    blocks = [params.pop(f"block_{layer}") for layer in range(2)]
+    return {"params": params | {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)}}
+
+
+def test_layers_in_a_scan_and_layers_computed_twice_are_the_same_layers(frames_btf):
+    """Dropout and stochastic depth too: their draws come from the number of the layer."""
+    module = dataclasses.replace(CONFORMER, dropout=0.3, stochastic_depth=0.4)
+    variables = drawn(module)
+    found, (d_variables, d_frames) = with_gradients(module)(variables, frames_btf)
+    scanned = dataclasses.replace(module, layers="scan", remat=True)
+    expected = (found, (stacked(d_variables), d_frames))
+    near(with_gradients(scanned)(stacked(variables), frames_btf), expected, rtol=1e-4, atol=1e-4)
+
+
+def seen(module) -> np.ndarray:
+    """True where position q of the first row depends on frame t."""
+    variables = drawn(module)
+
+    def by_position(frames_tf):
+        hidden_bsd, _ = module.apply(variables, frames_tf[None], jnp.array([FRAMES]), training=None)
+        return jnp.sum(jnp.sin(hidden_bsd[0]) * jnp.arange(1.0, 9)[None], axis=-1)
+
+    frames_tf = jnp.asarray(np.random.default_rng(5).normal(size=(FRAMES, BINS)), jnp.float32)
+    return np.any(np.asarray(jax.jit(jax.jacobian(by_position))(frames_tf)), axis=-1)
+
+
+def test_a_position_sees_its_chunk_and_those_before_it():
+    back = np.arange(FRAMES)[:, None] // 3 - np.arange(FRAMES) // 3
+    transformer = dataclasses.replace(TRANSFORMER, depth=1, context=Chunks(3, before=1))
+    np.testing.assert_array_equal(seen(transformer), (back >= 0) & (back <= 1))
+    conformer = dataclasses.replace(CONFORMER, depth=1, context=Chunks(3))
+    np.testing.assert_array_equal(seen(conformer), back >= 0)
+
+
+def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
+    """What masks over time leave. With a projection that begins without a bias they are a thousand times larger."""
+    module = dataclasses.replace(CONFORMER, depth=3, front=ConvFront((2,)), layers="scan")
+    init = jax.jit(functools.partial(module.init, training=None))
+    variables = init(jax.random.key(1), jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
+    sizes = []
+    for frames in (frames_btf, np.zeros_like(frames_btf)):
+        _, gradients = with_gradients(module)(variables, frames)
+        sizes.append(max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(gradients)))
+    assert 0 < sizes[1] < 20 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: Conformer(0, 8, 2), "Conformer has depth 0"),
+        (lambda: Conformer(1, 6, 2), "the width a multiple of twice the heads"),
+        (lambda: Conformer(1, 8, 2, taps=0), "Conformer.taps is 0"),
+        (lambda: TransformerEncoder(1, 8, 2, stochastic_depth=1.0), "TransformerEncoder.stochastic_depth is 1.0"),
+        (lambda: Chunks(0), "a chunk has at least 1 position"),
+        (lambda: Chunks(2, -1), "sees at least 0 chunks before it"),
+    ],
+)
+def test_what_can_not_be_is_refused(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        wrong()
+
+
+def size(module, *given):
+    variables = jax.eval_shape(functools.partial(module.init, training=None), jax.random.key(0), *given)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "heads", "cell", "encoder", "decoder", "published"),
+    [
+        (16, 144, 4, 320, 8_710_848, 1_433_376, 10.3e6),
+        (16, 256, 4, 640, 27_327_488, 3_903_488, 30.7e6),
+        (17, 512, 8, 640, 115_111_424, 5_181_952, 118.8e6),
+    ],
+    ids=["S", "M", "L"],
+)
+def test_the_papers_sizes(depth, width, heads, cell, encoder, decoder, published):
+    """Gulati et al. 2020, table 1: 10.3, 30.7 and 118.8 M with one LSTM; 32 taps; 1k word pieces.
+
+    The paper gives no widths for the two convolutions of the front, the embedding and the joint layer, and its decoder is a
+    transducer's. Here: as many channels as the width, tokens of 128, and a speller with additive attention as wide as the
+    encoder; so no difference is over 2 %. A transducer's prediction and joint network with tokens of 128 and a joint layer as
+    wide as the cell would give 9.9, 30.7 and 118.6 M.
+    """
+    module = Conformer(depth, width, heads, front=ConvFront((width, width)), taps=32)
+    found = size(module, jnp.zeros((1, 16, 80)), jnp.array([16]))
+    speller = Speller(1, cell, AdditiveAttention(width), vocab=1024, embedding=128)
+    spells = size(speller, jnp.zeros((1, 4, width)), jnp.array([4]), jnp.zeros((1, 3), jnp.int32))
+    feed = 2 * width + (width + 1) * 4 * width + (4 * width + 1) * width
+    attention = 2 * width + 4 * (width + 1) * width + width * width + 2 * width
+    convolution = 2 * width + (width + 1) * 2 * width + 32 * width + 2 * width + (width + 1) * width
+    front = 10 * width + (9 * width + 1) * width + (20 * width + 1) * width
+    assert found == front + depth * (2 * feed + attention + convolution + 2 * width) == encoder
+    assert spells == decoder
+    assert abs((found + spells) / published - 1) < 0.02
