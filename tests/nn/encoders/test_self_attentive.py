@@ -123,7 +123,7 @@ def test_a_position_sees_its_chunk_and_those_before_it():
 
 
 def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
-    """What masks over time leave. With a projection that begins without a bias they are a thousand times larger."""
+    """What masks over time leave. With a projection that begins without a bias they are NaN."""
     module = dataclasses.replace(CONFORMER, depth=3, front=ConvFront((2,)), layers="scan")
     init = jax.jit(functools.partial(module.init, training=None))
     variables = init(jax.random.key(1), jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
