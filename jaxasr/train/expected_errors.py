@@ -38,6 +38,7 @@ class ExpectedErrors:
 
     @property
     def name(self) -> str:
+        """As in `Term`."""
         return "expected_errors"
 
     def __call__(self, seen: Seen) -> Added:

@@ -87,6 +87,7 @@ class Reinforce:
 
     @property
     def name(self) -> str:
+        """As in `Term`."""
         return "reinforce"
 
     def __call__(self, seen: Seen) -> Added:
@@ -123,6 +124,7 @@ class Quantity:
 
     @property
     def name(self) -> str:
+        """As in `Term`."""
         return "quantity"
 
     def __call__(self, seen: Seen) -> Added:
@@ -148,6 +150,7 @@ class Guide:
 
     @property
     def name(self) -> str:
+        """As in `Term`."""
         return "guide"
 
     def __call__(self, seen: Seen) -> Added:
@@ -181,6 +184,7 @@ class Distill:
 
     @property
     def name(self) -> str:
+        """As in `Term`."""
         return "distill"
 
     def __call__(self, seen: Seen) -> Added:

@@ -35,8 +35,6 @@ def test_the_average_is_decoded_with_where_there_is_one(experiment, workdir):
         variables, metadata = trained_variables(experiment, workdir, which)
         np.testing.assert_array_equal(readout(variables), average)
     assert metadata.fingerprint == tree.fingerprint(experiment)
-    variables, _ = trained_variables(tree.override(experiment, {"ema_decay": 0.0}), workdir)
-    np.testing.assert_array_equal(readout(variables), last)
 
 
 def test_a_step_and_the_mean_of_all_that_are_kept(experiment, workdir):
