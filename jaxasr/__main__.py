@@ -9,7 +9,7 @@ jaxasr transcribe EXPERIMENT --workdir DIR FILE ...        speech files to text
 jaxasr alignable FILE:GENERATOR                           every mechanism on strings of tones, and its table
 jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that has no rows yet, some at once
 jaxasr table FILE                                          a published table beside our rows
-jaxasr bench data|lstm                                     what the loader and the recurrence take, measured here
+jaxasr bench data|lstm|training                            what loader, recurrence and training steps take, measured here
 """
 
 import argparse
@@ -125,7 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--results", type=Path, help="the rows (results.jsonl beside FILE)")
 
     sub = command("bench", commands.bench)
-    sub.add_argument("what", choices=("data", "lstm"))
+    sub.add_argument("what", choices=("data", "lstm", "training"))
+    sub.add_argument(
+        "--threads", type=_counts, metavar="N,N", help="processes bound to so many cores, one after another"
+    )
+    sub.add_argument("--rounds", type=int, help="measurements, of which medians are taken")
+    sub.add_argument("--only", type=_names, metavar="A,B", help="of the models of `training` (all)")
     return parser
 
 
@@ -154,6 +159,10 @@ def _data_dir(sub: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(int(count) for count in _names(text))
 
 
 def _checkpoint(text: str) -> int | str:

@@ -142,7 +142,7 @@ def bench(options: argparse.Namespace) -> int:
     """Measures a part of the system on this machine."""
     from jaxasr import run
 
-    for line in run.BENCHMARKS[options.what]():
+    for line in run.benchmark(options.what, threads=options.threads, rounds=options.rounds, only=options.only):
         print(line, flush=True)
     return 0
 

@@ -5,6 +5,7 @@ from jaxasr.run.alignable import Solved as Solved
 from jaxasr.run.alignable import examine as examine
 from jaxasr.run.alignable import solve as solve
 from jaxasr.run.bench import BENCHMARKS as BENCHMARKS
+from jaxasr.run.bench import benchmark as benchmark
 from jaxasr.run.experiment import Experiment as Experiment
 from jaxasr.run.experiment import Split as Split
 from jaxasr.run.final import evaluate_run as evaluate_run

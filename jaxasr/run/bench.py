@@ -1,20 +1,19 @@
 """Benchmarks of parts, each beside an independent witness in the same run: what counts is the ratio of the two."""
 
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import util
+from statistics import median
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxasr import data, nn, scale
+from jaxasr.run.bench_process import apart, cores, ratio, spent
+from jaxasr.run.bench_training import bench_training
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class LstmTimes:
     def line(self) -> str:
         """For people: medians, and the median of the rounds' ratios."""
         lengths = "equal lengths" if self.equal else "unequal lengths"
-        line = f"{self.threads} thread{'s' * (self.threads > 1)}, {lengths:15}  jaxasr {_median(self.jaxasr_s):7.3f} s"
+        line = f"{self.threads} thread{'s' * (self.threads > 1)}, {lengths:15}  jaxasr {median(self.jaxasr_s):7.3f} s"
         if not self.pytorch_s:
             return line
-        ratio = _median([a / b for a, b in zip(self.jaxasr_s, self.pytorch_s, strict=True)])
-        return f"{line}   PyTorch {_median(self.pytorch_s):7.3f} s   ratio {ratio:.2f}"
+        times = ratio(self.jaxasr_s, self.pytorch_s)
+        return f"{line}   PyTorch {median(self.pytorch_s):7.3f} s   ratio {times:.2f}"
 
 
 def bench_data() -> Iterator[str]:
@@ -77,13 +76,13 @@ def bench_lstm(
     )
     if util.find_spec("torch") is None:
         yield "PyTorch is not installed: jaxasr alone is measured (pip install torch, to compare)"
-    cores = _cores()
+    here = cores()
     for count in threads:
-        if count > len(cores):
-            yield f"{count} threads: this process has {len(cores)} core{'s' * (len(cores) > 1)}"
+        if count > len(here):
+            yield f"{count} threads: this process has {len(here)} core{'s' * (len(here) > 1)}"
             continue
         for equal in (True, False):
-            yield _measured_elsewhere(shape, cores[:count], equal=equal, rounds=rounds).line()
+            yield _measured_elsewhere(shape, here[:count], equal=equal, rounds=rounds).line()
 
 
 def measure_lstm(shape: LstmShape, *, equal: bool, rounds: int) -> LstmTimes:
@@ -95,32 +94,38 @@ def measure_lstm(shape: LstmShape, *, equal: bool, rounds: int) -> LstmTimes:
     ours, theirs = _ours(shape, equal=equal), _pytorch(shape, equal=equal)
     pairs = []
     for _ in range(rounds if equal or theirs is None else 1):
-        pairs.append((_seconds(ours), _seconds(theirs) if theirs else None))
+        pairs.append((spent(ours).wall_s, spent(theirs).wall_s if theirs else None))
     ours_s, theirs_s = zip(*pairs, strict=True)
-    return LstmTimes(len(_cores()), equal, ours_s, tuple(second for second in theirs_s if second is not None))
+    return LstmTimes(len(cores()), equal, ours_s, tuple(second for second in theirs_s if second is not None))
 
 
-BENCHMARKS: dict[str, Callable[[], Iterator[str]]] = {"data": bench_data, "lstm": bench_lstm}
-
-_MEASURE = """
-import json, os, sys
-given = json.loads(sys.argv[1])
-if given["cores"] and hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, given["cores"])
-from jaxasr.run import bench
-times = bench.measure_lstm(bench.LstmShape(**given["shape"]), equal=given["equal"], rounds=given["rounds"])
-print(json.dumps(vars(times)))
-"""
+BENCHMARKS: dict[str, Callable[..., Iterator[str]]] = {
+    "data": bench_data,
+    "lstm": bench_lstm,
+    "training": bench_training,
+}
 
 
-def _measured_elsewhere(shape: LstmShape, cores: list[int], *, equal: bool, rounds: int) -> LstmTimes:
-    given = {"shape": asdict(shape), "cores": cores, "equal": equal, "rounds": rounds}
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(len(cores))}
-    command = [sys.executable, "-c", _MEASURE, json.dumps(given)]
-    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    if ended.returncode:
-        raise RuntimeError(f"the process that measures the LSTM ended with status {ended.returncode}")
-    said = json.loads(ended.stdout.splitlines()[-1])
+def benchmark(what: str, **options: Any) -> Iterator[str]:
+    """What a benchmark says, line by line. An option that is None is the benchmark's own choice.
+
+    Raises:
+        ValueError: a benchmark that has no such option.
+    """
+    call = BENCHMARKS[what]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given.keys() - inspect.signature(call).parameters.keys():
+        raise ValueError(f"bench {what} has no option --{name}")
+    return call(**given)
+
+
+def _measured(shape: dict[str, int], equal: bool, rounds: int) -> dict[str, Any]:
+    return vars(measure_lstm(LstmShape(**shape), equal=equal, rounds=rounds))
+
+
+def _measured_elsewhere(shape: LstmShape, bound: list[int], *, equal: bool, rounds: int) -> LstmTimes:
+    given = {"shape": asdict(shape), "equal": equal, "rounds": rounds}
+    said = apart(f"{__name__}:{_measured.__name__}", given, bound=bound)
     return LstmTimes(said["threads"], said["equal"], tuple(said["jaxasr_s"]), tuple(said["pytorch_s"]))
 
 
@@ -144,7 +149,7 @@ def _pytorch(shape: LstmShape, *, equal: bool) -> Callable[[], object] | None:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    torch.set_num_threads(len(_cores()))
+    torch.set_num_threads(len(cores()))
     lstm = torch.nn.LSTM(shape.width, shape.width, shape.depth, bidirectional=True, batch_first=True)
     size = (shape.examples, shape.frames, shape.width)
     x_btf = torch.from_numpy(np.random.default_rng(0).standard_normal(size, np.float32))
@@ -160,18 +165,3 @@ def _pytorch(shape: LstmShape, *, equal: bool) -> Callable[[], object] | None:
     if equal:
         step()
     return step
-
-
-def _cores() -> list[int]:
-    """Those that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def _median(seconds: Sequence[float]) -> float:
-    return statistics.median(seconds)

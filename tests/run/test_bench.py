@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from jaxasr.run import bench
+from jaxasr.run import bench, bench_process
 from jaxasr.run.bench import LstmShape, LstmTimes
 
 TINY = LstmShape(depth=1, width=2, examples=3, frames=80)
@@ -39,13 +39,13 @@ def test_lines_are_medians_of_rounds():
 
 
 def test_a_machine_with_fewer_cores_says_so(monkeypatch):
-    monkeypatch.setattr(bench, "_cores", lambda: [0])
+    monkeypatch.setattr(bench, "cores", lambda: [0])
     *_, last = bench.bench_lstm(shape=TINY, threads=(2,))
     assert last == "2 threads: this process has 1 core"
 
 
 def test_a_process_that_fails_is_an_error(monkeypatch):
-    monkeypatch.setattr(bench, "_MEASURE", "raise SystemExit(3)")
+    monkeypatch.setattr(bench_process, "_PROGRAM", "raise SystemExit(3)")
     with pytest.raises(RuntimeError, match="ended with status 3"):
         list(bench.bench_lstm(shape=TINY, threads=(1,)))
 

@@ -123,7 +123,7 @@ def test_what_is_no_table_is_refused(bench, capsys):
     bench.file.write_text(FILE.replace('"test": Cell("7.5"', '"tset": Cell("7.5"'))
     with pytest.raises(ValueError, match=r"row 'never' has figures of \['tset'\]; the columns are \['test', 'noisy'\]"):
         table(bench.file)
-    with pytest.raises((ValueError, TypeError), match="the mark is one of C, C2, D, M|Expected type"):
+    with pytest.raises((ValueError, TypeError), match=r"the mark is one of C, C2, D, M|Expected type"):
         report.Cell("1.0", "X")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="a figure in percent is needed"):
         report.Cell("about 6", "C")

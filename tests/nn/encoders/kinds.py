@@ -3,7 +3,18 @@
 Each has dropout, reads frames of BINS bins, and has a stride of at most 8.
 """
 
-from jaxasr.nn import ConvFront, Crdnn, Encoder, LatencyControlled, QuartzNet, Tds, VggFront
+from jaxasr.nn import (
+    Chunks,
+    Conformer,
+    ConvFront,
+    Crdnn,
+    Encoder,
+    LatencyControlled,
+    QuartzNet,
+    Tds,
+    TransformerEncoder,
+    VggFront,
+)
 from tests.nn.tiny import listener
 
 BINS = 4
@@ -22,5 +33,11 @@ ENCODERS: dict[str, Encoder] = {
     "latency controlled": LatencyControlled(4, (1, 2), chunk=4, ahead=2, dropout=0.4),
     "TDS": Tds((2, 3), depths=(1, 1), strides=(2, 1), taps=3, output=5, dropout=0.4),
     "QuartzNet": QuartzNet((8,), (3,), repeats=1, depth=2, first=(8, 3, 2), last=(8, 3, 2), output=4, dropout=0.2),
+    "transformer, sinusoids": TransformerEncoder(1, 8, 2, front=ConvFront((2,)), expansion=2, dropout=0.4),
+    "transformer, rotary, causal, scanned": TransformerEncoder(
+        2, 8, 2, positions="rotary", context=Chunks(1), layers="scan", expansion=2, dropout=0.4, stochastic_depth=0.3
+    ),
+    "conformer": Conformer(1, 8, 2, front=ConvFront((2,)), taps=4, expansion=2, dropout=0.4),
+    "conformer, chunks, remat": Conformer(1, 8, 2, taps=3, context=Chunks(3, 1), remat=True, expansion=2, dropout=0.4),
     "CRDNN": Crdnn(listener(pools=(1,), front=CRDNN_FRONT), dense=(4,), dropout=0.4),
 }
