@@ -70,9 +70,9 @@ class LatencyControlled(Encoder):
         positions = -(-x.shape[1] // rest)
         x_bkwd, real_bk = _windows(x, lengths_b, chunk, ahead)
         for layer, pool in enumerate(self.pools):
-            rows = pooled(_rows(x_bkwd), real_bk.reshape(-1), pool, "stack")
-            x_bkwd = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:])
-            real_bk, chunk = -(-real_bk // pool), chunk // pool
+            rows, real = pooled(_rows(x_bkwd), real_bk.reshape(-1), pool, "stack")
+            x_bkwd, real_bk = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:]), real.reshape(real_bk.shape)
+            chunk = chunk // pool
             x_bkwd = self._layer(x_bkwd, real_bk, chunk, layer)
             x_bkwd = Dropout(self.dropout, name=f"dropout_{layer}")(x_bkwd, training)
         x_bkcd = x_bkwd[:, :, :chunk]

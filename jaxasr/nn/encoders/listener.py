@@ -72,13 +72,22 @@ class Listener(Encoder):
         x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.front is not None:
             x, lengths_b = self.front(x, lengths_b, training)
-        for layer, pool in enumerate(self.pools):
-            x, lengths_b = pooled(x, lengths_b, pool, self.pooling), -(-lengths_b // pool)
+        before, after = self._shortenings()
+        for layer in range(len(self.pools)):
+            x, lengths_b = pooled(x, lengths_b, before[layer], self.pooling)
             name = f"{self.cell}_{layer}"
             recurrence = _LAYERS[self.cell](self.width, self.bidirectional, self.recurrent_dropout, name=name)
-            x = self._project(recurrence(x, lengths_b, training), lengths_b, layer)
+            x, lengths_b = pooled(recurrence(x, lengths_b, training), lengths_b, after[layer], self.pooling)
+            x = self._project(x, lengths_b, layer)
             x = Dropout(self.dropout, self.dropout_over_time, name=f"dropout_{layer}")(x, training)
         return x, lengths_b
+
+    def _shortenings(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The pools before and after each recurrence: "skip" comes right after one, so that none is projected in vain."""
+        ones = (1,) * len(self.pools)
+        if self.pooling != "skip":
+            return self.pools, ones
+        return (self.pools[0], *ones[1:]), (*self.pools[1:], 1)
 
     def _project(self, x_bsd: Array, lengths_b: Array, layer: int) -> Array:
         last = layer == len(self.pools) - 1
@@ -92,12 +101,14 @@ class Listener(Encoder):
 
 def pooled(
     x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], by: int, pooling: Pooling
-) -> Float[Array, "b k m"]:
-    """Each `by` neighbours as one position, k = ceil(t / by) (see `Listener`). Padding is zero, and stays it."""
+) -> tuple[Float[Array, "b k m"], Int[Array, " b"]]:
+    """Each `by` neighbours as one position, k = ceil(t / by) (see `Listener`), and lengths. Padding is zero, and stays it."""
     if by == 1:
-        return x_btd
+        return x_btd, lengths_b
     if pooling == "stack":
-        return stack_frames(x_btd, by)
-    if pooling == "skip":
-        return x_btd[:, ::by]
-    return max_over_time(x_btd, valid_from_lengths(lengths_b, x_btd.shape[1]), by)
+        x_bkm = stack_frames(x_btd, by)
+    elif pooling == "skip":
+        x_bkm = x_btd[:, ::by]
+    else:
+        x_bkm = max_over_time(x_btd, valid_from_lengths(lengths_b, x_btd.shape[1]), by)
+    return x_bkm, -(-lengths_b // by)

@@ -68,7 +68,8 @@ def test_neighbours_become_one(rng, pooling):
     """Negative numbers, so that a zero of the padding would win a maximum."""
     x_btd = -1 - rng.random((3, 9, 2)).astype(np.float32)
     x_btd[np.arange(9) >= np.array(LENGTHS)[:, None]] = 0
-    found_bkm = pooled(jnp.asarray(x_btd), LENGTHS, 2, pooling)
+    found_bkm, lengths_b = pooled(jnp.asarray(x_btd), LENGTHS, 2, pooling)
+    np.testing.assert_array_equal(lengths_b, (LENGTHS + 1) // 2)
     for row, length in enumerate(LENGTHS.tolist()):
         for k in range(5):
             group = x_btd[row, 2 * k : min(2 * k + 2, length)]
@@ -76,7 +77,7 @@ def test_neighbours_become_one(rng, pooling):
             largest = group.max(axis=0) if len(group) else np.zeros(2)
             expected = {"stack": filled.reshape(-1), "max": largest, "skip": filled[0]}
             np.testing.assert_array_equal(found_bkm[row, k], expected[pooling])
-    assert pooled(jnp.asarray(x_btd), LENGTHS, 1, pooling).shape == x_btd.shape
+    assert pooled(jnp.asarray(x_btd), LENGTHS, 1, pooling)[0].shape == x_btd.shape
 
 
 @pytest.mark.parametrize(("projected", "layers"), [("every", [0, 1]), ("last", [1])])
