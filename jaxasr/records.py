@@ -159,12 +159,35 @@ class Step:
 
 
 @runtime_checkable
+class LanguageModel(Protocol):
+    """What a search needs to know of a language model. Parameters are bound; it is a pytree, so that they are arguments."""
+
+    @property
+    def vocab(self) -> int:
+        """Tokens, the end included."""
+        ...
+
+    def start(self, examples: int) -> Any:
+        """The state before the first token. Every leaf has the leading axis b."""
+        ...
+
+    def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Any]:
+        """Reads the previous token (END at first): log probabilities of what follows, the end included, and the state."""
+        ...
+
+
+@runtime_checkable
 class Decodable(Protocol):
     """What a search needs to know of a model: parameters are bound already, both functions are pure and jittable."""
 
     @property
     def vocab(self) -> int:
         """Tokens, the end included."""
+        ...
+
+    @property
+    def lms(self) -> Mapping[str, LanguageModel]:
+        """Language models of the same vocabulary that a search may fuse, by name."""
         ...
 
     def start(self, batch: Batch) -> Start:

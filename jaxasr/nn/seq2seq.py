@@ -1,6 +1,7 @@
 """The whole recogniser: frontend, encoder, attention decoder, and a CTC head beside it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +13,7 @@ from jaxasr.nn.decoders.interface import Decoder
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
 from jaxasr.ops import features
-from jaxasr.records import Batch, Outputs, Start, Step, Training
+from jaxasr.records import Batch, LanguageModel, Outputs, Start, Step, Training
 
 
 class CtcHead(nn.Module):
@@ -96,6 +97,7 @@ class Recogniser:
 
     model: Seq2Seq
     variables: Any
+    lms: Mapping[str, LanguageModel] = field(default_factory=dict)
 
     @property
     def vocab(self) -> int:

@@ -1,6 +1,6 @@
 """A recogniser small enough for brute force: an attending RNN with random parameters, and batches for it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ class Toy:
 
     weights: dict[str, jax.Array]
     readout_bias_v: jax.Array  # -inf: a token that is impossible
+    lms: dict[str, Any] = field(default_factory=dict)
 
     @property
     def vocab(self) -> int:
@@ -78,6 +79,7 @@ class Scripted:
     """Says what it is told: `log_probs_uv[i]` at step i whatever came before, the last row ever after."""
 
     log_probs_uv: jax.Array
+    lms: dict[str, Any] = field(default_factory=dict)
 
     @property
     def vocab(self) -> int:

@@ -1,6 +1,7 @@
 """Expected errors over the n best: by hand, and their gradient where the list holds every hypothesis there is."""
 
 import itertools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,7 @@ class Bigrams:
     """Decodable: the next token depends on the last one, by a table of logits of its own for each example."""
 
     vocab = VOCAB
+    lms: ClassVar = {}
 
     def __init__(self, table_bvv):
         self.table_bvv = table_bvv
