@@ -44,7 +44,7 @@ def experiment() -> Experiment:
 
 
 def encoders() -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Rows by name, three seeds each, the first one of all rows first. What attends to itself has a lower rate of learning, as its papers have."""
+    """Rows by name, three seeds each, the first one of all rows first. What attends to itself learns at a lower rate."""
     conv, vgg = nn.ConvFront((32, 32)), nn.VggFront(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2))
     crdnn = nn.VggFront(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2), norm="layer", leak=0.01)
     rows = {
