@@ -44,6 +44,10 @@ from jaxasr.nn.encoders.transformer import TransformerEncoder as TransformerEnco
 from jaxasr.nn.frontend import AddNoise as AddNoise
 from jaxasr.nn.frontend import LogMel as LogMel
 from jaxasr.nn.frontend import SpecAugment as SpecAugment
+from jaxasr.nn.lms.bound import BoundLm as BoundLm
+from jaxasr.nn.lms.interface import Lm as Lm
+from jaxasr.nn.lms.lstm import LstmLm as LstmLm
+from jaxasr.nn.lms.transformer import TransformerLm as TransformerLm
 from jaxasr.nn.seq2seq import CtcHead as CtcHead
 from jaxasr.nn.seq2seq import Recogniser as Recogniser
 from jaxasr.nn.seq2seq import Seq2Seq as Seq2Seq

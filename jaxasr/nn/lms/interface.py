@@ -1,0 +1,54 @@
+"""What every language model is: teacher-forced over whole texts, or one token at a time."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxasr.records import END, Batch, Outputs, Training
+
+
+class Lm(nn.Module, kw_only=True):
+    """The interface. A language model overrides `read`, `start` and `step`.
+
+    It is trained by the loop that trains recognisers: a batch's tokens are the texts, of its waves nothing is read.
+    """
+
+    vocab: int  # tokens, the end included
+
+    def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
+        """Teacher-forced: each token of the texts, then the end. Encoder positions, and so attention, there are none."""
+        training = None if step is None else Training(batch.ids_b, step)
+        inputs_bk = jnp.pad(jnp.asarray(batch.tokens_bu), ((0, 0), (1, 0)), constant_values=END)
+        logits_bkv = self.read(inputs_bk, jnp.asarray(batch.token_lengths_b) + 1, training)
+        nothing_b = jnp.zeros(inputs_bk.shape[0], jnp.int32)
+        return Outputs(logits_bkv, None, nothing_b, jnp.zeros((*inputs_bk.shape, 1, 0), jnp.float32))
+
+    def read(
+        self, inputs_bk: Int[Array, "b k"], lengths_b: Int[Array, " b"], training: Training | None
+    ) -> Float[Array, "b k v"]:
+        """Logits of what follows each of the inputs, of which END is the first.
+
+        Args:
+            lengths_b: of the inputs: real tokens + 1.
+            training: whose examples these are; None: nothing is random.
+        """
+        raise TypeError(f"{type(self).__name__} is an Lm without read()")
+
+    def start(self, examples: int) -> Any:
+        """The state before the first token; each leaf begins with the axis b."""
+        raise TypeError(f"{type(self).__name__} is an Lm without start()")
+
+    def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Any]:
+        """Logits of the next token after `tokens_b` (END before the first one), and the new state."""
+        raise TypeError(f"{type(self).__name__} is an Lm without step()")
+
+
+def check_sizes(lm: Lm, **sizes: int) -> None:
+    """Raises ValueError unless every size is positive and the vocabulary has a token beside the end."""
+    if lm.vocab < 2 or min(sizes.values()) < 1:
+        told = ", ".join(f"{name} {value}" for name, value in sizes.items())
+        raise ValueError(
+            f"{type(lm).__name__} has {told} and vocab {lm.vocab}; all must be positive, with a token beside the end"
+        )
