@@ -1,5 +1,11 @@
-"""What is written: transcripts made comparable, and turned into tokens and back."""
+"""What is written: transcripts made comparable, turned into tokens and back, and n-gram models of them."""
 
+from jaxasr.text.arpa import read_arpa as read_arpa
+from jaxasr.text.arpa import write_arpa as write_arpa
+from jaxasr.text.kneser_ney import estimate as estimate
+from jaxasr.text.ngram import NGram as NGram
+from jaxasr.text.ngram import Scores as Scores
+from jaxasr.text.ngram import score as score
 from jaxasr.text.normalize import KINDS as KINDS
 from jaxasr.text.normalize import Kind as Kind
 from jaxasr.text.normalize import normalize as normalize

@@ -1,0 +1,221 @@
+"""N-gram models as files: the ARPA format, as SRILM and KenLM write and read it.
+
+    \\data\\                            one line an order, then a section an order
+    ngram 1=3
+    ngram 2=2
+
+    \\1-grams:
+    -99     <s>    -0.3                log10 probability, the words, log10 back-off (none: 0)
+    ...
+    \\end\\
+"""
+
+import gzip
+import os
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from jaxasr.text.ngram import Grams, NGram, keys_of
+
+_GZIP = b"\x1f\x8b"
+_LINES_AT_ONCE = 100_000
+
+
+def read_arpa(path: Path) -> NGram:
+    """The model of an ARPA file, gzipped or not.
+
+    Numbers and words stand apart by blanks or tabs, in any order of n-grams; what stands before \\data\\ is passed over. A
+    probability of -inf is read as -99. The last words of an n-gram need not be one themselves (SRILM prunes them), the
+    first have to.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no ARPA file; the message has the line, what stands there and what is needed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no ARPA file {path}; `jaxasr ngram` makes one, and so do KenLM and SRILM")
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return _read(_Lines(path, iter(file)))
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is cut off or damaged: {error}") from error
+
+
+def write_arpa(model: NGram, path: Path) -> None:
+    """Writes the file whole or not at all, gzipped if its name ends so. Numbers are written to float32, and read as such.
+
+    Raises:
+        ValueError: a word is empty or holds a blank.
+    """
+    odd = [word for word in model.words if not word or word.encode().split() != [word.encode()]]
+    if odd:
+        raise ValueError(f"words that an ARPA file can't hold, empty or with a blank: {odd[:5]}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+                    packed.writelines(_written(model))
+            else:
+                raw.writelines(_written(model))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@dataclass
+class _Lines:
+    """The lines of a file that aren't blank, one after another, and what an error has to say of them."""
+
+    path: Path
+    lines: Iterator[bytes]
+    number: int = 0
+    line: bytes = field(default=b"", init=False)  # b"" behind the last one
+
+    def next(self) -> bytes:
+        for line in self.lines:
+            self.number += 1
+            self.line = line.strip()
+            if self.line:
+                return self.line
+        self.line = b""
+        return self.line
+
+    def error(self, text: str, number: int | None = None) -> ValueError:
+        return ValueError(f"{self.path}:{number or self.number}: {text}")
+
+    @property
+    def shown(self) -> str:
+        """The line, for a message."""
+        return repr(self.line.decode(errors="replace")[:80]) if self.line else "the end of the file"
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What stands in the section of an order, in its order."""
+
+    words: np.ndarray  # grams, order
+    log10_probs: np.ndarray
+    log10_back_offs: np.ndarray
+    lines: np.ndarray  # their numbers
+
+
+def _read(lines: _Lines) -> NGram:
+    counts = _header(lines)
+    ids: dict[bytes, int] = {}
+    orders: list[Grams] = []
+    for order, count in enumerate(counts, start=1):
+        orders.append(_level(lines, _section(lines, order, count, ids), orders, list(ids)))
+    if lines.line != b"\\end\\":
+        raise lines.error(f"\\end\\ is needed behind the {len(counts)}-grams, there is {lines.shown}")
+    try:
+        return NGram(tuple(word.decode() for word in ids), tuple(orders))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{lines.path} has a word that is no UTF-8: {error.object!r}") from error
+
+
+def _header(lines: _Lines) -> list[int]:
+    while lines.next() != b"\\data\\":
+        if not lines.line:
+            raise lines.error("this is no ARPA file: it has no line \\data\\")
+    counts: list[int] = []
+    while found := re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", lines.next()):
+        if int(found[1]) != len(counts) + 1:
+            raise lines.error(f"the number of {len(counts) + 1}-grams is needed, there is {lines.shown}")
+        counts.append(int(found[2]))
+    if not counts:
+        raise lines.error(f"a line such as 'ngram 1=5000' is needed behind \\data\\, there is {lines.shown}")
+    return counts
+
+
+def _section(lines: _Lines, order: int, count: int, ids: dict[bytes, int]) -> _Section:
+    """The n-grams of an order; ends at the line behind it. Single words are numbered as they come."""
+    if lines.line != f"\\{order}-grams:".encode():
+        raise lines.error(f"the line \\{order}-grams: is needed here, there is {lines.shown}")
+    words, probs, back_offs, numbers = array("q"), array("d"), array("d"), array("q")
+    while (line := lines.next()) and not line.startswith(b"\\"):
+        fields = line.split()
+        if not order < len(fields) < order + 3:
+            raise lines.error(f"a probability, {order} words and perhaps a back-off are needed, there is {lines.shown}")
+        if order == 1:
+            if fields[1] in ids:
+                raise lines.error(f"the word {fields[1].decode(errors='replace')!r} stands here a second time")
+            ids[fields[1]] = len(ids)
+        try:
+            words.extend([ids[word] for word in fields[1 : order + 1]])
+        except KeyError as error:
+            word = error.args[0].decode(errors="replace")
+            raise lines.error(f"the word {word!r} is not among the 1-grams") from None
+        probs.append(_number(lines, fields[0], "log10 probability"))
+        back_offs.append(_number(lines, fields[-1], "log10 back-off") if len(fields) == order + 2 else 0.0)
+        numbers.append(lines.number)
+    if len(probs) != count:
+        raise lines.error(f"\\data\\ says {count} {order}-grams, there are {len(probs)} before {lines.shown}")
+    grams = np.array(words, np.int64).reshape(-1, order)
+    return _Section(grams, np.array(probs), np.array(back_offs), np.array(numbers, np.int64))
+
+
+def _number(lines: _Lines, text: bytes, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if number != number or number == float("inf"):
+        raise lines.error(f"a {what} is needed, there is {text.decode(errors='replace')!r} in {lines.shown}")
+    if what == "log10 probability" and number > 0:
+        raise lines.error(f"a log10 probability of 0 or less is needed, there is {number} in {lines.shown}")
+    return max(number, -99.0) if number == float("-inf") else number
+
+
+def _level(lines: _Lines, section: _Section, orders: list[Grams], ids: list[bytes]) -> Grams:
+    """The n-grams sorted, each with the place of its context."""
+    contexts, last = np.zeros(len(section.words), np.int64), section.words[:, -1]
+    for n, grams in enumerate(orders):
+        contexts = grams.find(contexts, section.words[:, n])
+    lost = np.flatnonzero(contexts < 0)
+    if len(lost):
+        gram = [ids[word].decode(errors="replace") for word in section.words[lost[0]]]
+        text = f"{' '.join(gram)!r} begins with what is no {len(orders)}-gram: {' '.join(gram[:-1])!r}"
+        raise lines.error(text, int(section.lines[lost[0]]))
+    order = np.argsort(keys_of(contexts, last), kind="stable")
+    keys = keys_of(contexts[order], last[order])
+    twice = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(twice):
+        first, second = (int(section.lines[order[twice[0] + i]]) for i in (0, 1))
+        raise lines.error(f"the same {len(orders) + 1}-gram stands in line {first} already", second)
+    probs, back_offs = section.log10_probs[order], section.log10_back_offs[order]
+    return Grams(contexts[order].astype(np.int32), last[order].astype(np.int32), probs, back_offs)
+
+
+def _written(model: NGram) -> Iterator[bytes]:
+    yield b"\\data\\\n"
+    for order, count in enumerate(model.counts, start=1):
+        yield f"ngram {order}={count}\n".encode()
+    texts = np.array([b""], object)  # of the contexts
+    words = np.array([word.encode() for word in model.words], object)
+    for order, grams in enumerate(model.orders, start=1):
+        yield f"\n\\{order}-grams:\n".encode()
+        texts = texts[grams.contexts] + words[grams.words]
+        highest = order == model.order
+        probs, back_offs = (each.astype(np.float32) for each in (grams.log10_probs, grams.log10_back_offs))
+        for first in range(0, len(grams), _LINES_AT_ONCE):
+            some = slice(first, first + _LINES_AT_ONCE)
+            lines = (
+                b"%s\t%s\n" % (_short(prob), text) if highest else b"%s\t%s\t%s\n" % (_short(prob), text, _short(back))
+                for prob, text, back in zip(probs[some], texts[some], back_offs[some], strict=True)
+            )
+            yield b"".join(lines)
+        texts = texts + b" "
+    yield b"\n\\end\\\n"
+
+
+def _short(number: np.float32) -> bytes:
+    """As few digits as tell it from other float32 numbers."""
+    return str(number).removesuffix(".0").encode() if number else b"0"
