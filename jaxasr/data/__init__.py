@@ -26,6 +26,7 @@ from jaxasr.data.prepared import Corpus as Corpus
 from jaxasr.data.prepared import Prepared as Prepared
 from jaxasr.data.prepared import example_key as example_key
 from jaxasr.data.shape import Shape as Shape
+from jaxasr.data.token_buckets import ChooseTokenBuckets as ChooseTokenBuckets
 from jaxasr.data.tones import Tones as Tones
 from jaxasr.data.transforms import KeepSeconds as KeepSeconds
 from jaxasr.data.transforms import KeepTokens as KeepTokens

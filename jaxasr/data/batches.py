@@ -30,10 +30,11 @@ class Batches:
           tokens: of every example of the plan.
           keys: of every example at every speed: what `ids_b` says.
           steps: consecutive.
-          workers: processes that decode; 0 is threads of this one.
+          workers: processes that decode; 0 is threads of this one. Where there is no audio there are none.
         """
         self.audio_s = 0.0  # given out so far, without padding, on this host
         self._waves, self._tokens, self._keys, self._steps = waves, tokens, keys, iter(steps)
+        workers = workers if waves.largest_bytes else 0
         self._stream = Stream(
             waves.slim() if workers else waves, steps, workers=workers, result_bytes=waves.largest_bytes
         )

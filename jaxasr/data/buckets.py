@@ -1,12 +1,13 @@
 """The closed list of static shapes that batches have: everything compiles at most once a shape.
 
 A shape is (samples, tokens, examples); an utterance goes into the smallest that holds its wave and its tokens. Shapes
-are given by hand (`Buckets`) or chosen from the lengths so that the least is padded (`ChooseBuckets`).
+are given by hand (`Buckets`) or chosen from the lengths so that the least is padded (`ChooseBuckets`). Of batches of
+transcripts alone the shapes have no samples (token_buckets.py).
 """
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int, Int64
@@ -19,6 +20,8 @@ _MOST_EDGES = 2048  # candidates for a shape's length; above, they are taken coa
 @runtime_checkable
 class ShapeChoice(Protocol):
     """A way to come to shapes. Both methods return them from short to long, each allowing as many tokens or more."""
+
+    audio: ClassVar[bool]  # False: batches are of transcripts alone, for a language model; their waves have no sample
 
     def shapes(
         self,
@@ -51,6 +54,7 @@ class Buckets:
     tokens: int | tuple[int, ...]  # longest transcript: of all shapes, or of each
     seconds_per_batch: float  # padded audio in a batch, at most
     examples_multiple: int = 1  # a batch can be split evenly over so many devices or hosts
+    audio: ClassVar[bool] = True
 
     def __post_init__(self):
         if not self.seconds or self.seconds[0] <= 0 or np.any(np.diff(self.seconds) <= 0):
@@ -107,6 +111,7 @@ class ChooseBuckets:
     seconds_per_batch: float  # padded audio in a batch, at most
     examples_multiple: int = 1
     quantum_s: float = 0.1
+    audio: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.count < 1 or self.quantum_s <= 0:
@@ -144,7 +149,7 @@ class ChooseBuckets:
         return self._chosen(samples, tokens, np.ones(len(samples)), rate_hz)
 
     def _chosen(self, samples: np.ndarray, tokens: np.ndarray, weights: np.ndarray, rate_hz: int) -> tuple[Shape, ...]:
-        lengths = _rounded_up(samples, quantum=max(1, round(self.quantum_s * rate_hz)))
+        lengths = rounded_up(samples, quantum=max(1, round(self.quantum_s * rate_hz)))
         edges, places = np.unique(lengths, return_inverse=True)
         ends = best_edges(edges, np.bincount(places, weights), self.count)
         chosen = np.searchsorted(ends, places)
@@ -178,6 +183,12 @@ def best_edges(
     return np.array(ends[::-1], np.int64)
 
 
+def rounded_up(lengths: Int[np.ndarray, " b"], *, quantum: int) -> Int64[np.ndarray, " b"]:
+    """Lengths up to a multiple of the quantum, or of a multiple of it where there would be too many to choose from."""
+    quantum *= max(1, math.ceil(int(lengths.max()) / (quantum * _MOST_EDGES)))
+    return -(-lengths.astype(np.int64) // quantum) * quantum
+
+
 def _check_batch(spec: Buckets | ChooseBuckets, longest_s: float) -> None:
     if spec.examples_multiple < 1:
         raise ValueError(f"examples_multiple {spec.examples_multiple}: at least 1 is needed")
@@ -193,8 +204,3 @@ def _shape(spec: Buckets | ChooseBuckets, *, samples: int, tokens: int, rate_hz:
     multiple = spec.examples_multiple
     fitting = int(spec.seconds_per_batch * rate_hz) // samples
     return Shape(samples=samples, tokens=tokens, examples=max(multiple, fitting // multiple * multiple))
-
-
-def _rounded_up(samples: np.ndarray, *, quantum: int) -> np.ndarray:
-    quantum *= max(1, math.ceil(int(samples.max()) / (quantum * _MOST_EDGES)))
-    return -(-samples // quantum) * quantum

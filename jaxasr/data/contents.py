@@ -89,8 +89,8 @@ def _split_contents(rows: Iterator[ledger.Row]) -> SplitContents:
 
 
 def _split_lines(name: str, split: SplitContents) -> list[str]:
-    head = (
-        f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {split.speakers:,} speakers, "
-        f"{split.words:,} words, {split.characters:,} characters"
-    )
+    written = f"{split.words:,} words, {split.characters:,} characters"
+    if not split.hours:
+        return [f"{name}: {split.examples:,} texts without audio, {written}"]
+    head = f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {split.speakers:,} speakers, {written}"
     return [head, *(f"  {line}" for line in text_histogram(split.seconds_b, bins=_BINS, unit="s", width=_COLUMNS))]

@@ -11,7 +11,7 @@ from jaxasr.data.shape import Shape
 
 @dataclass(frozen=True)
 class Padding:
-    """Audio in batches, in samples, and the room that it has there."""
+    """Audio in batches, in samples, and the room that it has there; tokens and ends where there is no audio."""
 
     useful: int
     capacity: int
@@ -32,6 +32,7 @@ class PlanRow:
     examples_b: Int64[np.ndarray, " b"]  # places in the lengths; -1 is a row of padding
     speeds_b: Int64[np.ndarray, " b"]  # columns of the lengths
     sample_lengths_b: Int64[np.ndarray, " b"]
+    token_lengths_b: Int64[np.ndarray, " b"]
 
     @property
     def valid_b(self) -> Bool[np.ndarray, " b"]:
@@ -40,8 +41,9 @@ class PlanRow:
 
     @property
     def padding(self) -> Padding:
-        """Useful audio and room of this batch."""
-        return Padding(int(self.sample_lengths_b.sum()), self.shape.samples * self.shape.examples)
+        """What is useful in this batch, and its room."""
+        useful = self.sample_lengths_b if self.shape.samples else self.token_lengths_b + self.valid_b
+        return Padding(int(useful.sum()), self.shape.length * self.shape.examples)
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,13 @@ class Epoch:
             examples_b=np.pad(examples, rest, constant_values=-1),
             speeds_b=np.pad(speeds, rest),
             sample_lengths_b=np.pad(self.lengths.samples[examples, speeds], rest),
+            token_lengths_b=np.pad(self.lengths.tokens[examples], rest),
         )
 
     @property
     def padding(self) -> Padding:
         """Of all batches, rows of padding included."""
-        room = np.array([shape.samples * shape.examples for shape in self.shapes], np.int64)
-        return Padding(int(self.lengths.samples[self.examples, self.speeds].sum()), int(room[self.places].sum()))
+        room = np.array([shape.length * shape.examples for shape in self.shapes], np.int64)
+        audio = self.shapes[-1].samples > 0
+        useful = self.lengths.samples[self.examples, self.speeds] if audio else self.lengths.tokens[self.examples] + 1
+        return Padding(int(useful.sum()), int(room[self.places].sum()))

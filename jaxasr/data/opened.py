@@ -121,10 +121,9 @@ class OpenPipeline:
         """The shapes of training, how much of them is padding, and what is left out: for people."""
         table = describe(self.shapes, *self._train_items, rate_hz=self.rate_hz)
         epoch = self.plan.epoch(0)
-        hours = epoch.padding.useful / self.rate_hz / 3600
-        lines = [
-            f"epoch 0: {len(epoch)} batches, {hours:.2f} h, {epoch.padding.share:.2%} padding, unused rows included"
-        ]
+        useful = epoch.padding.useful
+        amount = f"{useful / self.rate_hz / 3600:.2f} h" if self.shape_choice.audio else f"{useful:,} tokens and ends"
+        lines = [f"epoch 0: {len(epoch)} batches, {amount}, {epoch.padding.share:.2%} padding, unused rows included"]
         lines += [f"left out: {count} ({reason})" for reason, count in self.skipped_counts.items()]
         return "\n".join([table, *lines])
 
@@ -205,7 +204,8 @@ class OpenPipeline:
         return self._lengths(self.draft.speeds, weights)
 
     def _lengths(self, speeds: tuple[float, ...], weights: Float64[np.ndarray, " examples"]) -> Lengths:
-        samples = np.concatenate([source.samples for source in self.sources])
+        """Where batches are of transcripts alone no example has a sample, whatever its corpus has."""
+        samples = np.concatenate([source.samples for source in self.sources]) * self.shape_choice.audio
         rates_hz = np.concatenate([source.rates_hz for source in self.sources])
         columns = [samples_at_speed(samples, rates_hz, factor=each, rate_hz=self.rate_hz) for each in speeds]
         return Lengths(np.stack(columns, axis=1), self._tokens.lengths, self._keys, weights)

@@ -14,7 +14,7 @@ from jaxasr import text
 from jaxasr.data.buckets import ShapeChoice
 from jaxasr.data.opened import OpenPipeline
 from jaxasr.data.prepared import Corpus
-from jaxasr.data.transforms import Transform, check_order, the_tokenizer
+from jaxasr.data.transforms import SpeedPerturb, Transform, check_order, the_tokenizer
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,12 @@ class Pipeline:
     With weights, corpora are mixed: an example of a corpus of weight 2.5 comes twice in every epoch, and a third time
     in every other.
 
+    Where the shapes have no room for audio (ChooseTokenBuckets) batches are of the transcripts alone: what a language
+    model is trained on. Any prepared corpus has transcripts; corpora of text and of speech can be mixed.
+
     Raises:
-      ValueError: no corpus, a weight that is not positive, or transforms in an order that cannot work.
+      ValueError: no corpus, a weight that is not positive, transforms in an order that cannot work, or a change of speed
+        where there is no audio.
     """
 
     corpora: Corpus | tuple[tuple[Corpus, float | int], ...]
@@ -40,6 +44,10 @@ class Pipeline:
             raise ValueError(f"Pipeline.rate_hz {self.rate_hz}: a positive number is needed, 16000 as a rule")
         if not self.weighted:
             raise ValueError("Pipeline.corpora is empty: one corpus, or (corpus, weight) pairs are needed")
+        if not self.shapes.audio and any(isinstance(each, SpeedPerturb) for each in self.transforms):
+            raise ValueError(
+                f"Pipeline.transforms has SpeedPerturb and {type(self.shapes).__name__} reads no audio; leave it out"
+            )
         for corpus, weight in self.weighted:
             if not 0 < weight < math.inf:
                 raise ValueError(f"weight {weight} of corpus {corpus}: a positive number is needed")
@@ -59,10 +67,17 @@ class Pipeline:
 
         Raises:
           FileNotFoundError: a corpus is not prepared.
-          ValueError: a corpus has no such split, or is damaged.
+          ValueError: a corpus has no such split, or is damaged; or it is of texts, and audio is asked for.
         """
+        sources = tuple(corpus.open(data_dir) for corpus, _ in self.weighted)
+        silent = [f"{source.name} {source.split}" for source in sources if not source.samples.all()]
+        if silent and self.shapes.audio:
+            raise ValueError(
+                f"{', '.join(silent)} holds texts without audio, and {type(self.shapes).__name__} lays out waves: such a "
+                "corpus is for language models, whose shapes are data.ChooseTokenBuckets"
+            )
         return OpenPipeline(
-            sources=tuple(corpus.open(data_dir) for corpus, _ in self.weighted),
+            sources=sources,
             weights=tuple(weight for _, weight in self.weighted),
             transforms=self.transforms,
             shape_choice=self.shapes,

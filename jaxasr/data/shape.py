@@ -10,9 +10,14 @@ from jaxtyping import Float64, Int, Int64
 class Shape:
     """The static shape of a batch: what one compilation is for."""
 
-    samples: int
+    samples: int  # 0: of transcripts alone
     tokens: int  # without the end
     examples: int
+
+    @property
+    def length(self) -> int:
+        """What padding is counted in: samples, or where there are none positions of tokens, the end included."""
+        return self.samples or self.tokens + 1
 
 
 def assign(
@@ -50,22 +55,23 @@ def describe(
 ) -> str:
     """A table, one line a shape: what it holds, the share of the utterances it takes, how much of it is padding."""
     places = assign(shapes, samples, tokens)
+    lengths = samples if shapes[-1].samples else tokens + 1
     held = np.where(places >= 0, weights, 0.0)
     lines = [f"{'seconds':>9} {'tokens':>7} {'examples':>9} {'utterances':>11} {'padding':>8}"]
     for place, shape in enumerate(shapes):
         here = np.where(places == place, weights, 0.0)
         lines.append(
             f"{shape.samples / rate_hz:9.2f} {shape.tokens:7d} {shape.examples:9d} "
-            f"{_share(here.sum(), held.sum()):>11} {_share(*_padded(here, samples, shape.samples)):>8}"
+            f"{_share(here.sum(), held.sum()):>11} {_share(*_padded(here, lengths, shape.length)):>8}"
         )
-    capacities = np.array([shape.samples for shape in shapes])[places]
-    return "\n".join([*lines, f"{'all':>9} {'':>7} {'':>9} {'':>11} {_share(*_padded(held, samples, capacities)):>8}"])
+    capacities = np.array([shape.length for shape in shapes])[places]
+    return "\n".join([*lines, f"{'all':>9} {'':>7} {'':>9} {'':>11} {_share(*_padded(held, lengths, capacities)):>8}"])
 
 
-def _padded(weights: np.ndarray, samples: np.ndarray, capacity: np.ndarray | int) -> tuple[float, float]:
-    """Samples of padding, and of everything."""
+def _padded(weights: np.ndarray, lengths: np.ndarray, capacity: np.ndarray | int) -> tuple[float, float]:
+    """Padding, and everything."""
     total = (weights * capacity).sum()
-    return total - (weights * samples).sum(), total
+    return total - (weights * lengths).sum(), total
 
 
 def _share(part: float, whole: float) -> str:

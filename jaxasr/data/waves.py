@@ -47,7 +47,7 @@ class Waves:
             rows_of_host(shape, self.host, self.hosts)
 
     def __call__(self, step: int) -> Int16[np.ndarray, "b n"]:
-        """The padded waves.
+        """The padded waves; of transcripts alone they have no sample, and nothing is decoded.
 
         Raises:
           ValueError: audio that is damaged, or not as long as it was when it was prepared; the utterance is named.
@@ -57,7 +57,7 @@ class Waves:
         wave_bn = np.zeros((mine.stop - mine.start, row.shape.samples), np.int16)
         columns = zip(row.examples_b[mine], row.speeds_b[mine], row.sample_lengths_b[mine], strict=True)
         for wave_n, (example, speed, samples) in zip(wave_bn, columns, strict=True):
-            if example >= 0:
+            if example >= 0 and samples:
                 wave_n[:samples] = self._decoded(int(example), self.speeds[speed], int(samples))
         return wave_bn
 

@@ -1,4 +1,7 @@
-"""Every candidate is decoded once before it is stored: what enters a prepared corpus can be trained on."""
+"""Every candidate is decoded once before it is stored: what enters a prepared corpus can be trained on.
+
+A text without audio has nothing to decode; it becomes an utterance of 0 samples.
+"""
 
 import zlib
 from collections import deque
@@ -12,6 +15,7 @@ from jaxasr.data.corpora.source import Candidate, Reject
 from jaxasr.data.ledger import Row
 
 _THREADS = 4  # decoding lets go of the interpreter's lock
+_NO_AUDIO = 0, 16_000  # samples and rate of a text that nobody spoke
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ def _look(candidate: Candidate | Reject, normalizer: text.Kind) -> Checked | Rej
     bad = _bad_text(candidate, normalizer)
     if bad:
         return bad
+    if candidate.audio is None:
+        row = Row(candidate.id, *_NO_AUDIO, candidate.text, candidate.speaker, zlib.crc32(b""))
+        return Checked(row, b"", candidate.where)
     try:
         audio = candidate.audio()
         wave_n, rate_hz = decode_native(audio, id=candidate.id)

@@ -10,6 +10,7 @@ from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Source
 from jaxasr.data.corpora.spoken import Spoken
 from jaxasr.data.corpora.stock import Stock
+from jaxasr.data.corpora.text import Text
 
 CORPORA: dict[str, type] = {
     "manifest": Manifest,
@@ -17,6 +18,7 @@ CORPORA: dict[str, type] = {
     "librispeech": Librispeech,
     "spoken": Spoken,
     "tfds": Stock,
+    "text": Text,
 }
 
 
@@ -31,7 +33,9 @@ def source(corpus: str, folder: Path | None, options: Mapping[str, object]) -> S
       ValueError: the corpus needs a folder, or an option does not fit.
     """
     if corpus not in CORPORA:
-        raise KeyError(f"there is no corpus {corpus!r}; there are {', '.join(CORPORA)} (your own: manifest)")
+        raise KeyError(
+            f"there is no corpus {corpus!r}; there are {', '.join(CORPORA)} (your own: manifest; texts alone: text)"
+        )
     fields = {field.name: field for field in dataclasses.fields(CORPORA[corpus])}
     unknown = set(options) - set(fields)
     if unknown:
@@ -60,9 +64,10 @@ def _converted(field: dataclasses.Field, value: object) -> object:
     """An option that came as text, in the type of its field."""
     if not isinstance(value, str) or field.type is str:
         return value
-    if field.type is int:
+    if field.type in (int, float):
         try:
-            return int(value)
+            return field.type(value)  # pyright: ignore[reportCallIssue, reportOptionalCall]
         except ValueError as error:
-            raise ValueError(f"option {field.name} is {value!r}; a whole number is needed") from error
+            kind = "whole number" if field.type is int else "number"
+            raise ValueError(f"option {field.name} is {value!r}; a {kind} is needed") from error
     return tuple(part.strip() for part in value.split(",") if part.strip())

@@ -27,7 +27,8 @@ class Candidate:
     text: str
     speaker: str
     where: str  # for people: "manifest.jsonl line 17"
-    audio: Callable[[], bytes]  # compressed, as it came; OSError: not there, ValueError: not audio; runs in a thread
+    # compressed, as it came; OSError: not there, ValueError: not audio; runs in a thread. None: a text that nobody spoke
+    audio: Callable[[], bytes] | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""Texts without audio, for language models: a file, or a folder of files, in which every line is one text.
+
+    FILE.txt, FILE.txt.gz         YES I DO
+    FOLDER/any/where/*.txt(.gz)   NO I DO NOT
+
+Empty lines are passed over. Lines of UTF-8 are taken as they stand; the experiment's normaliser brings them to its form.
+"""
+
+import gzip
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.checksums import UrlInfo
+
+from jaxasr.data.corpora.source import Candidate, Reject, Split
+
+_SUFFIXES = (".txt", ".txt.gz")
+_SHARES = 10_000  # of which dev takes some
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text file, or a folder with text files, read in the order of their names.
+
+    Which lines dev gets is decided by the hash of what they say: equal lines are never on both sides.
+
+    Raises:
+      ValueError: dev is no share.
+    """
+
+    folder: Path  # or file
+    name: str = "text"  # of the prepared corpus
+    dev: float = 0.05  # share of the lines that become the split dev; 0: all are train
+    url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
+
+    def __post_init__(self):
+        if not 0.0 <= self.dev < 1.0:
+            raise ValueError(f"dev={self.dev}: the share of the lines that dev gets is needed, from 0 to below 1")
+
+    @property
+    def description(self) -> str:
+        """What it is."""
+        return f"Lines of text, without audio; a share of {self.dev:g} of them, chosen by hash, is dev."
+
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+        """train, and dev unless its share is 0."""
+        del downloads  # nothing to fetch
+        files = _files(self.folder)
+        return {split: Split(self._candidates(files, split)) for split in ("train", "dev")[: 1 + (self.dev > 0)]}
+
+    def _candidates(self, files: dict[str, Path], split: str) -> Iterator[Candidate | Reject]:
+        """What cannot be read is reported with train."""
+        for name, path in files.items():
+            for number, line in _lines(path):
+                id, where = f"{name}-{number}", f"{name} line {number}"
+                try:
+                    text = line.decode("utf-8-sig").strip()
+                except UnicodeDecodeError as error:
+                    if split == "train":
+                        yield Reject(where, id, "unreadable row", f"not UTF-8 ({error.reason})")
+                    continue
+                if self._split_of(text) == split:
+                    yield Candidate(id, text, "", where, audio=None)
+
+    def _split_of(self, text: str) -> str:
+        drawn = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % _SHARES
+        return "dev" if drawn < round(self.dev * _SHARES) else "train"
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The text files by the names that their lines' ids begin with."""
+    if folder.is_file():
+        paths, root = [folder] if folder.name.endswith(_SUFFIXES) else [], folder.parent
+    else:
+        paths, root = sorted(path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES)), folder
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no text: a file .txt or .txt.gz is needed, or a folder with some")
+    return {re.sub(r"\.txt(\.gz)?$", "", path.relative_to(root).as_posix()): path for path in paths}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, by their numbers; never more than one in memory."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+        yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
