@@ -1,6 +1,7 @@
 """Hypotheses as files: one JSON object an utterance for programs, an alignment for people."""
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from jaxasr.score.alignment import Counts, Edit, align_words
 from jaxasr.score.evaluate import Evaluation, Utterance
 from jaxasr.score.pages import errors_page
+from jaxasr.score.perplexity import Foreseen, Reading
 from jaxasr.score.significance import rate_interval
 
 CONFUSIONS = 20  # listed at most
@@ -28,6 +30,34 @@ def write_hypotheses(evaluation: Evaluation, path: Path) -> None:
     _write(path, (json.dumps(_row(each, scores.words), ensure_ascii=False) for each, scores in rows))
     _write(path.with_suffix(".txt"), aligned_text(evaluation))
     _write(path.with_suffix(".html"), [errors_page(evaluation, path.stem)])
+
+
+def write_texts(reading: Reading, path: Path) -> None:
+    """Writes what a language model made of each text, as JSON lines, whole: id, text, tokens, words (both with the end),
+    log_prob, bits_per_character; the id alone of a text that its vocabulary can't write.
+
+    Args:
+        path: its folder is made if it isn't there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [_text_row(each) for each in reading.texts]
+    rows += [dict.fromkeys(rows[0]) | {"id": id} for id in reading.unwritable]
+    _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def _text_row(text: Foreseen) -> dict[str, object]:
+    return {
+        "id": text.id,
+        "text": text.text,
+        "tokens": text.tokens,
+        "words": text.words,
+        "log_prob": _rounded(text.log_prob),
+        "bits_per_character": _rounded(-text.log_prob / text.characters / math.log(2.0)),
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def aligned_text(evaluation: Evaluation) -> Iterator[str]:

@@ -1,0 +1,112 @@
+"""How well a language model foresees texts: perplexity by token and by word, bits by character.
+
+Every text has an end, which is foreseen too: it counts as one token, as one word (SRILM's and KenLM's </s>) and as one
+character (the end of a line), so the three differ in nothing but what the log probability is divided by. Perplexities by
+token can be compared between models of one vocabulary only; the other two between all models of the same texts.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxasr.records import Batch
+from jaxasr.report import Progress
+from jaxasr.score.estimates import Estimate
+from jaxasr.score.evaluate import Labelled
+from jaxasr.score.significance import RESAMPLES, percentiles, totals
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A text, and how probable the model finds it. All counts include the end."""
+
+    id: str
+    speaker: str
+    text: str
+    tokens: int
+    log_prob: float  # natural logarithm
+
+    @property
+    def words(self) -> int:
+        """Of the text, and the end."""
+        return len(self.text.split()) + 1
+
+    @property
+    def characters(self) -> int:
+        """Of the text, blanks included, and the end."""
+        return len(self.text) + 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A set of texts that a model has read, in the order they came."""
+
+    texts: tuple[Foreseen, ...]
+    unwritable: tuple[str, ...]  # ids of texts that the vocabulary has no tokens for; they count nowhere
+
+    def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
+        """perplexity, word_perplexity and bits_per_character with their bootstrap intervals."""
+        blocks = [each.speaker for each in self.texts] if draw == "speakers" else None
+        columns = [
+            [-each.log_prob for each in self.texts],
+            [each.tokens for each in self.texts],
+            [each.words for each in self.texts],
+            [each.characters for each in self.texts],
+        ]
+        drawn = totals(columns, blocks=blocks, resamples=RESAMPLES)
+        whole = np.sum(columns, axis=1)
+        return {
+            name: Estimate(score(*whole), percentiles([score(*row) for row in drawn], 0.95))
+            for name, score in _SCORES.items()
+        }
+
+
+def read_texts(
+    log_probs: Callable[[Batch], Float[Array | np.ndarray, " b"]],
+    batches: Iterable[Labelled],
+    *,
+    progress: Progress | None = None,
+) -> Reading:
+    """Asks a model for the log probability of every text.
+
+    Args:
+        log_probs: of each example's text, its end included; compiled.
+        batches: as `data.OpenPipeline.once` gives them.
+        progress: an entered bar, advanced by texts.
+
+    Raises:
+        ValueError: no text came that the vocabulary can write.
+        FloatingPointError: the log probability of a text is NaN.
+    """
+    texts: list[Foreseen] = []
+    unwritable: list[str] = []
+    for labelled in batches:
+        log_probs_b = np.asarray(log_probs(labelled.batch), np.float64)
+        for row, (id, speaker, text) in enumerate(zip(labelled.ids, labelled.speakers, labelled.texts, strict=True)):
+            tokens = int(labelled.batch.token_lengths_b[row])
+            if text and not tokens:
+                unwritable.append(id)
+                continue
+            if np.isnan(log_probs_b[row]):
+                raise FloatingPointError(f"the log probability of {id} is NaN; the parameters are probably not finite")
+            texts.append(Foreseen(id, speaker, text, tokens + 1, float(log_probs_b[row])))
+        if progress is not None:
+            progress.advance(len(labelled.ids))
+    if not texts:
+        raise ValueError(f"no text to read; the vocabulary has no tokens for {len(unwritable)} that came")
+    return Reading(tuple(texts), tuple(unwritable))
+
+
+def _perplexity(nats: float, count: float) -> float:
+    return math.exp(min(nats / count, 700.0))  # beyond it a float is infinite, which no file could hold
+
+
+_SCORES: dict[str, Callable[[float, float, float, float], float]] = {
+    "perplexity": lambda nats, tokens, words, characters: _perplexity(nats, tokens),
+    "word_perplexity": lambda nats, tokens, words, characters: _perplexity(nats, words),
+    "bits_per_character": lambda nats, tokens, words, characters: nats / characters / math.log(2.0),
+}
