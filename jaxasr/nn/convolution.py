@@ -1,10 +1,11 @@
 """Convolutional fronts that shorten time before a recurrence, under the mask."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.layers import Dropout, masked
@@ -16,7 +17,14 @@ Hidden = tuple[Float[Array, "b s d"], Int[Array, " b"]]
 
 
 class Front(nn.Module):
-    """The interface of what stands before the recurrent layers of a `Listener`. A front overrides both, under the mask."""
+    """The interface of what stands before the recurrent layers of a `Listener`. A front overrides `stride` and `__call__`.
+
+    One whose positions see no frame behind their own strides can go on in a stream: it says so (`streams`), and overrides
+    `open` and `advance` too.
+    """
+
+    # without an annotation, or Flax would make a field of it
+    streams = False
 
     @property
     def stride(self) -> int:
@@ -29,6 +37,16 @@ class Front(nn.Module):
         """Hidden states, zero at padding, and their lengths."""
         raise TypeError(f"{type(self).__name__} is a Front without __call__()")
 
+    def open(self, examples: int, bins: int) -> Any:
+        """Where streams of frames of so many bins begin."""
+        raise TypeError(f"{type(self).__name__} is a Front without open()")
+
+    def advance(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], before: Any, own: int
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Any]:
+        """Hidden states of whole strides of frames, their lengths, and where a window goes on that begins at frame `own`."""
+        raise TypeError(f"{type(self).__name__} is a Front without advance()")
+
 
 class ConvFront(Front):
     """3 x 3 convolutions of stride 2 in time and frequency, ReLU after each: the front of LAS in Park et al. 2019.
@@ -38,23 +56,51 @@ class ConvFront(Front):
     """
 
     channels: tuple[int, ...] = (32, 32)
+    streams = True
 
     @property
     def stride(self) -> int:
         """Feature frames for one position of the output."""
         return 2 ** len(self.channels)
 
-    @nn.compact
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], training: Training | None = None
     ) -> Hidden:
-        x_btfc = frames_btf[..., None]
+        return self._convolve(frames_btf, lengths_b, None, 0)[:2]
+
+    def open(self, examples: int, bins: int) -> tuple[Float[Array, "b 1 _ _"], ...]:
+        """The row that each layer sees to the left of its first one: zeros."""
+        rows = []
+        for channels in (1, *self.channels[:-1]):
+            rows.append(jnp.zeros((examples, 1, bins, channels)))
+            bins = -(-bins // 2)
+        return tuple(rows)
+
+    def advance(
+        self,
+        frames_btf: Float[Array, "b t f"],
+        lengths_b: Int[Array, " b"],
+        before: tuple[Float[Array, "b 1 _ _"], ...],
+        own: int,
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], tuple[Float[Array, "b 1 _ _"], ...]]:
+        return self._convolve(frames_btf, lengths_b, before, own)
+
+    @nn.compact
+    def _convolve(
+        self, frames_btf: Array, lengths_b: Array, before: tuple[Array, ...] | None, own: int
+    ) -> tuple[Array, Array, tuple[Array, ...]]:
+        """Hidden states, lengths, and each layer's last row before frame `own`."""
+        x_btfc, after = frames_btf[..., None], []
         for layer, channels in enumerate(self.channels):
             x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
-            x_btfc = nn.Conv(channels, (3, 3), (2, 2), padding=((1, 1), (1, 1)), name=f"conv_{layer}")(x_btfc)
+            left = 1
+            if before is not None:
+                after.append(x_btfc[:, own - 1 : own])
+                x_btfc, left, own = jnp.concatenate([before[layer], x_btfc], axis=1), 0, own // 2
+            x_btfc = nn.Conv(channels, (3, 3), (2, 2), padding=((left, 1), (1, 1)), name=f"conv_{layer}")(x_btfc)
             x_btfc = jax.nn.relu(x_btfc)
             lengths_b = -(-lengths_b // 2)
-        return _side_by_side(x_btfc, lengths_b)
+        return *_side_by_side(x_btfc, lengths_b), tuple(after)
 
 
 class VggFront(Front):

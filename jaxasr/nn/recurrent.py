@@ -3,6 +3,8 @@
 Initialisation: Glorot for the input weights, orthogonal for each recurrent gate, forget bias 1 (Jozefowicz et al. 2015).
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.layers import Dropout
 from jaxasr.ops.directions import batch_major, time_major
-from jaxasr.ops.gru import gru_directions
-from jaxasr.ops.lstm import lstm_directions
+from jaxasr.ops.gru import gru_directions, gru_from
+from jaxasr.ops.lstm import Carry, lstm_directions, lstm_from, zero_carry
 from jaxasr.records import Training
 
 
@@ -95,32 +97,64 @@ class RecurrentLayer(nn.Module):
 class Lstm(RecurrentLayer):
     """A layer of long short-term memory (ops/lstm.py)."""
 
-    @nn.compact
     def __call__(
         self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], training: Training | None = None
     ) -> Float[Array, "b t m"]:
+        gates, recurrents, scales = self._parameters(x_btd, training)
+        hidden = lstm_directions(gates, recurrents, lengths_b, reverse=self._reverse, scales=scales)
+        return jnp.concatenate(hidden, axis=-1)
+
+    @staticmethod
+    def begin(examples: int, width: int) -> Carry:
+        """The state of a stream before its first frame."""
+        return zero_carry(examples, width)
+
+    def advance(
+        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], before: Carry
+    ) -> tuple[Float[Array, "b t m"], Carry]:
+        """Hidden states that go on from `before`, and the state after them; one direction only."""
+        (gates,), (recurrent,), _ = self._parameters(x_btd, None)
+        return lstm_from(before, gates, recurrent, lengths_b)
+
+    @nn.compact
+    def _parameters(self, x_btd: Array, training: Training | None) -> tuple[Any, Any, Any]:
+        """Gates and recurrent weights of each direction, and the masks of recurrent dropout."""
         x_tbd = time_major(x_btd)
         gates, recurrents = zip(*(LstmGates(self.width, name=way)(x_tbd) for way in self._directions), strict=True)
         scales = self._scales(len(x_btd), training, x_btd.dtype)
-        gates = tuple(map(batch_major, gates))
-        hidden = lstm_directions(gates, recurrents, lengths_b, reverse=self._reverse, scales=scales)
-        return jnp.concatenate(hidden, axis=-1)
+        return tuple(map(batch_major, gates)), recurrents, scales
 
 
 class Gru(RecurrentLayer):
     """A layer of gated recurrent units (ops/gru.py)."""
 
-    @nn.compact
     def __call__(
         self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], training: Training | None = None
     ) -> Float[Array, "b t m"]:
+        gates, recurrents, biases, scales = self._parameters(x_btd, training)
+        hidden = gru_directions(gates, recurrents, biases, lengths_b, reverse=self._reverse, scales=scales)
+        return jnp.concatenate(hidden, axis=-1)
+
+    @staticmethod
+    def begin(examples: int, width: int) -> Float[Array, "b d"]:
+        """The state of a stream before its first frame."""
+        return jnp.zeros((examples, width))
+
+    def advance(
+        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], before: Float[Array, "b e"]
+    ) -> tuple[Float[Array, "b t m"], Float[Array, "b e"]]:
+        """Hidden states that go on from `before`, and the state after them; one direction only."""
+        (gates,), (recurrent,), (bias,), _ = self._parameters(x_btd, None)
+        return gru_from(before, gates, recurrent, bias, lengths_b)
+
+    @nn.compact
+    def _parameters(self, x_btd: Array, training: Training | None) -> tuple[Any, Any, Any, Any]:
+        """Gates, recurrent weights and inner biases of each direction, and the masks of recurrent dropout."""
         x_tbd = time_major(x_btd)
         parameters = (GruGates(self.width, name=way)(x_tbd) for way in self._directions)
         gates, recurrents, biases = zip(*parameters, strict=True)
         scales = self._scales(len(x_btd), training, x_btd.dtype)
-        gates = tuple(map(batch_major, gates))
-        hidden = gru_directions(gates, recurrents, biases, lengths_b, reverse=self._reverse, scales=scales)
-        return jnp.concatenate(hidden, axis=-1)
+        return tuple(map(batch_major, gates)), recurrents, biases, scales
 
 
 class JointKernel(nn.Module):

@@ -73,6 +73,30 @@ def gru_directions(
     return tuple(map(batch_major, _scan(reverse, inputs, recurrents, biases, valid_tb, scales or (None,) * len(gates))))
 
 
+def gru_from(
+    start_bd: Float[Array, "b d"],
+    gates_btm: Float[Array, "b t m"],
+    recurrent_dm: Float[Array, "d m"],
+    bias_d: Float[Array, " d"],
+    lengths_b: Int[Array, " b"],
+) -> tuple[Float[Array, "b t d"], Float[Array, "b d"]]:
+    """Hidden states of a recurrence that goes on from `start_bd`, and where it ends: after each example's last real step.
+
+    For streams: its gradient is that of a plain scan.
+    """
+    on_candidate = jnp.pad(bias_d, (2 * len(bias_d), 0))[None]
+
+    def step(h_bd, now):
+        gates_bm, valid_b = now
+        moved = gru_cell(gates_bm, h_bd @ recurrent_dm + on_candidate, h_bd)
+        keep = valid_b[:, None]
+        return jnp.where(keep, moved, h_bd), jnp.where(keep, moved, 0)
+
+    valid_tb = valid_from_lengths(lengths_b, gates_btm.shape[1]).T
+    end_bd, hidden_tbd = jax.lax.scan(step, start_bd, (time_major(gates_btm), valid_tb))
+    return batch_major(hidden_tbd), end_bd
+
+
 class _Trace(NamedTuple):
     """What the backward pass needs of one direction, in the order of its steps."""
 

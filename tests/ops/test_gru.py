@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.ops.gru import gru, gru_cell, gru_directions
+from jaxasr.ops.gru import gru, gru_cell, gru_directions, gru_from
 from tests.reference import gru as reference
 from tests.reference.gradient import gradients
 
@@ -147,3 +147,13 @@ def test_bfloat16_stays_what_it_is(rng):
     given, _, mix = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), drawn(rng, [3, 2], 3, 2))
     shapes = jax.eval_shape(jax.value_and_grad(total, has_aux=True), given, None, jnp.array([3, 2]), mix)
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_a_recurrence_goes_on_from_where_it_was(rng):
+    """Two halves of each example are the whole, whether it ends in the first or in the second."""
+    lengths = jnp.array([5, 2, 0])
+    gates, recurrent, bias = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((3, 5, 6), (2, 6), (2,)))
+    first, end = gru_from(jnp.zeros((3, 2)), gates[:, :3], recurrent, bias, jnp.minimum(lengths, 3))
+    second, _ = gru_from(end, gates[:, 3:], recurrent, bias, jnp.maximum(lengths - 3, 0))
+    whole = gru(gates, recurrent, bias, lengths)
+    np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, rtol=1e-5, atol=1e-6)

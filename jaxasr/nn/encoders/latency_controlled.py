@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.convolution import Front
-from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.encoders.listener import pooled
+from jaxasr.nn.encoders.interface import Encoder, Pace
+from jaxasr.nn.encoders.listener import Heard, pooled, refuse_front, through_front
 from jaxasr.nn.layers import Dropout, masked
 from jaxasr.nn.recurrent import LstmGates
-from jaxasr.ops.lstm import lstm, lstm_from, zero_carry
+from jaxasr.ops.lstm import Carry, lstm, lstm_from, zero_carry
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
 
@@ -57,34 +57,59 @@ class LatencyControlled(Encoder):
         """Feature frames for one position of the output."""
         return (self.front.stride if self.front else 1) * math.prod(self.pools)
 
-    @nn.compact
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
         """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        hidden_bsd, lengths_b, _ = self._encode(frames_btf, lengths_b, training, None)
+        positions = -(-frames_btf.shape[1] // self.stride)
+        return hidden_bsd[:, :positions], lengths_b
+
+    @property
+    def pace(self) -> Pace:
+        refuse_front(self.front)
+        return Pace(self.chunk, self.ahead)
+
+    def open(self, examples: int, bins: int) -> Heard:
+        layers = tuple(zero_carry(examples, self.width) for _ in self.pools)
+        return Heard(self.front.open(examples, bins) if self.front else (), layers)
+
+    def advance(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], before: Heard
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Heard]:
+        hidden_bsd, lengths_b, after = self._encode(frames_btf, lengths_b, None, before)
+        return hidden_bsd, jnp.minimum(lengths_b, hidden_bsd.shape[1]), after
+
+    @nn.compact
+    def _encode(
+        self, frames_btf: Array, lengths_b: Array, training: Training | None, heard: Heard | None
+    ) -> tuple[Array, Array, Heard]:
+        """The positions of all chunks, the real positions of all frames, and where the next window goes on."""
         x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
-        if self.front is not None:
-            x, lengths_b = self.front(x, lengths_b, training)
+        own = frames_btf.shape[1] - (0 if heard is None else self.ahead)  # the rest has no window of its own
+        x, lengths_b, front = through_front(self.front, x, lengths_b, training, heard, own=own)
         rest = math.prod(self.pools)
         chunk, ahead = self.chunk * rest // self.stride, self.ahead * rest // self.stride
-        positions = -(-x.shape[1] // rest)
-        x_bkwd, real_bk = _windows(x, lengths_b, chunk, ahead)
+        x_bkwd, real_bk = _windows(x, lengths_b, -(-own // self.chunk), chunk, ahead)
+        layers = []
         for layer, pool in enumerate(self.pools):
             rows, real = pooled(_rows(x_bkwd), real_bk.reshape(-1), pool, "stack")
             x_bkwd, real_bk = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:]), real.reshape(real_bk.shape)
             chunk = chunk // pool
-            x_bkwd = self._layer(x_bkwd, real_bk, chunk, layer)
+            start = zero_carry(len(x), self.width, x_bkwd.dtype) if heard is None else heard.layers[layer]
+            x_bkwd, end = self._layer(x_bkwd, real_bk, chunk, layer, start)
+            layers.append(end)
             x_bkwd = Dropout(self.dropout, name=f"dropout_{layer}")(x_bkwd, training)
         x_bkcd = x_bkwd[:, :, :chunk]
-        return x_bkcd.reshape(len(x), -1, x_bkcd.shape[-1])[:, :positions], -(-lengths_b // rest)
+        return x_bkcd.reshape(len(x), -1, x_bkcd.shape[-1]), -(-lengths_b // rest), Heard(front, tuple(layers))
 
-    def _layer(self, x_bkwd: Array, real_bk: Array, chunk: int, layer: int) -> Array:
-        """Both directions over all windows, side by side."""
+    def _layer(self, x_bkwd: Array, real_bk: Array, chunk: int, layer: int, start: Carry) -> tuple[Array, Carry]:
+        """Both directions over all windows, side by side, and where the forward one ends."""
         ways = _Directions(self.width, name=f"lstm_{layer}")(x_bkwd)
         (gates, recurrent), (gates_back, recurrent_back) = ways
-        there = _onward(gates, recurrent, real_bk, chunk)
+        there, end = _onward(gates, recurrent, real_bk, chunk, start)
         back = lstm(_rows(gates_back), recurrent_back, real_bk.reshape(-1), reverse=True)
-        return jnp.concatenate([there, back.reshape(there.shape)], axis=-1)
+        return jnp.concatenate([there, back.reshape(there.shape)], axis=-1), end
 
 
 class _Directions(nn.Module):
@@ -97,18 +122,19 @@ class _Directions(nn.Module):
         return LstmGates(self.width, name="forward")(x), LstmGates(self.width, name="backward")(x)
 
 
-def _windows(x_btd: Array, lengths_b: Array, chunk: int, ahead: int) -> tuple[Array, Array]:
+def _windows(x_btd: Array, lengths_b: Array, chunks: int, chunk: int, ahead: int) -> tuple[Array, Array]:
     """Each chunk with its look-ahead, [b, chunks, chunk + ahead, d], and how much of each window is real."""
-    t = x_btd.shape[1]
-    starts_k = jnp.arange(-(-t // chunk)) * chunk
-    padded = jnp.pad(x_btd, ((0, 0), (0, len(starts_k) * chunk + ahead - t), (0, 0)))
+    starts_k = jnp.arange(chunks) * chunk
+    padded = jnp.pad(x_btd, ((0, 0), (0, chunks * chunk + ahead - x_btd.shape[1]), (0, 0)))
     windows = padded[:, starts_k[:, None] + jnp.arange(chunk + ahead)[None, :]]
     return windows, jnp.clip(lengths_b[:, None] - starts_k[None, :], 0, chunk + ahead)
 
 
-def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int) -> Array:
-    """The forward direction: from chunk to chunk, and from the end of each into its look-ahead."""
-    b, _, window, _ = gates_bkwm.shape
+def _onward(
+    gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, start: Carry
+) -> tuple[Array, Carry]:
+    """The forward direction, from chunk to chunk, and from the end of each into its look-ahead; and its last chunk's end."""
+    window = gates_bkwm.shape[2]
 
     def step(carry, now):
         gates_bcm, real_b = now
@@ -116,15 +142,14 @@ def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int) 
         return end, (hidden_bcd, end)
 
     chunks = (jnp.swapaxes(gates_bkwm[:, :, :chunk], 0, 1), real_bk.T)
-    start = zero_carry(b, len(recurrent_dm), gates_bkwm.dtype)
-    _, (hidden_kbcd, ends) = jax.lax.scan(step, start, chunks)
+    last, (hidden_kbcd, ends) = jax.lax.scan(step, start, chunks)
     hidden_bkcd = jnp.swapaxes(hidden_kbcd, 0, 1)
     if window == chunk:
-        return hidden_bkcd
+        return hidden_bkcd, last
     ends = jax.tree.map(lambda end_kbd: _rows(jnp.swapaxes(end_kbd, 0, 1)), ends)
     behind = jnp.maximum(real_bk - chunk, 0).reshape(-1)
     further, _ = lstm_from(ends, _rows(gates_bkwm[:, :, chunk:]), recurrent_dm, behind)
-    return jnp.concatenate([hidden_bkcd, further.reshape(*hidden_bkcd.shape[:2], window - chunk, -1)], axis=2)
+    return jnp.concatenate([hidden_bkcd, further.reshape(*hidden_bkcd.shape[:2], window - chunk, -1)], axis=2), last
 
 
 def _rows(x_bk: Array) -> Array:

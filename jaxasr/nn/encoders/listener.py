@@ -1,14 +1,14 @@
 """The listener: recurrent layers, plain or pyramidal."""
 
 import math
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.convolution import Front
-from jaxasr.nn.encoders.interface import Encoder
+from jaxasr.nn.encoders.interface import Encoder, Pace
 from jaxasr.nn.layers import Dropout, masked, stack_frames
 from jaxasr.nn.recurrent import Gru, Lstm
 from jaxasr.ops.masks import valid_from_lengths
@@ -22,6 +22,13 @@ Projected = Literal["every", "last"]
 _LAYERS: dict[Cell, type[Lstm] | type[Gru]] = {"lstm": Lstm, "gru": Gru}
 
 
+class Heard(NamedTuple):
+    """Where an encoder of recurrent layers goes on in a stream."""
+
+    front: Any  # that of the front; () without one
+    layers: tuple[Any, ...]  # the state of each layer's forward direction
+
+
 class Listener(Encoder):
     """Bidirectional LSTM or GRU layers, plain or pyramidal, after an optional convolutional front.
 
@@ -32,6 +39,8 @@ class Listener(Encoder):
 
     `projection` is the width of a dense layer after the layers. Projected "every" layer, tanh follows all but the last one
     (ESPnet's BLSTMP); projected the "last" one only, tanh follows it (ESPnet's BLSTM).
+
+    With one direction it can encode a stream, stride by stride.
 
     Source: Chan et al. 2015, section 3.1; Zeyer et al. 2018, arXiv:1805.03294, section 3; Watanabe et al. 2018,
     arXiv:1804.00015.
@@ -64,23 +73,54 @@ class Listener(Encoder):
         """Feature frames for one position of the output."""
         return (self.front.stride if self.front else 1) * math.prod(self.pools)
 
-    @nn.compact
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
         """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        return self._encode(frames_btf, lengths_b, training, None)[:2]
+
+    @property
+    def pace(self) -> Pace:
+        if self.bidirectional:
+            raise ValueError(
+                "Listener.bidirectional is True, so it begins at both ends of an utterance; a stream needs "
+                "bidirectional=False, or LatencyControlled"
+            )
+        refuse_front(self.front)
+        return Pace(chunk=self.stride, ahead=0)
+
+    def open(self, examples: int, bins: int) -> Heard:
+        cell = _LAYERS[self.cell]
+        layers = tuple(cell.begin(examples, self.width) for _ in self.pools)
+        return Heard(self.front.open(examples, bins) if self.front else (), layers)
+
+    def advance(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], before: Heard
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Heard]:
+        return self._encode(frames_btf, lengths_b, None, before)
+
+    @nn.compact
+    def _encode(
+        self, frames_btf: Array, lengths_b: Array, training: Training | None, heard: Heard | None
+    ) -> tuple[Array, Array, Heard]:
+        """From the beginning of whole utterances, or on from what was `heard`."""
         x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
-        if self.front is not None:
-            x, lengths_b = self.front(x, lengths_b, training)
+        x, lengths_b, front = through_front(self.front, x, lengths_b, training, heard, own=x.shape[1])
         before, after = self._shortenings()
+        layers = []
         for layer in range(len(self.pools)):
             x, lengths_b = pooled(x, lengths_b, before[layer], self.pooling)
             name = f"{self.cell}_{layer}"
             recurrence = _LAYERS[self.cell](self.width, self.bidirectional, self.recurrent_dropout, name=name)
-            x, lengths_b = pooled(recurrence(x, lengths_b, training), lengths_b, after[layer], self.pooling)
+            if heard is None:
+                x = recurrence(x, lengths_b, training)
+            else:
+                x, state = recurrence.advance(x, lengths_b, heard.layers[layer])
+                layers.append(state)
+            x, lengths_b = pooled(x, lengths_b, after[layer], self.pooling)
             x = self._project(x, lengths_b, layer)
             x = Dropout(self.dropout, self.dropout_over_time, name=f"dropout_{layer}")(x, training)
-        return x, lengths_b
+        return x, lengths_b, Heard(front, tuple(layers))
 
     def _shortenings(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The pools before and after each recurrence: "skip" comes right after one, so that none is projected in vain."""
@@ -97,6 +137,26 @@ class Listener(Encoder):
         if last == (self.projected == "last"):
             x_bsd = jnp.tanh(x_bsd)
         return masked(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1]))
+
+
+def refuse_front(front: Front | None) -> None:
+    """Raises ValueError if this front can't go on in a stream."""
+    if front is not None and not front.streams:
+        raise ValueError(
+            f"{type(front).__name__} sees frames behind those of its positions; the front of an encoder for streams is "
+            "ConvFront or None"
+        )
+
+
+def through_front(
+    front: Front | None, x_btd: Array, lengths_b: Array, training: Training | None, heard: Heard | None, *, own: int
+) -> tuple[Array, Array, Any]:
+    """What the front makes of frames, lengths, and where it goes on in a stream whose next window begins at frame `own`."""
+    if front is None:
+        return x_btd, lengths_b, ()
+    if heard is None:
+        return *front(x_btd, lengths_b, training), ()
+    return front.advance(x_btd, lengths_b, heard.front, own)
 
 
 def pooled(
