@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import soxr
 from jaxtyping import Int, Int16
 
 _BLOCK_FRAMES = 1 << 20  # what is decoded at once, so that an hour of stereo needs little more than its own result
+_STREAM_FRAMES = 1 << 16  # the same where a file is only passed through
 _INTEGER = ("PCM_", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")  # subtypes that decode to integers without clipping
 
 
@@ -39,10 +41,7 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
         raise NoSamples(f"{id}: an empty file")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            # libsndfile reads floats below 1 as 0 when asked for integers, and lets overshooting Opus and Vorbis
-            # wrap around: both are decoded as floats and clipped here.
-            dtype = "int16" if file.subtype.startswith(_INTEGER) else "float32"
-            blocks = [_mono(block_nc, id) for block_nc in _blocks(file, dtype)]
+            blocks = list(_blocks(file, id, _BLOCK_FRAMES))
             native_hz = file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{id}: {len(data)} bytes that libsndfile cannot decode ({error})") from error
@@ -51,18 +50,66 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
     return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), native_hz
 
 
+def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndarray, " n"]]:
+    """The samples of `decode_audio`, block after block: never more than a few seconds of the file are held.
+
+    Resampled in one pass, so that blocks have no seams; the number of all samples is that of `decode_audio`.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: as in `decode_audio`; what is damaged further on is found when it is reached.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no audio file {path}")
+    if not path.stat().st_size:
+        raise NoSamples(f"{path}: an empty file")
+    empty = True
+    try:
+        # by its descriptor, so that what the file is called says nothing of what it is
+        with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+            blocks = _blocks(file, str(path), _STREAM_FRAMES)
+            for block_n in blocks if file.samplerate == rate_hz else _resampled(blocks, file.samplerate, rate_hz):
+                empty = False
+                yield block_n
+    except soundfile.LibsndfileError as error:
+        size = path.stat().st_size
+        raise ValueError(f"{path}: {size} bytes that libsndfile cannot decode ({error.error_string})") from error
+    if empty:
+        raise NoSamples(f"{path}: an audio file of zero samples")
+
+
+def seconds_of(path: Path) -> float:
+    """What the header says of a file's length; 0 where it says nothing, or there is nothing to read."""
+    try:
+        return float(soundfile.info(str(path)).duration)
+    except (OSError, soundfile.LibsndfileError, TypeError):  # who reads the file will say what is wrong with it
+        return 0.0
+
+
 def samples_at(samples: Int[np.ndarray, " b"], rates_hz: Int[np.ndarray, " b"], rate_hz: int) -> Int[np.ndarray, " b"]:
     """Samples that each utterance has once it is resampled to `rate_hz`: rounded to the nearest, halves up (soxr)."""
     samples, rates_hz = samples.astype(np.int64), rates_hz.astype(np.int64)
     return (2 * samples * rate_hz + rates_hz) // (2 * rates_hz)
 
 
-def _blocks(file: soundfile.SoundFile, dtype: Literal["int16", "float32"]) -> Iterator[np.ndarray]:
+def _blocks(file: soundfile.SoundFile, id: str, frames: int) -> Iterator[Int16[np.ndarray, " n"]]:
+    # libsndfile reads floats below 1 as 0 when asked for integers, and lets overshooting Opus and Vorbis wrap around:
+    # both are decoded as floats and clipped here.
+    dtype: Literal["int16", "float32"] = "int16" if file.subtype.startswith(_INTEGER) else "float32"
     while True:
-        block_nc = file.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True)
+        block_nc = file.read(frames, dtype=dtype, always_2d=True)
         if not len(block_nc):
             return
-        yield block_nc
+        yield _mono(block_nc, id)
+
+
+def _resampled(
+    blocks: Iterator[Int16[np.ndarray, " n"]], native_hz: int, rate_hz: int
+) -> Iterator[Int16[np.ndarray, " n"]]:
+    resampler = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="int16")
+    for block_n in blocks:
+        yield resampler.resample_chunk(block_n)
+    yield resampler.resample_chunk(np.zeros(0, np.int16), last=True)
 
 
 def _mono(block_nc: np.ndarray, id: str) -> Int16[np.ndarray, " n"]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +69,46 @@ def test_blocks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch, tone: Calla
         monkeypatch.setattr(audio, "_BLOCK_FRAMES", 777)
         np.testing.assert_array_equal(decode_audio(data, id="x"), whole_n)
         monkeypatch.undo()
+
+
+def file_of(folder: Path, data: bytes, name: str = "some.wav") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
+def test_a_stream_gives_what_the_whole_file_has(tmp_path, monkeypatch, rng, rate_hz):
+    """At another rate to the last bit but one, by which soxr rounds to 16 bits at random."""
+    data = written(rng.normal(0.0, 0.1, (20_000, 2)), rate_hz, "FLAC", "PCM_16")
+    monkeypatch.setattr(audio, "_STREAM_FRAMES", 777)
+    blocks = list(audio.stream_audio(file_of(tmp_path, data)))
+    whole_n, streamed_n = decode_audio(data, id="x"), np.concatenate(blocks)
+    assert len(blocks) > 20
+    assert len(streamed_n) == len(whole_n)
+    most = 0 if rate_hz == 16_000 else 2
+    assert np.abs(streamed_n.astype(int) - whole_n.astype(int)).max() <= most
+
+
+def test_what_a_file_is_called_says_nothing_of_what_it_is(tmp_path, tone: Callable[..., bytes]):
+    path = file_of(tmp_path, tone(0.5), "speech.raw")
+    np.testing.assert_array_equal(np.concatenate(list(audio.stream_audio(path))), decode_audio(tone(0.5), id="x"))
+
+
+def test_a_stream_is_refused_as_the_whole_file_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no audio file"):
+        next(audio.stream_audio(tmp_path / "lost.wav"))
+    silent = written(np.zeros(0), 16_000, "WAV", "PCM_16")
+    for data, message in ((b"", "empty file"), (b"no audio", "8 bytes that libsndfile"), (silent, "zero samples")):
+        with pytest.raises(ValueError, match=message) as caught:
+            next(audio.stream_audio(file_of(tmp_path, data)))
+        assert str(tmp_path / "some.wav") in str(caught.value)
+
+
+def test_seconds_are_those_of_the_header(tmp_path, tone: Callable[..., bytes]):
+    assert audio.seconds_of(file_of(tmp_path, tone(0.5))) == pytest.approx(0.5)
+    assert audio.seconds_of(file_of(tmp_path, b"no audio")) == 0.0
+    assert audio.seconds_of(tmp_path / "lost.wav") == 0.0
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"no audio at all", b"fLaC" + bytes(100)])

@@ -1,0 +1,131 @@
+"""A recording of any length as windows that a model can read: cut in its pauses, overlapping where it has none.
+
+A pure generator: blocks of samples go in, windows come out, and never more is held than one and a half windows and a block.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int16
+
+HOP_S = 0.01  # of the energy that pauses are found by
+_LOUD_QUANTILE = 0.9  # of the stretches of a window: what is called loud in it
+_FULL_SCALE = 32_768.0
+_LEAST = 1e-12  # energy of nothing at all, so that its level is a number (-120 dB)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a recording is cut. Levels are those of the mean square, 0 dB at full scale.
+
+    A window ends in the middle of the quietest stretch of `pause_s` of its second half, if that is a pause: `pause_db`
+    below what is loud in the window, or below `silence_db`. Otherwise it is as long as can be, and the next one begins a
+    quarter of a window earlier, so that every word not longer than this is whole in one of the two.
+    """
+
+    longest_s: float
+    pause_s: float = 0.2
+    pause_db: float = 20.0
+    silence_db: float = -70.0  # a window in which nothing is louder holds nothing to hear
+
+    def __post_init__(self):
+        if not self.pause_s >= HOP_S or not self.longest_s >= 4 * self.pause_s:
+            raise ValueError(
+                f"windows of {self.longest_s:g} s with pauses of {self.pause_s:g} s: a pause must be at least {HOP_S:g} s, "
+                "a window at least four pauses"
+            )
+
+    def longest(self, rate_hz: int) -> int:
+        """Samples of the longest window."""
+        return int(self.longest_s * rate_hz)
+
+    def held(self, rate_hz: int) -> int:
+        """Samples that are held at most, besides one block."""
+        return self.longest(rate_hz) * 3 // 2
+
+
+class Segment(NamedTuple):
+    """A window of a recording."""
+
+    wave_n: Int16[np.ndarray, " n"]
+    start: int  # sample of the recording at which it begins
+    overlap: int  # samples at its beginning that the window before has as well; 0: they were cut in a pause
+    silent: bool  # there is nothing to hear in it
+    last: bool
+
+
+def segments(blocks: Iterable[Int16[np.ndarray, " n"]], windows: Windows, *, rate_hz: int) -> Iterator[Segment]:
+    """The windows of a recording, in order: together they are the recording, none of them longer than `longest_s`.
+
+    Args:
+        blocks: consecutive samples, in pieces of any length.
+    """
+    waiting = iter(blocks)
+    longest = windows.longest(rate_hz)
+    held_n, start, overlap, ended = np.zeros(0, np.int16), 0, 0, False
+    while True:
+        fresh = [held_n]
+        size = len(held_n)
+        while not ended and size <= windows.held(rate_hz):
+            block_n = next(waiting, None)
+            ended = block_n is None
+            if block_n is not None:
+                fresh.append(block_n)
+                size += len(block_n)
+        held_n = np.concatenate(fresh)
+        if ended and len(held_n) <= longest:
+            yield Segment(held_n, start, overlap, _is_silent(held_n, windows, rate_hz), last=True)
+            return
+        cut = _pause(held_n, windows, rate_hz=rate_hz, ended=ended)
+        shared = 0 if cut is not None else longest // 4
+        cut = longest if cut is None else cut
+        wave_n = held_n[:cut].copy()  # what follows is not kept alive by it
+        yield Segment(wave_n, start, overlap, _is_silent(wave_n, windows, rate_hz), last=False)
+        held_n, start, overlap = held_n[cut - shared :], start + cut - shared, shared
+
+
+def _pause(held_n: Int16[np.ndarray, " n"], windows: Windows, *, rate_hz: int, ended: bool) -> int | None:
+    """Where to cut: the middle of the quietest stretch of the second half, the latest of equals; None: no pause.
+
+    What is left of a recording that fits into two windows is cut around its middle, so that no crumb remains.
+    """
+    longest, hop = windows.longest(rate_hz), max(1, round(HOP_S * rate_hz))
+    low, high = longest / 2, longest
+    if ended and len(held_n) <= longest * 3 // 2:
+        low, high = len(held_n) / 2 - longest / 4, len(held_n) / 2 + longest / 4
+    width = round(windows.pause_s / HOP_S)
+    stretches = _means(_energies(held_n[:longest], hop), width)
+    middles = (np.arange(len(stretches)) + width / 2) * hop
+    within = np.flatnonzero((middles >= low) & (middles <= high))
+    if not len(within):
+        return None
+    quietest = within[::-1][np.argmin(stretches[within][::-1])]
+    level, loud = _decibels(stretches[quietest]), _decibels(float(np.quantile(stretches, _LOUD_QUANTILE)))
+    if level > max(loud - windows.pause_db, windows.silence_db):
+        return None
+    return int(middles[quietest])
+
+
+def _is_silent(wave_n: Int16[np.ndarray, " n"], windows: Windows, rate_hz: int) -> bool:
+    hop = min(max(1, round(HOP_S * rate_hz)), max(1, len(wave_n)))
+    return bool(_decibels(_energies(wave_n, hop).max(initial=0.0)) <= windows.silence_db)
+
+
+def _energies(wave_n: Int16[np.ndarray, " n"], hop: int) -> Float64[np.ndarray, " t"]:
+    """Mean squares of consecutive pieces, full scale = 1; a rest shorter than one is left out."""
+    pieces = len(wave_n) // hop
+    return np.square(wave_n[: pieces * hop].astype(np.float64) / _FULL_SCALE).reshape(pieces, hop).mean(axis=1)
+
+
+def _means(energies_t: Float64[np.ndarray, " t"], width: int) -> Float64[np.ndarray, " k"]:
+    """Of every `width` neighbours; empty where there are fewer."""
+    if len(energies_t) < width:
+        return np.zeros(0)
+    sums = np.concatenate([[0.0], np.cumsum(energies_t)])
+    return np.maximum((sums[width:] - sums[:-width]) / width, _LEAST)  # so that silence is as quiet as silence
+
+
+def _decibels(energy: float | np.floating) -> float:
+    return float(10 * np.log10(max(float(energy), _LEAST)))
