@@ -201,6 +201,36 @@ class Decodable(Protocol):
 
 @pytree
 @dataclass(frozen=True)
+class Stream:
+    """What is kept of streams that are still heard. Every leaf has the leading axis b; its size never changes."""
+
+    encoder: Any  # where the encoder goes on
+    memory: Any  # the encoder positions that may still be read, as `Start.memory`
+    state: Any  # what a step carries on
+    fresh: Any  # the same before the first token
+    dropped_b: Int[Array, " b"]  # positions that were heard and are no longer in the memory
+    heard_b: Int[Array, " b"]  # positions that were heard
+
+
+@runtime_checkable
+class Streamable(Protocol):
+    """What a search needs to know of a model that reads from left to right, so that it can write while it listens."""
+
+    def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
+        """As that of a `Decodable`; where it found nothing to read in the memory, the weights are all zero."""
+        ...
+
+    def stopped(self, state: Any) -> Int[Array, " b"]:
+        """The position of the memory that was read last. Reading goes on from there, never before."""
+        ...
+
+    def moved(self, state: Any, by_b: Int[Array, " b"]) -> Any:
+        """The state where the memory begins so many positions later."""
+        ...
+
+
+@pytree
+@dataclass(frozen=True)
 class Hypotheses:
     """The n best of each example, best first. A beam that was never filled has score -inf and length 0."""
 
@@ -210,3 +240,4 @@ class Hypotheses:
     log_probs_bw: Float[Array, "b w"]  # sum of log probabilities, the end included
     weights_buhs: Float[Array, "b u h s"]  # attention of the best hypothesis, zero after its length
     finished_bw: Bool[Array, "b w"]  # False: cut at the largest length, the end was not reached
+    shares_bwk: Float[Array, "b w k"] | None = None  # of log_probs_bw, what each scorer added (Beam.parts)

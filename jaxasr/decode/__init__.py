@@ -2,6 +2,13 @@
 
 from jaxasr.decode.beam import Beam as Beam
 from jaxasr.decode.ctc_greedy import CtcGreedy as CtcGreedy
+from jaxasr.decode.fusion import InternalLm as InternalLm
+from jaxasr.decode.fusion import Lm as Lm
 from jaxasr.decode.greedy import Greedy as Greedy
+from jaxasr.decode.guards import NoLoops as NoLoops
+from jaxasr.decode.guards import Progress as Progress
+from jaxasr.decode.rewards import Coverage as Coverage
+from jaxasr.decode.rewards import LengthReward as LengthReward
+from jaxasr.decode.scorers import Scorer as Scorer
 from jaxasr.decode.search import MaxTokens as MaxTokens
 from jaxasr.decode.search import Search as Search

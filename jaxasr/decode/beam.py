@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxasr.decode.scorers import Scorer, joint
-from jaxasr.decode.search import MaxTokens, step_shapes, with_room
+from jaxasr.decode.scorers import Attention, Ctc, Joint, Scorer, joint
+from jaxasr.decode.search import MaxTokens, encoded
 from jaxasr.decode.trace import along, trace
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 
@@ -25,8 +25,9 @@ from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 class Beam:
     """Keeps the `width` best unfinished hypotheses and returns the `nbest` best finished ones.
 
-    A hypothesis of n tokens has the score log_prob / (n + 1) ** length_norm (the end counts; 0: the log probability,
-    1: its mean). Those that were cut at `max_tokens` come after all that ended, and only where fewer than `nbest` ended.
+    The log probability of a hypothesis is (1 - ctc_weight) times the model's, ctc_weight times CTC's, and what `scorers`
+    add. One of n tokens has the score log_prob / (n + 1) ** length_norm (the end counts; 0: the log probability, 1: its
+    mean). Those that were cut at `max_tokens` come after all that ended, and only where fewer than `nbest` ended.
     """
 
     width: int
@@ -38,6 +39,7 @@ class Beam:
     # proven: stop when no live hypothesis could enter the n best at any length; likely: at its present length
     # (the two are one at length_norm 0; at more, a poor model searches to max_tokens for its proof)
     stop: Literal["proven", "likely"] = "proven"
+    scorers: tuple[Scorer, ...] = ()  # language models (fusion.py), rewards, guards, hotwords
     alignments: bool = True  # False: no attention is stored, and that of the hypotheses has an empty axis s
 
     def __post_init__(self) -> None:
@@ -51,6 +53,18 @@ class Beam:
             raise ValueError(f"Beam has ctc_weight {self.ctc_weight}; a share from 0 to 1 is needed")
         if self.stop not in ("proven", "likely"):
             raise ValueError(f"Beam has stop {self.stop!r}; 'proven' or 'likely' is needed")
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError(f"Beam has scorers of the same name: {', '.join(self.parts)}; each needs its own")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Whose shares `Hypotheses.shares_bwk` holds, in that order."""
+        return tuple(each.name for each in self._all)
+
+    @property
+    def _all(self) -> tuple[Scorer, ...]:
+        ctc = (Ctc(self.ctc_weight),) if self.ctc_weight else ()
+        return (Attention(1 - self.ctc_weight), *ctc, *self.scorers)
 
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
         """The n best of each example; padding rows come back empty and finished.
@@ -60,22 +74,18 @@ class Beam:
             batch: waves; tokens are not read.
 
         Raises:
-            ValueError: ctc_weight > 0 and the model has no CTC head.
+            ValueError: ctc_weight > 0 and the model has no CTC head, or it lacks what a scorer reads.
         """
-        start = decodable.start(batch)
-        shapes = step_shapes(decodable, start)
-        positions = shapes.weights_bhs.shape[-1]
-        limits_b = self.max_tokens.of(batch, start, positions)
-        cap = int(self.max_tokens.table(positions)[-1])
-        start = with_room(start, cap)
-        scorer = joint(decodable, start, ctc_weight=self.ctc_weight, end_threshold=self.end_threshold)
-        weights_hs = shapes.weights_bhs.shape[1:] if self.alignments else (shapes.weights_bhs.shape[1], 0)
+        here = encoded(decodable, batch, self.max_tokens)
+        scorer = joint(here, self._all, end_threshold=self.end_threshold)
+        heads, positions = here.shapes.weights_bhs.shape[1:]
+        weights_hs = (heads, positions if self.alignments else 0)
         found = jax.lax.while_loop(
             lambda carry: jnp.any(~carry.done_b),
-            lambda carry: _step(self, scorer, limits_b, carry),
-            _begin(self, scorer.state, limits_b, cap=cap, weights_hs=weights_hs),
+            lambda carry: _step(self, scorer, here.limits_b, carry),
+            _begin(self, scorer, here.limits_b, cap=here.tokens, weights_hs=weights_hs),
         )
-        return _read(self, found, limits_b)
+        return _read(self, found, here.limits_b)
 
 
 @pytree
@@ -84,7 +94,7 @@ class _Best:
     """The best endings so far, best first. An empty place has -inf."""
 
     scores_bw: Float[Array, "b w"]
-    log_probs_bw: Float[Array, "b w"]
+    shares_bwk: Float[Array, "b w k"]  # of the log probability, one a scorer
     lengths_bw: Int[Array, "b w"]  # tokens, without the end
     slots_bw: Int[Array, "b w"]  # where the last token stands
 
@@ -97,88 +107,124 @@ class _Beam:
     i: Int[Array, ""]  # steps taken
     state: Any  # leaves b w ...
     log_probs_bw: Float[Array, "b w"]  # of the live hypotheses, best first; -inf: none
+    shares_bwk: Float[Array, "b w k"]  # what each scorer added to them
     previous_bw: Int[Array, "b w"]
     tokens_ubw: Int[Array, "u b w"]
     parents_ubw: Int[Array, "u b w"]
     weights_ubwhs: Float[Array, "u b w h s"]
     best: _Best
     cut_bw: Float[Array, "b w"]  # log probabilities of what was alive at the limit
+    cut_shares_bwk: Float[Array, "b w k"]
     done_b: Bool[Array, " b"]
 
 
-def _begin(beam: Beam, state: Any, limits_b: Int[Array, " b"], *, cap: int, weights_hs: tuple[int, ...]) -> _Beam:
+def _begin(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], *, cap: int, weights_hs: tuple[int, ...]) -> _Beam:
     b, w = limits_b.shape[0], beam.width
+    no_shares_bwk = jnp.zeros((b, w, len(scorer.opened)))
     nothing_bw = jnp.full((b, w), -jnp.inf)
     zeros_bw = jnp.zeros((b, w), jnp.int32)
     # an example without positions is finished: its one hypothesis, empty, is certain
     certain_bw = nothing_bw.at[:, 0].set(jnp.where(limits_b == 0, 0.0, -jnp.inf))
     return _Beam(
         i=jnp.int32(0),
-        state=jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], w, axis=1), state),
+        state=jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], w, axis=1), scorer.state),
         log_probs_bw=nothing_bw.at[:, 0].set(0.0),
+        shares_bwk=no_shares_bwk,
         previous_bw=jnp.full((b, w), END, jnp.int32),
         tokens_ubw=jnp.zeros((cap, b, w), jnp.int32),
         parents_ubw=jnp.zeros((cap, b, w), jnp.int32),
         weights_ubwhs=jnp.zeros((cap, b, w, *weights_hs)),
-        best=_Best(certain_bw, certain_bw, zeros_bw, zeros_bw),
+        best=_Best(certain_bw, no_shares_bwk, zeros_bw, zeros_bw),
         cut_bw=nothing_bw,
+        cut_shares_bwk=no_shares_bwk,
         done_b=limits_b == 0,
     )
 
 
-def _step(beam: Beam, scorer: Scorer, limits_b: Int[Array, " b"], carry: _Beam) -> _Beam:
+def _step(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], carry: _Beam) -> _Beam:
     """One token further for every live hypothesis."""
     b, w = carry.log_probs_bw.shape
-    step = jax.vmap(scorer.step, in_axes=(None, 1, 1), out_axes=1)(scorer.memory, carry.state, carry.previous_bw)
-    extended_bwv = carry.log_probs_bw[:, :, None] + step.log_probs_bv  # b w v: vmap has put w in
+    said = jax.vmap(scorer.step, in_axes=(None, 1, 1), out_axes=1)(scorer.memory, carry.state, carry.previous_bw)
+    extended_bwv = carry.log_probs_bw[:, :, None] + jnp.sum(said.scores_bkv, axis=2)  # b w k v: vmap has put w in
     extended_bwv = jnp.where(carry.done_b[:, None, None], -jnp.inf, extended_bwv)
     v = extended_bwv.shape[-1]
 
     # 2 w candidates always hold w that go on, for each hypothesis ends in one way only
     candidates_bc, flat_bc = jax.lax.top_k(extended_bwv.reshape(b, w * v), 2 * w)
     tokens_bc, parents_bc = flat_bc % v, flat_bc // v
+    shares_bck = _rows(carry.shares_bwk, parents_bc) + _added(said.scores_bkv, parents_bc, tokens_bc)
     goes_on_bc = tokens_bc != END
-    best = _merge(beam, carry.best, jnp.where(goes_on_bc, -jnp.inf, candidates_bc)[:, :w], parents_bc[:, :w], carry.i)
+    ended_bw = jnp.where(goes_on_bc, -jnp.inf, candidates_bc)[:, :w]
+    best = _merge(beam, carry.best, ended_bw, shares_bck[:, :w], parents_bc[:, :w], carry.i)
     log_probs_bw, picked_bw = jax.lax.top_k(jnp.where(goes_on_bc, candidates_bc, -jnp.inf), w)
-    tokens_bw = jnp.take_along_axis(tokens_bc, picked_bw, axis=1)
-    parents_bw = jnp.take_along_axis(parents_bc, picked_bw, axis=1)
+    tokens_bw, parents_bw, shares_bwk = (_rows(leaf, picked_bw) for leaf in (tokens_bc, parents_bc, shares_bck))
+    state = jax.tree.map(lambda leaf: _rows(leaf, parents_bw), said.state)
 
-    proven_b = best.scores_bw[:, beam.nbest - 1] >= _hope(beam, log_probs_bw[:, 0], limits_b, carry.i)
+    hope_b = _hope(beam, scorer, state, log_probs_bw, limits_b, carry.i)
+    proven_b = best.scores_bw[:, beam.nbest - 1] >= hope_b
     cut_b = ~carry.done_b & ~proven_b & (carry.i + 1 >= limits_b)
     done_b = carry.done_b | proven_b | cut_b
-    weights_bwhs = step.weights_bhs[..., : carry.weights_ubwhs.shape[-1]].astype(jnp.float32)
+    weights_bwhs = said.weights_bhs[..., : carry.weights_ubwhs.shape[-1]].astype(jnp.float32)
     return _Beam(
         i=carry.i + 1,
-        state=jax.tree.map(lambda leaf: jax.vmap(lambda rows, parents: rows[parents])(leaf, parents_bw), step.state),
+        state=state,
         log_probs_bw=jnp.where(done_b[:, None], -jnp.inf, log_probs_bw),
+        shares_bwk=shares_bwk,
         previous_bw=tokens_bw,
         tokens_ubw=carry.tokens_ubw.at[carry.i].set(tokens_bw),
         parents_ubw=carry.parents_ubw.at[carry.i].set(parents_bw),
         weights_ubwhs=carry.weights_ubwhs.at[carry.i].set(weights_bwhs),
         best=best,
         cut_bw=jnp.where(cut_b[:, None], log_probs_bw, carry.cut_bw),
+        cut_shares_bwk=jnp.where(cut_b[:, None, None], shares_bwk, carry.cut_shares_bwk),
         done_b=done_b,
     )
 
 
+def _rows(leaf: Array, places_bq: Int[Array, "b q"]) -> Array:
+    """Of each example the rows at these places."""
+    return jax.vmap(lambda rows, places: rows[places])(leaf, places_bq)
+
+
+def _added(
+    scores_bwkv: Float[Array, "b w k v"], parents_bc: Int[Array, "b c"], tokens_bc: Int[Array, "b c"]
+) -> Float[Array, "b c k"]:
+    """What each scorer says of each candidate."""
+    return jax.vmap(lambda scores, parents, tokens: scores[parents, :, tokens])(scores_bwkv, parents_bc, tokens_bc)
+
+
 def _merge(
-    beam: Beam, best: _Best, ended_bw: Float[Array, "b w"], slots_bw: Int[Array, "b w"], length: Int[Array, ""]
+    beam: Beam,
+    best: _Best,
+    ended_bw: Float[Array, "b w"],
+    shares_bwk: Float[Array, "b w k"],
+    slots_bw: Int[Array, "b w"],
+    length: Int[Array, ""],
 ) -> _Best:
     """The best of those that ended before and those that end now (-inf: does not end) after `length` tokens."""
     scores_bw = ended_bw / (length + 1.0) ** beam.length_norm
-    new = (scores_bw, ended_bw, jnp.broadcast_to(length, slots_bw.shape), slots_bw)
-    old = (best.scores_bw, best.log_probs_bw, best.lengths_bw, best.slots_bw)
-    scores, *others = [jnp.concatenate(pair, axis=1) for pair in zip(old, new, strict=True)]
-    scores_bw, picked_bw = jax.lax.top_k(scores, beam.width)
-    return _Best(scores_bw, *(jnp.take_along_axis(leaf, picked_bw, axis=1) for leaf in others))
+    new = _Best(scores_bw, shares_bwk, jnp.broadcast_to(length, slots_bw.shape), slots_bw)
+    both = jax.tree.map(lambda *pair: jnp.concatenate(pair, axis=1), best, new)
+    _, picked_bw = jax.lax.top_k(both.scores_bw, beam.width)
+    return jax.tree.map(lambda leaf: _rows(leaf, picked_bw), both)
 
 
 def _hope(
-    beam: Beam, log_probs_b: Float[Array, " b"], limits_b: Int[Array, " b"], i: Int[Array, ""]
+    beam: Beam,
+    scorer: Joint,
+    state: Any,
+    log_probs_bw: Float[Array, "b w"],
+    limits_b: Int[Array, " b"],
+    i: Int[Array, ""],
 ) -> Float[Array, " b"]:
-    """The best score that a live hypothesis may still reach: its log probability never rises, only the mean may."""
-    lengths_b = jnp.maximum(limits_b, 1) if beam.stop == "proven" else i + 1
-    return log_probs_b / lengths_b**beam.length_norm
+    """The best score that a live hypothesis may still reach: now or at the limit, with all that scorers may add."""
+    if beam.stop == "likely":
+        return log_probs_bw[:, 0] / (i + 1) ** beam.length_norm
+    left_b = jnp.maximum(limits_b - i, 1)
+    most_bw = jax.vmap(scorer.most, in_axes=(None, 1, None), out_axes=1)(scorer.memory, state, left_b)
+    sum_b = jnp.max(log_probs_bw + most_bw, axis=1)
+    soon_b, late_b = sum_b / (i + 2.0) ** beam.length_norm, sum_b / jnp.maximum(limits_b, i + 2) ** beam.length_norm
+    return jnp.maximum(soon_b, late_b)
 
 
 def _read(beam: Beam, found: _Beam, limits_b: Int[Array, " b"]) -> Hypotheses:
@@ -191,17 +237,20 @@ def _read(beam: Beam, found: _Beam, limits_b: Int[Array, " b"]) -> Hypotheses:
     picked_bw = (slots_bw + jnp.where(ended_bw, 0, behind_b[:, None]))[:, : beam.nbest]  # places in ended + cut
 
     def pick(ended_bw: Array, cut_bw: Array) -> Array:
-        return jnp.take_along_axis(jnp.concatenate([ended_bw, cut_bw], axis=1), picked_bw, axis=1)
+        return _rows(jnp.concatenate([ended_bw, cut_bw], axis=1), picked_bw)
 
     scores_bw = pick(found.best.scores_bw, cut_scores_bw)
     lengths_bw = jnp.where(scores_bw > -jnp.inf, pick(found.best.lengths_bw, cut_lengths_bw), 0)
+    shares_bwk = pick(found.best.shares_bwk, found.cut_shares_bwk)
+    shares_bwk = jnp.where(scores_bw[:, :, None] > -jnp.inf, shares_bwk, 0.0)
     slots_bw = pick(found.best.slots_bw, slots_bw)
     tokens_ubw, sources_ubw = trace(found.tokens_ubw, found.parents_ubw, lengths_bw, slots_bw)
     return Hypotheses(
         tokens_bwu=jnp.moveaxis(tokens_ubw, 0, -1),
         token_lengths_bw=lengths_bw,
         scores_bw=scores_bw,
-        log_probs_bw=pick(found.best.log_probs_bw, found.cut_bw),
+        log_probs_bw=jnp.where(scores_bw > -jnp.inf, jnp.sum(shares_bwk, axis=-1), -jnp.inf),
+        shares_bwk=shares_bwk,
         weights_buhs=along(found.weights_ubwhs, sources_ubw[:, :, 0], lengths_bw[:, 0]),
         finished_bw=ended_bw[:, : beam.nbest],
     )

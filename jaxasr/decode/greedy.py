@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxasr.decode.search import MaxTokens, step_shapes, with_room
+from jaxasr.decode.search import MaxTokens, encoded
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 
 
@@ -27,15 +27,12 @@ class Greedy:
             decodable: model with its parameters bound.
             batch: waves; tokens are not read.
         """
-        start = decodable.start(batch)
-        *_, heads, positions = step_shapes(decodable, start).weights_bhs.shape
-        limits_b = self.max_tokens.of(batch, start, positions)
-        cap = int(self.max_tokens.table(positions)[-1])
-        start = with_room(start, cap)
-        path = _begin(limits_b, start.state, cap=cap, heads=heads, positions=positions)
+        here = encoded(decodable, batch, self.max_tokens)
+        heads_positions = here.shapes.weights_bhs.shape[1:]
+        path = _begin(here.limits_b, here.start.state, cap=here.tokens, heads_positions=heads_positions)
 
         def step(path: _Path) -> _Path:
-            return _step(decodable, start.memory, limits_b, path)
+            return _step(decodable, here.start.memory, here.limits_b, path)
 
         path = jax.lax.while_loop(lambda path: jnp.any(~path.done_b), step, path)
         return Hypotheses(
@@ -64,14 +61,14 @@ class _Path:
     done_b: Bool[Array, " b"]  # finished or cut
 
 
-def _begin(limits_b: Int[Array, " b"], state: Any, *, cap: int, heads: int, positions: int) -> _Path:
+def _begin(limits_b: Int[Array, " b"], state: Any, *, cap: int, heads_positions: tuple[int, ...]) -> _Path:
     examples = limits_b.shape[0]
     return _Path(
         i=jnp.int32(0),
         state=state,
         previous_b=jnp.full(examples, END, jnp.int32),
         tokens_ub=jnp.zeros((cap, examples), jnp.int32),
-        weights_ubhs=jnp.zeros((cap, examples, heads, positions)),
+        weights_ubhs=jnp.zeros((cap, examples, *heads_positions)),
         lengths_b=jnp.zeros(examples, jnp.int32),
         log_probs_b=jnp.zeros(examples),
         finished_b=limits_b == 0,

@@ -69,6 +69,33 @@ class Roomy(Protocol):
         ...
 
 
-def with_room(start: Start, tokens: int) -> Start:
-    """The encoded batch, ready for a search of so many steps: as it came, if the state is not one that fills."""
-    return replace(start, state=start.state.with_room(tokens)) if isinstance(start.state, Roomy) else start
+def with_room(state: Any, tokens: int) -> Any:
+    """The state, ready for a search of so many steps: as it came, if it is not one that fills."""
+    return state.with_room(tokens) if isinstance(state, Roomy) else state
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An encoded batch, and what a search of it may write."""
+
+    decodable: Decodable
+    batch: Batch
+    start: Start  # with room for `tokens`
+    shapes: Step  # of one step, without values
+    limits_b: Int[Array, " b"]  # tokens that each example may get
+    tokens: int  # the largest limit of its shape: static
+
+    @property
+    def positions(self) -> int:
+        """Encoder positions, padding included."""
+        return self.shapes.weights_bhs.shape[-1]
+
+
+def encoded(decodable: Decodable, batch: Batch, max_tokens: MaxTokens) -> Encoded:
+    """Encodes a batch for a search."""
+    start = decodable.start(batch)
+    shapes = step_shapes(decodable, start)
+    positions = shapes.weights_bhs.shape[-1]
+    tokens = int(max_tokens.table(positions)[-1])
+    limits_b = max_tokens.of(batch, start, positions)
+    return Encoded(decodable, batch, replace(start, state=with_room(start.state, tokens)), shapes, limits_b, tokens)

@@ -43,7 +43,7 @@ class Seq2Seq(nn.Module):
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
         """What training sees at this step; None: the same pass in evaluation, with the attention's decode form."""
         training = None if step is None else Training(batch.ids_b, step)
-        hidden_bsd, lengths_b = self._encode(batch, training)
+        hidden_bsd, lengths_b = self.encode(batch, training)
         decoded = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, training=training)
         return Outputs(decoded.logits_bkv, self._ctc_logits(hidden_bsd), lengths_b, decoded.weights_bkhs, decoded.draws)
 
@@ -53,7 +53,7 @@ class Seq2Seq(nn.Module):
         """Logits of w transcripts an utterance, teacher-forced, encoded once; x = b * w, k = u + 1. Else as `__call__`."""
         w, u = tokens_bwu.shape[1:]
         training = None if step is None else Training(batch.ids_b, step)
-        hidden_bsd, lengths_b = self._encode(batch, training)
+        hidden_bsd, lengths_b = self.encode(batch, training)
         hidden_xsd, lengths_x, ids_x = (
             jnp.repeat(jnp.asarray(leaf), w, axis=0) for leaf in (hidden_bsd, lengths_b, batch.ids_b)
         )
@@ -62,7 +62,10 @@ class Seq2Seq(nn.Module):
 
     def start(self, batch: Batch) -> Start:
         """Encodes the batch for a search."""
-        hidden_bsd, lengths_b = self._encode(batch, None)
+        return self.opened(*self.encode(batch, None))
+
+    def opened(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> Start:
+        """What is encoded, ready for a search."""
         memory, state = self.decoder.start(hidden_bsd, lengths_b)
         logits_bsv = self._ctc_logits(hidden_bsd)
         ctc = None if logits_bsv is None else jax.nn.log_softmax(logits_bsv.astype(jnp.float32))
@@ -73,12 +76,8 @@ class Seq2Seq(nn.Module):
         logits_bv, weights_bhs, state = self.decoder.step(memory, state, tokens_b)
         return Step(jax.nn.log_softmax(logits_bv.astype(jnp.float32)), weights_bhs, state)
 
-    def feature_sums(self, batch: Batch) -> features.FeatureSums:
-        """What global normalisation is made of: sums over the valid frames of the batch, before normalisation."""
-        frames_btf, lengths_b = self.frontend.energies(features.amplitude(batch.wave_bn), batch.sample_lengths_b)
-        return features.feature_sums(frames_btf, lengths_b)
-
-    def _encode(self, batch: Batch, training: Training | None) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+    def encode(self, batch: Batch, training: Training | None) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
+        """Hidden states and their lengths."""
         wave_bn = features.amplitude(batch.wave_bn)
         if training is not None and self.noise is not None:
             wave_bn = self.noise(wave_bn, batch)
@@ -86,6 +85,11 @@ class Seq2Seq(nn.Module):
         if training is not None and self.augment is not None:
             frames_btf = self.augment(frames_btf, lengths_b, batch)
         return self.encoder(frames_btf, lengths_b, training=training)
+
+    def feature_sums(self, batch: Batch) -> features.FeatureSums:
+        """What global normalisation is made of: sums over the valid frames of the batch, before normalisation."""
+        frames_btf, lengths_b = self.frontend.energies(features.amplitude(batch.wave_bn), batch.sample_lengths_b)
+        return features.feature_sums(frames_btf, lengths_b)
 
     def _ctc_logits(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s v"] | None:
         return None if self.ctc is None else self.ctc(hidden_bsd)
@@ -107,6 +111,13 @@ class Recogniser:
     def start(self, batch: Batch) -> Start:
         """Encodes the batch."""
         return self.model.apply(self.variables, batch, method="start")  # pyright: ignore[reportReturnType]
+
+    def silent(self, batch: Batch) -> Start:
+        """As if nothing was heard: one encoder position of zeros an utterance (decode.InternalLm)."""
+        heard: Any = jax.eval_shape(lambda: self.model.apply(self.variables, batch, None, method="encode"))
+        hidden_b1d = jnp.zeros((heard[0].shape[0], 1, heard[0].shape[2]), heard[0].dtype)
+        one_b = jnp.ones(len(hidden_b1d), jnp.int32)
+        return self.model.apply(self.variables, hidden_b1d, one_b, method="opened")  # pyright: ignore[reportReturnType]
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
         """One token further."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxasr.decode import Beam, MaxTokens
-from jaxasr.decode.scorers import joint
+from jaxasr.decode.scorers import Attention, Ctc, joint
+from jaxasr.decode.search import encoded
 from tests.decode.toy import Silent, batch_of, next_log_probs, row, search, toy
 from tests.reference import beam as slow
 from tests.reference import ctc_prefix as slow_ctc
@@ -84,11 +85,13 @@ def test_the_end_threshold_reads_the_model_alone(rng):
     """CTC is all for the end, which the model does not mean: it is held back. Without the threshold it is the best."""
     model = dataclasses.replace(toy(3, sharpness=0.0), readout_bias_v=jnp.log(jnp.array([0.2, 0.7, 0.1])))
     silence = jnp.log(jnp.array([0.98, 0.01, 0.01]))
-    start = model.start(batch_of(rng, 2))
-    start = dataclasses.replace(start, ctc_log_probs_bsv=jnp.broadcast_to(silence, (1, 2, 3)))
+    here = encoded(model, batch_of(rng, 2), MaxTokens())
+    start = dataclasses.replace(here.start, ctc_log_probs_bsv=jnp.broadcast_to(silence, (1, 2, 3)))
+    here = dataclasses.replace(here, start=start)
     for threshold in (None, 1.5):
-        scorer = joint(model, start, ctc_weight=0.5, end_threshold=threshold)
-        log_probs_v = scorer.step(scorer.memory, scorer.state, jnp.zeros(1, jnp.int32)).log_probs_bv[0]
+        scorer = joint(here, (Attention(0.5), Ctc(0.5)), end_threshold=threshold)
+        said = scorer.step(scorer.memory, scorer.state, jnp.zeros(1, jnp.int32))
+        log_probs_v = jnp.sum(said.scores_bkv[0], axis=0)
         assert (log_probs_v[0] == -jnp.inf) == (threshold is not None)
         assert jnp.argmax(log_probs_v) == (1 if threshold else 0)
 

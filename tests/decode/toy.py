@@ -1,7 +1,8 @@
 """A recogniser small enough for brute force: an attending RNN with random parameters, and batches for it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -130,17 +131,32 @@ _start = jax.jit(lambda model, batch: model.start(batch))
 _step = jax.jit(lambda model, memory, state, tokens_b: model.step(memory, state, tokens_b))
 
 
-def next_log_probs(model: Toy, batch: Batch):
-    """A function of a prefix, for the first example of a batch: what the slow twins search over."""
-    start = _start(model, row(batch, 0))
-    seen: dict[tuple[int, ...], tuple[np.ndarray, Any]] = {}
+class Heard(NamedTuple):
+    """One step for one prefix."""
 
-    def after(prefix: tuple[int, ...]) -> tuple[np.ndarray, Any]:
+    log_probs_v: np.ndarray
+    weights_s: np.ndarray
+    state: Any
+
+
+def next_steps(model: Any, batch: Batch, *, start: Start | None = None) -> Callable[[tuple[int, ...]], Heard]:
+    """A function of a prefix, for the first example of a batch: what the slow twins search over."""
+    start = start or _start(model, row(batch, 0))
+    seen: dict[tuple[int, ...], Heard] = {}
+
+    def after(prefix: tuple[int, ...]) -> Heard:
         if prefix not in seen:
-            state = after(prefix[:-1])[1] if prefix else start.state
+            state = after(prefix[:-1]).state if prefix else start.state
             previous = jnp.full(1, prefix[-1] if prefix else 0, jnp.int32)
             out = _step(model, start.memory, state, previous)
-            seen[prefix] = np.asarray(out.log_probs_bv[0], np.float64), out.state
+            log_probs_v, weights_s = np.asarray(out.log_probs_bv[0], np.float64), np.asarray(out.weights_bhs[0, 0])
+            seen[prefix] = Heard(log_probs_v, weights_s, out.state)
         return seen[prefix]
 
-    return lambda prefix: after(prefix)[0]
+    return after
+
+
+def next_log_probs(model: Any, batch: Batch) -> Callable[[tuple[int, ...]], np.ndarray]:
+    """The log probabilities alone."""
+    after = next_steps(model, batch)
+    return lambda prefix: after(prefix).log_probs_v

@@ -1,0 +1,91 @@
+"""Rules that a hypothesis cannot break: no phrase over and over, no attention that stands still or runs back.
+
+A rule is a scorer that says 0 or -inf. The end is never forbidden by a rule about what goes on, so a hypothesis that breaks
+one ends there. How many tokens an utterance may get at all is `MaxTokens`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from jaxasr.decode.scorers import Heard, Opened
+from jaxasr.decode.search import Encoded
+from jaxasr.records import END
+
+
+@dataclass(frozen=True)
+class NoLoops:
+    """Forbids the token that would say a phrase of up to `longest` tokens for the `times`-th time in a row.
+
+    The token that completes the copy is the one forbidden. People do say "two two two", and "www".
+    """
+
+    longest: int = 16
+    times: int = 5
+    name: str = "loops"
+
+    def __post_init__(self) -> None:
+        if self.longest < 1 or self.times < 2:
+            raise ValueError(f"{self}: phrases of at least 1 token and at least 2 times are needed")
+
+    def open(self, encoded: Encoded) -> Opened:
+        """As in `Scorer`."""
+        kept = self.longest * self.times - 1  # the newest token last; -1: there was none
+
+        def score(memory: Any, last_bm: Any, heard: Heard) -> tuple[Array, Any]:
+            last_bm = jnp.concatenate([last_bm[:, 1:], _read(heard.tokens_b)[:, None]], axis=1)
+            forbidden_bv = jnp.zeros(heard.log_probs_bv.shape, bool)
+            rows = jnp.arange(len(last_bm))
+            for period in range(1, self.longest + 1):
+                tail = last_bm[:, kept - (self.times * period - 1) :]
+                again_b = jnp.all(tail[:, period:] == tail[:, :-period], axis=1) & (tail[:, 0] >= 0)
+                forbidden_bv = forbidden_bv.at[rows, last_bm[:, kept - period]].max(again_b)
+            return _rule(forbidden_bv), last_bm
+
+        return Opened((), jnp.full((len(encoded.limits_b), kept), -1, jnp.int32), score)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Ends a hypothesis whose attention has stood still for `stall` tokens, or has run `back` positions behind its front.
+
+    The front is the furthest peak of the heads' mean so far. A step whose weights are all zero has no peak, and stands still.
+    """
+
+    stall: int | None = 20  # tokens without a new front
+    back: int | None = None  # encoder positions
+    name: str = "progress"
+
+    def __post_init__(self) -> None:
+        if min(each for each in (self.stall, self.back, 1) if each is not None) < 1:
+            raise ValueError(f"{self}: limits of at least 1 are needed, or None for no such rule")
+
+    def open(self, encoded: Encoded) -> Opened:
+        """As in `Scorer`."""
+
+        def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
+            front_b, stood_b = state
+            mean_bs = jnp.mean(heard.weights_bhs, axis=1)
+            peak_b = jnp.where(jnp.max(mean_bs, axis=1) > 0, jnp.argmax(mean_bs, axis=1), front_b)
+            stood_b = jnp.where(peak_b > front_b, 0, stood_b + 1)
+            front_b = jnp.maximum(front_b, peak_b)
+            broken_b = jnp.zeros(front_b.shape, bool)
+            if self.stall is not None:
+                broken_b |= stood_b > self.stall
+            if self.back is not None:
+                broken_b |= front_b - peak_b > self.back
+            return _rule(jnp.broadcast_to(broken_b[:, None], heard.log_probs_bv.shape)), (front_b, stood_b)
+
+        zeros_b = jnp.zeros(len(encoded.limits_b), jnp.int32)
+        return Opened((), (zeros_b - 1, zeros_b), score)
+
+
+def _read(tokens_b: Int[Array, " b"]) -> Int[Array, " b"]:
+    """What has been written: the END that starts a search has not."""
+    return jnp.where(tokens_b == END, -1, tokens_b)
+
+
+def _rule(forbidden_bv: Bool[Array, "b v"]) -> Array:
+    return jnp.where(forbidden_bv.at[:, END].set(False), -jnp.inf, 0.0)
