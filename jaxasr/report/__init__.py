@@ -1,6 +1,7 @@
 """What people read: result rows, tables, pictures, progress."""
 
 from jaxasr.report import pictures as pictures
+from jaxasr.report import surfaces as surfaces
 from jaxasr.report.histogram import text_histogram as text_histogram
 from jaxasr.report.page import page as page
 from jaxasr.report.progress import Progress as Progress

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#1f5fa8", "#d1495b", "#2e8b57", "#e08e0b", "#7a4fa3", "#5c6670")
-_INK, _FAINT = "#2b2f33", "#d9dde1"
+COLOURS = ("#1f5fa8", "#d1495b", "#2e8b57", "#e08e0b", "#7a4fa3", "#5c6670")
+INK, FAINT = "#2b2f33", "#d9dde1"
 _DPI = 110
 
 
@@ -44,7 +44,7 @@ def alignment(
         raise ValueError(f"{len(tokens)} tokens for weights of shape {weights_us.shape}; a row a token is needed")
     row_inch = min(0.17, max(7.0 / rows, 0.12))  # long sentences are written smaller, down to 0.12 inch a row
     height = float(np.clip(row_inch * rows, 1.2, 40.0))
-    figure, (axes,) = _figure(1, width=float(np.clip(4.0 + 0.9 * seconds, 7.0, 16.0)), heights=[height], title=title)
+    figure, (axes,) = framed(1, width=float(np.clip(4.0 + 0.9 * seconds, 7.0, 16.0)), heights=[height], title=title)
     image = axes.imshow(
         np.asarray(weights_us, np.float32),
         aspect="auto",
@@ -60,19 +60,19 @@ def alignment(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("seconds")
     bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.04, aspect=max(10.0, 6 * height))
-    bar.set_label("attention", color=_INK)
-    bar.ax.tick_params(colors=_INK, labelsize=9, length=0)
+    bar.set_label("attention", color=INK)
+    bar.ax.tick_params(colors=INK, labelsize=9, length=0)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str = "") -> "Figure":
-    """Loss, error rates in percent, attention and learning rate over the steps, each in a panel where there are any.
+    """Loss, error rates in percent, perplexity, attention and learning rate over the steps, a panel each where there are any.
 
     Args:
-        rows: lines of a metrics.jsonl: "step", and metrics by names that end in `loss`, `wer`, `cer`, `learning_rate`,
-            `attention_diffuse`, `attention_behind` or `attention_collapsed`, such as "train/loss" and "dev/wer" (a
-            fraction). Others are left out.
+        rows: lines of a metrics.jsonl: "step", and metrics by names that end in `loss`, `wer`, `cer`, `perplexity`,
+            `learning_rate`, `attention_diffuse`, `attention_behind` or `attention_collapsed`, such as "train/loss" and
+            "dev/wer" (a fraction). Others are left out.
         path: of the PNG.
 
     Raises:
@@ -82,18 +82,20 @@ def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str 
     panels = [(kind, {n: xy for n, xy in series.items() if _is_of(n, kind)}) for kind in _PANELS]
     panels = [(kind, found) for kind, found in panels if found]
     if not panels:
-        raise ValueError(f"no metric to draw: none of {sorted(series)} ends in loss, wer, cer or learning_rate")
+        raise ValueError(
+            f"no metric to draw: none of {sorted(series)} ends in loss, wer, cer, perplexity or learning_rate"
+        )
     heights = [1.4 if kind == ("learning_rate",) else 2.8 for kind, _ in panels]
-    figure, every = _figure(len(panels), width=9.0, heights=heights, title=title)
+    figure, every = framed(len(panels), width=9.0, heights=heights, title=title)
     for axes, (kind, found) in zip(every, panels, strict=True):
         _PANELS[kind](axes, found)
-        axes.grid(color=_FAINT, linewidth=0.6)
+        axes.grid(color=FAINT, linewidth=0.6)
         if kind != ("learning_rate",):
             _legend(axes)
     every[-1].set_xlabel("step")
     every[-1].locator_params(axis="x", integer=True)
     every[-1].xaxis.set_major_formatter("{x:,.0f}")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def error_table(
@@ -113,17 +115,17 @@ def error_table(
     if errors_rc.shape != (len(rows), len(columns)):
         raise ValueError(f"errors of shape {errors_rc.shape} for {len(rows)} rows and {len(columns)} columns")
     height = 0.27 * len(rows) + 0.5
-    figure, (axes,) = _figure(1, width=4.0 + 0.8 * len(columns), heights=[height], title=title)
+    figure, (axes,) = framed(1, width=4.0 + 0.8 * len(columns), heights=[height], title=title)
     axes.imshow(np.sqrt(np.clip(errors_rc, 0.0, 1.0)), aspect="auto", cmap="Reds", vmin=0.0, vmax=1.15)
     for r, c in np.ndindex(*errors_rc.shape):
         error = 100 * errors_rc[r, c]
         text = f"{error:.0f}" if error >= 10 else f"{error:.1f}"
-        axes.text(c, r, text, ha="center", va="center", fontsize=8.5, color="white" if error > 60 else _INK)
+        axes.text(c, r, text, ha="center", va="center", fontsize=8.5, color="white" if error > 60 else INK)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.grid(visible=False)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def histogram(
@@ -141,17 +143,17 @@ def histogram(
     """
     if not len(values):
         raise ValueError("no values to draw a histogram of")
-    figure, (axes,) = _figure(1, width=8.0, heights=[3.2], title=title)
-    axes.hist(values, bins=60, color=_COLOURS[0], alpha=0.85)
+    figure, (axes,) = framed(1, width=8.0, heights=[3.2], title=title)
+    axes.hist(values, bins=60, color=COLOURS[0], alpha=0.85)
     for number, edge in enumerate(edges):
-        axes.axvline(edge, color=_COLOURS[1], linewidth=1.0, label="" if number else "edges of the buckets")
+        axes.axvline(edge, color=COLOURS[1], linewidth=1.0, label="" if number else "edges of the buckets")
     if edges:
         _legend(axes)
-    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_xlabel(f"{unit} (median {np.median(values):.3g}, largest {np.max(values):.3g})")
     axes.set_ylabel("number")
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 Series = dict[str, tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]]  # steps and values, by metric
@@ -206,6 +208,16 @@ def _draw_errors(axes: "Axes", series: Series) -> None:
     axes.set_ylabel("errors, %")
 
 
+def _draw_perplexities(axes: "Axes", series: Series) -> None:
+    """Perplexities, and the best of each by its figure."""
+    for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
+        best = int(np.argmin(values))
+        label = f"{name}, best {values[best]:.3g} at step {steps[best]:,.0f}"
+        axes.plot(steps[best], values[best], "o", color=colour, markersize=7, markerfacecolor="white", zorder=4)
+        axes.plot(steps, values, color=colour, linewidth=1.6, label=label, **_dots(len(values)))
+    axes.set_ylabel("perplexity")
+
+
 def _draw_rate(axes: "Axes", series: Series) -> None:
     for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
         axes.plot(steps, values, color=colour, linewidth=1.4, label=name)
@@ -224,6 +236,7 @@ def _draw_attention(axes: "Axes", series: Series) -> None:
 _PANELS = {
     ("loss",): _draw_losses,
     ("wer", "cer"): _draw_errors,
+    ("perplexity",): _draw_perplexities,
     ("attention_diffuse", "attention_behind", "attention_collapsed"): _draw_attention,
     ("learning_rate",): _draw_rate,
 }
@@ -234,34 +247,37 @@ def _dots(points: int) -> dict[str, Any]:
 
 
 def _colours(count: int) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(count)]
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]
 
 
 def _legend(axes: "Axes") -> None:
-    axes.legend(fontsize=9, labelcolor=_INK, facecolor="white", edgecolor="none", framealpha=0.9)
+    axes.legend(fontsize=9, labelcolor=INK, facecolor="white", edgecolor="none", framealpha=0.9)
 
 
-def _figure(panels: int, *, width: float, heights: list[float], title: str) -> "tuple[Figure, list[Axes]]":
-    """Panels above one another on one time axis; heights in inches, labels come on top."""
+def framed(
+    panels: int, *, width: float, heights: list[float], title: str, shared: bool = True
+) -> "tuple[Figure, list[Axes]]":
+    """Panels above one another, on one axis if it is shared; heights in inches, labels come on top."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((width, sum(heights) + 0.35 * panels + 0.5), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=heights)
+    grid = figure.subplots(panels, 1, sharex=shared, squeeze=False, height_ratios=heights)
     for axes in grid[:, 0]:
         axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(_FAINT)
-        axes.tick_params(which="both", colors=_INK, labelsize=9)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+        axes.tick_params(which="both", colors=INK, labelsize=9)
         axes.set_axisbelow(True)
-        axes.xaxis.label.set_color(_INK)
-        axes.yaxis.label.set_color(_INK)
+        axes.xaxis.label.set_color(INK)
+        axes.yaxis.label.set_color(INK)
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK, wrap=True, parse_math=False)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK, wrap=True, parse_math=False)
     return figure, list(grid[:, 0])
 
 
-def _saved(figure: "Figure", path: Path) -> "Figure":
+def saved(figure: "Figure", path: Path) -> "Figure":
+    """The figure, written as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", facecolor="white")
     return figure
