@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Literal, Protocol, runtime_checkable
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 
 from jaxasr.records import Batch, Hypotheses
 from jaxasr.report import Progress
+from jaxasr.score.alignment import count_words
 from jaxasr.score.estimates import Estimate, estimates
 from jaxasr.score.loops import loops
 from jaxasr.score.metrics import Scores, measure
@@ -105,6 +107,14 @@ class Evaluation:
     def looping(self) -> tuple[str, ...]:
         """Ids of utterances whose hypothesis repeats a phrase over and over, which the reference does not."""
         return tuple(each.id for each in self.utterances if loops(each.hypothesis, each.reference))
+
+    @cached_property
+    def oracle(self) -> float:
+        """Word error rate if of each utterance's n best the best were chosen: what rescoring them could reach."""
+        pairs = [(each.reference, candidate.text) for each in self.utterances for candidate in each.candidates]
+        errors = iter(count.errors for count in count_words(*zip(*pairs, strict=True)))
+        fewest = sum(min(islice(errors, len(each.candidates))) for each in self.utterances)
+        return fewest / max(self.scores.words.references, 1)
 
     def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
         """Every score with its bootstrap interval, for which utterances or whole speakers are drawn."""

@@ -79,6 +79,7 @@ def test_hypotheses_stand_beside_references_in_the_order_they_came():
         score.Candidate("no", -2.5, -5.0, True),
     )
     assert found.scores.wer == (1 + 5) / 4
+    assert found.oracle == 1 / 4  # "maybe" or "no" for "yes"; of the six the second best is the one "no"
     assert found.cut == ("u4",)
     assert found.looping == ("u4",)
     assert found.utterances[2].speaker == "berta"
