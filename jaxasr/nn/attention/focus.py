@@ -39,6 +39,22 @@ class Focus(nn.Module):
         """Weights of one head, zero at padding."""
         raise TypeError(f"{type(self).__name__} is a Focus without __call__()")
 
+    @property
+    def lookback(self) -> int:
+        """As `Attention.lookback`."""
+        raise ValueError(
+            f"the focus {type(self).__name__} weighs positions of the whole utterance; a stream needs Monotonic, or "
+            "Chunkwise (MoChA) with a limited chunk, also behind a WarmStart"
+        )
+
+    def stopped(self, state: Any) -> Int[Array, " b"]:
+        """As `Attention.stopped`."""
+        raise TypeError(f"{type(self).__name__} is a Focus without stopped(): {self.lookback}")
+
+    def moved(self, state: Any, by_b: Int[Array, " b"]) -> Any:
+        """As `Attention.moved`."""
+        raise TypeError(f"{type(self).__name__} is a Focus without moved(): {self.lookback}")
+
 
 class Softmax(Focus):
     """A distribution over all positions, softmax(energy / temperature), or over the `top` of them.

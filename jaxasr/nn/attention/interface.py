@@ -160,6 +160,26 @@ class Attention(nn.Module):
         weighed = self.weigh(query_bd, memory, state)
         return Read(read(weighed.weights_bhs, memory.values_bse), weighed.weights_bhs, weighed.state)
 
+    @property
+    def lookback(self) -> int:
+        """Positions before that of the last stop which the decode form may still read; those behind it, it may all read.
+
+        Raises:
+            ValueError: it reads on from no stop, so it can't attend to a stream; the message says what can.
+        """
+        raise ValueError(
+            f"{type(self).__name__} weighs positions of the whole utterance; a stream needs AdditiveAttention or "
+            "ProductAttention with a focus that is Monotonic or Chunkwise (MoChA)"
+        )
+
+    def stopped(self, state: Any) -> Int[Array, " b"]:
+        """The position of the last stop, at which the decode form reads on. Errors as `lookback`."""
+        raise TypeError(f"{type(self).__name__} is an Attention without stopped(): {self.lookback}")
+
+    def moved(self, state: Any, by_b: Int[Array, " b"]) -> Any:
+        """The decode form's state where the memory begins so many positions later; never before its first one."""
+        raise TypeError(f"{type(self).__name__} is an Attention without moved(): {self.lookback}")
+
     def randomness(self, training: Training | None) -> Randomness | None:
         """What `prepare` puts into the memory, from the random stream "draw"."""
         return None if training is None else randomness_of(self.make_rng("draw"), training)

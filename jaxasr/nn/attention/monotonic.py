@@ -62,6 +62,16 @@ class Monotonic(Focus):
         state = self.expect(energy_bs, memory, memory.training, state)
         return Weighed(state.stops_bs[:, None], state)
 
+    @property
+    def lookback(self) -> int:
+        return 0
+
+    def stopped(self, state: Int[Array, " b"]) -> Int[Array, " b"]:
+        return state
+
+    def moved(self, state: Int[Array, " b"], by_b: Int[Array, " b"]) -> Int[Array, " b"]:
+        return jnp.maximum(state - by_b, 0)
+
     def expect(self, energy_bs: Float[Array, "b s"], memory: Memory, training: Randomness, state: Expected) -> Expected:
         """The training form of one step: the new state says where it stopped."""
         energy_bs = self._energies(energy_bs)
@@ -122,6 +132,25 @@ class Chunkwise(Focus):
             weights_bs = expected_chunk(carried.stops_bs, chunk_bs, memory.valid_bs, width=self.chunk)
         remembered = self.energies.remembered(_own(memory), state.energy, weights_bs)
         return Weighed(weights_bs[:, None], ChunkState(carried, remembered))
+
+    @property
+    def lookback(self) -> int:
+        if self.chunk == 0:
+            raise ValueError(
+                "Chunkwise.chunk is 0, so it may look back without limit; a stream needs a chunk of 1 or more positions"
+            )
+        if self.energies.remembers:
+            raise ValueError(
+                f"Chunkwise.energies are those of {type(self.energies).__name__}, which depend on where it looked in the "
+                "whole utterance; a stream needs AdditiveAttention or ProductAttention"
+            )
+        return self.chunk - 1
+
+    def stopped(self, state: ChunkState) -> Int[Array, " b"]:
+        return self.stops.stopped(state.stop)
+
+    def moved(self, state: ChunkState, by_b: Int[Array, " b"]) -> ChunkState:
+        return state._replace(stop=self.stops.moved(state.stop, by_b))
 
 
 def _own(memory: Memory) -> Memory:

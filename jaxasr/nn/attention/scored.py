@@ -57,6 +57,26 @@ class ScoredAttention(Attention, kw_only=True):
         remembered = self.remembered(memory, state.energy, weighed.weights_bhs[:, 0])
         return replace(weighed, state=ScoredState(remembered, weighed.state))
 
+    @property
+    def remembers(self) -> bool:
+        """True: its energies depend on where it looked before."""
+        return type(self).remembered is not ScoredAttention.remembered
+
+    @property
+    def lookback(self) -> int:
+        if self.remembers:
+            raise ValueError(
+                f"the energies of {type(self).__name__} depend on where it looked in the whole utterance; a stream needs "
+                "those of AdditiveAttention or ProductAttention"
+            )
+        return self.focus.lookback
+
+    def stopped(self, state: ScoredState) -> Int[Array, " b"]:
+        return self.focus.stopped(state.focus)
+
+    def moved(self, state: ScoredState, by_b: Int[Array, " b"]) -> ScoredState:
+        return state._replace(focus=self.focus.moved(state.focus, by_b))
+
     def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Any:
         """What the energies need of the encoder's output, once an utterance."""
         raise TypeError(f"{type(self).__name__} is a ScoredAttention without keys()")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.focus import Focus
 from jaxasr.nn.attention.interface import Memory, Randomness, Weighed
@@ -70,6 +70,16 @@ class WarmStart(Focus):
         )
         weights_bhs = (1 - share) * soft.weights_bhs + share * hard.weights_bhs
         return Weighed(weights_bhs, WarmState(soft.state, hard.state), draw)
+
+    @property
+    def lookback(self) -> int:
+        return self.hard.lookback
+
+    def stopped(self, state: WarmState) -> Int[Array, " b"]:
+        return self.hard.stopped(state.hard)
+
+    def moved(self, state: WarmState, by_b: Int[Array, " b"]) -> WarmState:
+        return state._replace(hard=self.hard.moved(state.hard, by_b))
 
     def _share(self, training: Randomness) -> Float[Array, ""]:
         """How much of `hard` there is at this step."""

@@ -47,3 +47,23 @@ class Decoder(nn.Module, kw_only=True):
     ) -> tuple[Float[Array, "b v"], Float[Array, "b h s"], Any]:
         """Logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
         raise TypeError(f"{type(self).__name__} is a Decoder without step()")
+
+    @property
+    def lookback(self) -> int:
+        """Positions before the last one read that a step may still read, in the decode form.
+
+        Raises:
+            ValueError: steps may read any position, so it can't write along with a stream; the message says what can.
+        """
+        raise ValueError(
+            f"{type(self).__name__} may read any position at every step; a stream needs a Speller whose attention's focus is "
+            "Monotonic or Chunkwise (MoChA)"
+        )
+
+    def stopped(self, state: Any) -> Int[Array, " b"]:
+        """The last position that was read, from which the next step reads on. Errors as `lookback`."""
+        raise TypeError(f"{type(self).__name__} is a Decoder without stopped(): {self.lookback}")
+
+    def moved(self, state: Any, by_b: Int[Array, " b"]) -> Any:
+        """The state where the memory begins so many positions later."""
+        raise TypeError(f"{type(self).__name__} is a Decoder without moved(): {self.lookback}")

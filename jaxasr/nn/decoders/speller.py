@@ -1,7 +1,7 @@
 """The speller: recurrent layers that ask an attention."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -164,6 +164,16 @@ class Speller(Decoder):
         )
         logits_bkv = self._read_out(features_bkd, embedded_bke, mixture, memory, None)
         return logits_bkv[:, 0], spelt.weights_bhs, state
+
+    @property
+    def lookback(self) -> int:
+        return self.attention.lookback
+
+    def stopped(self, state: SpellerState) -> Int[Array, " b"]:
+        return self.attention.stopped(state.attention)
+
+    def moved(self, state: SpellerState, by_b: Int[Array, " b"]) -> SpellerState:
+        return replace(state, attention=self.attention.moved(state.attention, by_b))
 
     def _weights(self, memory: Memory) -> dict[str, Array]:
         """What every step multiplies with: the layers' kernels, and the values of each utterance by head."""

@@ -130,9 +130,7 @@ def _windows(x_btd: Array, lengths_b: Array, chunks: int, chunk: int, ahead: int
     return windows, jnp.clip(lengths_b[:, None] - starts_k[None, :], 0, chunk + ahead)
 
 
-def _onward(
-    gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, start: Carry
-) -> tuple[Array, Carry]:
+def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, start: Carry) -> tuple[Array, Carry]:
     """The forward direction, from chunk to chunk, and from the end of each into its look-ahead; and its last chunk's end."""
     window = gates_bkwm.shape[2]
 

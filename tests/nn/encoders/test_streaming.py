@@ -68,7 +68,10 @@ def test_windows_side_by_side_are_the_whole(rng, kind):
     ("module", "told"),
     [
         (listener(), "Listener.bidirectional is True"),
-        (listener(bidirectional=False, front=VggFront(channels=(2,), time_pools=(2,), bin_pools=(2,))), "VggFront sees"),
+        (
+            listener(bidirectional=False, front=VggFront(channels=(2,), time_pools=(2,), bin_pools=(2,))),
+            "VggFront sees",
+        ),
         (LatencyControlled(3, (1,), 4, 2, front=VggFront((2,), (2,), (2,))), "VggFront sees"),
         (ENCODERS["conformer"], "Conformer encodes whole utterances; a stream needs LatencyControlled"),
         (ENCODERS["transformer, rotary, causal, scanned"], "TransformerEncoder encodes whole utterances"),

@@ -1,0 +1,137 @@
+"""Greedy search while the speech is still heard: what is written is final, and the same as for the whole utterance."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from jaxasr.decode.search import MaxTokens
+from jaxasr.records import END, Stream, Streamable, pytree
+
+_LONG = 1 << 14  # encoder positions of a segment up to which its limit is exactly that of `MaxTokens`
+
+
+@pytree
+@dataclass(frozen=True)
+class Segment:
+    """Where the search stands in each stream."""
+
+    previous_b: Int[Array, " b"]  # the token to read next, END at the beginning
+    tokens_b: Int[Array, " b"]  # written in this segment
+    origin_b: Int[Array, " b"]  # the position of the stream with which the segment begins
+    number_b: Int[Array, " b"]  # segments before it
+    over_b: Bool[Array, " b"]  # nothing more will be written
+
+
+@pytree
+@dataclass(frozen=True)
+class Spoken:
+    """What was written in one call; behind `counts_b` all is zero."""
+
+    tokens_bu: Int[Array, "b u"]  # END where a segment ends
+    positions_bu: Int[Array, "b u"]  # of the stream, at which each was read; the last one heard if nothing was
+    counts_b: Int[Array, " b"]
+    more_b: Bool[Array, " b"]  # True: there was no room for all; call again before more is heard
+
+
+@dataclass(frozen=True)
+class GreedyStream:
+    """Takes the most likely token as soon as its attention has stopped, and waits for more where it has not yet.
+
+    The first segment is what `Greedy` with these `max_tokens` writes for the whole stream, its end included, as long as the
+    memory held all that was asked for. After an end symbol a new segment begins, with the decoder as at the beginning and the
+    position behind; a segment after the first that reads nothing until the stream is over writes nothing either.
+    """
+
+    max_tokens: MaxTokens = MaxTokens()
+    room: int = 32  # tokens that one call can write
+
+    def __post_init__(self) -> None:
+        if self.room < 1:
+            raise ValueError(f"GreedyStream.room is {self.room}; a call must have room for a token")
+
+    def open(self, examples: int) -> Segment:
+        """Before the first token of so many streams."""
+        zero_b = jnp.zeros(examples, jnp.int32)
+        return Segment(jnp.full(examples, END, jnp.int32), zero_b, zero_b, zero_b, zero_b > 0)
+
+    def __call__(
+        self, model: Streamable, stream: Stream, segment: Segment, last_b: Bool[Array, " b"]
+    ) -> tuple[Any, Segment, Spoken]:
+        """Writes as far as what was heard allows.
+
+        Args:
+            last_b: nothing more will be heard of the stream, so what would wait goes on as `Greedy` does.
+
+        Returns:
+            the decoder's state (`Stream.state`), where the search stands, and what it wrote.
+        """
+        b = len(last_b)
+        blank_ub = jnp.zeros((self.room, b), jnp.int32)
+        loop = _Loop(stream.state, segment, blank_ub, blank_ub, jnp.zeros(b, jnp.int32), segment.over_b)
+
+        def step(loop: _Loop) -> _Loop:
+            return self._step(model, stream, last_b, loop)
+
+        loop = jax.lax.while_loop(lambda loop: jnp.any(self._writes(loop)), step, loop)
+        spoken = Spoken(loop.tokens_ub.T, loop.positions_ub.T, loop.counts_b, ~loop.rests_b)
+        return loop.state, loop.segment, spoken
+
+    def _writes(self, loop: "_Loop") -> Bool[Array, " b"]:
+        return ~loop.rests_b & (loop.counts_b < self.room)
+
+    def _limits(self, positions_b: Array) -> Int[Array, " b"]:
+        """`MaxTokens` of a segment that has so many positions, and of the same rate where it is very long."""
+        table = jnp.asarray(self.max_tokens.table(_LONG))
+        return table[positions_b % _LONG] + positions_b // _LONG * (table[_LONG] - self.max_tokens.extra)
+
+    def _step(self, model: Streamable, stream: Stream, last_b: Array, loop: "_Loop") -> "_Loop":
+        segment, now_b = loop.segment, self._writes(loop)
+        step = model.step(stream.memory, loop.state, segment.previous_b)
+        best_b = jnp.argmax(step.log_probs_bv, axis=-1).astype(jnp.int32)
+        read_b = jnp.any(step.weights_bhs > 0, axis=(1, 2))
+        silent_b = (segment.number_b > 0) & (segment.tokens_b == 0)
+        allowed_b = segment.tokens_b < self._limits(stream.heard_b - segment.origin_b)
+        goes_b = now_b & allowed_b & (read_b | (last_b & ~silent_b))
+        ends_b = goes_b & (best_b == END)
+        stop_b = model.stopped(step.state)
+        place_b = jnp.where(read_b, stream.dropped_b + stop_b, jnp.maximum(stream.heard_b - 1, 0))
+        state = _rows(goes_b, step.state, loop.state)
+        over_b = segment.over_b | (now_b & ~goes_b & last_b) | (ends_b & ~read_b)
+        at = (loop.counts_b, jnp.arange(len(last_b)))
+        return _Loop(
+            state=_rows(ends_b, model.moved(stream.fresh, -(stop_b + 1)), state),
+            segment=Segment(
+                previous_b=jnp.where(goes_b, best_b, segment.previous_b),
+                tokens_b=jnp.where(ends_b, 0, segment.tokens_b + goes_b),
+                origin_b=jnp.where(ends_b, place_b + 1, segment.origin_b),
+                number_b=segment.number_b + ends_b,
+                over_b=over_b,
+            ),
+            tokens_ub=loop.tokens_ub.at[at].set(jnp.where(goes_b, best_b, loop.tokens_ub.at[at].get(mode="clip"))),
+            positions_ub=loop.positions_ub.at[at].set(
+                jnp.where(goes_b, place_b, loop.positions_ub.at[at].get(mode="clip"))
+            ),
+            counts_b=loop.counts_b + goes_b,
+            rests_b=loop.rests_b | (now_b & ~goes_b) | over_b,
+        )
+
+
+@pytree
+@dataclass(frozen=True)
+class _Loop:
+    """What the loop carries."""
+
+    state: Any
+    segment: Segment
+    tokens_ub: Int[Array, "u b"]
+    positions_ub: Int[Array, "u b"]
+    counts_b: Int[Array, " b"]
+    rests_b: Bool[Array, " b"]  # waits for more, or is over
+
+
+def _rows(which_b: Array, these: Any, those: Any) -> Any:
+    """Row by row one tree or the other."""
+    return jax.tree.map(lambda a, b: jnp.where(which_b.reshape(-1, *(1,) * (a.ndim - 1)), a, b), these, those)
