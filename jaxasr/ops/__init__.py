@@ -14,4 +14,6 @@ positions    sinusoids, rotations, distances
 depthwise    a convolution over time of each channel by itself
 ctc          which utterances CTC can align, and its best path
 losses       cross-entropy and CTC, one number an example
+contexts     the contexts of an n-gram model as an automaton (NumPy)
+backoff      n-gram models of tokens, looked up on the device
 """
