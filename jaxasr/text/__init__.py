@@ -13,3 +13,4 @@ from jaxasr.text.tokenizer import Characters as Characters
 from jaxasr.text.tokenizer import SentencePiece as SentencePiece
 from jaxasr.text.tokenizer import Tokenizer as Tokenizer
 from jaxasr.text.tokenizer import train_sentencepiece as train_sentencepiece
+from jaxasr.text.tokenizer import written as written

@@ -194,6 +194,13 @@ def train_sentencepiece(
     return SentencePiece(path.name, folder=path.parent)
 
 
+def written(tokenizer: Tokenizer) -> list[str]:
+    """What each token writes after another one: a space first where it begins a word. The end writes nothing."""
+    first = next(token for token in range(1, tokenizer.size) if tokenizer.decode([token]).strip())
+    before = tokenizer.decode([first])
+    return [""] + [tokenizer.decode([first, token])[len(before) :] for token in range(1, tokenizer.size)]
+
+
 def _checked(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
     numbers = [token.__index__() for token in tokens]
     wrong = [number for number in numbers if not 0 < number < size]

@@ -1,0 +1,131 @@
+"""Hotwords: phrases that a search is paid for writing, letter by letter, and pays back if it does not finish them.
+
+An automaton of Aho and Corasick reads what the tokens write, so a phrase may be cut into tokens in any way. Each phrase
+stands between spaces (or the ends of the transcript): LEMON does not make LEMONADE likelier in the end.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Int32
+
+from jaxasr import text
+from jaxasr.decode.scorers import Heard, Opened
+from jaxasr.decode.search import Encoded
+from jaxasr.records import END
+from jaxasr.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Hotwords:
+    """Each letter of a phrase adds `bonus` as soon as it is written; what was added for a phrase that is left is taken back.
+
+    Its table takes 8 bytes for each letter of the phrases times each token.
+
+    Raises:
+        ValueError: no phrase, an empty one, or one that the tokenizer cannot write.
+
+    Sources: Aho and Corasick 1975; Zhao et al. 2019, "Shallow-fusion end-to-end contextual biasing", sections 3.1 and 3.2.
+    """
+
+    tokenizer: Tokenizer
+    phrases: tuple[str, ...]
+    bonus: float = 0.5  # natural log, a letter
+    name: str = "hotwords"
+
+    def __post_init__(self) -> None:
+        if not self.phrases:
+            raise ValueError("Hotwords has no phrases; give at least one, or leave Hotwords out")
+        for phrase in self.phrases:
+            if not phrase.split():
+                raise ValueError(f"Hotwords.phrases has {phrase!r}; a phrase needs a letter")
+            self.tokenizer.encode(phrase)
+
+    def open(self, encoded: Encoded) -> Opened:
+        """As in `Scorer`."""
+        table = automaton(
+            tuple(text.written(self.tokenizer)), tuple(sorted({" ".join(p.split()) for p in self.phrases}))
+        )
+        goes_nv, earns_nv = jnp.asarray(table.goes_nv), self.bonus * jnp.asarray(table.earns_nv)
+
+        def score(memory: Any, node_b: Any, heard: Heard) -> tuple[Array, Any]:
+            node_b = jnp.where(heard.tokens_b == END, node_b, goes_nv[node_b, heard.tokens_b])
+            return earns_nv[node_b], node_b
+
+        def most(memory: Any, node_b: Any, left_b: Array) -> Array:
+            widest = jnp.max(jnp.maximum(earns_nv, 0.0))
+            return widest * left_b.astype(jnp.float32)
+
+        return Opened((), jnp.full(len(encoded.limits_b), table.start, jnp.int32), score, most)
+
+
+@dataclass(frozen=True)
+class Automaton:
+    """Where each token leads from each node, and how many letters (spaces are none) it earns, or pays back."""
+
+    goes_nv: Int32[np.ndarray, "n v"]
+    earns_nv: Float32[np.ndarray, "n v"]
+    start: int
+
+
+@lru_cache(maxsize=8)
+def automaton(written: tuple[str, ...], phrases: tuple[str, ...]) -> Automaton:
+    """The table of the phrases for tokens that write these texts; the end counts as a space, and pays all debts.
+
+    Args:
+        written: of each token (text.written); that of the end is not read.
+    """
+    trie = _Trie(f" {phrase} " for phrase in phrases)
+    nodes, tokens = len(trie.next), len(written)
+    goes_nv, earns_nv = np.zeros((nodes, tokens), np.int32), np.zeros((nodes, tokens), np.float32)
+    for node in range(nodes):
+        for token, letters in enumerate(written):
+            goes_nv[node, token], earns_nv[node, token] = trie.read(node, letters)
+        after, earned = trie.read(node, " ")
+        earns_nv[node, END] = earned - trie.debts[after]
+    return Automaton(goes_nv, earns_nv, trie.read(0, " ")[0])
+
+
+class _Trie:
+    """The automaton letter by letter. A node's debt is what was paid since the last phrase that its path completes."""
+
+    def __init__(self, patterns: Iterable[str]):
+        self.next: list[dict[str, int]] = [{}]
+        self.fails, self._depths = [0], [0]
+        ends = {self._add(pattern) for pattern in patterns}
+        self.debts, self.banks = [0] * len(self.next), [0] * len(self.next)  # a bank is what a finished phrase keeps
+        for node in sorted(range(len(self.next)), key=self._depths.__getitem__):
+            for letter, child in self.next[node].items():
+                self.fails[child] = self.step(self.fails[node], letter) if node else 0
+                owed = self.debts[node] + (letter != " ")
+                self.debts[child], self.banks[child] = (0, owed) if child in ends else (owed, 0)
+
+    def step(self, node: int, letter: str) -> int:
+        """Where one letter leads."""
+        while node and letter not in self.next[node]:
+            node = self.fails[node]
+        return self.next[node].get(letter, 0)
+
+    def read(self, node: int, letters: str) -> tuple[int, int]:
+        """Where letters lead, and what they earn."""
+        earned = 0
+        for letter in letters:
+            after = self.step(node, letter)
+            earned += self.debts[after] - self.debts[node] + self.banks[after]
+            node = after
+        return node, earned
+
+    def _add(self, pattern: str) -> int:
+        node = 0
+        for letter in pattern:
+            if letter not in self.next[node]:
+                self.next[node][letter] = len(self.next)
+                self.next.append({})
+                self._depths.append(self._depths[node] + 1)
+                self.fails.append(0)
+            node = self.next[node][letter]
+        return node
