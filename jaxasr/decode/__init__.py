@@ -8,6 +8,7 @@ from jaxasr.decode.greedy import Greedy as Greedy
 from jaxasr.decode.guards import NoLoops as NoLoops
 from jaxasr.decode.guards import Progress as Progress
 from jaxasr.decode.hotwords import Hotwords as Hotwords
+from jaxasr.decode.rescore import Rescored as Rescored
 from jaxasr.decode.rewards import Coverage as Coverage
 from jaxasr.decode.rewards import LengthReward as LengthReward
 from jaxasr.decode.scorers import Scorer as Scorer

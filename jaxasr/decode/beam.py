@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr.decode.scorers import Attention, Ctc, Joint, Scorer, joint
-from jaxasr.decode.search import MaxTokens, encoded
+from jaxasr.decode.search import Encoded, MaxTokens, encoded
 from jaxasr.decode.trace import along, trace
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 
@@ -76,7 +76,10 @@ class Beam:
         Raises:
             ValueError: ctc_weight > 0 and the model has no CTC head, or it lacks what a scorer reads.
         """
-        here = encoded(decodable, batch, self.max_tokens)
+        return self.of(encoded(decodable, batch, self.max_tokens))
+
+    def of(self, here: Encoded) -> Hypotheses:
+        """The same of a batch that is encoded already."""
         scorer = joint(here, self._all, end_threshold=self.end_threshold)
         heads, positions = here.shapes.weights_bhs.shape[1:]
         weights_hs = (heads, positions if self.alignments else 0)

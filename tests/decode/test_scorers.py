@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.decode import Beam, Coverage, InternalLm, LengthReward, Lm, MaxTokens, NoLoops, Progress, Scorer
+from jaxasr.decode import Beam, Coverage, InternalLm, LengthReward, Lm, MaxTokens, NoLoops, Progress, Rescored, Scorer
 from jaxasr.records import Batch, Start, pytree
 from tests.decode.test_joint import joint_follow
 from tests.decode.toy import WIDTH, Toy, batch_of, next_steps, row, search, toy
@@ -190,6 +190,22 @@ def test_no_hypothesis_loops_or_outgrows_its_limit(rng):
         assert 0 < len(tokens) <= 48
         for n in range(1, 4):
             assert not any(tokens[i : i + n] * 3 == tokens[i : i + 3 * n] for i in range(len(tokens) - 3 * n + 1))
+
+
+def test_a_second_pass_over_every_transcript_is_the_one_search(rng):
+    """What scorers say of a whole n-best list, added afterwards, is what they say along the way."""
+    batch, model = batch_of(rng, 5, 4), fused_toy(3)
+    scorers = (Lm("a", 0.6), Lm("b", -0.3, ends=False), LengthReward(0.3), Coverage(0.4))
+    base = Beam(48, nbest=48, ctc_weight=0.2, length_norm=0.5, max_tokens=LIMIT)
+    at_once, twice = (search(how, model, batch) for how in (replace(base, scorers=scorers), Rescored(base, scorers)))
+    assert Rescored(base, scorers).parts == replace(base, scorers=scorers).parts
+    np.testing.assert_array_equal(twice.tokens_bwu, at_once.tokens_bwu)
+    np.testing.assert_array_equal(twice.finished_bw, at_once.finished_bw)
+    for name in ("scores_bw", "log_probs_bw", "shares_bwk", "weights_buhs"):
+        np.testing.assert_allclose(getattr(twice, name), getattr(at_once, name), rtol=1e-4, atol=1e-5)
+    for build in (lambda: Rescored(Beam(2), scorers), lambda: Rescored(base, ())):
+        with pytest.raises(ValueError, match="are needed"):
+            build()
 
 
 def test_what_a_scorer_lacks_is_said(rng):

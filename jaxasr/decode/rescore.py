@@ -1,0 +1,89 @@
+"""A second pass: the n best of a search, weighed again by scorers that were too dear, or too lumpy, for the first."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxasr.decode.beam import Beam
+from jaxasr.decode.scorers import Joint, Scorer, joint
+from jaxasr.decode.search import encoded
+from jaxasr.records import END, Batch, Decodable, Hypotheses
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """Runs `first`, adds to the log probability of each of its n best what `scorers` say of it, and orders them anew.
+
+    Scores are normalised for length as in `first`; what was cut stays behind all that ended.
+    """
+
+    first: Beam
+    scorers: tuple[Scorer, ...]
+
+    def __post_init__(self) -> None:
+        if self.first.nbest < 2 or not self.scorers:
+            raise ValueError(
+                f"Rescored has {len(self.scorers)} scorers for nbest {self.first.nbest}; 1 and 2 are needed"
+            )
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError(f"Rescored has scorers of the same name: {', '.join(self.parts)}; each needs its own")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """As in `Beam`: those of the first pass, then those of the second."""
+        return (*self.first.parts, *(each.name for each in self.scorers))
+
+    def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
+        """The n best of each example, in their new order. As `Beam` in all else."""
+        here = encoded(decodable, batch, self.first.max_tokens)
+        found = self.first.of(here)
+        added_bwk, weights_bwuhs = _forced(joint(here, self.scorers, end_threshold=None), found)
+        there_bw = found.scores_bw > -jnp.inf
+        shares_bwk = jnp.where(there_bw[:, :, None], added_bwk, 0.0)
+        log_probs_bw = jnp.where(there_bw, found.log_probs_bw + jnp.sum(shares_bwk, axis=-1), -jnp.inf)
+        lengths_bw = found.token_lengths_bw + found.finished_bw
+        scores_bw = log_probs_bw / jnp.maximum(lengths_bw, 1) ** self.first.length_norm
+        order_bw = jnp.lexsort((-scores_bw, ~found.finished_bw), axis=1)
+
+        def ordered(leaf: Array) -> Array:
+            return jax.vmap(lambda rows, places: rows[places])(leaf, order_bw)
+
+        positions = found.weights_buhs.shape[-1]
+        return Hypotheses(
+            tokens_bwu=ordered(found.tokens_bwu),
+            token_lengths_bw=ordered(found.token_lengths_bw),
+            scores_bw=ordered(scores_bw),
+            log_probs_bw=ordered(log_probs_bw),
+            weights_buhs=ordered(weights_bwuhs)[:, 0, ..., :positions],
+            finished_bw=ordered(found.finished_bw),
+            shares_bwk=ordered(jnp.concatenate([_shares(found), shares_bwk], axis=-1)),
+        )
+
+
+def _shares(found: Hypotheses) -> Float[Array, "b w k"]:
+    return found.log_probs_bw[..., None] if found.shares_bwk is None else found.shares_bwk
+
+
+def _forced(scorer: Joint, found: Hypotheses) -> tuple[Float[Array, "b w k"], Float[Array, "b w u h s"]]:
+    """What each scorer says of each hypothesis, and where the decoder looks along it."""
+    b, w, u = found.tokens_bwu.shape
+    before_bwk = jnp.pad(found.tokens_bwu, ((0, 0), (0, 0), (1, 0)), constant_values=END)
+    after_bwk = jnp.pad(found.tokens_bwu, ((0, 0), (0, 0), (0, 1)), constant_values=END)
+    counted_bw = found.token_lengths_bw + found.finished_bw
+
+    def step(carry: tuple[Any, Array], at: tuple[Array, Array, Array]) -> tuple[tuple[Any, Array], Array]:
+        (state, sums_bwk), (i, before_bw, after_bw) = carry, at
+        said = jax.vmap(scorer.step, in_axes=(None, 1, 1), out_axes=1)(scorer.memory, state, before_bw)
+        scores_bwk = jnp.take_along_axis(said.scores_bkv, after_bw[:, :, None, None], axis=-1)[..., 0]
+        sums_bwk += jnp.where((i < counted_bw)[:, :, None], scores_bwk, 0.0)
+        weights_bwhs = jnp.where((i < found.token_lengths_bw)[:, :, None, None], said.weights_bhs, 0.0)
+        return (said.state, sums_bwk), weights_bwhs
+
+    state = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], w, axis=1), scorer.state)
+    begin = state, jnp.zeros((b, w, len(scorer.opened)))
+    steps = jnp.arange(u + 1), jnp.moveaxis(before_bwk, 2, 0), jnp.moveaxis(after_bwk, 2, 0)
+    (_, sums_bwk), weights_ubwhs = jax.lax.scan(step, begin, steps)
+    return sums_bwk, jnp.moveaxis(weights_ubwhs[:u].astype(jnp.float32), 0, 2)
