@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxasr import data, nn, scale
 from jaxasr.run.bench_process import apart, cores, ratio, spent
+from jaxasr.run.bench_search import bench_search
 from jaxasr.run.bench_training import bench_training
 
 
@@ -102,6 +103,7 @@ def measure_lstm(shape: LstmShape, *, equal: bool, rounds: int) -> LstmTimes:
 BENCHMARKS: dict[str, Callable[..., Iterator[str]]] = {
     "data": bench_data,
     "lstm": bench_lstm,
+    "search": bench_search,
     "training": bench_training,
 }
 

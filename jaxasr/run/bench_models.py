@@ -128,7 +128,7 @@ class Trained:
 
 def jaxasr_step(spec: Spec, load: Load) -> Trained:
     """jaxasr's own step: model, objective, clipping and Adam, compiled as a run compiles it; the state is donated."""
-    model, batches = spec.model(load), {equal: _batch(load, equal=equal) for equal in (True, False)}
+    model, batches = spec.model(load), {equal: whole_batch(load, equal=equal) for equal in (True, False)}
     optimizer = train.Adam(train.Constant(LEARNING_RATE), clip_norm=CLIP_NORM).build()
 
     def begin(key: jax.Array, batch: Batch) -> train.TrainState:
@@ -149,7 +149,8 @@ def jaxasr_step(spec: Spec, load: Load) -> Trained:
     return Trained(step, parameters)
 
 
-def _batch(load: Load, *, equal: bool) -> Batch:
+def whole_batch(load: Load, *, equal: bool = True) -> Batch:
+    """The batch, whose samples are frames (`Fed`)."""
     b = load.examples
     pcm_btf = np.round(load.frames_btf() * 2**15).astype(np.int16)
     return Batch(
