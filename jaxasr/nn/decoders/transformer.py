@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.attention.fixed import NoAttention
 from jaxasr.nn.attention.interface import Attention, Memory
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
 from jaxasr.nn.chance import Chance, chances, residual
@@ -118,6 +119,11 @@ class TransformerDecoder(Decoder):
             raise ValueError(
                 f"TransformerDecoder has width {self.width} and heads {self.heads}; the width must be even, and a multiple "
                 "of the heads"
+            )
+        if isinstance(self.attention, NoAttention) and self.attention.read == "never":
+            raise ValueError(
+                "TransformerDecoder has NoAttention(read='never') and no state that could begin with the utterance: it would "
+                "hear nothing; set read='always', or take a Speller"
             )
         if not 0.0 <= self.stochastic_depth < 1.0:
             raise ValueError(
