@@ -29,6 +29,9 @@ from jaxasr.nn.blocks import Chunks as Chunks
 from jaxasr.nn.convolution import ConvFront as ConvFront
 from jaxasr.nn.convolution import Front as Front
 from jaxasr.nn.convolution import VggFront as VggFront
+from jaxasr.nn.decoders.fusion import ColdFusion as ColdFusion
+from jaxasr.nn.decoders.fusion import DeepFusion as DeepFusion
+from jaxasr.nn.decoders.fusion import Fusion as Fusion
 from jaxasr.nn.decoders.interface import Decoded as Decoded
 from jaxasr.nn.decoders.interface import Decoder as Decoder
 from jaxasr.nn.decoders.speller import Speller as Speller

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.amount import Amount, amount_at, is_constant
 from jaxasr.nn.attention.interface import Attention, Memory, Mixture, Weighed, along_time, randomness_of
 from jaxasr.nn.decoders.cells import CELLS, CellKind
+from jaxasr.nn.decoders.fusion import Fusion
 from jaxasr.nn.decoders.interface import Decoded, Decoder
 from jaxasr.nn.layers import Dropout
 from jaxasr.ops.attention import by_head
@@ -29,6 +30,11 @@ class SpellerState:
     carries: tuple[Any, ...]  # of the cells
     context_be: Float[Array, "b e"]
     attention: Any
+    lm: Any = None  # of the language model that is fused; None: there is none, or all tokens are read at once
+
+    def with_room(self, tokens: int) -> "SpellerState":
+        """The same, where the language model's state keeps something of every token, with room for so many."""
+        return replace(self, lm=self.lm.with_room(tokens)) if hasattr(self.lm, "with_room") else self
 
 
 class _Spelt(NamedTuple):
@@ -50,6 +56,8 @@ class Speller(Decoder):
     each token that is fed is, with this probability, drawn from the model's own prediction instead of read in the transcript.
     Then it is trained on those. It costs a second forward pass of the decoder, and nothing while the schedule says 0.
 
+    With `fusion` the readout sees a frozen language model beside all this (fusion.py).
+
     Source: Chan et al. 2015, equations 6 to 8: s_i = LSTM(s_(i-1), y_(i-1), c_(i-1)); c_i = attend(s_i, h);
     P(y_i) = softmax(W [s_i, c_i]). The maxout readout is that of Bahdanau et al. 2015, appendix A.2.2; scheduled sampling
     that of Bengio et al. 2015 (1506.03099), section 2.4.
@@ -63,6 +71,7 @@ class Speller(Decoder):
     cell: CellKind = "lstm"
     maxout: int = 0  # linear units, in pairs, before the softmax; they see the previous token too; 0: none
     sampling: Amount = 0.0  # probability of feeding the model's own token, a number or a schedule by steps of training
+    fusion: Fusion | None = None  # a frozen language model that the readout sees
 
     def __post_init__(self):
         if self.maxout < 0 or self.maxout % 2:
@@ -72,6 +81,11 @@ class Speller(Decoder):
         if self.depth < 1 or self.vocab < 2:
             raise ValueError(
                 f"Speller has depth {self.depth} and vocab {self.vocab}; it needs a layer, and a token beside the end"
+            )
+        if self.fusion is not None and (self.fusion.lm.vocab != self.vocab or self.attention.mixing is not None):
+            raise ValueError(
+                f"Speller.fusion has a language model of {self.fusion.lm.vocab} tokens, the Speller has {self.vocab} and the "
+                f"mixing {self.attention.mixing!r}; fusion needs the same vocabulary and an attention that mixes nothing"
             )
         super().__post_init__()
 
@@ -107,6 +121,7 @@ class Speller(Decoder):
         inputs_bk = jnp.pad(tokens_bu, ((0, 0), (1, 0)), constant_values=END)
         if training is not None and not is_constant(self.sampling, 0.0):
             inputs_bk = self._fed(memory, state, inputs_bk, training)
+        state = replace(state, lm=None)  # it reads them all at once
         embedded_bke = self.embed_dropout(self.embed(inputs_bk), training)
         gates_bkm = self.token_gates(embedded_bke)
         if self.is_initializing():
@@ -132,6 +147,8 @@ class Speller(Decoder):
         features_bkd, weights_bkhs, mixture = jax.tree.map(
             lambda leaf: leaf.swapaxes(0, 1), (spelt.features_bd, spelt.weights_bhs, spelt.mixture)
         )
+        if self.fusion is not None:
+            features_bkd = self.fusion(features_bkd, self.fusion.read(inputs_bk))
         logits_bkv = self._read_out(features_bkd, embedded_bke, mixture, memory, training)
         return Decoded(logits_bkv, weights_bkhs, along_time(spelt.draw))
 
@@ -148,17 +165,21 @@ class Speller(Decoder):
         else:
             carries = tuple(cell.begin(dense(summary_be)) for dense in self.first_cells)
         context_be = jnp.zeros((b, e), hidden_bsd.dtype)
-        return memory, SpellerState(carries, context_be, self.attention.initial_state(memory))
+        lm = None if self.fusion is None else self.fusion.start(b)
+        return memory, SpellerState(carries, context_be, self.attention.initial_state(memory), lm)
 
     def step(
         self, memory: Memory, state: SpellerState, tokens_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b v"], Float[Array, "b h s"], SpellerState]:
         """Logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
         embedded_be = self.embed(tokens_b)
-        linear = Linear(self._weights(memory))
+        linear, before = Linear(self._weights(memory)), state
         state, spelt = self._advance(
-            linear, self.attention.weigh, (memory, self.biases, self.inner), state, self.token_gates(embedded_be)
+            linear, self.attention.weigh, (memory, self.biases, self.inner), before, self.token_gates(embedded_be)
         )
+        if self.fusion is not None:
+            seen_be, lm = self.fusion.step(before.lm, tokens_b)
+            state, spelt = replace(state, lm=lm), spelt._replace(features_bd=self.fusion(spelt.features_bd, seen_be))
         features_bkd, embedded_bke, mixture = jax.tree.map(
             lambda leaf: leaf[:, None], (spelt.features_bd, embedded_be, spelt.mixture)
         )

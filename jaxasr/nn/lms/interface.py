@@ -10,7 +10,7 @@ from jaxasr.records import END, Batch, Outputs, Training
 
 
 class Lm(nn.Module, kw_only=True):
-    """The interface. A language model overrides `read`, `start` and `step`.
+    """The interface. A language model overrides `hidden`, `read_out`, `start` and `advance`.
 
     It is trained by the loop that trains recognisers: a batch's tokens are the texts, of its waves nothing is read.
     """
@@ -28,21 +28,36 @@ class Lm(nn.Module, kw_only=True):
     def read(
         self, inputs_bk: Int[Array, "b k"], lengths_b: Int[Array, " b"], training: Training | None
     ) -> Float[Array, "b k v"]:
-        """Logits of what follows each of the inputs, of which END is the first.
+        """Logits of what follows each of the inputs. Arguments: `hidden`."""
+        return self.read_out(self.hidden(inputs_bk, lengths_b, training))
+
+    def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Any]:
+        """Logits of the next token after `tokens_b` (END before the first one), and the new state."""
+        hidden_bd, state = self.advance(state, tokens_b)
+        return self.read_out(hidden_bd), state
+
+    def hidden(
+        self, inputs_bk: Int[Array, "b k"], lengths_b: Int[Array, " b"], training: Training | None
+    ) -> Float[Array, "b k d"]:
+        """What the readout sees after each of the inputs, of which END is the first.
 
         Args:
             lengths_b: of the inputs: real tokens + 1.
             training: whose examples these are; None: nothing is random.
         """
-        raise TypeError(f"{type(self).__name__} is an Lm without read()")
+        raise TypeError(f"{type(self).__name__} is an Lm without hidden()")
+
+    def read_out(self, hidden: Float[Array, "... d"]) -> Float[Array, "... v"]:
+        """Logits."""
+        raise TypeError(f"{type(self).__name__} is an Lm without read_out()")
 
     def start(self, examples: int) -> Any:
         """The state before the first token; each leaf begins with the axis b."""
         raise TypeError(f"{type(self).__name__} is an Lm without start()")
 
-    def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Any]:
-        """Logits of the next token after `tokens_b` (END before the first one), and the new state."""
-        raise TypeError(f"{type(self).__name__} is an Lm without step()")
+    def advance(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b d"], Any]:
+        """What the readout sees after `tokens_b` (END before the first one), and the new state."""
+        raise TypeError(f"{type(self).__name__} is an Lm without advance()")
 
 
 def check_sizes(lm: Lm, **sizes: int) -> None:

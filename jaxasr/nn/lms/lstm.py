@@ -50,9 +50,9 @@ class LstmLm(Lm):
         self.recurrent_dropouts = [Dropout(self.recurrent_dropout) for _ in range(self.depth)]
         self.readout = Readout(self.vocab)
 
-    def read(
+    def hidden(
         self, inputs_bk: Int[Array, "b k"], lengths_b: Lengths, training: Training | None
-    ) -> Float[Array, "b k v"]:
+    ) -> Float[Array, "b k d"]:
         """As in `Lm`."""
         x_bkd = self.dropouts[0](self.embed(inputs_bk), training)
         for layer, (gates, recurrent_dropout) in enumerate(zip(self.gates, self.recurrent_dropouts, strict=True)):
@@ -62,22 +62,23 @@ class LstmLm(Lm):
                 scales = (recurrent_dropout(jnp.ones((len(inputs_bk), self.width), x_bkd.dtype), training),)
             (x_bkd,) = lstm_directions((gates_bkm,), (recurrent_dm,), lengths_b, reverse=(False,), scales=scales)
             x_bkd = self.dropouts[layer + 1](x_bkd, training)
-        return self._logits(x_bkd)
+        return x_bkd
 
     def start(self, examples: int) -> tuple[Carry, ...]:
         """As in `Lm`: state and cell of each layer."""
         return tuple(zero_carry(examples, self.width) for _ in range(self.depth))
 
-    def step(
+    def advance(
         self, state: tuple[Carry, ...], tokens_b: Int[Array, " b"]
-    ) -> tuple[Float[Array, "b v"], tuple[Carry, ...]]:
+    ) -> tuple[Float[Array, "b d"], tuple[Carry, ...]]:
         """As in `Lm`."""
         x_bd, carries = self.embed(tokens_b), []
         for gates, carry in zip(self.gates, state, strict=True):
             gates_bm, recurrent_dm = gates(x_bd)
             carries.append(lstm_cell(gates_bm + carry.h_bd @ recurrent_dm, carry.c_bd))
             x_bd = carries[-1].h_bd
-        return self._logits(x_bd), tuple(carries)
+        return x_bd, tuple(carries)
 
-    def _logits(self, x: Float[Array, "... d"]) -> Float[Array, "... v"]:
-        return self.readout(x, self.embed.embedding if self.tied else None)
+    def read_out(self, hidden: Float[Array, "... d"]) -> Float[Array, "... v"]:
+        """As in `Lm`."""
+        return self.readout(hidden, self.embed.embedding if self.tied else None)

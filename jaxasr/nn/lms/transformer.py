@@ -85,9 +85,9 @@ class TransformerLm(Lm):
         self.norm = nn.LayerNorm()
         self.readout = Readout(self.vocab)
 
-    def read(
+    def hidden(
         self, inputs_bk: Int[Array, "b k"], lengths_b: Lengths, training: Training | None
-    ) -> Float[Array, "b k v"]:
+    ) -> Float[Array, "b k d"]:
         """As in `Lm`. What comes after a text is not looked at, for nothing behind a position is."""
         del lengths_b
         chance = None
@@ -97,23 +97,25 @@ class TransformerLm(Lm):
         x_bkd = self.embed_dropout(self._embedded(inputs_bk, at_bk), training)
         for layer, block in enumerate(self.blocks):
             x_bkd = block(x_bkd, jax.tree.map(lambda leaf, layer=layer: leaf[layer], chance))
-        return self._logits(x_bkd)
+        return self.norm(x_bkd)
 
     def start(self, examples: int) -> TransformerState:
         """As in `Lm`: nothing read yet, room for `max_tokens`."""
         nothing = (jnp.zeros((examples, self.max_tokens, self.width)),) * self.depth
         return TransformerState(jnp.zeros(examples, jnp.int32), nothing, nothing, ())
 
-    def step(self, state: TransformerState, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], TransformerState]:
+    def advance(
+        self, state: TransformerState, tokens_b: Int[Array, " b"]
+    ) -> tuple[Float[Array, "b d"], TransformerState]:
         """As in `Lm`."""
         at_b = state.tokens_b
         x_bd, caches = self._embedded(tokens_b, at_b), []
         for block, keys_bud, values_bud in zip(self.blocks, state.keys, state.values, strict=True):
             x_bd, cache = block.step(x_bd, keys_bud, values_bud, at_b)
             caches.append(cache)
-        logits_bv = jnp.where((at_b < state.room)[:, None], self._logits(x_bd), jnp.nan)
+        x_bd = jnp.where((at_b < state.room)[:, None], self.norm(x_bd), jnp.nan)
         keys, values = zip(*caches, strict=True)
-        return logits_bv, replace(state, tokens_b=at_b + 1, keys=keys, values=values)
+        return x_bd, replace(state, tokens_b=at_b + 1, keys=keys, values=values)
 
     def _embedded(self, tokens: Int[Array, "..."], at: Int[Array, "..."]) -> Float[Array, "..."]:
         """Embeddings of variance 1 and the sinusoids of their positions."""
@@ -121,5 +123,6 @@ class TransformerLm(Lm):
         embedded = self.embed(tokens) * self.width**0.5
         return embedded + table.astype(embedded.dtype)
 
-    def _logits(self, x: Float[Array, "... d"]) -> Float[Array, "... v"]:
-        return self.readout(self.norm(x), self.embed.embedding if self.tied else None)
+    def read_out(self, hidden: Float[Array, "... d"]) -> Float[Array, "... v"]:
+        """As in `Lm`."""
+        return self.readout(hidden, self.embed.embedding if self.tied else None)

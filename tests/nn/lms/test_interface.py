@@ -125,8 +125,8 @@ def test_a_token_is_seen_by_what_comes_after_it_and_by_nothing_else(lm):
 
 
 def test_an_lm_without_methods_says_so():
-    with pytest.raises(TypeError, match="Lm is an Lm without read"):
+    with pytest.raises(TypeError, match="Lm is an Lm without hidden"):
         Lm(vocab=4).init(jax.random.key(0), batch_of(), step=None)
-    for method, given in (("start", (1,)), ("step", ((), jnp.zeros(1, int)))):
+    for method, given in (("start", (1,)), ("advance", ((), jnp.zeros(1, int))), ("read_out", (jnp.zeros(1),))):
         with pytest.raises(TypeError, match=f"without {method}"):
             Lm(vocab=4).apply({}, *given, method=method)
