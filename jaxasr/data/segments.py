@@ -96,7 +96,7 @@ def _pause(held_n: Int16[np.ndarray, " n"], windows: Windows, *, rate_hz: int, e
     if ended and len(held_n) <= longest * 3 // 2:
         low, high = len(held_n) / 2 - longest / 4, len(held_n) / 2 + longest / 4
     width = round(windows.pause_s / HOP_S)
-    stretches = _means(_energies(held_n[:longest], hop), width)
+    stretches = _means(_energies(held_n[: longest + width * hop], hop), width)
     middles = (np.arange(len(stretches)) + width / 2) * hop
     within = np.flatnonzero((middles >= low) & (middles <= high))
     if not len(within):

@@ -1,146 +1,133 @@
 """Files of speech to text, with the best model of a run."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
-from jaxasr.data import decode_audio
+from jaxasr.data import Buckets, KeepSeconds
+from jaxasr.data.audio import seconds_of
+from jaxasr.data.segments import Windows
 from jaxasr.decode import Search
-from jaxasr.records import Batch
-from jaxasr.report.subtitles import Word
-from jaxasr.run.evaluate import compiled_search
-from jaxasr.run.experiment import Experiment, tokenizer_of
+from jaxasr.report import Progress
+from jaxasr.run.ear import Calibrated, Ear
+from jaxasr.run.experiment import Experiment, recogniser_of, search_of
+from jaxasr.run.hearing import Times, compiled_hearing
+from jaxasr.run.language_models import NO_LMS, language_models
+from jaxasr.run.long_form import Passage, Refusal, Transcript, listen
 from jaxasr.run.restore import Choice, trained_variables
+from jaxasr.run.timing import clock_of
 from jaxasr.run.workdir import Workdir
-from jaxasr.text.tokenizer import Tokenizer
+from jaxasr.score.confidence import Platt
+from jaxasr.train import Metadata
+from jaxasr.units import samples_from_ms
 
-LONGEST_S = 60.0  # of one file; what is longer has to be cut before
-STEP_S = 2.0  # lengths are padded up to a multiple, so that few shapes are compiled
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was heard in a file."""
-
-    path: Path
-    text: str
-    words: tuple[Word, ...]  # with their times, as far as the attention tells them
-    seconds: float
-    log_prob: float  # of the whole hypothesis
-    complete: bool  # False: the search was cut before it came to an end
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A file that could not be transcribed, and why."""
-
-    path: Path
-    reason: str
+WINDOW_S = 20.0  # where nobody knows how long the utterances were that the model was trained on
+ROWS = 8  # windows that are heard at once
+LONG_S = 60.0  # of all files together, from which on there is a bar
 
 
 def transcribe(
+    experiment: Experiment, workdir: Workdir, paths: Sequence[Path], **options
+) -> Iterator[Transcript | Refusal]:
+    """What was heard in each file, in their order, as soon as it is heard to its end. Arguments and errors: `follow`."""
+    for each in follow(experiment, workdir, paths, **options):
+        if not isinstance(each, Passage):
+            yield each
+
+
+def follow(
     experiment: Experiment,
     workdir: Workdir,
     paths: Sequence[Path],
     *,
     search: Search | None = None,
     checkpoint: Choice = "best",
-) -> Iterator[Transcript | Refusal]:
-    """Transcribes files one after another, in their order. One that can't be used is refused, the others are still done.
+    lms: Mapping[str, str] = NO_LMS,
+    times: Times = "auto",
+    window_s: float | None = None,
+    rows: int = ROWS,
+    progress: Progress | None = None,
+) -> Iterator[Passage | Transcript | Refusal]:
+    """Transcribes files of any length, and tells their words as they become final.
+
+    A file that can't be used is refused, the others are still done. A long one is cut into windows (data.segments), and
+    windows of several files go through the model together. Memory does not grow with their length.
 
     Args:
         search: that of the experiment's `watch` split if None.
         checkpoint: "best", "last", a step, or "mean": of all that are kept.
+        lms: where the language models are that the search fuses, by name.
+        times: what words get their times from: "ctc", "attention", or "auto": CTC where the model has it.
+        window_s: the longest window; None: the longest utterance of training, for a model is at home only up to there.
+        rows: windows that are heard at once.
+        progress: an entered bar, advanced by seconds of audio.
 
     Raises:
         FileNotFoundError: there is no such run or checkpoint.
-        ValueError: the checkpoint does not fit the experiment.
+        ValueError: the checkpoint does not fit the experiment, or an option is not possible.
     """
-    rate_hz = experiment.train_data.rate_hz
-    variables, _ = trained_variables(experiment, workdir, checkpoint)
-    decode = compiled_search(experiment.model, search or experiment.watch.search)
-    tokenizer = tokenizer_of(experiment.train_data)
-    for path in paths:
-        try:
-            wave_n = read_wave(path, experiment)
-        except (OSError, ValueError) as error:
-            yield Refusal(path, str(error))
-            continue
-        batch = _batch(wave_n, rate_hz)
-        found = jax.device_get(decode(variables, batch))
-        tokens = found.tokens_bwu[0, 0, : int(found.token_lengths_bw[0, 0])]
-        yield Transcript(
-            path,
-            tokenizer.decode(tokens),
-            tuple(words_heard(tokens, found.weights_buhs[0], tokenizer, _position_s(experiment))),
-            len(wave_n) / rate_hz,
-            float(found.log_probs_bw[0, 0]),
-            bool(found.finished_bw[0, 0]),
-        )
+    if rows < 1:
+        raise ValueError(f"{rows} windows at once; at least 1 is needed")
+    model, rate_hz = recogniser_of(experiment), experiment.train_data.rate_hz
+    variables, metadata = trained_variables(experiment, workdir, checkpoint)
+    windows = Windows(longest_window_s(experiment, metadata) if window_s is None else window_s)
+    ear = Ear(
+        compiled_hearing(model, search or search_of(experiment.watch), times=times),
+        variables,
+        language_models(lms, experiment.tokenizer).models,
+        experiment.tokenizer,
+        clock_of(model),
+        rate_hz,
+        windows.longest(rate_hz),
+        rows,
+        calibrated_by(workdir),
+    )
+    return listen(
+        paths,
+        windows,
+        ear,
+        rate_hz=rate_hz,
+        least_samples=samples_from_ms(model.frontend.window_ms, rate_hz),
+        rows=rows,
+        progress=progress,
+    )
 
 
-def words_heard(
-    tokens_u: np.ndarray, weights_uhs: np.ndarray, tokenizer: Tokenizer, position_s: float
-) -> Iterator[Word]:
-    """Each word, from where a twentieth of its attention lies to where all but a twentieth does.
-
-    Args:
-        tokens_u: without the end.
-        weights_uhs: attention, at least as many rows as tokens.
-        position_s: seconds of an encoder position.
-    """
-    texts = [tokenizer.decode(tokens_u[: k + 1]).rstrip() for k in range(len(tokens_u))]
-    owners = [len(text.split()) - 1 if text != before else -1 for before, text in pairwise(["", *texts])]
-    for number, word in enumerate(texts[-1].split() if texts else []):
-        mine = [k for k, owner in enumerate(owners) if owner == number]
-        heard_s = np.cumsum(weights_uhs[mine].sum(axis=(0, 1)))
-        bounds = np.searchsorted(heard_s, np.array([0.05, 0.95]) * heard_s[-1])
-        start, end = np.minimum(bounds, len(heard_s) - 1)
-        yield Word(word, round(float(start) * position_s, 3), round(float(end + 1) * position_s, 3))
+@contextlib.contextmanager
+def bar_for(paths: Sequence[Path]) -> Iterator[Progress | None]:
+    """An entered bar over the seconds of files, where they are so long that somebody would wait for it."""
+    seconds = sum(map(seconds_of, paths))
+    if seconds < LONG_S:
+        yield None
+        return
+    with Progress(seconds, "transcribe", "seconds") as bar:
+        yield bar
 
 
-def _position_s(experiment: Experiment) -> float:
-    return experiment.model.encoder.stride * experiment.model.frontend.hop_ms / 1000
+def longest_window_s(experiment: Experiment, metadata: Metadata) -> float:
+    """Seconds of the longest utterance that the model was trained on, as far as anything tells; else WINDOW_S."""
+    if metadata.longest_s:
+        return metadata.longest_s
+    data = experiment.train_data
+    told = [each.max_s for each in data.transforms if isinstance(each, KeepSeconds)]
+    told += [data.shapes.seconds[-1]] if isinstance(data.shapes, Buckets) else []
+    return min(told, default=WINDOW_S)
 
 
-def read_wave(path: Path, experiment: Experiment) -> np.ndarray:
-    """A file's samples at the experiment's rate, mono, 16 bits.
+def calibrated_by(workdir: Workdir) -> Calibrated:
+    """What makes confidences of log posteriors: the map that `jaxasr calibrate` has left in the run's folder, or none.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it can't be decoded, holds NaN, nothing, less than one window or more than LONGEST_S.
+        ValueError: the file is damaged.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no audio file {path}")
-    rate_hz, frontend = experiment.train_data.rate_hz, experiment.model.frontend
-    wave_n = decode_audio(path.read_bytes(), id=str(path), rate_hz=rate_hz)
-    seconds = len(wave_n) / rate_hz
-    if seconds * 1000 < frontend.window_ms:
-        raise ValueError(
-            f"{path} has {len(wave_n)} samples ({seconds * 1000:.1f} ms at {rate_hz} Hz); at least one window of "
-            f"{frontend.window_ms:g} ms is needed"
-        )
-    if seconds > LONGEST_S:
-        raise ValueError(
-            f"{path} is {seconds:.1f} s long; at most {LONGEST_S:g} s are transcribed in one piece: cut it at its pauses"
-        )
-    return wave_n
-
-
-def _batch(wave_n: np.ndarray, rate_hz: int) -> Batch:
-    step = round(STEP_S * rate_hz)
-    padded = np.zeros((1, -(-len(wave_n) // step) * step), np.int16)
-    padded[0, : len(wave_n)] = wave_n
-    one = np.ones(1, np.int32)
-    return Batch(
-        wave_bn=padded,
-        sample_lengths_b=one * len(wave_n),
-        tokens_bu=np.zeros((1, 1), np.int32),
-        token_lengths_b=0 * one,
-        ids_b=np.zeros(1, np.uint32),
-        valid_b=np.ones(1, bool),
-    )
+    path = workdir.confidence
+    if not path.exists():
+        return np.exp
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Platt(float(kept["slope"]), float(kept["offset"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it, or make it again with jaxasr calibrate") from error

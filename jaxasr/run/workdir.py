@@ -54,6 +54,11 @@ class Workdir:
         return self.path / "pictures"
 
     @property
+    def confidence(self) -> Path:
+        """The map from log posteriors of words to confidences, if it was fitted."""
+        return self.path / "confidence.json"
+
+    @property
     def page(self) -> Path:
         """The run at a glance, in HTML."""
         return self.path / "page.html"

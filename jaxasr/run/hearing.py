@@ -1,0 +1,130 @@
+"""Hypotheses and what their words rest on: one compiled function from waves to tokens, alignment and probabilities.
+
+A search tells what was said. When it was said, CTC's forced alignment tells, or the attention; how probable the decoder
+finds it, token by token, is asked again for the best hypothesis alone, teacher-forced over what is encoded already. Beside a
+beam both cost little, and a search does not have to store attention for all its hypotheses.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxasr import nn
+from jaxasr.decode import Beam, Search
+from jaxasr.decode.search import Roomy, step_shapes
+from jaxasr.ops.ctc_alignment import CtcAlignment, ctc_alignment
+from jaxasr.records import END, Batch, LanguageModel, Start, pytree
+
+Times = Literal["auto", "ctc", "attention"]
+
+
+@pytree
+@dataclass(frozen=True)
+class Heard:
+    """The best hypothesis of each wave. What lies behind a length is zero."""
+
+    tokens_bu: Int[Array, "b u"]  # without the end
+    token_lengths_b: Int[Array, " b"]
+    log_probs_b: Float[Array, " b"]  # of the search, all its scorers included
+    finished_b: Bool[Array, " b"]
+    token_log_probs_bu: Float[Array, "b u"]  # of the decoder alone
+    hidden_lengths_b: Int[Array, " b"]
+    alignment: CtcAlignment | None  # where times are CTC's
+    weights_bus: Float[Array, "b u s"] | None  # where they are the attention's: summed over heads
+
+
+Hearing = Callable[[Any, Batch, Mapping[str, LanguageModel]], Heard]
+
+
+def compiled_hearing(model: nn.Seq2Seq, search: Search, *, times: Times = "auto") -> Hearing:
+    """A function (variables, batch, language models) -> Heard; it compiles once a shape, also if it is asked for again.
+
+    Args:
+        times: what words get their times from; "auto" is CTC where the model has it.
+
+    Raises:
+        ValueError: "ctc" and the model has no CTC head.
+    """
+    if times == "ctc" and model.ctc is None:
+        raise ValueError(
+            "times from CTC and the model has no CTC head: take them from the attention (--times attention)"
+        )
+    by_ctc = model.ctc is not None and times != "attention"
+    if isinstance(search, Beam):
+        search = replace(search, alignments=False)
+    return _compiled(model, search, by_ctc)  # pyright: ignore[reportArgumentType] - a Linen module is hashable
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> Hearing:
+    @jax.jit
+    def hear(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> Heard:
+        model_alone = nn.Recogniser(model, variables)
+        start = model_alone.start(batch)
+        found = search(_Encoded(model, variables, lms, start), batch)
+        tokens_bu, lengths_b = found.tokens_bwu[:, 0], found.token_lengths_bw[:, 0]
+        log_probs_bu, weights_bus = _reread(model_alone, start, tokens_bu, lengths_b, attention=not by_ctc)
+        alignment = None
+        if by_ctc and start.ctc_log_probs_bsv is not None:
+            alignment = ctc_alignment(start.ctc_log_probs_bsv, start.hidden_lengths_b, tokens_bu, lengths_b)
+        return Heard(
+            tokens_bu,
+            lengths_b,
+            found.log_probs_bw[:, 0],
+            found.finished_bw[:, 0],
+            log_probs_bu,
+            start.hidden_lengths_b,
+            alignment,
+            None if by_ctc else weights_bus,
+        )
+
+    return hear
+
+
+@dataclass(frozen=True)
+class _Encoded(nn.Recogniser):
+    """A recogniser that has encoded the batch already."""
+
+    begun: Start | None = None
+
+    def start(self, batch: Batch) -> Start:
+        del batch
+        assert self.begun is not None
+        return self.begun
+
+
+def _reread(
+    recogniser: nn.Recogniser,
+    start: Start,
+    tokens_bu: Int[Array, "b u"],
+    lengths_b: Int[Array, " b"],
+    *,
+    attention: bool,
+) -> tuple[Float[Array, "b u"], Float[Array, "b u s"]]:
+    """Log probability of each token after those before it, and where the decoder looked (s = 0 without attention)."""
+    b, u = tokens_bu.shape
+    state = start.state.with_room(u) if isinstance(start.state, Roomy) else start.state
+    positions = step_shapes(recogniser, start).weights_bhs.shape[-1] if attention else 0
+
+    def step(carry):
+        i, state, log_probs_ub, weights_ubs = carry
+        before_b = jnp.where(i > 0, tokens_bu[:, jnp.maximum(i - 1, 0)], END)
+        out = recogniser.step(start.memory, state, before_b)
+        inside_b = i < lengths_b
+        said_b = jnp.take_along_axis(out.log_probs_bv, tokens_bu[:, i][:, None], axis=1)[:, 0].astype(jnp.float32)
+        weights_bs = jnp.sum(out.weights_bhs.astype(jnp.float32), axis=1)[:, :positions]
+        return (
+            i + 1,
+            out.state,
+            log_probs_ub.at[i].set(jnp.where(inside_b, said_b, 0.0)),
+            weights_ubs.at[i].set(jnp.where(inside_b[:, None], weights_bs, 0.0)),
+        )
+
+    begun = (jnp.int32(0), state, jnp.zeros((u, b)), jnp.zeros((u, b, positions)))
+    _, _, log_probs_ub, weights_ubs = jax.lax.while_loop(lambda carry: carry[0] < jnp.max(lengths_b), step, begun)
+    return log_probs_ub.T, jnp.moveaxis(weights_ubs, 0, 1)
