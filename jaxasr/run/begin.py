@@ -14,7 +14,7 @@ from jaxasr import nn, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.ops.features import FeatureSums
 from jaxasr.records import END, Batch, NBest, Outputs
-from jaxasr.run.experiment import Experiment
+from jaxasr.run.experiment import Experiment, Model
 from jaxasr.run.restore import variables_of
 from jaxasr.run.workdir import Workdir
 from jaxasr.text.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ MIN_DEVIATION = 1e-3
 
 
 def training_form(
-    model: nn.Seq2Seq, objective: Objective | None = None, teacher: nn.Seq2Seq | None = None
+    model: Model, objective: Objective | None = None, teacher: Model | None = None
 ) -> Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]:
     """The model as a training step sees it: variables, batch, step and random streams in, outputs out.
 
@@ -41,7 +41,7 @@ def training_form(
         if teacher is not None:
             said: Any = teacher.apply(jax.lax.stop_gradient(taught), batch, step=None)
             outputs = replace(outputs, teacher_logits_buv=said.logits_buv)
-        if search is None:
+        if search is None or not isinstance(model, nn.Seq2Seq):
             return outputs
         found = search(nn.Recogniser(model, jax.lax.stop_gradient(variables)), batch)
         logits: Any = model.apply(variables, batch, found.tokens_bwu, step=step, rngs=rngs, method="spell")
@@ -118,11 +118,12 @@ def initial_state(experiment: Experiment, data: OpenPipeline) -> TrainState:
 
 def measured(state: TrainState, experiment: Experiment, data: OpenPipeline) -> TrainState:
     """The state with mean and deviation of the training data's features, where the model wants to know them."""
-    if "statistics" not in state.statistics:
+    if "statistics" not in state.statistics or not isinstance(experiment.model, nn.Seq2Seq):
         return state
     variables = {"params": state.params, "statistics": state.statistics["statistics"]}
-    sums = jax.jit(lambda batch: experiment.model.apply(variables, batch, method="feature_sums"))
-    total = [np.zeros(()), np.zeros(experiment.model.frontend.bins), np.zeros(experiment.model.frontend.bins)]
+    model = experiment.model
+    sums = jax.jit(lambda batch: model.apply(variables, batch, method="feature_sums"))
+    total = [np.zeros(()), np.zeros(model.frontend.bins), np.zeros(model.frontend.bins)]
     stop = min(STATISTICS_BATCHES, len(data.plan.epoch(0)))
     with data.batches(0, stop_step=stop) as batches:
         for _, _, batch in batches:

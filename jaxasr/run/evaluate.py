@@ -1,5 +1,6 @@
 """From variables and a split to numbers, hypotheses and pictures of where the speller looked."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 from jaxasr import nn, report, score
 from jaxasr.data import OpenPipeline
 from jaxasr.decode import Search
-from jaxasr.records import Batch, Hypotheses, Sum
-from jaxasr.run.experiment import Experiment, Split
+from jaxasr.records import Batch, Hypotheses, LanguageModel, Sum
+from jaxasr.run.experiment import Experiment, Split, recogniser_of, search_of
 from jaxasr.run.watch import hypothesis_sums
 from jaxasr.run.workdir import Workdir
 from jaxasr.train import TrainState
+
+NOTHING: Mapping[str, LanguageModel] = {}
 
 
 def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
@@ -25,16 +28,24 @@ def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
 class Judge:
     """Decodes one split, as often as it is asked to, with one compiled search."""
 
-    def __init__(self, experiment: Experiment, name: str, split: Split, data_dir: Path):
+    def __init__(
+        self,
+        experiment: Experiment,
+        name: str,
+        split: Split,
+        data_dir: Path,
+        lms: Mapping[str, LanguageModel] = NOTHING,
+    ):
         """Opens the split; nothing is compiled before the first call.
 
         Args:
             name: what the split's files and metrics are called.
+            lms: what the search may fuse.
         """
         self.name = name
         self.data: OpenPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
-        self._search = _watched_search(experiment.model, split.search)
+        self._search, self._lms = _watched_search(recogniser_of(experiment), search_of(split)), lms
         self.alignments: dict[str, float] = {}  # the means of watch.hypothesis_sums, of the last call
 
     def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.Evaluation:
@@ -43,7 +54,7 @@ class Judge:
         watched: list[dict[str, Sum]] = []
 
         def decode(batch: Batch) -> Hypotheses:
-            found, sums = self._search(variables, batch)
+            found, sums = self._search(variables, batch, self._lms)
             latest[:] = [(batch, found)]
             watched.append(sums)
             return found
@@ -83,11 +94,11 @@ def draw_alignment(
 
 
 def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
-    """The whole search as one compiled function (variables, batch) -> Hypotheses; it compiles once a shape."""
+    """The whole search as one compiled function (variables, batch, lms) -> Hypotheses; it compiles once a shape."""
 
     @jax.jit
-    def decode(variables: Any, batch: Batch) -> Hypotheses:
-        return search(nn.Recogniser(model, variables), batch)
+    def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel] = NOTHING) -> Hypotheses:
+        return search(nn.Recogniser(model, variables, lms), batch)
 
     return decode
 
@@ -96,8 +107,8 @@ def _watched_search(model: nn.Seq2Seq, search: Search) -> Any:
     """The same with what the alignments say of themselves: (hypotheses, sums)."""
 
     @jax.jit
-    def decode(variables: Any, batch: Batch) -> tuple[Hypotheses, dict[str, Sum]]:
-        hypotheses = search(nn.Recogniser(model, variables), batch)
+    def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> tuple[Hypotheses, dict[str, Sum]]:
+        hypotheses = search(nn.Recogniser(model, variables, lms), batch)
         return hypotheses, hypothesis_sums(model, hypotheses, batch)
 
     return decode
@@ -128,6 +139,7 @@ def numbers(evaluation: score.Evaluation, rate_hz: int) -> dict[str, Any]:
         "words": evaluation.scores.words.references,
         "characters": evaluation.scores.characters.references,
         "utterances": len(evaluation.utterances),
+        "oracle_wer": round(evaluation.oracle, 6),
         "cut": list(evaluation.cut),
         "looping": list(evaluation.looping),
         "audio_s_per_s": None if rtfx is None else round(rtfx, 1),

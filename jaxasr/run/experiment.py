@@ -10,17 +10,22 @@ from typing import Any
 
 from jaxasr.data import Normalize, Pipeline, Tokenize
 from jaxasr.decode import Search
-from jaxasr.nn import Seq2Seq
+from jaxasr.nn import Lm, Seq2Seq
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.train import Objective, Optimizer, WeightNoise
+from jaxasr.train import Distill, Objective, Optimizer, WeightNoise
+
+Model = Seq2Seq | Lm  # a recogniser, or a language model: it is trained on the transcripts of any corpus
 
 
 @dataclass(frozen=True)
 class Split:
-    """Something to evaluate on: utterances and the search that decodes them. Nothing of it is ever left out."""
+    """Something to evaluate on: utterances and the search that decodes them. Nothing of it is ever left out.
+
+    Of a language model nothing is decoded: its splits have no search, and tell how well it foresees the texts.
+    """
 
     data: Pipeline
-    search: Search
+    search: Search | None = None
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,17 @@ class Experiment:
         ValueError: parts that don't fit each other, by the names they have here.
     """
 
-    model: Seq2Seq
+    model: Model
     train_data: Pipeline
     objective: Objective
     optimizer: Optimizer
     steps: int  # batches to train on
-    watch: Split  # decoded every `eval_every` steps: what the best checkpoint is chosen by
+    watch: Split  # decoded every `eval_every` steps: what the best checkpoint is chosen by (WER, or perplexity)
     evals: Mapping[str, Split] = field(default_factory=dict)  # decoded at the end, from the best checkpoint
     eval_every: int = 1_000
     save_every: int = 500
     log_every: int = 50
-    teacher: Seq2Seq | None = None  # whose words are distilled (train.Distill); its parameters come from its own run
+    teacher: Model | None = None  # whose words are distilled (train.Distill); its parameters come from its own run
     weight_noise: WeightNoise | None = None  # on the parameters in training
     ema_decay: float = 0.0  # of the averaged parameters, which are those that are evaluated; 0: no averaging
     keep_last: int = 2  # newest checkpoints that stay
@@ -58,12 +63,12 @@ class Experiment:
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay={self.ema_decay}; it must be in [0, 1), 0 for no averaging")
         self._check_vocabulary()
-        self._check_rates()
-        if self.objective.ctc_weight > 0 and self.model.ctc is None:
-            raise ValueError(
-                f"objective.ctc_weight={self.objective.ctc_weight} but model.ctc is None; give the model a CtcHead "
-                "or set objective.ctc_weight=0"
-            )
+        self._check_kind()
+        if isinstance(self.model, Seq2Seq):
+            self._check_rates(self.model)
+            self._check_ctc(self.model)
+        else:
+            self._check_objective_of_lm()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -80,19 +85,53 @@ class Experiment:
         """All that is evaluated on, by the names that errors use."""
         return {"watch": self.watch, **{f"evals.{name}": split for name, split in self.evals.items()}}
 
-    def _check_rates(self) -> None:
-        rates = {"model.frontend": self.model.frontend.rate_hz, "train_data": self.train_data.rate_hz}
+    def _check_kind(self) -> None:
+        """A recogniser hears, and is searched; a language model reads, and nothing is searched."""
+        kind, hears = type(self.model).__name__, isinstance(self.model, Seq2Seq)
+        pipelines = {"train_data": self.train_data} | {f"{name}.data": each.data for name, each in self.splits.items()}
+        for name, pipeline in pipelines.items():
+            if pipeline.shapes.audio != hears:
+                needed = "Buckets or ChooseBuckets" if hears else "ChooseTokenBuckets"
+                raise ValueError(
+                    f"model is a {kind}, which reads {'audio' if hears else 'transcripts alone'}, and {name}.shapes are "
+                    f"{type(pipeline.shapes).__name__}; give it data.{needed}"
+                )
+        for name, split in self.splits.items():
+            if hears and split.search is None:
+                raise ValueError(f"{name} has no search; give it one, such as decode.Beam(8)")
+            if not hears and split.search is not None:
+                raise ValueError(
+                    f"{name} has the search {type(split.search).__name__}, and model is a {kind}, of which the perplexity "
+                    "is measured; leave the search out"
+                )
+
+    def _check_objective_of_lm(self) -> None:
+        wrong = [type(term).__name__ for term in self.objective.extra if not isinstance(term, Distill)]
+        if self.objective.ctc_weight > 0 or wrong:
+            asked = [f"ctc_weight={self.objective.ctc_weight}"] * (self.objective.ctc_weight > 0) + wrong
+            raise ValueError(
+                f"objective has {', '.join(asked)}, and model is a {type(self.model).__name__}, which attends to no audio; "
+                "cross-entropy and Distill are what it can be trained with"
+            )
+
+    def _check_ctc(self, model: Seq2Seq) -> None:
+        if self.objective.ctc_weight > 0 and model.ctc is None:
+            raise ValueError(
+                f"objective.ctc_weight={self.objective.ctc_weight} but model.ctc is None; give the model a CtcHead "
+                "or set objective.ctc_weight=0"
+            )
+
+    def _check_rates(self, model: Seq2Seq) -> None:
+        rates = {"model.frontend": model.frontend.rate_hz, "train_data": self.train_data.rate_hz}
         rates |= {f"{name}.data": split.data.rate_hz for name, split in self.splits.items()}
         if len(set(rates.values())) > 1:
             told = ", ".join(f"{name}.rate_hz={rate}" for name, rate in rates.items())
             raise ValueError(f"one sampling rate is needed, there are several: {told}")
 
     def _check_vocabulary(self) -> None:
-        heads = {"model.decoder.vocab": self.model.decoder.vocab}
-        if self.model.ctc is not None:
-            heads["model.ctc.vocab"] = self.model.ctc.vocab
+        heads = _heads("model", self.model)
         if self.teacher is not None:
-            heads["teacher.decoder.vocab"] = self.teacher.decoder.vocab
+            heads |= _heads("teacher", self.teacher)
         for name, size in heads.items():
             if size != self.tokenizer.size:
                 raise ValueError(
@@ -105,6 +144,46 @@ class Experiment:
                     f"{name}.data has a tokenizer with digest {tokenizer_of(split.data).digest}, train_data one with "
                     f"{self.tokenizer.digest}; a run has one vocabulary"
                 )
+
+
+def decided_by(model: Model) -> str:
+    """The score that the best checkpoint of a run is chosen by; lower is better."""
+    return "wer" if isinstance(model, Seq2Seq) else "perplexity"
+
+
+def search_of(split: Split) -> Search:
+    """The split's search.
+
+    Raises:
+        ValueError: it has none, for it is a language model's.
+    """
+    if split.search is None:
+        raise ValueError(
+            "a split without a search is a language model's; a recogniser's has one, such as decode.Beam(8)"
+        )
+    return split.search
+
+
+def recogniser_of(experiment: Experiment) -> Seq2Seq:
+    """The experiment's model, which hears.
+
+    Raises:
+        ValueError: it is a language model.
+    """
+    if not isinstance(experiment.model, Seq2Seq):
+        raise ValueError(
+            f"the experiment's model is a {type(experiment.model).__name__}, a language model: it hears nothing. Give the "
+            "experiment of a recogniser; a search can fuse this one with --lm"
+        )
+    return experiment.model
+
+
+def _heads(name: str, model: Model) -> dict[str, int]:
+    """Vocabularies by the names they have in the experiment."""
+    if isinstance(model, Lm):
+        return {f"{name}.vocab": model.vocab}
+    heads = {f"{name}.decoder.vocab": model.decoder.vocab}
+    return heads if model.ctc is None else heads | {f"{name}.ctc.vocab": model.ctc.vocab}
 
 
 def tokenizer_of(pipeline: Pipeline) -> Tokenizer:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxasr import report, tree
-from jaxasr.run.evaluate import Judge, headline, numbers
-from jaxasr.run.experiment import Experiment, normalizer_of
+from jaxasr.run.experiment import Experiment, decided_by, normalizer_of
+from jaxasr.run.judges import judge_of
 from jaxasr.run.machine import Machine
 from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
@@ -51,7 +51,7 @@ def evaluate_run(
         )
     workdir = Workdir(folder)
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
-    with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
+    with Checkpoints(workdir.checkpoints, by=decided_by(experiment.model), mode="read") as checkpoints:
         trained = checkpoints.last()
         step = {"best": checkpoints.best(), "last": trained}.get(str(checkpoint), checkpoint)
     about = {
@@ -70,15 +70,13 @@ def evaluate_run(
     rows = []
     for split_name in splits or experiment.evals:
         split = experiment.evals[split_name]
-        judge = Judge(experiment, split_name, split, machine.data_dir)
-        evaluation = judge(variables, workdir, workers=machine.workers)
-        say(f"{split_name}: {headline(evaluation)}")
+        judge = judge_of(experiment, split_name, split, machine.data_dir)
+        verdict = judge(variables, workdir, workers=machine.workers)
+        say(f"{split_name}: {verdict.line}")
         row = {
             "name": name or folder.resolve().name,
             "split": split_name,
-            **numbers(evaluation, split.data.rate_hz),
-            "alignments": {each: round(value, 4) for each, value in judge.alignments.items()},
-            "search": tree.flatten(split.search),
+            **verdict.row,
             "normalizer": normalizer_of(split.data),
             "split_data": judge.data.hash,
             **about,

@@ -18,9 +18,10 @@ from jaxasr import report, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.records import pytree
 from jaxasr.run.begin import blank_batch, bound_objective, initial_state, measured, metadata_of, taught, training_form
-from jaxasr.run.evaluate import Judge, evaluated_variables, headline
-from jaxasr.run.experiment import Experiment
+from jaxasr.run.evaluate import evaluated_variables
+from jaxasr.run.experiment import Experiment, decided_by
 from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
+from jaxasr.run.judges import judge_of
 from jaxasr.run.log import Log, Window, empty_window
 from jaxasr.run.machine import Machine
 from jaxasr.run.pace import Pace
@@ -60,7 +61,7 @@ def train(
     """
     with Workdir(folder).held() as workdir:
         data = experiment.train_data.open(machine.data_dir)
-        judge = Judge(experiment, "watch", experiment.watch, machine.data_dir)
+        judge = judge_of(experiment, "watch", experiment.watch, machine.data_dir)
         workdir.keep_experiment(experiment)
         for line in introduction(experiment, data):
             say(line)
@@ -76,7 +77,10 @@ def train(
         step = compile_step(pure, machine.how)
         metadata = metadata_of(experiment, data)
         with Checkpoints(
-            workdir.checkpoints, keep_last=experiment.keep_last, keep_best=experiment.keep_best
+            workdir.checkpoints,
+            keep_last=experiment.keep_last,
+            keep_best=experiment.keep_best,
+            by=decided_by(experiment.model),
         ) as checkpoints:
             start = _first_or_last(experiment, data, pure, checkpoints, metadata, teacher, say)
             done, alarm = int(start.train.step), Alarm()
@@ -95,11 +99,11 @@ def train(
                     metrics = None
                     if moment.judges:
                         variables = evaluated_variables(experiment, moment.saved.train)
-                        evaluation = judge(variables, workdir, workers=machine.workers)
-                        metrics = {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer}
-                        moment.saved = _judged(experiment, moment.saved, metrics["wer"])
-                        bar.say(f"step {moment.done:,}: {headline(evaluation)}")
-                        row = {f"watch/{name}": value for name, value in (metrics | judge.alignments).items()}
+                        verdict = judge(variables, workdir, workers=machine.workers)
+                        metrics = verdict.scores
+                        moment.saved = _judged(experiment, moment.saved, metrics[decided_by(experiment.model)])
+                        bar.say(f"step {moment.done:,}: {verdict.line}")
+                        row = {f"watch/{name}": value for name, value in (metrics | verdict.watched).items()}
                         writer.write(moment.done, row)
                         news += alarm.lines(moment.done, row)
                         _show(workdir)
@@ -160,10 +164,10 @@ def _steps(
     """One step after another; the sums of each are read when the next one is under way."""
     state, log = step.place_state(start.train), Log(start.window, folder=workdir.path)
     shown: dict[str, Any] = {}
-    first = int(start.train.step)
+    first, pipeline = int(start.train.step), experiment.train_data
     with (
         data.batches(first, workers=machine.workers, stop_step=experiment.steps) as batches,
-        Pace(workdir.path, rate_hz=experiment.train_data.rate_hz) as pace,
+        Pace(workdir.path, rate_hz=pipeline.rate_hz if pipeline.shapes.audio else None) as pace,
     ):
         for number, row, batch in batches:
             state, sums = step(state, step.place(batch))

@@ -1,4 +1,4 @@
-"""How fast a run is: audio a second, share of padding, share of time spent waiting for data, programs compiled."""
+"""How fast a run is: audio or tokens a second, share of padding, share of time spent waiting for data, programs compiled."""
 
 import json
 import time
@@ -26,8 +26,12 @@ class Recompiled(RuntimeError):  # noqa: N818 - what happened
 class Pace:
     """Measures the loop between two lines of its own file: clock times are no metrics, a resumed run has others."""
 
-    def __init__(self, folder: Path, *, rate_hz: int):
-        """Lines are added to `folder`; they begin where this process does."""
+    def __init__(self, folder: Path, *, rate_hz: int | None):
+        """Lines are added to `folder`; they begin where this process does.
+
+        Args:
+            rate_hz: of the audio; None: there is none, and tokens are counted.
+        """
         self._path, self._rate_hz = folder / SPEED, rate_hz
         self._compiles = CompileCounter()
         self._shapes: set[Shape] = set()
@@ -67,10 +71,11 @@ class Pace:
     def write(self, step: int) -> dict[str, str]:
         """Adds a line and begins anew; returns what to show beside the progress bar."""
         spent_s = max(time.perf_counter() - self._began, 1e-9)
+        amount = "audio_s_per_s" if self._rate_hz else "tokens_per_s"
         line = {
             "step": step,
             "steps_per_s": self._steps / spent_s,
-            "audio_s_per_s": self._useful / self._rate_hz / spent_s,
+            amount: self._useful / (self._rate_hz or 1) / spent_s,
             "padding_share": 1.0 - self._useful / max(self._room, 1),
             "data_stall_share": min(self._stalled_s / spent_s, 1.0),
             "programs_compiled": self._compiles.count,
@@ -79,7 +84,7 @@ class Pace:
             file.write(json.dumps({k: round(v, 4) for k, v in line.items()}) + "\n")
         self._begin()
         return {
-            "audio": f"{line['audio_s_per_s']:.0f} s/s",
+            "audio" if self._rate_hz else "tokens": f"{line[amount]:,.0f}{' s' if self._rate_hz else ''}/s",
             "padding": f"{line['padding_share']:.0%}",
             "stalled": f"{line['data_stall_share']:.0%}",
         }

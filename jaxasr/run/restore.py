@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxasr import nn, tree
 from jaxasr.records import Batch
-from jaxasr.run.experiment import Experiment
+from jaxasr.run.experiment import Experiment, Model, decided_by
 from jaxasr.run.workdir import Workdir
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.train import Checkpoints, Metadata, Which, average_checkpoints
@@ -25,14 +25,12 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = 
     return variables_of(experiment.model, experiment.tokenizer, workdir, which)
 
 
-def variables_of(
-    model: nn.Seq2Seq, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best"
-) -> tuple[Any, Metadata]:
+def variables_of(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best") -> tuple[Any, Metadata]:
     """The same of any run whose model and vocabulary are these. The average of a run that makes none is its parameters."""
     blank: Any = jax.eval_shape(lambda: _fresh_variables(model))
     statistics = {name: tree for name, tree in blank.items() if name != "params"}
     like = {"train": {"average": blank["params"], "statistics": statistics}}
-    with Checkpoints(workdir.checkpoints, mode="read") as checkpoints:
+    with Checkpoints(workdir.checkpoints, by=decided_by(model), mode="read") as checkpoints:
         there: Which = "last" if which == "mean" else which
         _refuse_another(model, tokenizer, checkpoints.metadata(there), workdir)
         saved, metadata = checkpoints.restore_part(there, like)
@@ -41,7 +39,7 @@ def variables_of(
     return {"params": saved["train"]["average"], **saved["train"]["statistics"]}, metadata
 
 
-def _refuse_another(model: nn.Seq2Seq, tokenizer: Tokenizer, metadata: Metadata, workdir: Workdir) -> None:
+def _refuse_another(model: Model, tokenizer: Tokenizer, metadata: Metadata, workdir: Workdir) -> None:
     if metadata.tokenizer != tokenizer.digest:
         raise ValueError(
             f"{workdir.path} was trained with the vocabulary {metadata.tokenizer}, the experiment has "
@@ -57,11 +55,12 @@ def _refuse_another(model: nn.Seq2Seq, tokenizer: Tokenizer, metadata: Metadata,
         )
 
 
-def _fresh_variables(model: nn.Seq2Seq) -> Any:
+def _fresh_variables(model: Model) -> Any:
     """Variables as they are initialised; their shapes do not depend on the batch."""
     one = jnp.ones(1, jnp.int32)
+    samples = model.frontend.rate_hz if isinstance(model, nn.Seq2Seq) else 0
     batch = Batch(
-        wave_bn=jnp.zeros((1, model.frontend.rate_hz), jnp.int16),
+        wave_bn=jnp.zeros((1, samples), jnp.int16),
         sample_lengths_b=one,
         tokens_bu=jnp.zeros((1, 1), jnp.int32),
         token_lengths_b=one,

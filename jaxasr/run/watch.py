@@ -24,9 +24,11 @@ COLLAPSED, DIFFUSE = "attention_collapsed", "attention_diffuse"
 
 
 def watched(criterion: Criterion) -> Criterion:
-    """The criterion, with the sums of `alignment_sums` beside its own; no gradient comes of them."""
+    """The criterion, with the sums of `alignment_sums` beside its own, where there are weights; no gradient comes of them."""
 
     def both(outputs: Outputs, batch: Batch) -> dict[str, Sum]:
+        if not outputs.weights_buhs.shape[-1]:  # of a language model
+            return criterion(outputs, batch)
         real_b = jnp.asarray(batch.valid_b)
         steps_b = jnp.where(real_b, batch.token_lengths_b + 1, 0)
         samples = (

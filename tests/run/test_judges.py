@@ -1,0 +1,159 @@
+"""A language model goes the way of every experiment: trained by the same loop, judged by perplexity, and read back."""
+
+import contextlib
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxasr import data, decode, nn, train
+from jaxasr.__main__ import main
+from jaxasr.data.corpora.text import Text
+from jaxasr.records import END
+from jaxasr.run.begin import training_form
+from jaxasr.run.experiment import Experiment
+from jaxasr.run.restore import trained_variables
+from jaxasr.run.transcribe import transcribe
+from jaxasr.run.workdir import Workdir
+from jaxasr.train import Checkpoints, read_metrics
+from tests.run import tiny, tiny_lm
+from tests.run.river import compile_cache, shared_folder
+
+LINES = ("AB", "CAD", "BA DC", "DAB", "ACDC", "BAD CAB", "D", "CC BB")
+FILE = Path(tiny_lm.__file__)
+
+
+@dataclass(frozen=True)
+class Run:
+    data_dir: Path
+    workdir: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    """The lines prepared, and the model trained and evaluated, by the commands that a user would give."""
+    folder = tmp_path_factory.mktemp("lm")
+    (folder / "lines.txt").write_text("\n".join((*LINES, "EFG")))
+    data_dir, workdir, printed = folder / "data", folder / "run", folder / "printed.txt"
+    texts = ["prepare", "text", "--from", str(folder / "lines.txt"), "name=lines", "dev=0"]
+    with printed.open("w") as file, contextlib.redirect_stdout(file), compile_cache(shared_folder(tmp_path_factory)):
+        assert main([*texts, "--data-dir", str(data_dir)]) == 0
+        assert main(["show", str(FILE), "--data-dir", str(data_dir)]) == 0
+        assert main(["train", str(FILE), "--workdir", str(workdir), "--data-dir", str(data_dir)]) == 0
+    return Run(data_dir, workdir, printed.read_text())
+
+
+def log_prob_by_steps(bound: nn.BoundLm, text: str) -> float:
+    """Token by token, as a search asks."""
+    state, previous, total = bound.start(1), END, 0.0
+    step = jax.jit(nn.BoundLm.step)
+    for token in [*tiny_lm.TOKENS.encode(text), END]:
+        log_probs_bv, state = step(bound, state, jnp.array([previous]))
+        total, previous = total + float(log_probs_bv[0, token]), token
+    return total
+
+
+def test_a_row_holds_perplexities_that_stepping_through_the_texts_gives(run):
+    """Eight lines are 28 letters and blanks; the ends are foreseen too. EFG is in no vocabulary of ABCD."""
+    (row,) = (json.loads(line) for line in (run.workdir / "results.jsonl").read_text().splitlines())
+    experiment = tiny_lm.experiment()
+    variables, _ = trained_variables(experiment, Workdir(run.workdir))
+    bound = nn.BoundLm(experiment.model, variables)
+    nats = -sum(log_prob_by_steps(bound, line) for line in LINES)
+    letters, words = sum(map(len, LINES)) + 8, len(" ".join(LINES).split()) + 8
+    assert row["perplexity"] == pytest.approx(math.exp(nats / letters), rel=1e-4)
+    assert row["word_perplexity"] == pytest.approx(math.exp(nats / words), rel=1e-4)
+    assert row["bits_per_character"] == pytest.approx(nats / letters / math.log(2.0), rel=1e-4)
+    assert (row["tokens"], row["words"], row["characters"], row["utterances"]) == (letters, words, letters, 8)
+    assert (row["unwritable"], row["normalizer"], row["search"]) == (["lines-9"], "upper", {})
+    assert row["perplexity"] < 2.5 < tiny_lm.TOKENS.size
+    for name in ("perplexity", "word_perplexity", "bits_per_character"):
+        low, high = row["intervals"][name]
+        assert low < row[name] < high
+
+
+def test_the_loop_leaves_what_it_leaves_of_a_recogniser(run):
+    rows = read_metrics(run.workdir / "metrics.jsonl")
+    watched = {row["step"]: row["watch/perplexity"] for row in rows if "watch/perplexity" in row}
+    assert list(watched) == [20, 40, 60]
+    assert watched[20] > watched[60]
+    assert not any("attention" in name for row in rows for name in row)
+    with Checkpoints(run.workdir / "checkpoints", by="perplexity", mode="read") as checkpoints:
+        assert checkpoints.best() == min(watched, key=watched.get)
+    assert (run.workdir / "pictures" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "watch/word_perplexity" in (run.workdir / "page.html").read_text()
+    assert {json.loads(line)["id"] for line in (run.workdir / "texts.watch.jsonl").read_text().splitlines()} == {
+        f"lines-{number}" for number in range(1, 10)
+    }
+    speed = [json.loads(line) for line in (run.workdir / "speed.jsonl").read_text().splitlines()]
+    assert all(line["tokens_per_s"] > 0 for line in speed)
+
+
+def test_what_is_printed(run):
+    assert "train: 9 texts without audio, 12 words, 33 characters" in run.printed
+    assert "epoch 0: " in run.printed
+    assert "tokens and ends" in run.printed
+    assert "left out: 1 (text cannot be encoded)" in run.printed
+    assert "by token, " in run.printed
+    assert "bits a character, 8 texts, 1 that the vocabulary can't write left out" in run.printed
+
+
+def test_it_hears_nothing(run):
+    with pytest.raises(ValueError, match="model is a LstmLm, a language model: it hears nothing"):
+        next(transcribe(tiny_lm.experiment(), Workdir(run.workdir), [FILE]))
+
+
+def changed(**changes) -> Experiment:
+    return replace(tiny_lm.experiment(), **changes)
+
+
+def test_what_does_not_fit_a_language_model_is_refused():
+    heard, read = tiny.experiment(), tiny_lm.experiment()
+    with pytest.raises(ValueError, match=r"reads transcripts alone, and train_data\.shapes are Buckets; give it"):
+        changed(train_data=replace(read.train_data, shapes=heard.train_data.shapes))
+    with pytest.raises(ValueError, match=r"Seq2Seq, which reads audio, and watch\.data\.shapes are ChooseTokenBuckets"):
+        replace(heard, watch=replace(heard.watch, data=replace(heard.watch.data, shapes=tiny_lm.SHAPES)))
+    with pytest.raises(ValueError, match="watch has the search Greedy"):
+        changed(watch=replace(read.watch, search=decode.Greedy()))
+    with pytest.raises(ValueError, match=r"evals\.train has no search"):
+        replace(heard, evals={"train": replace(heard.watch, search=None)})
+    with pytest.raises(ValueError, match=r"objective has ctc_weight=0\.5, Guide, and model is a LstmLm"):
+        changed(objective=train.Objective(ctc_weight=0.5, extra=(train.Guide(1.0),)))
+    with pytest.raises(ValueError, match=r"model\.vocab=9 but the tokenizer"):
+        changed(model=read.model.clone(vocab=9))
+
+
+def test_a_recogniser_learns_what_a_language_model_would_write():
+    """Distillation from a teacher that reads (Bai et al. 2019): its logits stand beside the recogniser's."""
+    calm, teacher = tiny.experiment(), tiny_lm.experiment().model
+    objective = replace(calm.objective, extra=(train.Distill(0.5),))
+    experiment = replace(calm, teacher=teacher, objective=objective)
+    apply = training_form(experiment.model, objective, experiment.teacher)
+    batch = tiny_batch()
+
+    def distilled(batch):
+        variables = experiment.model.init(jax.random.key(0), batch, step=None)
+        variables = {**variables, "teacher": teacher.init(jax.random.key(1), batch, step=None)}
+        streams = {name: jax.random.key(2) for name in ("augment", "dropout", "draw")}
+        return objective(apply(variables, batch, jnp.zeros((), int), streams), batch)["distill"]
+
+    assert jax.eval_shape(distilled, batch).value.shape == ()
+
+
+def tiny_batch():
+    from tests.test_experiments import batch
+
+    return batch()
+
+
+def test_a_split_without_audio_can_be_of_a_corpus_with_audio():
+    """A pipeline is a value: nothing of it is read before it is opened."""
+    assert (
+        data.Pipeline(data.Corpus("tones", "train"), tiny_lm.TEXT, tiny_lm.SHAPES, shuffle_seed=0).shapes.audio is False
+    )
+    assert Text(FILE.parent).name == "text"
