@@ -6,6 +6,7 @@ jaxasr show EXPERIMENT [PATH=VALUE ...]                    the flattened experim
 jaxasr train EXPERIMENT --workdir DIR [PATH=VALUE ...]     trains, or goes on; ends with an evaluation
 jaxasr eval EXPERIMENT --workdir DIR [PATH=VALUE ...]      decodes the experiment's splits with a checkpoint
 jaxasr transcribe EXPERIMENT --workdir DIR FILE ...        speech files to text
+jaxasr transcribe EXPERIMENT --workdir DIR --stream -      a microphone's pipe, or one file, to words as they become sure
 jaxasr alignable FILE:GENERATOR                           every mechanism on strings of tones, and its table
 jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that has no rows yet, some at once
 jaxasr table FILE                                          a published table beside our rows
@@ -102,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("transcribe", commands.transcribe)
     sub.add_argument("experiment", help="FILE.py or FILE.py:function")
     sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio: FLAC, WAV, Ogg, SPHERE ...")
+    sub.add_argument(
+        "--stream",
+        action="store_true",
+        help="words as they become sure, and how late; FILE may be -: raw 16-bit samples",
+    )
+    sub.add_argument("--real-time", action="store_true", help="with --stream: plays FILE as fast as it was spoken")
+    sub.add_argument("--chunk-ms", type=float, metavar="N", help="with --stream: speech that is encoded at once (320)")
+    sub.add_argument("--new-encoder", action="store_true", help="with --stream: a new encoder after each end of speech")
     sub.add_argument("--format", choices=tuple(commands.WRITTEN), default="txt", help="json has times and scores (txt)")
     sub.add_argument(
         "--out", type=Path, metavar="DIR", help="writes DIR/NAME.FORMAT for each file, instead of printing"

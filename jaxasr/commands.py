@@ -74,6 +74,8 @@ def transcribe(options: argparse.Namespace) -> int:
     """Prints a line for each file: what was heard. A file that can't be used is named, and the others are still done."""
     from jaxasr import run
 
+    if options.stream:
+        return _stream(options)
     _use_this_machine()
     experiment, status = _experiment(options), 0
     for heard in run.transcribe(experiment, run.Workdir(options.workdir), options.files, checkpoint=options.checkpoint):
@@ -88,6 +90,30 @@ def transcribe(options: argparse.Namespace) -> int:
             options.out.mkdir(parents=True, exist_ok=True)
             (options.out / f"{heard.path.stem}.{options.format}").write_text(text + "\n")
     return status
+
+
+def _stream(options: argparse.Namespace) -> int:
+    """Prints each word of one stream as soon as it is sure, and at the end how late they came."""
+    from jaxasr.run import live
+
+    if len(options.files) != 1 or options.format not in live.WRITTEN or options.out is not None:
+        raise ValueError(
+            f"--stream hears one FILE or -, and prints what it hears as {' or '.join(live.WRITTEN)}; it was given "
+            f"{len(options.files)} files, --format {options.format} and --out {options.out}"
+        )
+    _use_this_machine()
+    heard = live.stream(
+        _experiment(options),
+        live.Workdir(options.workdir),
+        options.files[0],
+        real_time=options.real_time,
+        chunk_ms=options.chunk_ms,
+        renews_encoder=options.new_encoder,
+        checkpoint=options.checkpoint,
+    )
+    for each in heard:
+        print(live.WRITTEN[options.format](each), flush=True)
+    return 0
 
 
 def _as_text(heard: Any) -> str:

@@ -10,9 +10,13 @@ from jaxasr.run.experiment import Experiment as Experiment
 from jaxasr.run.experiment import Split as Split
 from jaxasr.run.final import evaluate_run as evaluate_run
 from jaxasr.run.interrupt import Interrupted as Interrupted
+from jaxasr.run.live import Delays as Delays
+from jaxasr.run.live import stream as stream
 from jaxasr.run.log import Diverged as Diverged
 from jaxasr.run.loop import train as train
 from jaxasr.run.machine import Machine as Machine
+from jaxasr.run.stream import StableWord as StableWord
+from jaxasr.run.stream import Streamer as Streamer
 from jaxasr.run.sweep import Swept as Swept
 from jaxasr.run.sweep import sweep as sweep
 from jaxasr.run.table import table as table
