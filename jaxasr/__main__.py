@@ -2,6 +2,7 @@
 
 jaxasr prepare CORPUS [--from DIR] [OPTION=VALUE ...]      a corpus becomes a prepared one
 jaxasr pieces CORPUS FILE --pieces N                       a SentencePiece vocabulary from a corpus's transcripts
+jaxasr ngram EXPERIMENT FILE.arpa --order N                an n-gram model of the experiment's transcripts
 jaxasr show EXPERIMENT [PATH=VALUE ...]                    the flattened experiment, its fingerprint, its shapes
 jaxasr train EXPERIMENT --workdir DIR [PATH=VALUE ...]     trains, or goes on; ends with an evaluation
 jaxasr eval EXPERIMENT --workdir DIR [PATH=VALUE ...]      decodes the experiment's splits with a checkpoint
@@ -81,6 +82,24 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kind", choices=("unigram", "bpe"), default="unigram", help="the method (unigram)")
     sub.add_argument("--split", default="train", help="whose transcripts (train)")
     sub.add_argument("--normalizer", default="upper", help="as in the experiment (upper)")
+    _data_dir(sub)
+
+    sub = command("ngram", commands.ngram)
+    sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
+    sub.add_argument("file", type=Path, metavar="FILE.arpa", help="the file to write; gzipped if it ends in .gz")
+    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="of the experiment")
+    sub.add_argument("--order", type=int, required=True, help="of the longest n-grams: 6 for characters, 3 for words")
+    sub.add_argument("--unit", choices=("token", "word"), default="token", help="of what it is a model (token)")
+    sub.add_argument(
+        "--text", dest="texts", type=Path, action="append", default=[], metavar="FILE", help="more, a sentence a line"
+    )
+    sub.add_argument(
+        "--prune",
+        type=_counts,
+        default=(),
+        metavar="0,0,1",
+        help="n-grams of each order that come so often or less are left out; the last number is that of longer ones (0)",
+    )
     _data_dir(sub)
 
     sub = command("show", commands.show)

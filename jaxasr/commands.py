@@ -36,6 +36,23 @@ def pieces(options: argparse.Namespace) -> int:
     return 0
 
 
+def ngram(options: argparse.Namespace) -> int:
+    """Estimates an n-gram model of an experiment's training transcripts, and more text."""
+    from jaxasr import run
+
+    made = run.estimate_ngram(
+        _experiment(options),
+        options.file,
+        options.data_dir,
+        order=options.order,
+        unit=options.unit,
+        texts=options.texts,
+        prune=options.prune,
+    )
+    print("\n".join(made.lines()))
+    return 0
+
+
 def show(options: argparse.Namespace) -> int:
     """Prints an experiment, and the shapes of its batches if its data is prepared."""
     from jaxasr import tree

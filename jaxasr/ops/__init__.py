@@ -16,4 +16,5 @@ ctc          which utterances CTC can align, and its best path
 losses       cross-entropy and CTC, one number an example
 contexts     the contexts of an n-gram model as an automaton (NumPy)
 backoff      n-gram models of tokens, looked up on the device
+word_backoff n-gram models of words over tokens that spell them
 """

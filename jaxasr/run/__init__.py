@@ -15,6 +15,9 @@ from jaxasr.run.live import stream as stream
 from jaxasr.run.log import Diverged as Diverged
 from jaxasr.run.loop import train as train
 from jaxasr.run.machine import Machine as Machine
+from jaxasr.run.ngram import NGramFile as NGramFile
+from jaxasr.run.ngram import estimate_ngram as estimate_ngram
+from jaxasr.run.ngram import read_ngram as read_ngram
 from jaxasr.run.stream import StableWord as StableWord
 from jaxasr.run.stream import Streamer as Streamer
 from jaxasr.run.sweep import Swept as Swept
