@@ -6,12 +6,14 @@ jaxasr ngram EXPERIMENT FILE.arpa --order N                an n-gram model of th
 jaxasr show EXPERIMENT [PATH=VALUE ...]                    the flattened experiment, its fingerprint, its shapes
 jaxasr train EXPERIMENT --workdir DIR [PATH=VALUE ...]     trains, or goes on; ends with an evaluation
 jaxasr eval EXPERIMENT --workdir DIR [PATH=VALUE ...]      decodes the experiment's splits with a checkpoint
-jaxasr transcribe EXPERIMENT --workdir DIR FILE ...        speech files to text
+jaxasr tune EXPERIMENT --workdir DIR --grid PATH=V,V ...   the numbers of a search, by what they do on one split
+jaxasr transcribe EXPERIMENT --workdir DIR FILE ...        speech files of any length to text
+jaxasr calibrate EXPERIMENT --workdir DIR                  confidences of words that mean what they say
 jaxasr transcribe EXPERIMENT --workdir DIR --stream -      a microphone's pipe, or one file, to words as they become sure
 jaxasr alignable FILE:GENERATOR                           every mechanism on strings of tones, and its table
 jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that has no rows yet, some at once
 jaxasr table FILE                                          a published table beside our rows
-jaxasr bench data|lstm|training                            what loader, recurrence and training steps take, measured here
+jaxasr bench data|lstm|search|training                     what loader, recurrence, search and training steps take here
 """
 
 import argparse
@@ -114,10 +116,28 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--name", dest="run_name", default="", help="of the run in tables (that of the workdir)")
         if name == "train":
             sub.add_argument("--teacher", type=Path, help="workdir of the run that teaches the experiment's `teacher`")
+            sub.add_argument("--fused", type=Path, help="workdir of the run of the language model that the decoder fuses")
+        else:
+            sub.add_argument("--tuned", type=Path, metavar="FILE", help="tuned.json, whose numbers all searches get")
         sub.add_argument(
             "--splits", type=_names, default=(), metavar="A,B", help="which of the experiment's evals (all)"
         )
         sub.add_argument("--results", type=Path, help="one more file to add the rows of results to")
+
+    sub = command("tune", commands.tune)
+    _experiment_arguments(sub)
+    _run_arguments(sub)
+    _machine_arguments(sub)
+    sub.add_argument("--split", default="watch", help="what is decoded: watch, or one of the evals (watch)")
+    sub.add_argument(
+        "--grid",
+        type=_axis,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="PATH=V,V,V",
+        help="a field of the split's search and its values, such as ctc_weight=0,0.3 scorers.0.weight=0.2,0.4",
+    )
 
     sub = command("transcribe", commands.transcribe)
     sub.add_argument("experiment", help="FILE.py or FILE.py:function")
@@ -130,11 +150,26 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--real-time", action="store_true", help="with --stream: plays FILE as fast as it was spoken")
     sub.add_argument("--chunk-ms", type=float, metavar="N", help="with --stream: speech that is encoded at once (320)")
     sub.add_argument("--new-encoder", action="store_true", help="with --stream: a new encoder after each end of speech")
-    sub.add_argument("--format", choices=tuple(commands.WRITTEN), default="txt", help="json has times and scores (txt)")
+    sub.add_argument("--format", choices=commands.FORMATS, default="txt", help="json has times and confidences (txt)")
     sub.add_argument(
         "--out", type=Path, metavar="DIR", help="writes DIR/NAME.FORMAT for each file, instead of printing"
     )
+    sub.add_argument(
+        "--times", choices=("auto", "ctc", "attention"), default="auto", help="of words; auto: CTC where there is one"
+    )
+    sub.add_argument(
+        "--window-s", type=float, metavar="S", help="a long file is cut into windows up to this (longest of training)"
+    )
+    sub.add_argument("--rows", type=int, default=8, metavar="N", help="windows that are heard at once (8)")
     _run_arguments(sub)
+
+    sub = command("calibrate", commands.calibrate)
+    _experiment_arguments(sub)
+    _run_arguments(sub)
+    _machine_arguments(sub)
+    sub.add_argument(
+        "--splits", type=_names, default=(), metavar="A,B", help="evals that it is judged on besides (all)"
+    )
 
     sub = command("alignable", commands.alignable)
     sub.add_argument("lessons", metavar="FILE:GENERATOR", help="yields (name, Lesson), as experiments/alignable/zoo.py")
@@ -153,12 +188,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--results", type=Path, help="the rows (results.jsonl beside FILE)")
 
     sub = command("bench", commands.bench)
-    sub.add_argument("what", choices=("data", "lstm", "training"))
+    sub.add_argument("what", choices=("data", "lstm", "search", "training"))
     sub.add_argument(
         "--threads", type=_counts, metavar="N,N", help="processes bound to so many cores, one after another"
     )
     sub.add_argument("--rounds", type=int, help="measurements, of which medians are taken")
-    sub.add_argument("--only", type=_names, metavar="A,B", help="of the models of `training` (all)")
+    sub.add_argument(
+        "--only", type=_names, metavar="A,B", help="of the models of `training`, the groups of `search` (all)"
+    )
     return parser
 
 
@@ -171,6 +208,15 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
     sub.add_argument(
         "--checkpoint", type=_checkpoint, default="best", help="best, last, a step, or mean: of all kept (best)"
+    )
+    sub.add_argument(
+        "--lm",
+        dest="lms",
+        type=_named,
+        action="append",
+        default=[],
+        metavar="NAME=PLACE",
+        help="a language model that the search fuses: FILE.arpa, or FILE.py@WORKDIR of its experiment and run",
     )
 
 
@@ -191,6 +237,18 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(int(count) for count in _names(text))
+
+
+def _axis(text: str) -> tuple[str, tuple[str, ...]]:
+    path, values = _named(text)
+    return path, _names(values)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, _, place = text.partition("=")
+    if not name or not place:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=PLACE, such as words=lm.arpa")
+    return name, place
 
 
 def _checkpoint(text: str) -> int | str:

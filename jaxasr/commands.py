@@ -4,7 +4,6 @@ Packages that take long to import are imported by the command that needs them.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,8 @@ def train(options: argparse.Namespace) -> int:
     _use_this_machine()
     experiment = _experiment(options)
     try:
-        run.train(experiment, options.workdir, _machine(options), teacher=options.teacher)
+        elders = {"teacher": options.teacher, "fused": options.fused}
+        run.train(experiment, options.workdir, _machine(options), **elders, lms=dict(options.lms))
     except run.Interrupted as interrupted:
         print(f"jaxasr train: {interrupted}", file=sys.stderr)
         return 128 + interrupted.signum
@@ -83,30 +83,79 @@ def train(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Decodes splits with a checkpoint."""
+    from jaxasr import run, tree
+
     _use_this_machine()
-    return _evaluate(options, _experiment(options))
+    experiment = _experiment(options)
+    if options.tuned:
+        experiment = tree.override(experiment, run.tuned_changes(options.tuned, experiment))
+    return _evaluate(options, experiment)
+
+
+def tune(options: argparse.Namespace) -> int:
+    """Decodes one split with every point of a grid of the search's numbers, and keeps the best in the run's folder."""
+    from jaxasr import run
+
+    _use_this_machine()
+    grid = dict(options.grid)
+    run.tune(
+        _experiment(options),
+        options.workdir,
+        _machine(options),
+        grid,
+        split=options.split,
+        checkpoint=options.checkpoint,
+        lms=dict(options.lms),
+    )
+    print(
+        f"{options.workdir}/tuned.json holds the best and all points: jaxasr eval ... --tuned {options.workdir}/tuned.json"
+    )
+    print(f"picture: {options.workdir}/pictures/tuned.png")
+    return 0
 
 
 def transcribe(options: argparse.Namespace) -> int:
-    """Prints a line for each file: what was heard. A file that can't be used is named, and the others are still done."""
+    """Writes what is said in files of any length, while it is heard. A file that can't be used is named, the others done."""
     from jaxasr import run
 
     if options.stream:
         return _stream(options)
     _use_this_machine()
-    experiment, status = _experiment(options), 0
-    for heard in run.transcribe(experiment, run.Workdir(options.workdir), options.files, checkpoint=options.checkpoint):
-        if isinstance(heard, run.Refusal):
-            print(f"jaxasr transcribe: {heard.reason}", file=sys.stderr)
-            status = 1
-            continue
-        text = WRITTEN[options.format](heard)
-        if options.out is None:
-            print(text, flush=True)
-        else:
-            options.out.mkdir(parents=True, exist_ok=True)
-            (options.out / f"{heard.path.stem}.{options.format}").write_text(text + "\n")
+    with run.bar_for(options.files) as bar:
+        heard = run.follow(
+            _experiment(options),
+            run.Workdir(options.workdir),
+            options.files,
+            checkpoint=options.checkpoint,
+            lms=dict(options.lms),
+            times=options.times,
+            window_s=options.window_s,
+            rows=options.rows,
+            progress=bar,
+        )
+        status = 0
+        for each in run.write_transcripts(heard, options.format, options.out):
+            if isinstance(each, run.Refusal):
+                print(f"jaxasr transcribe: {each.reason}", file=sys.stderr)
+                status = 1
     return status
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Fits what makes probabilities of the confidences of words, on the watched split; transcribe uses it from then on."""
+    from jaxasr import run
+
+    _use_this_machine()
+    run.calibrate(
+        _experiment(options),
+        options.workdir,
+        _machine(options),
+        splits=options.splits,
+        checkpoint=options.checkpoint,
+        lms=dict(options.lms),
+    )
+    print(f"{options.workdir}/confidence.json holds the map; picture: {options.workdir}/pictures/confidence.png")
+    return 0
 
 
 def _stream(options: argparse.Namespace) -> int:
@@ -133,24 +182,7 @@ def _stream(options: argparse.Namespace) -> int:
     return 0
 
 
-def _as_text(heard: Any) -> str:
-    cut = "" if heard.complete else "  [cut: the search did not come to an end]"
-    return f"{heard.path}\t{heard.text}{cut}"
-
-
-def _as_json(heard: Any) -> str:
-    words = [word._asdict() for word in heard.words]
-    scores = {"seconds": heard.seconds, "log_prob": heard.log_prob, "complete": heard.complete}
-    return json.dumps({"path": str(heard.path), "text": heard.text, "words": words, **scores}, ensure_ascii=False)
-
-
-def _as_srt(heard: Any) -> str:
-    from jaxasr.report import subtitles
-
-    return subtitles.srt(heard.words)
-
-
-WRITTEN = {"txt": _as_text, "json": _as_json, "srt": _as_srt}
+FORMATS = ("txt", "json", "srt")  # of transcripts: run.written
 
 
 def sweep(options: argparse.Namespace) -> int:
@@ -213,6 +245,7 @@ def _evaluate(options: argparse.Namespace, experiment: Any) -> int:
         name=options.run_name,
         source=Path(options.experiment.partition(":")[0]),
         results=options.results,
+        lms=dict(options.lms),
     )
     print(f"rows, hypotheses, curves and alignments are in {options.workdir}")
     return 0

@@ -6,6 +6,7 @@ from jaxasr.run.alignable import examine as examine
 from jaxasr.run.alignable import solve as solve
 from jaxasr.run.bench import BENCHMARKS as BENCHMARKS
 from jaxasr.run.bench import benchmark as benchmark
+from jaxasr.run.calibrate import calibrate as calibrate
 from jaxasr.run.experiment import Experiment as Experiment
 from jaxasr.run.experiment import Split as Split
 from jaxasr.run.final import evaluate_run as evaluate_run
@@ -13,6 +14,9 @@ from jaxasr.run.interrupt import Interrupted as Interrupted
 from jaxasr.run.live import Delays as Delays
 from jaxasr.run.live import stream as stream
 from jaxasr.run.log import Diverged as Diverged
+from jaxasr.run.long_form import Passage as Passage
+from jaxasr.run.long_form import Refusal as Refusal
+from jaxasr.run.long_form import Transcript as Transcript
 from jaxasr.run.loop import train as train
 from jaxasr.run.machine import Machine as Machine
 from jaxasr.run.ngram import NGramFile as NGramFile
@@ -23,9 +27,12 @@ from jaxasr.run.stream import Streamer as Streamer
 from jaxasr.run.sweep import Swept as Swept
 from jaxasr.run.sweep import sweep as sweep
 from jaxasr.run.table import table as table
-from jaxasr.run.transcribe import Refusal as Refusal
-from jaxasr.run.transcribe import Transcript as Transcript
+from jaxasr.run.transcribe import bar_for as bar_for
+from jaxasr.run.transcribe import follow as follow
 from jaxasr.run.transcribe import transcribe as transcribe
+from jaxasr.run.tune import tune as tune
+from jaxasr.run.tune import tuned_changes as tuned_changes
 from jaxasr.run.variants import load as load
 from jaxasr.run.variants import variants as variants
 from jaxasr.run.workdir import Workdir as Workdir
+from jaxasr.run.written import write_transcripts as write_transcripts

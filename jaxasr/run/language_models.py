@@ -1,0 +1,61 @@
+"""Language models by name, from where they lie: the run of an experiment that trained one, or an n-gram file."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxasr import nn, tree
+from jaxasr.records import LanguageModel
+from jaxasr.run.experiment import function_of
+from jaxasr.run.ngram import read_ngram
+from jaxasr.run.restore import variables_of
+from jaxasr.run.workdir import Workdir
+from jaxasr.text.tokenizer import Tokenizer
+
+NO_LMS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What a search may fuse, and what a row of results tells of it."""
+
+    models: Mapping[str, LanguageModel]
+    told: Mapping[str, str]
+
+
+def language_models(places: Mapping[str, str], tokenizer: Tokenizer) -> Fused:
+    """The models at these places.
+
+    Args:
+        places: by name, FILE.arpa (also .arpa.gz), or FILE.py@WORKDIR or FILE.py:function@WORKDIR: an experiment whose
+            model is a language model, and its run, of which the best checkpoint is taken.
+        tokenizer: of the recogniser.
+
+    Raises:
+        FileNotFoundError: no such file, run or checkpoint.
+        ValueError: it is no language model, or has another vocabulary.
+    """
+    found = {name: _read(name, place, tokenizer) for name, place in places.items()}
+    return Fused({name: model for name, (model, _) in found.items()}, {name: told for name, (_, told) in found.items()})
+
+
+def _read(name: str, place: str, tokenizer: Tokenizer) -> tuple[LanguageModel, str]:
+    if place.endswith((".arpa", ".arpa.gz")):
+        model = read_ngram(Path(place), tokenizer)
+        return model, hashlib.sha256(Path(place).read_bytes()).hexdigest()[:8]
+    file, _, workdir = place.rpartition("@")
+    if not file or not workdir:
+        raise ValueError(f"--lm {name}={place}: FILE.arpa, or FILE.py@WORKDIR of an experiment and its run, is needed")
+    experiment = function_of(file)()
+    if not isinstance(experiment.model, nn.Lm):
+        raise ValueError(
+            f"--lm {name}={place}: the model of {file} is {type(experiment.model).__name__}, a language model is needed"
+        )
+    if experiment.tokenizer.digest != tokenizer.digest:
+        raise ValueError(
+            f"--lm {name}={place}: it has the vocabulary {experiment.tokenizer.digest}, the recogniser "
+            f"{tokenizer.digest}; train it with the recogniser's tokenizer"
+        )
+    variables, metadata = variables_of(experiment.model, tokenizer, Workdir(Path(workdir)))
+    return nn.BoundLm(experiment.model, variables), f"{tree.fingerprint(experiment)}, data {metadata.data}"

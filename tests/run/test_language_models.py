@@ -1,0 +1,44 @@
+"""Language models by name: read from files and runs, fused in a search, told in its row, or refused."""
+
+import shutil
+
+import pytest
+
+from jaxasr import decode, run, text, tree
+from jaxasr.run.language_models import language_models
+from jaxasr.run.ngram import token_words
+from tests.run import tiny
+from tests.run.river import TRAIN, River
+
+
+@pytest.fixture(name="arpa")
+def arpa_fixture(tmp_path):
+    """Bigrams of the training transcripts' tokens."""
+    words = token_words(tiny.TOKENS)
+    sentences = [[words[token] for token in tiny.TOKENS.encode(each)] for each in TRAIN]
+    text.write_arpa(text.estimate(sentences, 2), tmp_path / "letters.arpa")
+    return tmp_path / "letters.arpa"
+
+
+def test_a_fused_model_is_weighed_in_and_told_in_the_row(river: River, arpa, tmp_path):
+    workdir = shutil.copytree(river.workdir, tmp_path / "run")
+    machine = run.Machine(data_dir=river.data_dir)
+    fused = decode.Beam(3, scorers=(decode.Lm("letters", 0.2), decode.LengthReward(0.1)))
+    experiment = tree.override(tiny.experiment(), {"evals.test.search": fused})
+    rows = run.evaluate_run(experiment, workdir, machine, splits=["test"], lms={"letters": str(arpa)}, say=str)
+    assert rows[0]["search"]["scorers.0.weight"] == 0.2
+    assert list(rows[0]["lms"]) == ["letters"]
+    assert len(rows[0]["lms"]["letters"]) == 8
+    with pytest.raises(ValueError, match="--lm letters=PATH"):
+        run.evaluate_run(experiment, workdir, machine, splits=["test"], say=str)
+
+
+def test_places_that_hold_no_language_model_are_refused(river: River, tmp_path):
+    for place, message in (
+        ("lm.txt", "FILE.arpa, or FILE.py@WORKDIR"),
+        (f"{tiny.__file__}@{river.workdir}", "is Seq2Seq, a language model is needed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            language_models({"x": place}, tiny.TOKENS)
+    with pytest.raises(FileNotFoundError):
+        language_models({"x": str(tmp_path / "none.arpa")}, tiny.TOKENS)

@@ -1,0 +1,74 @@
+"""A grid over the numbers of a search, on the tiny run: every point decoded, the best kept, and taken by an evaluation."""
+
+import json
+import shutil
+
+import pytest
+
+from jaxasr import decode, run, tree
+from jaxasr.__main__ import main
+from jaxasr.run.tune import Point, table, tuned_changes
+from tests.run import tiny
+from tests.run.river import River
+
+
+@pytest.fixture(name="workdir")
+def workdir_fixture(river: River, tmp_path):
+    """The river's run, to write into."""
+    return shutil.copytree(river.workdir, tmp_path / "run")
+
+
+def test_every_point_is_decoded_and_the_best_is_taken_by_an_evaluation(river, workdir, capsys):
+    grid = ["--split", "train", "--grid", "length_norm=0,1", "ctc_weight=0.0,0.3"]
+    assert main(river.arguments("tune", *grid, workdir=workdir)) == 0
+    said = capsys.readouterr().out
+    assert said.count("length_norm=1 ctc_weight=0.3") >= 1
+    kept = json.loads((workdir / "tuned.json").read_text())
+    assert kept["split"] == "train"
+    assert [len(point["search"]) for point in kept["points"]] == [2] * 4
+    assert kept["wer"] == min(point["wer"] for point in kept["points"])
+    assert (workdir / "pictures/tuned.png").stat().st_size > 1_000
+
+    kept["search"] = {"ctc_weight": "0.25"}
+    (workdir / "tuned.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=r"evals.test.search: Greedy has no field 'ctc_weight'"):
+        tree.override(tiny.experiment(), tuned_changes(workdir / "tuned.json", tiny.experiment()))
+    beams = tree.override(tiny.experiment(), {"evals.test.search": decode.Beam(2)})
+    changed = tree.override(beams, tuned_changes(workdir / "tuned.json", beams))
+    assert {split.search.ctc_weight for split in changed.evals.values()} == {0.25}  # pyright: ignore
+
+
+def test_what_the_split_cannot_tell_from_the_best_is_marked():
+    words = (4,) * 60
+    best = Point({"a": "1"}, (0,) * 60, words, 0.0)
+    near = Point({"a": "2"}, (1, *(0,) * 59), words, 0.0)
+    far = Point({"a": "3"}, (2,) * 60, words, 0.25)
+    lines = table([best, near, far])[1:]
+    assert [line[0] for line in lines] == ["=", "=", " "]
+    assert "50.00%  [50.00%, 50.00%]  25.00%  a=3" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({}, "has no point"),
+        ({"length_norm": ()}, "has no point"),
+        ({"stop": ("likely",)}, "only numbers are tuned"),
+        ({"ctc_wait": ("0.1",)}, "Did you mean 'ctc_weight'"),
+        ({"ctc_weight": ("2",)}, "a share from 0 to 1"),
+    ],
+)
+def test_a_bad_grid_is_refused_before_anything_is_decoded(river, tmp_path, grid, message):
+    machine = run.Machine(data_dir=river.data_dir)
+    with pytest.raises(ValueError, match=message):
+        run.tune(tiny.experiment(), tmp_path / "none", machine, grid, split="train")
+    with pytest.raises(KeyError, match="no split 'dev'"):
+        run.tune(tiny.experiment(), tmp_path / "none", machine, grid, split="dev")
+
+
+def test_a_file_that_tune_did_not_write_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`jaxasr tune` writes it"):
+        tuned_changes(tmp_path / "tuned.json", tiny.experiment())
+    (tmp_path / "tuned.json").write_text("{}")
+    with pytest.raises(ValueError, match="is not what `jaxasr tune` writes"):
+        tuned_changes(tmp_path / "tuned.json", tiny.experiment())
