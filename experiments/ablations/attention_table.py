@@ -1,4 +1,4 @@
-"""Attention on AN4, all else equal: 1,600 steps, no language model, no CTC in the search."""
+"""Attention on AN4, all else equal: 2,400 steps, no language model, no CTC in the search."""
 
 from jaxasr.report import Column, Row
 

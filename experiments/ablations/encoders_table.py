@@ -1,4 +1,4 @@
-"""Encoders on AN4, all else equal: 1,600 steps, no language model, CTC 0.3 in the search."""
+"""Encoders on AN4, all else equal: 2,400 steps, no language model, CTC 0.3 in the search."""
 
 from jaxasr.report import Column, Row
 
