@@ -1,17 +1,18 @@
-"""What a run begins with: the state before the first step, or the one that a checkpoint holds."""
+"""What a run begins with: the state before the first step, with what the runs it builds on have learnt."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxasr import nn, tree
+from jaxasr import nn, text, tree
 from jaxasr.data import OpenPipeline
+from jaxasr.nn.decoders.fusion import HOLDER, LM
 from jaxasr.ops.features import FeatureSums
 from jaxasr.records import END, Batch, NBest, Outputs
 from jaxasr.run.experiment import Experiment, Model
@@ -66,14 +67,7 @@ def bound_objective(experiment: Experiment, data: OpenPipeline) -> Objective:
 def _bound_term(term: Term, tokenizer: Tokenizer) -> Term:
     if not isinstance(term, ExpectedErrors) or term.unit == "token":
         return term
-    return replace(term, spelling=spelling_of(written(tokenizer)))
-
-
-def written(tokenizer: Tokenizer) -> list[str]:
-    """What each token writes after another one: a space first where it begins a word. The end writes nothing."""
-    first = next(token for token in range(1, tokenizer.size) if tokenizer.decode([token]).strip())
-    before = tokenizer.decode([first])
-    return [""] + [tokenizer.decode([first, token])[len(before) :] for token in range(1, tokenizer.size)]
+    return replace(term, spelling=spelling_of(text.written(tokenizer)))
 
 
 def metadata_of(experiment: Experiment, data: OpenPipeline) -> Metadata:
@@ -86,6 +80,7 @@ def metadata_of(experiment: Experiment, data: OpenPipeline) -> Metadata:
         tokenizer=experiment.tokenizer.digest,
         data=data.hash,
         versions={name: metadata.version(name) for name in packages},
+        longest_s=data.shapes[-1].samples / data.rate_hz,
     )
 
 
@@ -156,3 +151,36 @@ def taught(state: TrainState, experiment: Experiment, run: Path | None) -> Train
         return state
     variables, _ = variables_of(experiment.teacher, experiment.tokenizer, Workdir(run))
     return replace(state, statistics={**state.statistics, "teacher": variables})
+
+
+def fused(state: TrainState, experiment: Experiment, run: Path | None) -> TrainState:
+    """The state with what the language model has learnt that the decoder fuses, if it does; checkpoints hold it then.
+
+    Args:
+        run: the workdir of the language model, of which the best checkpoint is taken.
+
+    Raises:
+        ValueError: a fusion without a run, a run without a fusion, or one that does not fit the other.
+        FileNotFoundError: no such run or checkpoint.
+    """
+    fusion = None if isinstance(experiment.model, nn.Lm) else getattr(experiment.model.decoder, "fusion", None)
+    if (fusion is None) != (run is None):
+        raise ValueError(
+            f"the experiment's decoder fuses {'no' if fusion is None else 'a'} language model and the command has "
+            f"{'no run of one' if run is None else f'the run {run}'}; give both (`model.decoder.fusion`, --fused) or none"
+        )
+    if fusion is None or run is None:
+        return state
+    variables, _ = variables_of(fusion.lm, experiment.tokenizer, Workdir(run))
+    return replace(state, statistics={**state.statistics, LM: {"decoder": {"fusion": {HOLDER: variables}}}})
+
+
+class Elders(NamedTuple):
+    """The workdirs of the runs that one begins with."""
+
+    teacher: Path | None = None
+    fused: Path | None = None
+
+    def given_to(self, state: TrainState, experiment: Experiment) -> TrainState:
+        """The state with all that they have learnt. Errors are those of `taught` and `fused`."""
+        return fused(taught(state, experiment, self.teacher), experiment, self.fused)

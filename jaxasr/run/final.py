@@ -1,13 +1,14 @@
 """The end of a run: every split decoded with its best checkpoint, and a row of results for each that says what it is of."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxasr import report, tree
 from jaxasr.run.experiment import Experiment, decided_by, normalizer_of
 from jaxasr.run.judges import judge_of
+from jaxasr.run.language_models import NO_LMS, language_models
 from jaxasr.run.machine import Machine
 from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
@@ -27,6 +28,7 @@ def evaluate_run(
     name: str = "",
     source: Path | None = None,
     results: Path | None = None,
+    lms: Mapping[str, str] = NO_LMS,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Decodes the splits of `experiment.evals` and returns their rows, which are also added to the run's results.jsonl.
@@ -38,6 +40,7 @@ def evaluate_run(
         name: of the run in tables; its folder's where none is given.
         source: the experiment's file, whose git commit stands in the row.
         results: one more file that takes the rows.
+        lms: where the language models are that the searches fuse, by name (language_models.py).
         say: takes the lines that are for people.
 
     Raises:
@@ -67,16 +70,18 @@ def evaluate_run(
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }
+    fused = language_models(lms, experiment.tokenizer)
     rows = []
     for split_name in splits or experiment.evals:
         split = experiment.evals[split_name]
-        judge = judge_of(experiment, split_name, split, machine.data_dir)
+        judge = judge_of(experiment, split_name, split, machine.data_dir, fused.models)
         verdict = judge(variables, workdir, workers=machine.workers)
         say(f"{split_name}: {verdict.line}")
         row = {
             "name": name or folder.resolve().name,
             "split": split_name,
             **verdict.row,
+            "lms": fused.told,
             "normalizer": normalizer_of(split.data),
             "split_data": judge.data.hash,
             **about,

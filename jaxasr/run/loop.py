@@ -6,7 +6,7 @@ that was not.
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +17,12 @@ import jax
 from jaxasr import report, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.records import pytree
-from jaxasr.run.begin import blank_batch, bound_objective, initial_state, measured, metadata_of, taught, training_form
+from jaxasr.run.begin import Elders, blank_batch, bound_objective, initial_state, measured, metadata_of, training_form
 from jaxasr.run.evaluate import evaluated_variables
 from jaxasr.run.experiment import Experiment, decided_by
 from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
 from jaxasr.run.judges import judge_of
+from jaxasr.run.language_models import NO_LMS, language_models
 from jaxasr.run.log import Log, Window, empty_window
 from jaxasr.run.machine import Machine
 from jaxasr.run.pace import Pace
@@ -44,7 +45,14 @@ class Saved:
 
 
 def train(
-    experiment: Experiment, folder: Path, machine: Machine, *, teacher: Path | None = None, say: Say = print
+    experiment: Experiment,
+    folder: Path,
+    machine: Machine,
+    *,
+    teacher: Path | None = None,
+    fused: Path | None = None,
+    lms: Mapping[str, str] = NO_LMS,
+    say: Say = print,
 ) -> None:
     """Trains to the experiment's last step, from the start or from where an earlier run came to.
 
@@ -52,6 +60,8 @@ def train(
         folder: the run's own: checkpoints, metrics, pictures, hypotheses.
         machine: where it runs; no number depends on it beyond float tolerance.
         teacher: the workdir of the run that teaches, where the experiment has a teacher; read at the first step only.
+        fused: that of the run that trained the language model that the decoder fuses, if it does; likewise.
+        lms: where the language models are that the watched search fuses, by name.
         say: takes the lines that are for people.
 
     Raises:
@@ -61,7 +71,8 @@ def train(
     """
     with Workdir(folder).held() as workdir:
         data = experiment.train_data.open(machine.data_dir)
-        judge = judge_of(experiment, "watch", experiment.watch, machine.data_dir)
+        models = language_models(lms, experiment.tokenizer).models
+        judge = judge_of(experiment, "watch", experiment.watch, machine.data_dir, models)
         workdir.keep_experiment(experiment)
         for line in introduction(experiment, data):
             say(line)
@@ -82,7 +93,7 @@ def train(
             keep_best=experiment.keep_best,
             by=decided_by(experiment.model),
         ) as checkpoints:
-            start = _first_or_last(experiment, data, pure, checkpoints, metadata, teacher, say)
+            start = _first_or_last(experiment, data, pure, checkpoints, metadata, Elders(teacher, fused), say)
             done, alarm = int(start.train.step), Alarm()
             with (
                 requests_to_stop() as requests,
@@ -201,7 +212,7 @@ def _first_or_last(
     pure: Callable[..., Any],
     checkpoints: Checkpoints,
     metadata: Metadata,
-    teacher: Path | None,
+    elders: Elders,
     say: Say,
 ) -> Saved:
     """What the last checkpoint holds, or the beginning."""
@@ -209,7 +220,7 @@ def _first_or_last(
     _, sums = jax.eval_shape(pure, state, blank_batch(data))
     beginning = Saved(state, empty_window(list(sums)))
     if checkpoints.last() is None:
-        return Saved(taught(measured(state, experiment, data), experiment, teacher), beginning.window)
+        return Saved(elders.given_to(measured(state, experiment, data), experiment), beginning.window)
     saved, _ = checkpoints.restore("last", beginning, metadata)
     say(f"goes on after step {int(saved.train.step):,}")
     return saved

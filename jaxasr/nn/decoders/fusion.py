@@ -15,6 +15,7 @@ from jaxasr.nn.lms.interface import Lm
 from jaxasr.records import END
 
 LM = "lm"  # the collection
+HOLDER = "variables"  # what a fusion calls its part of it
 
 
 class Fusion(nn.Module):
@@ -25,7 +26,7 @@ class Fusion(nn.Module):
     logits: ClassVar[bool] = False  # True: what the language model says is seen; False: the state that it says it from
 
     def setup(self):
-        self.frozen = self.variable(LM, "variables", self._fresh)
+        self.frozen = self.variable(LM, HOLDER, self._fresh)
 
     def __call__(self, features: Float[Array, "... d"], seen: Float[Array, "... e"]) -> Float[Array, "... m"]:
         """What the readout gets instead of the decoder's own features, beside what is seen of the language model."""
