@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Int16
@@ -14,7 +15,7 @@ from jaxtyping import Int16
 from jaxasr.data import decode_audio
 from jaxasr.decode import MaxTokens
 from jaxasr.nn.streaming import pacing
-from jaxasr.run.experiment import Experiment, tokenizer_of
+from jaxasr.run.experiment import Experiment, recogniser_of, tokenizer_of
 from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.stream import StableWord, Streamer
 from jaxasr.run.workdir import Workdir
@@ -66,12 +67,13 @@ def stream(
         FileNotFoundError: there is no such run, checkpoint or file.
         ValueError: the model needs whole utterances, the checkpoint does not fit the experiment, or the file is no audio.
     """
-    pacing(experiment.model)
+    model = recogniser_of(experiment)
+    pacing(model)
     rate_hz = experiment.train_data.rate_hz
     wave_n = None if source == PIPE else _read(source, rate_hz)
     variables, _ = trained_variables(experiment, workdir, checkpoint)
     streamer = Streamer(
-        experiment.model,
+        model,
         variables,
         tokenizer_of(experiment.train_data),
         chunk_ms=chunk_ms,
@@ -80,7 +82,7 @@ def stream(
     )
     hearing, words = streamer.open(), []
     if wave_n is None:
-        pieces = pcm_pieces(sys.stdin.buffer, streamer.pacing.new)
+        pieces = pcm_pieces(cast(io.BufferedReader, sys.stdin.buffer), streamer.pacing.new)
     else:
         pieces = played(wave_n, rate_hz, real_time=real_time)
     for piece_n in pieces:

@@ -77,7 +77,7 @@ class Streamer:
         self.position_s = model.encoder.stride * self.hop / self.rate_hz
         self._positions = self.pacing.positions + model.decoder.lookback + round(memory_s / self.position_s)
         self._search = GreedyStream(max_tokens)
-        self._compiled = _compiled(model, self._chunks, self._positions, self._search)
+        self._compiled = _compiled(model, self._chunks, self._positions, self._search)  # pyright: ignore[reportArgumentType]
 
     @property
     def algorithmic_latency_s(self) -> float:
@@ -193,7 +193,9 @@ class Hearing:
     def _stable(self, words: Iterator[Bounds], used: int) -> list[StableWord]:
         at_s, position_s = used / self._streamer.rate_hz, self._streamer.position_s
         return [
-            StableWord(each.text, each.first * position_s, min((each.last + 1) * position_s, at_s), at_s, self._segments)
+            StableWord(
+                each.text, each.first * position_s, min((each.last + 1) * position_s, at_s), at_s, self._segments
+            )
             for each in words
         ]
 
