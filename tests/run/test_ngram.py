@@ -2,19 +2,21 @@
 
 import gzip
 import re
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import data, text
+from jaxasr import data, decode, text
 from jaxasr.__main__ import main
 from jaxasr.ops.backoff import Backoff
 from jaxasr.ops.word_backoff import WordBackoff
 from jaxasr.records import END
 from jaxasr.run.ngram import estimate_ngram, read_ngram, token_words
 from jaxasr.text.ngram import STOP
+from tests.decode.toy import batch_of, toy
 from tests.run import tiny
 from tests.run.river import TRAIN, write_tones
 
@@ -54,6 +56,26 @@ def test_a_search_adds_up_what_the_command_has_measured(data_dir, tmp_path, unit
     assert {each.text for each in made.watched.texts} == set(TRAIN)
     for each in made.watched.texts[:3]:
         assert log_prob(lm, experiment.tokenizer.encode(each.text)) == pytest.approx(each.log_prob, rel=1e-5)
+
+
+def test_in_a_beam_the_share_of_a_model_is_the_score_of_the_text(rng, tmp_path):
+    tokens, ln10 = text.Characters(" ABC"), np.log(10.0)
+    sentences = [list(rng.choice(["A", "B", "AB", "CA"], size=4)) for _ in range(30)]
+    names = token_words(tokens)
+    letters = [[names[token] for token in tokens.encode(" ".join(words))] for words in sentences]
+    models = {"words": text.estimate(sentences, 2), "letters": text.estimate(letters, 4, vocabulary=names[1:])}
+    for name, model in models.items():
+        text.write_arpa(model, tmp_path / f"{name}.arpa")
+    lms = {name: read_ngram(tmp_path / f"{name}.arpa", tokens) for name in models}
+    beam = decode.Beam(5, nbest=5, scorers=(decode.Lm("words", 0.4), decode.Lm("letters", 0.7)))
+    found = jax.jit(beam)(replace(toy(tokens.size), lms=lms), batch_of(rng, 6, 4))
+    ended = np.argwhere(found.finished_bw)
+    assert len(ended) > 5
+    for b, w in ended:
+        heard = tokens.decode(found.tokens_bwu[b, w, : found.token_lengths_bw[b, w]].tolist())
+        words = 0.4 * ln10 * text.score(models["words"], [heard.split()]).total
+        spelt = 0.7 * ln10 * text.score(models["letters"], [[names[token] for token in tokens.encode(heard)]]).total
+        np.testing.assert_allclose(found.shares_bwk[b, w, 1:], [words, spelt], rtol=1e-5)
 
 
 def test_a_model_of_pieces_is_one_of_what_they_write(data_dir, tmp_path, pieces):
