@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.run.lm_river import LmRun, lm_run
 from tests.run.river import River, compile_cache, river, shared_folder
 
 
@@ -11,6 +12,12 @@ from tests.run.river import River, compile_cache, river, shared_folder
 def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> River:
     """A corpus of tones and a run that has learnt it."""
     return river(tmp_path_factory)
+
+
+@pytest.fixture(scope="session", name="lm_run")
+def lm_run_fixture(tmp_path_factory: pytest.TempPathFactory) -> LmRun:
+    """A corpus of lines and a language model that has learnt it."""
+    return lm_run(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)

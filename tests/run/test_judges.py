@@ -1,18 +1,15 @@
 """A language model goes the way of every experiment: trained by the same loop, judged by perplexity, and read back."""
 
-import contextlib
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxasr import data, decode, nn, train
-from jaxasr.__main__ import main
-from jaxasr.data.corpora.text import Text
+from jaxasr import decode, nn, train
 from jaxasr.records import END
 from jaxasr.run.begin import training_form
 from jaxasr.run.experiment import Experiment
@@ -20,32 +17,11 @@ from jaxasr.run.restore import trained_variables
 from jaxasr.run.transcribe import transcribe
 from jaxasr.run.workdir import Workdir
 from jaxasr.train import Checkpoints, read_metrics
+from tests.nn.tiny import batch_of
 from tests.run import tiny, tiny_lm
-from tests.run.river import compile_cache, shared_folder
+from tests.run.lm_river import LINES
 
-LINES = ("AB", "CAD", "BA DC", "DAB", "ACDC", "BAD CAB", "D", "CC BB")
 FILE = Path(tiny_lm.__file__)
-
-
-@dataclass(frozen=True)
-class Run:
-    data_dir: Path
-    workdir: Path
-    printed: str
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    """The lines prepared, and the model trained and evaluated, by the commands that a user would give."""
-    folder = tmp_path_factory.mktemp("lm")
-    (folder / "lines.txt").write_text("\n".join((*LINES, "EFG")))
-    data_dir, workdir, printed = folder / "data", folder / "run", folder / "printed.txt"
-    texts = ["prepare", "text", "--from", str(folder / "lines.txt"), "name=lines", "dev=0"]
-    with printed.open("w") as file, contextlib.redirect_stdout(file), compile_cache(shared_folder(tmp_path_factory)):
-        assert main([*texts, "--data-dir", str(data_dir)]) == 0
-        assert main(["show", str(FILE), "--data-dir", str(data_dir)]) == 0
-        assert main(["train", str(FILE), "--workdir", str(workdir), "--data-dir", str(data_dir)]) == 0
-    return Run(data_dir, workdir, printed.read_text())
 
 
 def log_prob_by_steps(bound: nn.BoundLm, text: str) -> float:
@@ -58,11 +34,11 @@ def log_prob_by_steps(bound: nn.BoundLm, text: str) -> float:
     return total
 
 
-def test_a_row_holds_perplexities_that_stepping_through_the_texts_gives(run):
+def test_a_row_holds_perplexities_that_stepping_through_the_texts_gives(lm_run):
     """Eight lines are 28 letters and blanks; the ends are foreseen too. EFG is in no vocabulary of ABCD."""
-    (row,) = (json.loads(line) for line in (run.workdir / "results.jsonl").read_text().splitlines())
+    (row,) = (json.loads(line) for line in (lm_run.workdir / "results.jsonl").read_text().splitlines())
     experiment = tiny_lm.experiment()
-    variables, _ = trained_variables(experiment, Workdir(run.workdir))
+    variables, _ = trained_variables(experiment, Workdir(lm_run.workdir))
     bound = nn.BoundLm(experiment.model, variables)
     nats = -sum(log_prob_by_steps(bound, line) for line in LINES)
     letters, words = sum(map(len, LINES)) + 8, len(" ".join(LINES).split()) + 8
@@ -77,35 +53,35 @@ def test_a_row_holds_perplexities_that_stepping_through_the_texts_gives(run):
         assert low < row[name] < high
 
 
-def test_the_loop_leaves_what_it_leaves_of_a_recogniser(run):
-    rows = read_metrics(run.workdir / "metrics.jsonl")
+def test_the_loop_leaves_what_it_leaves_of_a_recogniser(lm_run):
+    rows = read_metrics(lm_run.workdir / "metrics.jsonl")
     watched = {row["step"]: row["watch/perplexity"] for row in rows if "watch/perplexity" in row}
     assert list(watched) == [20, 40, 60]
     assert watched[20] > watched[60]
     assert not any("attention" in name for row in rows for name in row)
-    with Checkpoints(run.workdir / "checkpoints", by="perplexity", mode="read") as checkpoints:
+    with Checkpoints(lm_run.workdir / "checkpoints", by="perplexity", mode="read") as checkpoints:
         assert checkpoints.best() == min(watched, key=watched.get)
-    assert (run.workdir / "pictures" / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "watch/word_perplexity" in (run.workdir / "page.html").read_text()
-    assert {json.loads(line)["id"] for line in (run.workdir / "texts.watch.jsonl").read_text().splitlines()} == {
+    assert (lm_run.workdir / "pictures" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "watch/word_perplexity" in (lm_run.workdir / "page.html").read_text()
+    assert {json.loads(line)["id"] for line in (lm_run.workdir / "texts.watch.jsonl").read_text().splitlines()} == {
         f"lines-{number}" for number in range(1, 10)
     }
-    speed = [json.loads(line) for line in (run.workdir / "speed.jsonl").read_text().splitlines()]
+    speed = [json.loads(line) for line in (lm_run.workdir / "speed.jsonl").read_text().splitlines()]
     assert all(line["tokens_per_s"] > 0 for line in speed)
 
 
-def test_what_is_printed(run):
-    assert "train: 9 texts without audio, 12 words, 33 characters" in run.printed
-    assert "epoch 0: " in run.printed
-    assert "tokens and ends" in run.printed
-    assert "left out: 1 (text cannot be encoded)" in run.printed
-    assert "by token, " in run.printed
-    assert "bits a character, 8 texts, 1 that the vocabulary can't write left out" in run.printed
+def test_what_is_printed(lm_run):
+    assert "train: 9 texts without audio, 12 words, 33 characters" in lm_run.printed.read_text()
+    assert "epoch 0: " in lm_run.printed.read_text()
+    assert "tokens and ends" in lm_run.printed.read_text()
+    assert "left out: 1 (text cannot be encoded)" in lm_run.printed.read_text()
+    assert "by token, " in lm_run.printed.read_text()
+    assert "bits a character, 8 texts, 1 that the vocabulary can't write left out" in lm_run.printed.read_text()
 
 
-def test_it_hears_nothing(run):
+def test_it_hears_nothing(lm_run):
     with pytest.raises(ValueError, match="model is a LstmLm, a language model: it hears nothing"):
-        next(transcribe(tiny_lm.experiment(), Workdir(run.workdir), [FILE]))
+        next(transcribe(tiny_lm.experiment(), Workdir(lm_run.workdir), [FILE]))
 
 
 def changed(**changes) -> Experiment:
@@ -128,13 +104,13 @@ def test_what_does_not_fit_a_language_model_is_refused():
         changed(model=read.model.clone(vocab=9))
 
 
-def test_a_recogniser_learns_what_a_language_model_would_write():
+def test_a_recogniser_learns_what_a_language_model_would_write(rng):
     """Distillation from a teacher that reads (Bai et al. 2019): its logits stand beside the recogniser's."""
     calm, teacher = tiny.experiment(), tiny_lm.experiment().model
     objective = replace(calm.objective, extra=(train.Distill(0.5),))
     experiment = replace(calm, teacher=teacher, objective=objective)
     apply = training_form(experiment.model, objective, experiment.teacher)
-    batch = tiny_batch()
+    batch = batch_of(rng, samples=(16_000, 9_000), tokens=(3, 2))
 
     def distilled(batch):
         variables = experiment.model.init(jax.random.key(0), batch, step=None)
@@ -143,17 +119,3 @@ def test_a_recogniser_learns_what_a_language_model_would_write():
         return objective(apply(variables, batch, jnp.zeros((), int), streams), batch)["distill"]
 
     assert jax.eval_shape(distilled, batch).value.shape == ()
-
-
-def tiny_batch():
-    from tests.test_experiments import batch
-
-    return batch()
-
-
-def test_a_split_without_audio_can_be_of_a_corpus_with_audio():
-    """A pipeline is a value: nothing of it is read before it is opened."""
-    assert (
-        data.Pipeline(data.Corpus("tones", "train"), tiny_lm.TEXT, tiny_lm.SHAPES, shuffle_seed=0).shapes.audio is False
-    )
-    assert Text(FILE.parent).name == "text"
