@@ -133,7 +133,7 @@ def score(model: NGram, sentences: Iterable[Sequence[str]]) -> Scores:
 
 def _flat(model: NGram, sentences: Iterable[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
     """The words of all sentences, each between its begin and its end; and where sentences begin."""
-    begin, stop = model.id(BEGIN), model.id(STOP)
+    begin, stop = model.ids.get(BEGIN, -1), model.ids.get(STOP, -1)
     ids, starts = [], []
     for sentence in sentences:
         starts.append(len(ids))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxasr.text.kneser_ney import estimate
-from jaxasr.text.ngram import BEGIN, STOP, UNKNOWN, score
+from jaxasr.text.ngram import BEGIN, STOP, UNKNOWN, NGram, score
 from tests.reference.back_off import as_dictionary, log10_prob
 from tests.reference.kneser_ney import KneserNey
 
@@ -106,6 +106,13 @@ def test_a_vocabulary_has_no_unknown_word_and_all_its_words_have_a_share():
     assert model.unknown == -1
     assert 0.0 < 10 ** model.orders[0].log10_probs[2] < 10 ** model.orders[0].log10_probs[3]
     assert score(model, [["q"]]).log10_probs[0] < -100
+
+
+def test_a_begin_that_the_model_lacks_is_no_unknown_word():
+    """Then a sentence begins after nothing."""
+    model = estimate([["a", "a"], ["b"]], 2)
+    lacking = NGram(tuple(word.replace(BEGIN, "q") for word in model.words), model.orders)
+    assert score(lacking, [["a"]]).log10_probs[0] == model.orders[0].log10_probs[model.ids["a"]]
 
 
 def test_an_order_that_no_sentence_fills_is_empty():
