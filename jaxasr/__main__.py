@@ -160,6 +160,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--window-s", type=float, metavar="S", help="a long file is cut into windows up to this (longest of training)"
     )
+    sub.add_argument("--hotwords", type=Path, metavar="FILE", help="phrases that are likely to be said, one a line")
+    sub.add_argument(
+        "--hotword-bonus", type=float, default=0.5, metavar="X", help="of each of their letters, in nats (0.5)"
+    )
     sub.add_argument("--rows", type=int, default=8, metavar="N", help="windows that are heard at once (8)")
     _run_arguments(sub)
 

@@ -128,6 +128,8 @@ def transcribe(options: argparse.Namespace) -> int:
             options.files,
             checkpoint=options.checkpoint,
             lms=dict(options.lms),
+            hotwords=list(filter(str.strip, options.hotwords.read_text().splitlines())) if options.hotwords else (),
+            hotword_bonus=options.hotword_bonus,
             times=options.times,
             window_s=options.window_s,
             rows=options.rows,

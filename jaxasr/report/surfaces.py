@@ -44,7 +44,9 @@ def surface(points: Sequence[Measured], *, path: Path, title: str = "") -> "Figu
     names = {tuple(point.setting) for point in points}
     if len(names) != 1:
         raise ValueError(f"points of the settings {sorted(names)}; one point at least, and the same settings for all")
-    (axes_names,) = names
+    (every_name,) = names
+    varied = [name for name in every_name if len({point.setting[name] for point in points}) > 1]
+    axes_names = tuple(varied or every_name[:1])  # what has one value throughout is no axis
     if len(axes_names) == 2:
         return _map(points, axes_names, path, title)
     figure, panels = pictures.framed(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from jaxasr.data import Buckets, KeepSeconds
 from jaxasr.data.audio import seconds_of
 from jaxasr.data.segments import Windows
-from jaxasr.decode import Search
+from jaxasr.decode import Beam, Hotwords, Search
 from jaxasr.report import Progress
 from jaxasr.run.ear import Calibrated, Ear
-from jaxasr.run.experiment import Experiment, recogniser_of, search_of
+from jaxasr.run.experiment import Experiment, normalizer_of, recogniser_of, search_of
 from jaxasr.run.hearing import Times, compiled_hearing
 from jaxasr.run.language_models import NO_LMS, language_models
 from jaxasr.run.long_form import Passage, Refusal, Transcript, listen
@@ -21,6 +22,7 @@ from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.timing import clock_of
 from jaxasr.run.workdir import Workdir
 from jaxasr.score.confidence import Platt
+from jaxasr.text import normalize
 from jaxasr.train import Metadata
 from jaxasr.units import samples_from_ms
 
@@ -46,6 +48,8 @@ def follow(
     search: Search | None = None,
     checkpoint: Choice = "best",
     lms: Mapping[str, str] = NO_LMS,
+    hotwords: Sequence[str] = (),
+    hotword_bonus: float = 0.5,
     times: Times = "auto",
     window_s: float | None = None,
     rows: int = ROWS,
@@ -60,6 +64,8 @@ def follow(
         search: that of the experiment's `watch` split if None.
         checkpoint: "best", "last", a step, or "mean": of all that are kept.
         lms: where the language models are that the search fuses, by name.
+        hotwords: phrases that are likely to be said; brought to the form that the model writes.
+        hotword_bonus: of each of their letters (decode.Hotwords).
         times: what words get their times from: "ctc", "attention", or "auto": CTC where the model has it.
         window_s: the longest window; None: the longest utterance of training, for a model is at home only up to there.
         rows: windows that are heard at once.
@@ -72,10 +78,11 @@ def follow(
     if rows < 1:
         raise ValueError(f"{rows} windows at once; at least 1 is needed")
     model, rate_hz = recogniser_of(experiment), experiment.train_data.rate_hz
+    biased = with_hotwords(search or search_of(experiment.watch), experiment, hotwords, hotword_bonus)
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     windows = Windows(longest_window_s(experiment, metadata) if window_s is None else window_s)
     ear = Ear(
-        compiled_hearing(model, search or search_of(experiment.watch), times=times),
+        compiled_hearing(model, biased, times=times),
         variables,
         language_models(lms, experiment.tokenizer).models,
         experiment.tokenizer,
@@ -94,6 +101,24 @@ def follow(
         rows=rows,
         progress=progress,
     )
+
+
+def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str], bonus: float) -> Search:
+    """The search, paid for writing these phrases.
+
+    Raises:
+        ValueError: it is no beam, or the model cannot write a phrase.
+    """
+    if not phrases:
+        return search
+    if not isinstance(search, Beam):
+        raise ValueError(
+            f"hotwords need a beam, and the experiment's watched search is {type(search).__name__}; give it one: "
+            "watch.search=... in the experiment"
+        )
+    kind = normalizer_of(experiment.train_data)
+    written = tuple(normalize(kind, each) if kind else each for each in phrases)  # pyright: ignore[reportArgumentType]
+    return replace(search, scorers=(*search.scorers, Hotwords(experiment.tokenizer, written, bonus)))
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ import soundfile
 
 from jaxasr import data
 from jaxasr.data.segments import Windows, segments
-from jaxasr.decode import Beam, Greedy
+from jaxasr.decode import Beam, Greedy, Hotwords
 from jaxasr.run import Refusal, Transcript, Workdir, transcribe
 from jaxasr.run.hearing import compiled_hearing
-from jaxasr.run.transcribe import WINDOW_S, longest_window_s
+from jaxasr.run.transcribe import WINDOW_S, longest_window_s, with_hotwords
 from jaxasr.train import Metadata
 from tests.run import tiny
 from tests.run.river import TRAIN, spoken
@@ -151,3 +151,14 @@ def test_times_of_ctc_need_a_ctc_head():
     model = replace(tiny.experiment().model, ctc=None)
     with pytest.raises(ValueError, match="the model has no CTC head: take them from the attention"):
         compiled_hearing(model, Greedy(), times="ctc")
+
+
+def test_hotwords_are_paid_for_in_a_beam_and_refused_elsewhere():
+    experiment = tiny.experiment()
+    beam = with_hotwords(Beam(3), experiment, ("dab cab",), 0.7)
+    assert beam == Beam(3, scorers=(Hotwords(tiny.TOKENS, ("DAB CAB",), 0.7),))
+    assert with_hotwords(Greedy(), experiment, (), 0.7) == Greedy()
+    with pytest.raises(ValueError, match="hotwords need a beam, and the experiment's watched search is Greedy"):
+        with_hotwords(Greedy(), experiment, ("AB",), 0.7)
+    with pytest.raises(ValueError, match="'E' in 'EA' is not in the alphabet"):
+        with_hotwords(Beam(3), experiment, ("ea",), 0.7)
