@@ -14,3 +14,4 @@ from jaxasr.decode.rewards import LengthReward as LengthReward
 from jaxasr.decode.scorers import Scorer as Scorer
 from jaxasr.decode.search import MaxTokens as MaxTokens
 from jaxasr.decode.search import Search as Search
+from jaxasr.decode.stream import GreedyStream as GreedyStream

@@ -39,6 +39,7 @@ from jaxasr.nn.decoders.transformer import TransformerDecoder as TransformerDeco
 from jaxasr.nn.encoders.conformer import Conformer as Conformer
 from jaxasr.nn.encoders.crdnn import Crdnn as Crdnn
 from jaxasr.nn.encoders.interface import Encoder as Encoder
+from jaxasr.nn.encoders.interface import Pace as Pace
 from jaxasr.nn.encoders.latency_controlled import LatencyControlled as LatencyControlled
 from jaxasr.nn.encoders.listener import Listener as Listener
 from jaxasr.nn.encoders.quartznet import QuartzNet as QuartzNet
@@ -54,3 +55,5 @@ from jaxasr.nn.lms.transformer import TransformerLm as TransformerLm
 from jaxasr.nn.seq2seq import CtcHead as CtcHead
 from jaxasr.nn.seq2seq import Recogniser as Recogniser
 from jaxasr.nn.seq2seq import Seq2Seq as Seq2Seq
+from jaxasr.nn.streaming import StreamingRecogniser as StreamingRecogniser
+from jaxasr.nn.streaming import pacing as pacing
