@@ -20,15 +20,18 @@ _LEAST = 1e-12  # energy of nothing at all, so that its level is a number (-120 
 class Windows:
     """How a recording is cut. Levels are those of the mean square, 0 dB at full scale.
 
-    A window ends in the middle of the quietest stretch of `pause_s` of its second half, if that is a pause: `pause_db`
-    below what is loud in the window, or below `silence_db`. Otherwise it is as long as can be, and the next one begins a
-    quarter of a window earlier, so that every word not longer than this is whole in one of the two.
+    A pause is what stays `pause_db` below what is loud in the window, or below `silence_db`, for at least `pause_s`. A window
+    ends in the middle of one: of the first that lasts `clear_s`, which is as a rule the end of a sentence, as windows are
+    best that look like the utterances of training; else of the longest there is. The first quarter of a window is not
+    looked at, so that there is something to hear in each. Where nobody pauses a window is as long as can be, and the next one
+    begins a quarter of a window earlier, so that every word not longer than this is whole in one of the two.
     """
 
     longest_s: float
     pause_s: float = 0.2
+    clear_s: float = 0.35
     pause_db: float = 20.0
-    silence_db: float = -70.0  # a window in which nothing is louder holds nothing to hear
+    silence_db: float = -70.0  # below it there is nothing to hear: 10 steps of 16 bits
 
     def __post_init__(self):
         if not self.pause_s >= HOP_S or not self.longest_s >= 4 * self.pause_s:
@@ -52,7 +55,8 @@ class Segment(NamedTuple):
     wave_n: Int16[np.ndarray, " n"]
     start: int  # sample of the recording at which it begins
     overlap: int  # samples at its beginning that the window before has as well; 0: they were cut in a pause
-    silent: bool  # there is nothing to hear in it
+    begin: int  # sample of the window at which something is to be heard: before it is digital silence, as no microphone gives
+    end: int  # and up to where; begin == end: nothing at all
     last: bool
 
 
@@ -76,41 +80,48 @@ def segments(blocks: Iterable[Int16[np.ndarray, " n"]], windows: Windows, *, rat
                 size += len(block_n)
         held_n = np.concatenate(fresh)
         if ended and len(held_n) <= longest:
-            yield Segment(held_n, start, overlap, _is_silent(held_n, windows, rate_hz), last=True)
+            yield Segment(held_n, start, overlap, *_audible(held_n, windows, rate_hz), last=True)
             return
         cut = _pause(held_n, windows, rate_hz=rate_hz, ended=ended)
         shared = 0 if cut is not None else longest // 4
         cut = longest if cut is None else cut
         wave_n = held_n[:cut].copy()  # what follows is not kept alive by it
-        yield Segment(wave_n, start, overlap, _is_silent(wave_n, windows, rate_hz), last=False)
+        yield Segment(wave_n, start, overlap, *_audible(wave_n, windows, rate_hz), last=False)
         held_n, start, overlap = held_n[cut - shared :], start + cut - shared, shared
 
 
 def _pause(held_n: Int16[np.ndarray, " n"], windows: Windows, *, rate_hz: int, ended: bool) -> int | None:
-    """Where to cut: the middle of the quietest stretch of the second half, the latest of equals; None: no pause.
+    """Where to cut: the middle of a pause, as `Windows` says; None: there is none.
 
-    What is left of a recording that fits into two windows is cut around its middle, so that no crumb remains.
+    What is left of a recording that fits into one and a half windows is cut around its middle, so that no crumb remains.
     """
     longest, hop = windows.longest(rate_hz), max(1, round(HOP_S * rate_hz))
-    low, high = longest / 2, longest
+    low, high = longest / 4, float(longest)
     if ended and len(held_n) <= longest * 3 // 2:
         low, high = len(held_n) / 2 - longest / 4, len(held_n) / 2 + longest / 4
     width = round(windows.pause_s / HOP_S)
-    stretches = _means(_energies(held_n[: longest + width * hop], hop), width)
-    middles = (np.arange(len(stretches)) + width / 2) * hop
-    within = np.flatnonzero((middles >= low) & (middles <= high))
-    if not len(within):
+    stretches = _means(_energies(held_n, hop), width)
+    loud = _decibels(float(np.quantile(stretches[: longest // hop], _LOUD_QUANTILE)))
+    limit = 10 ** (max(loud - windows.pause_db, windows.silence_db) / 10)
+    edges = np.flatnonzero(np.diff(np.pad(stretches <= limit, 1).astype(np.int8)))
+    begins, ends = edges[::2] * hop, (edges[1::2] - 1 + width) * hop  # of each pause, in samples
+    middles = np.minimum((begins + ends) // 2, int(high))
+    there = (middles >= low) & (2 * (middles - begins) >= width * hop)
+    if not there.any():
         return None
-    quietest = within[::-1][np.argmin(stretches[within][::-1])]
-    level, loud = _decibels(stretches[quietest]), _decibels(float(np.quantile(stretches, _LOUD_QUANTILE)))
-    if level > max(loud - windows.pause_db, windows.silence_db):
-        return None
-    return int(middles[quietest])
+    lasting, middles = (ends - begins)[there], middles[there]
+    clear = lasting >= windows.clear_s * rate_hz
+    return int(middles[np.argmax(clear) if clear.any() else np.argmax(lasting)])
 
 
-def _is_silent(wave_n: Int16[np.ndarray, " n"], windows: Windows, rate_hz: int) -> bool:
+def _audible(wave_n: Int16[np.ndarray, " n"], windows: Windows, rate_hz: int) -> tuple[int, int]:
+    """From the first to the end of the last hop that is louder than `silence_db`."""
     hop = min(max(1, round(HOP_S * rate_hz)), max(1, len(wave_n)))
-    return bool(_decibels(_energies(wave_n, hop).max(initial=0.0)) <= windows.silence_db)
+    loud = np.flatnonzero(_energies(wave_n, hop) > 10 ** (windows.silence_db / 10))
+    if not len(loud):
+        return 0, 0
+    end = (int(loud[-1]) + 1) * hop
+    return int(loud[0]) * hop, end if end + hop <= len(wave_n) else len(wave_n)  # the rest of a hop is not judged
 
 
 def _energies(wave_n: Int16[np.ndarray, " n"], hop: int) -> Float64[np.ndarray, " t"]:

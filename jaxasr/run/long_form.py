@@ -78,11 +78,12 @@ def listen(
 
 @dataclass(frozen=True)
 class _Window:
-    """A window of a file, without its samples where there is nothing to hear."""
+    """A window of a file, and what is to be heard in it."""
 
     path: Path
-    wave_n: Int16[np.ndarray, " n"] | None
-    samples: int
+    wave_n: Int16[np.ndarray, " n"] | None  # without digital silence at its ends; None: there is nothing else
+    begin: int  # sample of the window at which it begins
+    samples: int  # of the window
     start: int
     overlap: int
     last: bool
@@ -101,15 +102,15 @@ class _File:
 def _windows(paths: Sequence[Path], windows: Windows, rate_hz: int, least_samples: int) -> Iterator[_Window | Refusal]:
     for path in paths:
         try:
-            for wave_n, start, overlap, silent, last in segments(
-                stream_audio(path, rate_hz=rate_hz), windows, rate_hz=rate_hz
-            ):
-                if last and start + len(wave_n) < least_samples:
+            for each in segments(stream_audio(path, rate_hz=rate_hz), windows, rate_hz=rate_hz):
+                samples = len(each.wave_n)
+                if each.last and each.start + samples < least_samples:
                     raise ValueError(
-                        f"{path} has {len(wave_n)} samples ({len(wave_n) * 1000 / rate_hz:.1f} ms at {rate_hz} Hz); at least "
-                        f"one window of {least_samples * 1000 / rate_hz:g} ms is needed"
+                        f"{path} has {samples} samples ({samples * 1000 / rate_hz:.1f} ms at {rate_hz} Hz); at least one "
+                        f"window of {least_samples * 1000 / rate_hz:g} ms is needed"
                     )
-                yield _Window(path, None if silent else wave_n, len(wave_n), start, overlap, last)
+                wave_n = each.wave_n[each.begin : each.end] if each.end > each.begin else None
+                yield _Window(path, wave_n, each.begin, samples, each.start, each.overlap, each.last)
         except (OSError, ValueError) as error:
             yield Refusal(path, str(error))
 
@@ -139,8 +140,9 @@ class _Teller:
 
     def _add(self, window: _Window, reading: Reading) -> Iterator[Passage | Transcript]:
         file, start_s = self._file, window.start / self._rate_hz
+        by_s = start_s + window.begin / self._rate_hz
         words = [
-            word._replace(start_s=round(word.start_s + start_s, 3), end_s=round(word.end_s + start_s, 3))
+            word._replace(start_s=round(word.start_s + by_s, 3), end_s=round(word.end_s + by_s, 3))
             for word in reading.words
         ]
         final = file.joiner.add(words, start_s=start_s, overlap_s=window.overlap / self._rate_hz)

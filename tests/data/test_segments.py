@@ -62,7 +62,7 @@ def test_cuts_lie_in_pauses(rng):
     for each in found[1:]:
         assert each.overlap == 0
         assert any(start + 20 <= each.start <= end - 20 for start, end in silent)
-        assert not each.silent
+        assert each.end > each.begin
 
 
 def test_without_a_pause_windows_overlap(rng):
@@ -80,13 +80,32 @@ def test_what_is_quiet_is_judged_by_what_is_loud(rng):
             assert found[1].overlap == expected, (level, below)
 
 
-def test_silence_is_named_and_cut_at_full_length():
+def test_the_first_clear_pause_ends_a_window_else_the_longest(rng):
+    def with_pauses(*pauses_s):
+        parts = [part for pause_s in pauses_s for part in (noise(rng, 0.4), noise(rng, pause_s, 10.0))]
+        return np.concatenate([*parts, noise(rng, 3.0)])
+
+    longest = cut(with_pauses(0.1, 0.2, 0.12))[1]
+    assert longest.start == pytest.approx(400 + 100 + 400 + 100, abs=15)
+    clear = cut(with_pauses(0.1, 0.36, 0.5))[1]
+    assert clear.start == pytest.approx(400 + 100 + 400 + 180, abs=15)
+    early = cut(with_pauses(0.4, 0.2))[1]  # its middle lies not in the first quarter
+    assert early.start == pytest.approx(400 + 200, abs=15)
+
+
+def test_silence_has_nothing_to_hear_and_is_cut_at_full_length():
     found = cut(np.zeros(11_000, np.int16))
-    assert all(each.silent for each in found)
-    assert len(found) <= 7
-    quiet = cut(np.full(3_000, 5, np.int16))
-    assert all(each.silent for each in quiet)
-    assert not any(each.silent for each in cut(np.full(3_000, 50, np.int16)))
+    assert all(each.begin == each.end for each in found)
+    assert len(found) <= 7 * 4
+    assert all(each.begin == each.end for each in cut(np.full(3_000, 5, np.int16)))
+    assert all((each.begin, each.end) == (0, len(each.wave_n)) for each in cut(np.full(3_000, 50, np.int16)))
+
+
+def test_digital_silence_around_speech_is_named(rng):
+    (found,) = cut(np.concatenate([np.zeros(300, np.int16), noise(rng, 0.555), np.zeros(245, np.int16)]))
+    assert (found.begin, found.end) == (300, 860)
+    (to_the_end,) = cut(np.concatenate([np.zeros(300, np.int16), noise(rng, 0.555)]))
+    assert (to_the_end.begin, to_the_end.end) == (300, 855)
 
 
 def test_no_more_is_held_than_stated(rng):
@@ -106,7 +125,7 @@ def test_no_more_is_held_than_stated(rng):
 
 def test_a_recording_of_nothing_is_one_empty_window():
     (found,) = cut(np.zeros(0, np.int16))
-    assert (len(found.wave_n), found.silent, found.last) == (0, True, True)
+    assert (len(found.wave_n), found.begin, found.end, found.last) == (0, 0, 0, True)
 
 
 @pytest.mark.parametrize(("longest_s", "pause_s"), [(0.5, 0.2), (2.0, 0.0), (0.0, 0.2), (float("nan"), 0.2)])

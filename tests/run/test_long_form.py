@@ -135,10 +135,10 @@ def test_ten_minutes_of_silence_are_not_heard_at_all(tmp_path):
     assert (transcript.text, transcript.seconds, stub.batches) == ("", 600.0, [])
 
 
-def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
+def test_an_hour_takes_no_more_memory_than_five_minutes(tmp_path):
     """Python's own allocations, NumPy's arrays included; an hour at 16 kHz is 115 MB of samples."""
     peaks = []
-    for minutes in (1, 60):
+    for minutes in (5, 60):
         path = tmp_path / f"{minutes}.flac"
         with soundfile.SoundFile(path, "w", 4_000, 1) as file:
             for minute in range(minutes):
@@ -147,7 +147,7 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
         assert len(list(listen([path], Windows(20.0), nothing, rate_hz=4_000, least_samples=1, rows=4))) == 1
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0] + 100_000
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 @pytest.mark.parametrize(
