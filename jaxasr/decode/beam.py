@@ -8,17 +8,23 @@ Sources: Sutskever et al. 2014, section 3.2 (an ending must be among the `width`
 beam); Huang et al. 2017, "When to Finish?", EMNLP (when to stop); Hannun et al. 2019, arXiv:1904.02619 (end threshold).
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from jaxasr.decode import merging
+from jaxasr.decode.merging import Merged
 from jaxasr.decode.scorers import Attention, Ctc, Joint, Scorer, joint
 from jaxasr.decode.search import Encoded, MaxTokens, encoded
 from jaxasr.decode.trace import along, trace
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
+from jaxasr.text.tokenizer import Tokenizer
+
+MARGIN = 1_000.0  # how much likelier the n-th best must be than all that could still be merged into the list
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,9 @@ class Beam:
     # (the two are one at length_norm 0; at more, a poor model searches to max_tokens for its proof)
     stop: Literal["proven", "likely"] = "proven"
     scorers: tuple[Scorer, ...] = ()  # language models (fusion.py), rewards, guards, hotwords
+    # hypotheses that write the same text become one, with the sum of their probabilities; the best of them goes on. With it
+    # "proven" means that all that is alive together has less than a thousandth of the n-th best one's probability
+    merge: Tokenizer | None = None
     alignments: bool = True  # False: no attention is stored, and that of the hypotheses has an empty axis s
 
     def __post_init__(self) -> None:
@@ -64,7 +73,8 @@ class Beam:
     @property
     def _all(self) -> tuple[Scorer, ...]:
         ctc = (Ctc(self.ctc_weight),) if self.ctc_weight else ()
-        return (Attention(1 - self.ctc_weight), *ctc, *self.scorers)
+        merged = (Merged(),) if self.merge else ()
+        return (Attention(1 - self.ctc_weight), *ctc, *self.scorers, *merged)
 
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
         """The n best of each example; padding rows come back empty and finished.
@@ -99,6 +109,7 @@ class _Best:
     scores_bw: Float[Array, "b w"]
     shares_bwk: Float[Array, "b w k"]  # of the log probability, one a scorer
     lengths_bw: Int[Array, "b w"]  # tokens, without the end
+    codes_bw: UInt32[Array, "b w"]  # of the text, where hypotheses are merged
     slots_bw: Int[Array, "b w"]  # where the last token stands
 
 
@@ -112,6 +123,7 @@ class _Beam:
     log_probs_bw: Float[Array, "b w"]  # of the live hypotheses, best first; -inf: none
     shares_bwk: Float[Array, "b w k"]  # what each scorer added to them
     previous_bw: Int[Array, "b w"]
+    codes_bw: UInt32[Array, "b w"]  # as in `_Best`
     tokens_ubw: Int[Array, "u b w"]
     parents_ubw: Int[Array, "u b w"]
     weights_ubwhs: Float[Array, "u b w h s"]
@@ -125,7 +137,7 @@ def _begin(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], *, cap: int, w
     b, w = limits_b.shape[0], beam.width
     no_shares_bwk = jnp.zeros((b, w, len(scorer.opened)))
     nothing_bw = jnp.full((b, w), -jnp.inf)
-    zeros_bw = jnp.zeros((b, w), jnp.int32)
+    zeros_bw, codes_bw = jnp.zeros((b, w), jnp.int32), jnp.zeros((b, w), jnp.uint32)
     # an example without positions is finished: its one hypothesis, empty, is certain
     certain_bw = nothing_bw.at[:, 0].set(jnp.where(limits_b == 0, 0.0, -jnp.inf))
     return _Beam(
@@ -134,10 +146,11 @@ def _begin(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], *, cap: int, w
         log_probs_bw=nothing_bw.at[:, 0].set(0.0),
         shares_bwk=no_shares_bwk,
         previous_bw=jnp.full((b, w), END, jnp.int32),
+        codes_bw=codes_bw,
         tokens_ubw=jnp.zeros((cap, b, w), jnp.int32),
         parents_ubw=jnp.zeros((cap, b, w), jnp.int32),
         weights_ubwhs=jnp.zeros((cap, b, w, *weights_hs)),
-        best=_Best(certain_bw, no_shares_bwk, zeros_bw, zeros_bw),
+        best=_Best(certain_bw, no_shares_bwk, zeros_bw, codes_bw, zeros_bw),
         cut_bw=nothing_bw,
         cut_shares_bwk=no_shares_bwk,
         done_b=limits_b == 0,
@@ -156,11 +169,20 @@ def _step(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], carry: _Beam) -
     candidates_bc, flat_bc = jax.lax.top_k(extended_bwv.reshape(b, w * v), 2 * w)
     tokens_bc, parents_bc = flat_bc % v, flat_bc // v
     shares_bck = _rows(carry.shares_bwk, parents_bc) + _added(said.scores_bkv, parents_bc, tokens_bc)
+    codes_bc = _rows(carry.codes_bw, parents_bc)
     goes_on_bc = tokens_bc != END
     ended_bw = jnp.where(goes_on_bc, -jnp.inf, candidates_bc)[:, :w]
-    best = _merge(beam, carry.best, ended_bw, shares_bck[:, :w], parents_bc[:, :w], carry.i)
-    log_probs_bw, picked_bw = jax.lax.top_k(jnp.where(goes_on_bc, candidates_bc, -jnp.inf), w)
-    tokens_bw, parents_bw, shares_bwk = (_rows(leaf, picked_bw) for leaf in (tokens_bc, parents_bc, shares_bck))
+    scores_bw, lengths_bw = ended_bw / (carry.i + 1.0) ** beam.length_norm, jnp.broadcast_to(carry.i, (b, w))
+    ending = _Best(scores_bw, shares_bck[:, :w], lengths_bw, codes_bc[:, :w], parents_bc[:, :w])
+    best = _better(beam, carry.best, ending)
+    going_bc = jnp.where(goes_on_bc, candidates_bc, -jnp.inf)
+    if beam.merge:
+        codes_bc = merging.read(codes_bc, tokens_bc, beam.merge)
+        gains_bc = merging.gained(going_bc, going_bc, codes_bc)
+        going_bc, shares_bck = going_bc + gains_bc, shares_bck.at[:, :, -1].add(gains_bc)
+    log_probs_bw, picked_bw = jax.lax.top_k(going_bc, w)
+    leaves = (tokens_bc, parents_bc, codes_bc, shares_bck)
+    tokens_bw, parents_bw, codes_bw, shares_bwk = (_rows(leaf, picked_bw) for leaf in leaves)
     state = jax.tree.map(lambda leaf: _rows(leaf, parents_bw), said.state)
 
     hope_b = _hope(beam, scorer, state, log_probs_bw, limits_b, carry.i)
@@ -174,6 +196,7 @@ def _step(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], carry: _Beam) -
         log_probs_bw=jnp.where(done_b[:, None], -jnp.inf, log_probs_bw),
         shares_bwk=shares_bwk,
         previous_bw=tokens_bw,
+        codes_bw=codes_bw,
         tokens_ubw=carry.tokens_ubw.at[carry.i].set(tokens_bw),
         parents_ubw=carry.parents_ubw.at[carry.i].set(parents_bw),
         weights_ubwhs=carry.weights_ubwhs.at[carry.i].set(weights_bwhs),
@@ -196,18 +219,14 @@ def _added(
     return jax.vmap(lambda scores, parents, tokens: scores[parents, :, tokens])(scores_bwkv, parents_bc, tokens_bc)
 
 
-def _merge(
-    beam: Beam,
-    best: _Best,
-    ended_bw: Float[Array, "b w"],
-    shares_bwk: Float[Array, "b w k"],
-    slots_bw: Int[Array, "b w"],
-    length: Int[Array, ""],
-) -> _Best:
-    """The best of those that ended before and those that end now (-inf: does not end) after `length` tokens."""
-    scores_bw = ended_bw / (length + 1.0) ** beam.length_norm
-    new = _Best(scores_bw, shares_bwk, jnp.broadcast_to(length, slots_bw.shape), slots_bw)
-    both = jax.tree.map(lambda *pair: jnp.concatenate(pair, axis=1), best, new)
+def _better(beam: Beam, best: _Best, ending: _Best) -> _Best:
+    """The best of those that ended before and those that end now (-inf: does not end)."""
+    both = jax.tree.map(lambda *pair: jnp.concatenate(pair, axis=1), best, ending)
+    if beam.merge:
+        log_probs_bq = jnp.where(both.scores_bw > -jnp.inf, jnp.sum(both.shares_bwk, axis=-1), -jnp.inf)
+        gains_bq = merging.gained(log_probs_bq, both.scores_bw, both.codes_bw)
+        scores_bq = (log_probs_bq + gains_bq) / (both.lengths_bw + 1.0) ** beam.length_norm
+        both = replace(both, scores_bw=scores_bq, shares_bwk=both.shares_bwk.at[:, :, -1].add(gains_bq))
     _, picked_bw = jax.lax.top_k(both.scores_bw, beam.width)
     return jax.tree.map(lambda leaf: _rows(leaf, picked_bw), both)
 
@@ -226,6 +245,8 @@ def _hope(
     left_b = jnp.maximum(limits_b - i, 1)
     most_bw = jax.vmap(scorer.most, in_axes=(None, 1, None), out_axes=1)(scorer.memory, state, left_b)
     sum_b = jnp.max(log_probs_bw + most_bw, axis=1)
+    if beam.merge:
+        sum_b = jax.nn.logsumexp(log_probs_bw + most_bw, axis=1) + math.log(MARGIN)
     soon_b, late_b = sum_b / (i + 2.0) ** beam.length_norm, sum_b / jnp.maximum(limits_b, i + 2) ** beam.length_norm
     return jnp.maximum(soon_b, late_b)
 
