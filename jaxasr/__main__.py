@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("prepare", commands.prepare)
-    sub.add_argument("corpus", help="an4, librispeech, manifest (your own) or spoken (made here)")
+    sub.add_argument(
+        "corpus", help="an4, librispeech, manifest (your own), text (lines of text alone) or spoken (made here)"
+    )
     sub.add_argument("--from", dest="folder", type=Path, help="the folder or archive it is read from")
     sub.add_argument("--overwrite", action="store_true", help="prepare it again though it is there")
     sub.add_argument("--max-bad-share", type=float, default=0.01, help="rows that may be bad before it fails (0.01)")
@@ -116,7 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--name", dest="run_name", default="", help="of the run in tables (that of the workdir)")
         if name == "train":
             sub.add_argument("--teacher", type=Path, help="workdir of the run that teaches the experiment's `teacher`")
-            sub.add_argument("--fused", type=Path, help="workdir of the run of the language model that the decoder fuses")
+            sub.add_argument(
+                "--fused", type=Path, help="workdir of the run of the language model that the decoder fuses"
+            )
         else:
             sub.add_argument("--tuned", type=Path, metavar="FILE", help="tuned.json, whose numbers all searches get")
         sub.add_argument(
