@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import nn, run, train
+from jaxasr import decode, nn, run, text, train
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
 
@@ -70,6 +70,18 @@ def test_every_name_of_the_table_of_choices_is_there():
     section = README.partition("## What there is to choose from")[2].partition("\n## ")[0]
     names = set(re.findall(r"`([A-Z]\w+)", section))
     assert len(names) > 40
-    assert not {name for name in names if not (hasattr(nn, name) or hasattr(train, name))}
+    assert not {name for name in names if not any(hasattr(wing, name) for wing in (nn, train, decode))}
     exported = {name for name, each in vars(nn).items() if isinstance(each, type) and issubclass(each, nn.Attention)}
     assert exported - names == {"Attention", "ScoredAttention"}
+
+
+def test_its_beam_is_one_and_every_name_of_its_section_is_there():
+    section = README.partition("## Searching")[2].partition("\n## ")[0]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    beam = eval(code, {"decode": decode, "TOKENS": text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")})
+    assert beam.parts == (
+        *("attention", "ctc", "chars", "internal", "length", "coverage", "loops", "progress", "hotwords", "merged"),
+    )
+    names = set(re.findall(r"`(?:decode\.)?([A-Z]\w+)(?:\(.*\))?`", section)) - {"Hypotheses"}
+    assert names
+    assert not {name for name in names if not hasattr(decode, name)}
