@@ -4,7 +4,6 @@ The state of a hypothesis is one integer: the longest context of the model that 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,15 +13,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Int64
 
 from jaxasr.ops.contexts import Contexts, contexts_of, labelled, rows
-from jaxasr.records import END, pytree
 from jaxasr.text.ngram import STOP, NGram
 
+END = 0  # the token, as in records.py
 ROW_BYTES = 2**26  # that rows may take in all
 
 
-@pytree
-@dataclass(frozen=True)
-class Arcs:
+class Arcs(NamedTuple):
     """Contexts of one length, whose arcs are searched."""
 
     firsts: Int[Array, " contexts_and_one"]
@@ -34,9 +31,7 @@ class Arcs:
     nth: Int[Array, " most"]  # 0, 1, ... as many as the most arcs of a context
 
 
-@pytree
-@dataclass(frozen=True)
-class Backoff:
+class Backoff(NamedTuple):
     """An n-gram model of tokens (records.LanguageModel): p(token | all before), exactly as the ARPA file has it.
 
     The shorter contexts have a row of all v tokens each, with the back-off worked out, as far as `ROW_BYTES` allows; of an

@@ -1,21 +1,18 @@
 """N-gram models of words over tokens that spell them: the score of a word comes with the token that ends it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from jaxasr.ops.backoff import Backoff, laid_out
+from jaxasr.ops.backoff import END, Backoff, laid_out
 from jaxasr.ops.contexts import contexts_of
 from jaxasr.ops.edit_distance import Spelling
-from jaxasr.records import END, pytree
 from jaxasr.text.ngram import BEGIN, STOP, NGram
 
 
-@pytree
-@dataclass(frozen=True)
-class Spelt:
+class Spelt(NamedTuple):
     """What a hypothesis has spelt."""
 
     contexts_b: Int[Array, " b"]  # after its last whole word
@@ -23,9 +20,7 @@ class Spelt:
     nexts_b: Int[Array, " b"]  # the context after that word, should it end here
 
 
-@pytree
-@dataclass(frozen=True)
-class WordBackoff:
+class WordBackoff(NamedTuple):
     """An n-gram model of words over characters or pieces (records.LanguageModel).
 
     A token that begins a word gets the log probability of the word before it, as far as that was spelt; the end gets that
