@@ -94,10 +94,12 @@ def spread(words: Sequence[Spelt], tokens: int, positions: float) -> list[tuple[
 
 
 def log_posteriors(words: Sequence[Spelt], token_log_probs_u: Float[np.ndarray, " u"]) -> Float[np.ndarray, " words"]:
-    """Log probability of each word: the sum over its tokens, the space behind it included.
+    """Log probability of the least probable token of each word, the space behind it included: where it may have gone wrong.
 
-    By the chain rule this is the probability that the decoder gives the word, given all that it has written before. The
-    smallest or the mean of the tokens' probabilities are no probability of anything; what a sum lays upon long words a
-    calibration (score.confidence) corrects in part.
+    The product over the tokens would be the decoder's probability of the word, but a decoder trained with label smoothing
+    leaves some probability at every token, so that long words look unsure. Measured on 628 words of the quickstart's unseen
+    voices, 98.6 % of them right: area under the ROC curve 0.980 for the smallest, 0.988 for the mean, 0.929 for the product;
+    0.966, 0.976 and 0.918 of CTC's. Of the two good ones the smallest calibrates better on the split it is fitted on
+    (normalised cross entropy 0.56 against 0.43).
     """
-    return np.array([float(token_log_probs_u[word.all].sum()) for word in words], np.float64)
+    return np.array([float(token_log_probs_u[word.all].min()) for word in words], np.float64)

@@ -108,6 +108,14 @@ def test_digital_silence_around_speech_is_named(rng):
     assert (to_the_end.begin, to_the_end.end) == (300, 855)
 
 
+def test_quiet_ends_are_left_out_but_for_a_margin(rng):
+    quiet, speech = noise(rng, 0.4, 30.0), noise(rng, 0.5)
+    (found,) = cut(np.concatenate([quiet, speech, quiet]))
+    assert (found.begin, found.end) == (300, 1_000)
+    (weak,) = cut(np.concatenate([noise(rng, 0.4, 300.0), speech, quiet]))  # 20 dB below: it may be speech
+    assert (weak.begin, weak.end) == (0, 1_000)
+
+
 def test_no_more_is_held_than_stated(rng):
     """Between what was asked for and what was given out there are never more than one and a half windows and a block."""
     asked, most, block = 0, 0, 250
