@@ -17,7 +17,7 @@ from jaxasr import decode, nn, scale
 from jaxasr.decode.scorers import Heard, Opened
 from jaxasr.decode.search import Encoded
 from jaxasr.records import END, Batch
-from jaxasr.run.bench_models import Load, Recurrent, whole_batch
+from jaxasr.run.bench_models import Load, Recurrent, SelfAttentive, whole_batch
 from jaxasr.run.bench_process import Spent, apart, cores, spent
 
 STEPS = 40
@@ -34,10 +34,12 @@ class Case:
     ctc_weight: float = 0.3
     lm: bool = False
     frames: int = 800
+    model: str = "blstmp"
 
     def line(self, taken: Sequence[Spent]) -> str:
         """For people."""
-        what = f"beam {self.width}" if self.width else "encoder alone"
+        what = "" if self.model == "blstmp" else f"{self.model}: "
+        what += f"beam {self.width}" if self.width else "encoder alone"
         what += f", CTC {self.ctc_weight:g}" if self.ctc_weight and self.width else ""
         what += ", LSTM language model" if self.lm else ""
         wall, cpu = (median(getattr(each, kind) for each in taken) / self.examples for kind in ("wall_s", "cpu_s"))
@@ -48,12 +50,18 @@ class Case:
         )
 
 
+MODELS: Mapping[str, Recurrent | SelfAttentive] = {
+    "blstmp": Recurrent(),
+    "Whisper base": SelfAttentive("transformer", (32,), depth=6, width=512, heads=8, decoder_depth=6, ctc_weight=0.0),
+}
+VOCABULARIES = {"Whisper base": 51_865}  # else that of Load
 PARTS = (Case(width=0), Case(width=1, ctc_weight=0.0), Case(ctc_weight=0.0), Case(), Case(lm=True))
 CASES: Mapping[str, tuple[Case, ...]] = {
     "parts-1": PARTS,
     "parts-16": tuple(replace(case, examples=16) for case in PARTS),
     "width": tuple(Case(4, width) for width in (5, 10, 20, 40)),
     "batch": tuple(Case(examples) for examples in (1, 2, 4, 8, 16)),
+    "whisper": tuple(Case(1, width, 0.0, frames=3000, model="Whisper base") for width in (0, 1, 5)),
     "length": tuple(Case(4, frames=frames) for frames in (400, 800, 1600, 3200)),
 }
 
@@ -67,7 +75,10 @@ def bench_search(*, only: Sequence[str] = (), threads: Sequence[int] = (1,), rou
     """
     if unknown := [name for name in only if name not in CASES]:
         raise ValueError(f"there is no group {', '.join(unknown)} of searches; there are {', '.join(CASES)}")
-    yield f"4 x 320 BLSTM of stride 4, LSTM speller, 500 tokens, {STEPS} steps, encoder included; medians of {rounds} rounds"
+    yield (
+        f"4 x 320 BLSTM of stride 4, LSTM speller, 500 tokens (or as stated), {STEPS} steps, encoder included; medians of "
+        f"{rounds} rounds"
+    )
     here = cores()
     for count in threads:
         if count > len(here):
@@ -80,11 +91,11 @@ def bench_search(*, only: Sequence[str] = (), threads: Sequence[int] = (1,), rou
                 yield apart(f"{__name__}:{_line.__name__}", given, bound=here[:count])
 
 
-def measure_search(case: Case, *, rounds: int, spec: Recurrent = Recurrent()) -> list[Spent]:
+def measure_search(case: Case, *, rounds: int, spec: Recurrent | SelfAttentive | None = None) -> list[Spent]:
     """What the search took here, round by round; the first call, which compiles, is not counted."""
     scale.keep_freed_memory()
-    load = Load(examples=case.examples, frames=case.frames)
-    model, batch = spec.model(load), whole_batch(load)
+    load = Load(examples=case.examples, frames=case.frames, vocab=VOCABULARIES.get(case.model, Load.vocab))
+    model, batch = (spec or MODELS[case.model]).model(load), whole_batch(load)
     variables: Any = jax.jit(lambda batch: model.init(jax.random.key(0), batch, step=None))(batch)
     call = _search(model, case)
     lms = {"lm": _language_model(load.vocab)} if case.lm else {}

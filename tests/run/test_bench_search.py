@@ -49,5 +49,5 @@ def test_groups_grow_in_one_thing_each_and_unknown_ones_are_refused():
     for name in ("width", "batch", "length"):
         cases = [vars(case) for case in CASES[name]]
         assert len({key for key in cases[0] if len({each[key] for each in cases}) > 1}) == 1
-    with pytest.raises(ValueError, match="there are parts-1, parts-16, width, batch, length"):
+    with pytest.raises(ValueError, match="there are parts-1, parts-16, width, batch, whisper, length"):
         list(run.benchmark("search", only=("speed",)))
