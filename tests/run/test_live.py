@@ -16,7 +16,7 @@ from jaxasr.run.live import Delays, as_json, as_text, delays_of, pcm_pieces, pla
 from jaxasr.run.stream import StableWord
 from tests.nn.tiny import RATE_HZ
 from tests.run import tiny
-from tests.run.river import TINY, wav
+from tests.run.river import TINY, wav, write_tones
 from tests.run.test_stream import LIVELY, MODELS, variables_of, wave
 
 WORDS = [StableWord("AB", 0.1, 0.5, 0.75), StableWord("C", 0.6, 1.0, 1.5), StableWord("D", 1.5, 1.5, 1.75, 1)]
@@ -156,3 +156,20 @@ def test_a_model_that_can_not_hear_a_stream_says_so_before_anything_is_read(tmp_
     assert main(["transcribe", str(TINY), "--workdir", str(tmp_path), "--stream", "-"]) == 1
     told = capsys.readouterr().err
     assert "this model can't hear a stream: model.frontend.normalize is 'utterance'" in told
+
+
+@pytest.mark.slow
+def test_a_trained_run_hears_the_same_words_piece_by_piece(tmp_path):
+    """`tiny.listening`, trained by the command line: each recording as a stream against the search for whole utterances."""
+    write_tones(tmp_path / "wavs")
+    data_dir, workdir = tmp_path / "data", tmp_path / "run"
+    prepare = ["prepare", "manifest", "--from", str(tmp_path / "wavs"), "--data-dir", str(data_dir), "name=tones"]
+    assert main(prepare) == 0
+    assert main(["train", f"{TINY}:listening", "--workdir", str(workdir), "--data-dir", str(data_dir)]) == 0
+    (hypotheses,) = workdir.glob("hypotheses.train.jsonl")
+    whole = {row["id"]: row["hypothesis"] for row in map(json.loads, hypotheses.read_text().splitlines())}
+    assert any(whole.values())
+    for id, text in whole.items():
+        heard = list(live.stream(tiny.listening(), Workdir(workdir), tmp_path / "wavs" / f"{id}.wav"))
+        words = [each.text for each in heard if isinstance(each, StableWord) and each.segment == 0]
+        assert words == text.split(), id

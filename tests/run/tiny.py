@@ -75,6 +75,22 @@ def restless() -> Experiment:
     )
 
 
+def listening() -> Experiment:
+    """Hears streams: chunks and a look-ahead, chunkwise attention that begins soft, global normalisation."""
+    calm = experiment()
+    focus = nn.Chunkwise(energies=nn.AdditiveAttention(16), chunk=3, stops=nn.Monotonic(bias=0.0))
+    attention = nn.AdditiveAttention(16, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=focus, until=30))
+    return replace(
+        calm,
+        model=calm.model.clone(
+            frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0, normalize="global"),
+            encoder=nn.LatencyControlled(width=16, pools=(2,), chunk=4, ahead=4),
+            decoder=nn.Speller(1, 16, attention, vocab=TOKENS.size, embedding=8),
+        ),
+        evals={"train": calm.watch},
+    )
+
+
 def other_vocabulary() -> Experiment:
     """As many letters as `experiment`, in another order."""
     letters = text.Characters("DCBA ")
