@@ -324,12 +324,10 @@ def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(river
         "silent.wav": (wav(np.zeros(0)), "an audio file of zero samples"),
         "nan.wav": (wav(np.full(800, np.nan), subtype="FLOAT"), "800 samples are NaN or infinite"),
         "click.wav": (wav(np.zeros(160)), "has 160 samples (10.0 ms at 16000 Hz); at least one window of 40 ms"),
-        "hour.wav": (b"", "is 3600.0 s long; at most 60 s are transcribed in one piece: cut it at its pauses"),
         "notes.txt": (b"not audio", "9 bytes that libsndfile cannot decode"),
     }
     for name, (content, _) in bad.items():
         (tmp_path / name).write_bytes(content)
-    write_silence(tmp_path / "hour.wav", seconds=3_600)
     good = river.wavs / "train-6.wav"
     paths = [good, *(tmp_path / name for name in bad), tmp_path / "lost.wav", good]
     assert main(river.arguments("transcribe", *paths)) == 1
@@ -340,6 +338,23 @@ def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(river
         assert line.startswith(f"jaxasr transcribe: {tmp_path / name}")
         assert reason in line
     assert lines[len(bad) :] == [f"jaxasr transcribe: there is no audio file {tmp_path / 'lost.wav'}"]
+
+
+def test_two_minutes_in_which_nothing_is_said(river, tmp_path, capsys):
+    write_silence(tmp_path / "still.wav", seconds=120)
+    assert main(river.arguments("transcribe", tmp_path / "still.wav")) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1:] == [f"{tmp_path / 'still.wav'}\t"]
+    assert "transcribe: 120 of 120 seconds" in told.err
+
+
+def test_calibrate_leaves_a_map_that_transcribe_finds(river, run, capsys):
+    assert main([*river.arguments("calibrate", workdir=run), "--splits", "test"]) == 0
+    assert "watch: 11 words, 100.0% right; calibration error" in capsys.readouterr().out
+    path = river.wavs / "train-5.wav"
+    assert main([*river.arguments("transcribe", path, workdir=run), "--format", "json"]) == 0
+    heard = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert all(word["confidence"] > 0.5 for word in heard["words"])
 
 
 def write_silence(path: Path, *, seconds: int) -> None:

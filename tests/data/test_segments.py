@@ -102,18 +102,26 @@ def test_silence_has_nothing_to_hear_and_is_cut_at_full_length():
 
 
 def test_digital_silence_around_speech_is_named(rng):
-    (found,) = cut(np.concatenate([np.zeros(300, np.int16), noise(rng, 0.555), np.zeros(245, np.int16)]))
-    assert (found.begin, found.end) == (300, 860)
-    (to_the_end,) = cut(np.concatenate([np.zeros(300, np.int16), noise(rng, 0.555)]))
+    still = np.zeros(600, np.int16)
+    _, found = cut(np.concatenate([noise(rng, 1.0), still, noise(rng, 0.555), still[:245]]))
+    assert (found.start, found.begin, found.end) == (1_300, 300, 860)
+    _, to_the_end = cut(np.concatenate([noise(rng, 1.0), still, noise(rng, 0.555)]))
     assert (to_the_end.begin, to_the_end.end) == (300, 855)
 
 
+def test_a_recording_of_one_window_is_left_as_it_is(rng):
+    (found,) = cut(np.concatenate([np.zeros(300, np.int16), noise(rng, 0.5), np.zeros(700, np.int16)]))
+    assert (found.begin, found.end) == (0, 1_500)
+
+
 def test_quiet_ends_are_left_out_but_for_a_margin(rng):
-    quiet, speech = noise(rng, 0.4, 30.0), noise(rng, 0.5)
-    (found,) = cut(np.concatenate([quiet, speech, quiet]))
-    assert (found.begin, found.end) == (300, 1_000)
-    (weak,) = cut(np.concatenate([noise(rng, 0.4, 300.0), speech, quiet]))  # 20 dB below: it may be speech
-    assert (weak.begin, weak.end) == (0, 1_000)
+    quiet, speech = noise(rng, 0.8, 30.0), noise(rng, 0.5)
+    first, found = cut(np.concatenate([noise(rng, 1.0), quiet, speech, quiet]))
+    assert (first.begin, first.end) == (0, 1_200)
+    assert (found.start, found.begin, found.end) == (1_400, 200, 1_100)
+    weak = noise(rng, 0.1, 480.0)  # 16 dB below: it may be speech
+    _, found = cut(np.concatenate([noise(rng, 1.0), quiet, weak, speech, quiet]))
+    assert (found.start, found.begin, found.end) == (1_400, 200, 1_200)
 
 
 def test_no_more_is_held_than_stated(rng):
