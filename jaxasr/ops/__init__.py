@@ -13,6 +13,7 @@ attention    scores to weights to contexts
 positions    sinusoids, rotations, distances
 depthwise    a convolution over time of each channel by itself
 ctc          which utterances CTC can align, and its best path
+ctc_alignment  when each token is said, by the likeliest CTC path
 losses       cross-entropy and CTC, one number an example
 contexts     the contexts of an n-gram model as an automaton (NumPy)
 backoff      n-gram models of tokens, looked up on the device
