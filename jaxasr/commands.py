@@ -270,4 +270,6 @@ def _use_this_machine() -> None:
     from jaxasr import scale
 
     scale.keep_freed_memory()
-    print(f"compiled programs are kept in {scale.use_compile_cache()}")
+    print(
+        f"compiled programs are kept in {scale.use_compile_cache()}", file=sys.stderr
+    )  # what is asked for goes to stdout

@@ -21,7 +21,11 @@ SEARCHES = {
     "joint": JOINT,
     "joint-chars": replace(JOINT, scorers=(decode.Lm("chars", 0.1),)),
     "joint-words": replace(JOINT, scorers=(decode.Lm("words", 0.05),)),
-    "joint-chars-internal": replace(JOINT, scorers=(decode.Lm("chars", 0.2), decode.InternalLm(-0.15))),
+    "joint-chars-internal": replace(
+        JOINT,
+        stop="likely",
+        scorers=(decode.Lm("chars", 0.2), decode.InternalLm(-0.15)),  # less of one: no proof
+    ),
 }
 
 

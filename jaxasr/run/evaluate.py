@@ -14,6 +14,7 @@ from jaxasr.records import Batch, Hypotheses, LanguageModel, Sum
 from jaxasr.run.experiment import Experiment, Split, recogniser_of, search_of
 from jaxasr.run.watch import hypothesis_sums
 from jaxasr.run.workdir import Workdir
+from jaxasr.scale import How, placement
 from jaxasr.train import TrainState
 
 NOTHING: Mapping[str, LanguageModel] = {}
@@ -35,26 +36,30 @@ class Judge:
         split: Split,
         data_dir: Path,
         lms: Mapping[str, LanguageModel] = NOTHING,
+        how: How = "jit",
     ):
         """Opens the split; nothing is compiled before the first call.
 
         Args:
             name: what the split's files and metrics are called.
             lms: what the search may fuse.
+            how: as the step is compiled: under jit one device searches, else each its share of the examples.
         """
         self.name = name
         self.data: OpenPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
         self._search, self._lms = _watched_search(recogniser_of(experiment), search_of(split)), lms
+        self._placement = placement(how)
         self.alignments: dict[str, float] = {}  # the means of watch.hypothesis_sums, of the last call
 
     def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.Evaluation:
         """Decodes every utterance, counts the errors, writes hypotheses and an alignment into the run's folder."""
         latest: list[tuple[Batch, Hypotheses]] = []
         watched: list[dict[str, Sum]] = []
+        variables, lms = self._placement.whole((variables, self._lms))
 
         def decode(batch: Batch) -> Hypotheses:
-            found, sums = self._search(variables, batch, self._lms)
+            found, sums = self._search(variables, self._placement.shared(batch), lms)
             latest[:] = [(batch, found)]
             watched.append(sums)
             return found

@@ -74,7 +74,7 @@ def evaluate_run(
     rows = []
     for split_name in splits or experiment.evals:
         split = experiment.evals[split_name]
-        judge = judge_of(experiment, split_name, split, machine.data_dir, fused.models)
+        judge = judge_of(experiment, split_name, split, machine.data_dir, fused.models, machine.how)
         verdict = judge(variables, workdir, workers=machine.workers)
         say(f"{split_name}: {verdict.line}")
         row = {

@@ -16,6 +16,7 @@ from jaxasr.run.evaluate import NOTHING, headline, numbers
 from jaxasr.run.evaluate import Judge as SearchJudge
 from jaxasr.run.experiment import Experiment, Split
 from jaxasr.run.workdir import Workdir
+from jaxasr.scale import How
 from jaxasr.train import log_probs_of
 
 
@@ -41,17 +42,23 @@ class Judge(Protocol):
 
 
 def judge_of(
-    experiment: Experiment, name: str, split: Split, data_dir: Path, lms: Mapping[str, LanguageModel] = NOTHING
+    experiment: Experiment,
+    name: str,
+    split: Split,
+    data_dir: Path,
+    lms: Mapping[str, LanguageModel] = NOTHING,
+    how: How = "jit",
 ) -> Judge:
     """What fits the experiment's model.
 
     Args:
         name: what the split's files and metrics are called.
         lms: what a search may fuse.
+        how: on which devices a search runs (scale.placement).
     """
     if isinstance(experiment.model, nn.Lm):
         return _Reader(experiment.model, name, split, data_dir)
-    return _Decoder(SearchJudge(experiment, name, split, data_dir, lms), split)
+    return _Decoder(SearchJudge(experiment, name, split, data_dir, lms, how), split)
 
 
 class _Decoder:

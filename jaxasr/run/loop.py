@@ -72,7 +72,7 @@ def train(
     with Workdir(folder).held() as workdir:
         data = experiment.train_data.open(machine.data_dir)
         models = language_models(lms, experiment.tokenizer).models
-        judge = judge_of(experiment, "watch", experiment.watch, machine.data_dir, models)
+        judge = judge_of(experiment, "watch", experiment.watch, machine.data_dir, models, machine.how)
         workdir.keep_experiment(experiment)
         for line in introduction(experiment, data):
             say(line)

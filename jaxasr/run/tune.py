@@ -73,7 +73,7 @@ def tune(
     fused, points = language_models(lms, experiment.tokenizer), []
     with report.Progress(len(searches), "tune", "searches") as bar:
         for point, search in searches.items():
-            judge = Judge(experiment, f"{split}.tuned", search, machine.data_dir, fused.models)
+            judge = Judge(experiment, f"{split}.tuned", search, machine.data_dir, fused.models, machine.how)
             points.append(_measured(dict(point), judge(variables, workdir, workers=machine.workers)))
             bar.advance(1)
             bar.say(f"{_told(points[-1].changes)}: WER {points[-1].wer:.2%}")

@@ -9,3 +9,5 @@ from jaxasr.scale.hosts import Hardware as Hardware
 from jaxasr.scale.hosts import hardware as hardware
 from jaxasr.scale.hosts import is_first as is_first
 from jaxasr.scale.memory import keep_freed_memory as keep_freed_memory
+from jaxasr.scale.placement import Placement as Placement
+from jaxasr.scale.placement import placement as placement

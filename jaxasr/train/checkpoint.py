@@ -35,7 +35,9 @@ class Metadata:
     data: str  # hash of the prepared data
     versions: Mapping[str, str]  # of packages; told, never compared
     defaults: tuple[str, ...] = ()  # as `tree.defaults` gives it: what an older experiment may not have known
-    longest_s: float = 0.0  # of the audio of one example, the longest that fits a batch; 0: there is none, or nobody knows
+    longest_s: float = (
+        0.0  # of the audio of one example, the longest that fits a batch; 0: there is none, or nobody knows
+    )
 
     def differences(self, here: "Metadata") -> list[str]:
         """What differs from the writer of a checkpoint, self, to its reader, `here`: lines of "name: there -> here"."""

@@ -93,7 +93,9 @@ def test_curves_have_a_panel_for_attention(tmp_path):
 
 
 def test_curves_of_nothing_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"none of \['train/gradient'\] ends in loss, wer, cer, perplexity or learning_rate"):
+    with pytest.raises(
+        ValueError, match=r"none of \['train/gradient'\] ends in loss, wer, cer, perplexity or learning_rate"
+    ):
         pictures.curves([{"step": 1, "train/gradient": 2.0}], path=tmp_path / "c.png")
 
 

@@ -95,3 +95,12 @@ def test_nothing_is_drawn_of_an_empty_hypothesis(river, tmp_path):
     assert not (tmp_path / "a.png").exists()
     draw_alignment(batch, found, opened, **options)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_devices_together_decode_what_one_does(river, copy):
+    rows = [
+        evaluate_run(tiny.experiment(), copy, Machine(river.data_dir, how), splits=("train",), say=str)[0]
+        for how in ("jit", "mesh")
+    ]
+    assert rows[0]["wer"] == rows[1]["wer"]
+    assert [row["utterances"] for row in rows] == [8, 8]

@@ -9,7 +9,7 @@ import soundfile
 
 from jaxasr import data
 from jaxasr.data.segments import Windows, segments
-from jaxasr.decode import Beam, Greedy, Hotwords
+from jaxasr.decode import Beam, Greedy, Hotwords, MaxTokens, NoLoops
 from jaxasr.run import Refusal, Transcript, Workdir, transcribe
 from jaxasr.run.hearing import compiled_hearing
 from jaxasr.run.transcribe import WINDOW_S, longest_window_s, with_hotwords
@@ -161,3 +161,23 @@ def test_hotwords_are_paid_for_in_a_beam_and_refused_elsewhere():
         with_hotwords(Greedy(), experiment, ("AB",), 0.7)
     with pytest.raises(ValueError, match="'E' in 'EA' is not in the alphabet"):
         with_hotwords(Beam(3), experiment, ("ea",), 0.7)
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "tones", "one tone"])
+def test_ten_minutes_of_no_speech_yield_no_more_than_stated(river, tmp_path, kind):
+    """No input makes the model run away: ten tokens a second at most, and no phrase of a window five times in a row."""
+    t = np.arange(600 * 16_000) / 16_000
+    samples = {
+        "silence": np.zeros(len(t)),
+        "noise": np.random.default_rng(1).normal(0.0, 0.1, len(t)),
+        "tones": 0.3 * np.sin(2 * np.pi * (500 + 400 * np.sin(3 * t)) * t),
+        "one tone": 0.3 * np.sin(2 * np.pi * 600.0 * t),
+    }[kind]
+    soundfile.write(tmp_path / "long.flac", samples, 16_000)
+    guarded = Beam(2, max_tokens=MaxTokens(0.4, 0), scorers=(NoLoops(4, 5),))  # 25 encoder positions a second
+    (heard,) = transcribe(
+        tiny.experiment(), Workdir(river.workdir), [tmp_path / "long.flac"], search=guarded, window_s=8.0
+    )
+    assert isinstance(heard, Transcript)
+    assert len(heard.text) <= 600 * 10
+    assert kind != "silence" or not heard.text
