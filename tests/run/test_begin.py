@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import decode, nn, train, tree
+from jaxasr import decode, nn, text, train, tree
 from jaxasr.ops.features import QUANTIZATION
-from jaxasr.run.begin import bound_objective, initial_state, measured, metadata_of, taught, training_form, written
+from jaxasr.run.begin import bound_objective, initial_state, measured, metadata_of, taught, training_form
 from jaxasr.run.evaluate import evaluated_variables
 from jaxasr.run.restore import trained_variables
 from jaxasr.run.workdir import Workdir
@@ -80,12 +80,12 @@ def test_labels_are_smoothed_by_how_often_tokens_stand_in_the_transcripts(restle
 
 
 def test_what_tokens_write_after_another_one():
-    assert written(tiny.TOKENS) == ["", " ", "A", "B", "C", "D"]
+    assert text.written(tiny.TOKENS) == ["", " ", "A", "B", "C", "D"]
 
 
 def test_pieces_begin_words_with_a_space(tmp_path):
     pieces = train_sentencepiece(["AB BA", "AAB AB", "BA AB"], tmp_path / "p.model", pieces=8)
-    texts = written(pieces)
+    texts = text.written(pieces)
     tokens = pieces.encode("BA AB AAB")
     assert "".join(texts[token] for token in tokens).split() == ["BA", "AB", "AAB"]
     assert any(text.startswith(" ") for text in texts)

@@ -68,7 +68,8 @@ def test_what_gives_no_experiment_is_refused(tmp_path):
     ):
         load("experiments/lost.py")
     with pytest.raises(
-        ValueError, match=r"has no function 'best'; it has experiment, no_experiment, other_vocabulary, restless"
+        ValueError,
+        match=r"has no function 'best'; it has experiment, listening, no_experiment, other_vocabulary, restless",
     ):
         load(f"{TINY}:best")
     with pytest.raises(ValueError, match=r"no_experiment gives a str; an Experiment is needed"):
