@@ -1,12 +1,15 @@
-"""What a run says of the machine it ran on."""
+"""The processes of a job meet and end together; what a run says of the machine it ran on."""
 
 import os
+import time
 from dataclasses import asdict
 
 import jax
+import pytest
 
 from jaxasr.scale import hosts
-from jaxasr.scale.hosts import Hardware, hardware, is_first
+from jaxasr.scale.hosts import Hardware, barrier, client, hardware, is_first, join, leave, process
+from tests.scale.several import ended, free_port, several
 
 
 def test_the_hardware_is_described():
@@ -31,3 +34,64 @@ def test_the_processor_is_read_from_linuxs_list_and_else_is_the_architecture(tmp
     listed.write_text("processor\t: 0\nmodel name\t: A Fast One: 3 GHz\nflags\t\t: a b\n\nprocessor\t: 1\nflags : c\n")
     assert hosts.cpu_info("model name") == "A Fast One: 3 GHz"
     assert hosts.cpu_info("flags") == "a b"
+
+
+TWO = """
+    import os
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
+    from jaxasr.scale import hosts
+    with hosts.joined():
+        number, count = hosts.process()
+        print(number, count, hosts.is_first(), hosts.hardware().processes)
+        print(process_allgather(np.float32(number + 1)).sum())
+        hosts.barrier("a")
+        hosts.barrier("a")
+        if "FAILS" in os.environ and number == 1:
+            raise ValueError("one of them fails")
+        if "FAILS" in os.environ:
+            process_allgather(np.float32(0))
+    print("left")
+"""
+
+
+def test_two_processes_join_meet_and_leave():
+    with several(TWO) as processes:
+        results = ended(processes)
+    assert [each.status for each in results] == [0, 0], results
+    assert [each.out.split() for each in results] == [
+        ["0", "2", "True", "2", "3.0", "left"],
+        ["1", "2", "False", "2", "3.0", "left"],
+    ]
+
+
+def test_an_error_in_one_ends_all_within_the_heartbeat():
+    began = time.monotonic()
+    with several(TWO, FAILS="1", JAXASR_HEARTBEAT_S="3") as processes:
+        first, second = ended(processes)
+    assert second.status == 1
+    assert "one of them fails" in second.err
+    assert first.status != 0
+    assert "left" not in first.out + second.out
+    assert time.monotonic() - began < 60.0  # of which most is the start on a busy machine
+
+
+def test_a_process_alone_meets_nobody():
+    assert not join({})
+    assert not join({"JAXASR_COORDINATOR": "127.0.0.1:1", "JAXASR_PROCESSES": "1", "JAXASR_PROCESS": "0"})
+    barrier("nobody")
+    leave()
+    assert process() == (0, 1)
+    assert client() is None
+
+
+def test_a_first_process_that_does_not_answer_is_named():
+    port = free_port()
+    environment = {
+        "JAXASR_COORDINATOR": f"localhost:{port}",
+        "JAXASR_PROCESSES": "2",
+        "JAXASR_PROCESS": "1",
+        "JAXASR_START_S": "1",
+    }
+    with pytest.raises(ConnectionError, match=rf"process 1 of 2 on .* JAXASR_COORDINATOR=localhost:{port} .* for 1 s"):
+        join(environment)
