@@ -91,10 +91,11 @@ class Batches:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A batch of an evaluation, and who said what in it: the valid rows, which come first."""
+    """A batch of an evaluation, and who said what in it: the valid rows of all hosts, which come first."""
 
     row: PlanRow
-    batch: Batch
+    batch: Batch  # the rows of this host
+    sample_lengths: tuple[int, ...]
     ids: tuple[str, ...]
     texts: tuple[str, ...]  # references, normalised
     speakers: tuple[str, ...]
@@ -122,12 +123,12 @@ class Evaluation:
 
     def __next__(self) -> Labelled:
         _, row, batch = next(self._batches)
-        here = row.examples_b[self._batches.rows_here(row)]
-        examples: list[int] = here[here >= 0].tolist()
+        examples: list[int] = row.examples_b[row.examples_b >= 0].tolist()
         ids, texts, speakers = self._names
         return Labelled(
             row=row,
             batch=batch,
+            sample_lengths=tuple(row.sample_lengths_b[row.examples_b >= 0].tolist()),
             ids=tuple(ids[example] for example in examples),
             texts=tuple(texts[example] for example in examples),
             speakers=tuple(speakers[example] for example in examples),

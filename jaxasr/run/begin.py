@@ -99,8 +99,12 @@ def blank_batch(data: OpenPipeline) -> Batch:
     )
 
 
-def initial_state(experiment: Experiment, data: OpenPipeline) -> TrainState:
-    """Freshly initialised parameters; the statistics of the data are still blank (see `measured`), so is a teacher."""
+def initial_state(experiment: Experiment, data: OpenPipeline, shardings: Any = None) -> TrainState:
+    """Freshly initialised parameters; the statistics of the data are still blank (see `measured`), so is a teacher.
+
+    Args:
+        shardings: where each leaf lies, a tree of the state; None: on the first device. What is drawn is the same.
+    """
 
     def make(key: jax.Array, batch: Batch) -> TrainState:
         variables: Any = experiment.model.init(key, batch, step=None)
@@ -108,7 +112,7 @@ def initial_state(experiment: Experiment, data: OpenPipeline) -> TrainState:
             variables = {**variables, "teacher": experiment.teacher.init(key, batch, step=None)}
         return new_state(variables, experiment.optimizer.build(), key)
 
-    return jax.jit(make)(jax.random.key(experiment.seed), blank_batch(data))
+    return jax.jit(make, out_shardings=shardings)(jax.random.key(experiment.seed), blank_batch(data))
 
 
 def measured(state: TrainState, experiment: Experiment, data: OpenPipeline) -> TrainState:
@@ -117,12 +121,12 @@ def measured(state: TrainState, experiment: Experiment, data: OpenPipeline) -> T
         return state
     variables = {"params": state.params, "statistics": state.statistics["statistics"]}
     model = experiment.model
-    sums = jax.jit(lambda batch: model.apply(variables, batch, method="feature_sums"))
+    sums = jax.jit(lambda variables, batch: model.apply(variables, batch, method="feature_sums"))
     total = [np.zeros(()), np.zeros(model.frontend.bins), np.zeros(model.frontend.bins)]
     stop = min(STATISTICS_BATCHES, len(data.plan.epoch(0)))
     with data.batches(0, stop_step=stop) as batches:
         for _, _, batch in batches:
-            found: FeatureSums = jax.device_get(sums(batch))  # pyright: ignore[reportAssignmentType]
+            found: FeatureSums = jax.device_get(sums(variables, batch))  # pyright: ignore[reportAssignmentType]
             total = [a + np.asarray(b, np.float64) for a, b in zip(total, found, strict=True)]
     count, values_f, squares_f = total
     mean_f = values_f / count

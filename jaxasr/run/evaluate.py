@@ -57,14 +57,16 @@ class Judge:
         latest: list[tuple[Batch, Hypotheses]] = []
         watched: list[dict[str, Sum]] = []
         variables, lms = self._placement.whole((variables, self._lms))
+        seat = self._placement.seat(shape.examples for shape in self.data.once_plan.shapes)
 
         def decode(batch: Batch) -> Hypotheses:
-            found, sums = self._search(variables, self._placement.shared(batch), lms)
+            found, sums = self._search(variables, self._placement.shared(batch, seat), lms)
+            found, sums = self._placement.gathered_rows(found, seat), self._placement.gathered(sums)
             latest[:] = [(batch, found)]
             watched.append(sums)
             return found
 
-        with self.data.once(workers=workers) as batches:
+        with self.data.once(workers=workers, host=seat.host, hosts=seat.hosts) as batches:
             evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode)
         totals = {name: sum((each[name] for each in watched[1:]), watched[0][name]) for name in watched[0]}
         self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}

@@ -1,5 +1,7 @@
 """The one place that knows devices: how a step is compiled for them, and what they are."""
 
+from jaxasr.scale.across import ALONE as ALONE
+from jaxasr.scale.across import Across as Across
 from jaxasr.scale.cache import CompileCounter as CompileCounter
 from jaxasr.scale.cache import use_compile_cache as use_compile_cache
 from jaxasr.scale.compile import CompiledStep as CompiledStep
@@ -8,6 +10,9 @@ from jaxasr.scale.compile import compile_step as compile_step
 from jaxasr.scale.hosts import Hardware as Hardware
 from jaxasr.scale.hosts import hardware as hardware
 from jaxasr.scale.hosts import is_first as is_first
+from jaxasr.scale.layout import Layout as Layout
+from jaxasr.scale.layout import Seat as Seat
 from jaxasr.scale.memory import keep_freed_memory as keep_freed_memory
 from jaxasr.scale.placement import Placement as Placement
 from jaxasr.scale.placement import placement as placement
+from jaxasr.scale.rules import Rules as Rules

@@ -1,24 +1,30 @@
 """One pure step, compiled for one device or for many: jit, pmap, or jit over a mesh. The step knows none of them.
 
-A step is `step(state, batch, axis) -> (state, metrics)`. With an axis it adds its sums (gradients, weights, metrics)
-over it by `jax.lax.psum` before it divides; without one it sees the whole batch. Then all three ways agree, however
-unequal the token counts of the devices are. The state is whole on every device, and one copy of it comes back.
+A step is `step(state, batch, across) -> (state, metrics)`, and all that it says to the devices it says through `across`
+(scale/across.py): it adds its sums (gradients, weights, metrics) before it divides. Then all three ways agree, however
+unequal the token counts of the devices are, and in any number of processes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from jaxasr.scale.across import ALONE, Mapped, Partitioned
+from jaxasr.scale.layout import DATA, ROWS, Layout, Seat, rows_on, seat, whole_on
+from jaxasr.scale.rules import Rules
 
 State = TypeVar("State")
 Data = TypeVar("Data")
 Metrics = TypeVar("Metrics")
 
-How = Literal["jit", "pmap", "mesh"]
-AXIS = "data"
+How = Literal["auto", "jit", "pmap", "mesh"]
+WAYS = ("jit", "pmap", "mesh")
 
 
 @dataclass(frozen=True)
@@ -26,78 +32,161 @@ class CompiledStep(Generic[State, Metrics]):
     """A step for `mesh.devices`. Give it only what `place_state` and `place` gave."""
 
     how: How
-    mesh: Mesh  # one axis, AXIS
-    function: Callable[[State, Any], tuple[State, Metrics]]
+    mesh: Mesh  # of three axes (scale/layout.py)
+    rules: Rules
+    function: Any  # jitted: (state, batch) -> (state, metrics)
 
     def __call__(self, state: State, batch: Any) -> tuple[State, Metrics]:
-        """The next state and the metrics, one copy of each. The state given is used up."""
+        """The next state and the metrics, which are whole on every device. The state given is used up."""
         return self.function(state, batch)
 
+    @property
+    def seat(self) -> Seat:
+        """Which rows of a batch this process reads."""
+        return seat(self.mesh, jax.process_index())
+
+    def shardings(self, state: Any) -> Any:
+        """Where each leaf of a state, or of shapes of one, lies.
+
+        Raises:
+            ValueError: a rule of the table fits no leaf, does not fit one, or contradicts another (scale/rules.py).
+        """
+        if self.how == "pmap":
+            return jax.tree.map(lambda _: whole_on(self.mesh), state)
+        self.rules.refuse_idle(state)
+        return self.rules.shardings(state, self.mesh)
+
+    @property
+    def groups(self) -> int:
+        """Of devices: each has examples of its own."""
+        return math.prod(self.mesh.shape[axis] for axis in ROWS)
+
+    def refuse_uneven(self, examples: int) -> None:
+        """Raises: ValueError: a batch of so many examples can't be shared out evenly."""
+        if examples % self.groups:
+            raise ValueError(
+                f"a batch of {examples} examples can't be shared out evenly over {self.groups} devices; "
+                f"make the examples of every batch shape a multiple of {self.groups} (train_data.shapes.examples_multiple), "
+                "or use fewer devices"
+            )
+
     def place_state(self, state: State) -> State:
-        """A copy of the state on every device; the one given stays usable.
+        """A copy of the state on the devices; the one given stays usable. In several processes each gives an equal one.
 
         device_put alone won't do: over several devices it shares buffers with what it is given, may_alias=False or
         not, and a step that is then given one buffer twice to reuse crashes the process.
         """
-        whole = NamedSharding(self.mesh, PartitionSpec())
-        copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=whole)
-        return copy(jax.device_put(state, whole))
+        shardings = self.shardings(state)
+        copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)
+        return copy(jax.device_put(state, shardings))
 
     def place(self, batch: Data) -> Data:
         """The batch on its way to the devices, each of them its share of the examples; does not wait.
 
         Args:
-            batch: a tree of host arrays with the examples in front. Don't write to them afterwards: a CPU device may
-                read them where they lie.
+            batch: a tree of host arrays with the examples in front: in several processes the rows that `seat` says. Don't
+                write to them afterwards: a CPU device may read them where they lie.
 
         Raises:
             ValueError: the examples can't be shared out evenly.
         """
-        devices = self.mesh.size
-        examples = {leaf.shape[0] for leaf in jax.tree.leaves(batch)}
-        if any(count % devices for count in examples):
-            raise ValueError(
-                f"a batch of {sorted(examples)} examples can't be shared out evenly over {devices} devices; "
-                f"make the examples of every batch shape a multiple of {devices}, or use fewer devices"
-            )
+        groups, hosts = self.groups, self.seat.hosts
+        for leaf in jax.tree.leaves(batch):
+            self.refuse_uneven(leaf.shape[0] * hosts)
         if self.how == "pmap":
-            batch = jax.tree.map(lambda x: x.reshape(devices, x.shape[0] // devices, *x.shape[1:]), batch)
-        return jax.device_put(batch, NamedSharding(self.mesh, PartitionSpec(AXIS)))
+            here = groups // hosts
+            batch = jax.tree.map(lambda x: x.reshape(here, x.shape[0] // here, *x.shape[1:]), batch)
+        return place_rows(batch, self.mesh)
+
+    def lower(self, state: Any, batch: Any) -> jax.stages.Lowered:
+        """The step for shapes of a state and of a whole batch (trees of jax.ShapeDtypeStruct), not run: ahead of time."""
+        placed = jax.tree.map(_at, state, self.shardings(state))
+        rows = jax.tree.map(lambda leaf: _at(leaf, rows_on(self.mesh)), batch)
+        platforms = (self.mesh.devices.flat[0].platform,)
+        return self.function.trace(placed, rows).lower(lowering_platforms=platforms)
 
 
 def compile_step(
     step: Callable[..., tuple[State, Metrics]],
     how: How,
     *,
+    layout: Layout | None = None,
+    rules: Rules | None = None,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> CompiledStep[State, Metrics]:
     """The step for these devices; it is compiled when first called, once for each shape of a batch.
 
     Args:
-        step: pure; called as `step(state, batch, axis)`, see above.
-        how: "jit" takes the first device; "pmap" and "mesh" all. Under pmap every device runs the step on its own
-            examples and sums meet in psum; over the mesh XLA's partitioner splits the one global step.
-        devices: None takes those JAX sees.
+        step: pure; called as `step(state, batch, across)`, see above.
+        how: "jit" takes the first device; "pmap" and "mesh" all; "auto": mesh where there are several devices, else jit.
+            Under pmap every device runs the step on its own examples and sums meet in psum; over the mesh XLA's
+            partitioner splits the one global step.
+        layout: of the mesh; None: all devices share out the examples.
+        rules: where the state lies on the mesh; None: the built-in ones.
+        devices: None takes those JAX sees, of all processes. Those of a machine that is not here can be given, to `lower`.
 
     Raises:
-        ValueError: several processes, which none of the three is made for yet.
+        ValueError: jit with several processes, a layout for what is no mesh, or one that does not fit the devices.
     """
-    if jax.process_count() > 1:
-        raise ValueError(f"{jax.process_count()} processes: compile_step places batches of one process only")
     chosen = list(jax.devices() if devices is None else devices)
+    how = way(how, len(chosen))
+    layout, rules = layout or Layout(), rules or Rules()
+    if how == "jit" and jax.process_count() > 1:
+        raise ValueError(
+            f"--how jit is for one device of one process; there are {jax.process_count()} processes: use mesh"
+        )
+    if how != "mesh" and (layout.fsdp, layout.tensor) != (1, 1):
+        raise ValueError(f"the mesh {layout} and --how {how}, which splits examples alone; use --how mesh")
     chosen = chosen[:1] if how == "jit" else chosen
-    mesh = jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
-    return CompiledStep(how, mesh, _compiled(step, how, mesh))
+    mesh = (Layout() if how == "jit" else layout).mesh(chosen)
+    return CompiledStep(how, mesh, rules, _compiled(step, how, mesh, rules))
 
 
-def _compiled(step: Callable[..., Any], how: How, mesh: Mesh) -> Callable[[Any, Any], Any]:
-    axis = AXIS if how == "pmap" else None
+def way(how: How, devices: int) -> How:
+    """What "auto" means on so many devices."""
+    if how not in ("auto", *WAYS):
+        raise ValueError(f"how={how!r}; a step is compiled by one of auto, {', '.join(WAYS)}")
+    return ("mesh" if devices > 1 else "jit") if how == "auto" else how
+
+
+def place_rows(batch: Data, mesh: Mesh) -> Data:
+    """The rows of this process, on their way to its devices; those of all processes are one array."""
+    sharding = rows_on(mesh)
+    if jax.process_count() == 1:
+        return jax.device_put(batch, sharding)
+    here = seat(mesh, jax.process_index())
+    blocks = here.blocks_here()
+    own = {group: blocks.index(block) for group, block in enumerate(here.places) if block in blocks}
+
+    def spread(rows: np.ndarray) -> jax.Array:
+        each = rows.shape[0] // len(own)
+
+        def block(index: Any) -> np.ndarray:
+            first = own[(index[0].start or 0) // each] * each
+            return rows[first : first + each]
+
+        return jax.make_array_from_callback((each * len(here.places), *rows.shape[1:]), sharding, block)
+
+    return jax.tree.map(lambda leaf: spread(np.asarray(leaf)), batch)
+
+
+def _at(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _compiled(step: Callable[..., Any], how: How, mesh: Mesh, rules: Rules) -> Any:
+    if how == "pmap":
+
+        def one_step(state: Any, batch: Any) -> Any:
+            return step(state, batch, Mapped(DATA))
+
+        devices = list(mesh.devices.flat)
+        return jax.pmap(one_step, DATA, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=0)
+    across = ALONE if mesh.size == 1 else Partitioned(mesh, rules)
+    stay = rules.shardings
 
     def one_step(state: Any, batch: Any) -> Any:
-        return step(state, batch, axis)
+        new, metrics = step(state, batch, across)
+        return jax.lax.with_sharding_constraint((new, metrics), (stay(new, mesh), whole_on(mesh)))
 
-    if how == "pmap":
-        devices = list(mesh.devices.flat)
-        return jax.pmap(one_step, AXIS, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=0)
-    whole, shared = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
-    return jax.jit(one_step, in_shardings=(whole, shared), out_shardings=whole, donate_argnums=0)
+    return jax.jit(one_step, donate_argnums=0)

@@ -1,12 +1,14 @@
 """Where a search runs: on one device, or on all, each with its share of the examples and all of the variables."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from jaxasr.scale.compile import AXIS, How
+from jaxasr.scale.compile import How, place_rows, way
+from jaxasr.scale.layout import Layout, Seat, rows_on, seat, whole_on
 
 Tree = TypeVar("Tree")
 
@@ -15,21 +17,42 @@ Tree = TypeVar("Tree")
 class Placement:
     """Some devices. What is placed by one of its methods goes into one compiled function with what is placed by the other."""
 
-    mesh: Mesh  # one axis, AXIS
+    mesh: Mesh  # of three axes (scale/layout.py), of which the examples have the first
+
+    def seat(self, examples: Iterable[int]) -> Seat:
+        """Which rows this process reads of batches of so many examples: all, where any of them can't be shared out evenly."""
+        own = seat(self.mesh, jax.process_index())
+        return own if all(count % self.mesh.size == 0 for count in examples) else Seat(0, 1, own.places)
 
     def whole(self, tree: Tree) -> Tree:
-        """On every device."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        """On every device. In several processes each gives the same."""
+        sharding = whole_on(self.mesh)
+        if jax.process_count() > 1:  # device_put would compare what they give
+            return jax.jit(lambda tree: tree, out_shardings=sharding)(tree)
+        return jax.device_put(tree, sharding)
 
-    def shared(self, batch: Tree) -> Tree:
-        """Each device its share of the examples, which stand in front; where they can't be shared out evenly, all of them."""
-        examples = {leaf.shape[0] for leaf in jax.tree.leaves(batch)}
+    def shared(self, batch: Tree, own: Seat) -> Tree:
+        """The rows that a seat says to read, each device its share; all of them for all where they can't be shared out."""
+        examples = {leaf.shape[0] * own.hosts for leaf in jax.tree.leaves(batch)}
         if any(count % self.mesh.size for count in examples):
             return self.whole(batch)
-        return jax.device_put(batch, NamedSharding(self.mesh, PartitionSpec(AXIS)))
+        if jax.process_count() > 1:
+            return place_rows(batch, self.mesh) if own.hosts > 1 else self.whole(batch)
+        return jax.device_put(batch, rows_on(self.mesh))
+
+    def gathered(self, found: Tree) -> Tree:
+        """What a compiled function gave, where this process can read it. All processes call it."""
+        return found if jax.process_count() == 1 else self.whole(found)
+
+    def gathered_rows(self, found: Tree, own: Seat) -> Tree:
+        """The same of arrays with the examples in front: all of them, as the plan has them."""
+        if jax.process_count() == 1:
+            return found
+        here: Any = jax.device_get(self.whole(found))
+        return jax.tree.map(own.in_order, here) if own.hosts > 1 else here
 
 
 def placement(how: How) -> Placement:
-    """The devices that a step compiled in this way has: the first under jit, all of this process otherwise."""
-    devices = jax.local_devices()[: 1 if how == "jit" else None]
-    return Placement(jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices))
+    """The devices that a step compiled in this way has: the first under jit, all of all processes otherwise."""
+    devices = jax.devices()
+    return Placement(Layout().mesh(devices[:1] if way(how, len(devices)) == "jit" else devices))

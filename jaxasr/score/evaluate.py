@@ -22,10 +22,13 @@ DecodeText = Callable[[Sequence[int]], str]
 
 @runtime_checkable
 class Labelled(Protocol):
-    """A batch, and the names of its valid rows, which come first (data.Labelled)."""
+    """A batch, this host's rows of it, and the names of all hosts' valid rows, which come first (data.Labelled)."""
 
     @property
     def batch(self) -> Batch: ...
+
+    @property
+    def sample_lengths(self) -> Sequence[int]: ...
 
     @property
     def ids(self) -> Sequence[str]: ...
@@ -132,7 +135,7 @@ def evaluate(
     """Decodes every batch and counts the errors of the best hypotheses.
 
     Args:
-        decode: a compiled search over a model.
+        decode: a compiled search over a model; in several processes it returns the hypotheses of all hosts' rows.
         batches: as `data.OpenPipeline.once` gives them.
         decode_text: tokens, without the end, to text.
         progress: an entered bar, advanced by utterances.
@@ -144,7 +147,7 @@ def evaluate(
     utterances: list[Utterance] = []
     watch = _Stopwatch()
     for labelled in batches:
-        found = watch.timed(decode, labelled.batch)
+        found = watch.timed(decode, labelled)
         utterances.extend(_utterances(labelled, found, decode_text))
         if progress is not None:
             progress.advance(len(labelled.ids))
@@ -159,16 +162,14 @@ class _Stopwatch:
         self.speed = Speed(0, 0, 0.0)
         self._seen: set[tuple[int, ...]] = set()
 
-    def timed(self, decode: Callable[[Batch], Hypotheses], batch: Batch) -> "_Found":
-        began = time.perf_counter()
+    def timed(self, decode: Callable[[Batch], Hypotheses], labelled: Labelled) -> "_Found":
+        batch, began = labelled.batch, time.perf_counter()
         found = _fetch(decode(batch))
         wall_s = time.perf_counter() - began
         shape = (*batch.wave_bn.shape, *batch.tokens_bu.shape)
         if shape in self._seen:
-            valid_b = np.asarray(batch.valid_b)
-            utterances, samples = int(valid_b.sum()), int(np.asarray(batch.sample_lengths_b)[valid_b].sum())
-            was = self.speed
-            self.speed = Speed(was.utterances + utterances, was.samples + samples, was.wall_s + wall_s)
+            was, lengths = self.speed, labelled.sample_lengths
+            self.speed = Speed(was.utterances + len(lengths), was.samples + sum(lengths), was.wall_s + wall_s)
         self._seen.add(shape)
         return found
 
@@ -190,16 +191,15 @@ def _fetch(found: Hypotheses) -> _Found:
 
 
 def _utterances(labelled: Labelled, found: _Found, decode_text: DecodeText) -> list[Utterance]:
-    names = len(labelled.ids)
-    valid_b = np.asarray(labelled.batch.valid_b)
-    if not valid_b[:names].all() or valid_b[names:].any():
+    names, valid_b = len(labelled.ids), np.asarray(labelled.batch.valid_b)
+    if len(valid_b) == len(found.scores_bw) and (not valid_b[:names].all() or valid_b[names:].any()):
         raise ValueError(
             f"a batch came with {names} ids and {int(valid_b.sum())} valid rows; its valid rows come first, one an id"
         )
-    rows = zip(labelled.ids, labelled.speakers, labelled.texts, strict=True)
+    rows = zip(labelled.ids, labelled.speakers, labelled.texts, labelled.sample_lengths, strict=True)
     return [
-        Utterance(id, speaker, text, int(labelled.batch.sample_lengths_b[i]), _candidates(id, found, i, decode_text))
-        for i, (id, speaker, text) in enumerate(rows)
+        Utterance(id, speaker, text, samples, _candidates(id, found, i, decode_text))
+        for i, (id, speaker, text, samples) in enumerate(rows)
     ]
 
 

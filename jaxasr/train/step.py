@@ -1,7 +1,7 @@
 """One training step as a pure function: state and batch in, state and metrics out.
 
-The step divides once, by the weight of the whole global batch. Under `axis` (pmap, shard_map) sums are added over the
-devices first, so unequal token counts on the devices make no difference.
+The step divides once, by the weight of the whole global batch: sums are added over the devices first (`across`), so unequal
+token counts on the devices make no difference.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxasr.records import Batch, Outputs, Sum
+from jaxasr.scale import ALONE, Across
 from jaxasr.train.average import ema_update
 from jaxasr.train.noise import WeightNoise
 from jaxasr.train.optimizers import own_average
@@ -31,7 +32,7 @@ def make_step(
     ema_decay: float,
     noise: WeightNoise | None = None,
 ) -> StepFunction:
-    """The step `(state, batch, axis=None) -> (state, metrics)`.
+    """The step `(state, batch, across=ALONE) -> (state, metrics)`.
 
     Args:
         apply: the model in its training form.
@@ -44,17 +45,19 @@ def make_step(
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
-    def step(state: TrainState, batch: Batch, axis: str | None = None) -> tuple[TrainState, dict[str, Sum]]:
+    def step(state: TrainState, batch: Batch, across: Across = ALONE) -> tuple[TrainState, dict[str, Sum]]:
         streams = _streams(state)
 
         def loss(params: Any) -> tuple[jax.Array, dict[str, Sum]]:
             if noise is not None:
                 params = noise(params, state.step, _key(state, "weights"))
-            sums = criterion(apply({"params": params, **state.statistics}, batch, state.step, streams), batch)
+            sums = criterion(apply({"params": params, **rest}, batch, state.step, streams), batch)
             return sums["loss"].value, sums
 
-        gradients, sums = jax.grad(loss, has_aux=True)(state.params)
-        gradients, sums = _add_over(axis, (gradients, sums))
+        variables = across.gather({"params": state.params, **state.statistics})
+        params, rest = variables["params"], {name: each for name, each in variables.items() if name != "params"}
+        gradients, sums = across.add(jax.grad(loss, has_aux=True)(params))
+        gradients = across.scatter(gradients)
         weight = sums["loss"].weight
         gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, weight=weight)
@@ -76,7 +79,3 @@ def _streams(state: TrainState) -> dict[str, jax.Array]:
 
 def _key(state: TrainState, use: str) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(state.key, state.step), USES.index(use))
-
-
-def _add_over(axis: str | None, tree: Any) -> Any:
-    return tree if axis is None else jax.lax.psum(tree, axis)

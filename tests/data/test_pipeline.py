@@ -181,19 +181,27 @@ def test_once_gives_ids_references_and_speakers(tiny_corpus: Path):
     opened = spoken.open(tiny_corpus)
     source = opened.sources[0]
     for hosts in (1, 2):
-        found = {}
-        for host in range(hosts):
-            for part in opened.once(host=host, hosts=hosts):
-                assert len(part.ids) == part.batch.valid_b.sum()
-                assert part.batch.valid_b[: len(part.ids)].all()
-                for b, id in enumerate(part.ids):
-                    place = source.ids.index(id)
-                    assert part.batch.sample_lengths_b[b] == source.samples[place], "at its own speed"
-                    assert part.texts[b] == source.texts[place]
-                    assert part.speakers[b] == source.speakers[place]
-                    assert LETTERS.decode(part.batch.tokens_bu[b, : part.batch.token_lengths_b[b]]) == part.texts[b]
-                    assert id not in found
-                    found[id] = part
+        found = set()
+        for parts in zip(*(opened.once(host=host, hosts=hosts) for host in range(hosts)), strict=True):
+            part = parts[0]
+            batches = [each.batch for each in parts]
+            valid_b, samples_b, lengths_b = (
+                np.concatenate([getattr(each, name) for each in batches])
+                for name in ("valid_b", "sample_lengths_b", "token_lengths_b")
+            )
+            tokens_bu = np.concatenate([each.tokens_bu for each in batches])
+            assert all(each.ids == part.ids for each in parts), "every host knows the names of all rows"
+            assert len(part.ids) == valid_b.sum()
+            assert valid_b[: len(part.ids)].all()
+            assert part.sample_lengths == tuple(samples_b[: len(part.ids)])
+            for b, id in enumerate(part.ids):
+                place = source.ids.index(id)
+                assert samples_b[b] == source.samples[place], "at its own speed"
+                assert part.texts[b] == source.texts[place]
+                assert part.speakers[b] == source.speakers[place]
+                assert LETTERS.decode(tokens_bu[b, : lengths_b[b]]) == part.texts[b]
+                assert id not in found
+                found.add(id)
         assert sorted(found) == sorted(source.ids)
 
 

@@ -28,6 +28,10 @@ class Named:
     texts: tuple[str, ...]
     speakers: tuple[str, ...]
 
+    @property
+    def sample_lengths(self) -> tuple[int, ...]:
+        return tuple(self.batch.sample_lengths_b[: len(self.ids)].tolist())
+
 
 def batch_of(transcripts: list[list[int]], *, rows: int, samples: int = 16_000) -> Batch:
     """The wave holds the tokens that the search is going to find."""

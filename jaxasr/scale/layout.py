@@ -1,0 +1,130 @@
+"""How the devices of a run are laid out, and which rows of a batch each process reads for those it holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
+
+DATA, FSDP, TENSOR = AXES = ("data", "fsdp", "tensor")
+ROWS = (DATA, FSDP)  # the axes that the examples of a batch are split over
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of the mesh's axes.
+
+    data: the examples are split over it, the state is not. fsdp: the examples are, and so is every large array of the state.
+    tensor: single products are, where the rules say so; it is the innermost, for its devices talk the most.
+    """
+
+    data: int = 0  # 0: as many devices as the other two leave
+    fsdp: int = 1
+    tensor: int = 1
+
+    def __post_init__(self):
+        if self.data < 0 or self.fsdp < 1 or self.tensor < 1:
+            raise ValueError(
+                f"the mesh {self}; it needs data >= 0 (0: what the others leave), fsdp >= 1 and tensor >= 1"
+            )
+
+    def __str__(self) -> str:
+        return ",".join(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Layout":
+        """Of "data=4,fsdp=2,tensor=2"; what is not named is as in `Layout()`.
+
+        Raises:
+            ValueError: another axis, no number, an axis twice.
+        """
+        sizes: dict[str, int] = {}
+        for part in filter(None, text.split(",")):
+            name, _, size = part.partition("=")
+            if name not in AXES or name in sizes or not size.isdigit():
+                raise ValueError(
+                    f"{part!r} in the mesh {text!r}; it is like data=4,fsdp=2,tensor=2, each axis once at most"
+                )
+            sizes[name] = int(size)
+        return cls(**sizes)
+
+    def mesh(self, devices: Sequence[jax.Device]) -> Mesh:  # pyright: ignore[reportInvalidTypeForm]
+        """The devices in three axes, AXES.
+
+        Raises:
+            ValueError: the devices are more or fewer.
+        """
+        rest, left = divmod(len(devices), self.fsdp * self.tensor)
+        data = self.data or rest
+        if left or data != rest:
+            raise ValueError(
+                f"the mesh {self} and {len(devices)} devices; data x fsdp x tensor must be {len(devices)} (data=0: what the "
+                "others leave)"
+            )
+        sizes, types = (data, self.fsdp, self.tensor), (AxisType.Auto,) * len(AXES)
+        return jax.make_mesh(sizes, AXES, axis_types=types, devices=devices)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Which rows of the plan's batches a process reads, and where all rows lie in the array that the devices hold.
+
+    A batch is cut into one block of rows for each group of devices that shares examples (data x fsdp). The blocks of a
+    process follow each other in the plan, wherever on the mesh its devices are; processes that a tensor axis spans read
+    the same ones.
+    """
+
+    host: int  # of the `hosts` that share out the rows
+    hosts: int
+    places: tuple[int, ...]  # by group: the block of the plan that its devices hold
+
+    def blocks_here(self) -> range:
+        """The plan's blocks that this process reads."""
+        each = len(self.places) // self.hosts
+        return range(self.host * each, (self.host + 1) * each)
+
+    def in_order(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of a global array, as they stand in the plan."""
+        if self.places == tuple(range(len(self.places))):
+            return rows
+        blocks = np.split(rows, len(self.places))
+        return np.concatenate([blocks[group] for group in np.argsort(self.places)])
+
+
+def seat(mesh: Mesh, process: int) -> Seat:
+    """Where a process sits at this mesh. Errors are those of `seat_among`."""
+    holders = np.array([device.process_index for device in mesh.devices.flat])
+    return seat_among(holders.reshape(-1, mesh.shape[TENSOR]), process)
+
+
+def seat_among(holders: Int[np.ndarray, "groups tensor"], process: int) -> Seat:
+    """Where a process sits among those that hold the devices, a row for each group that shares examples.
+
+    Raises:
+        ValueError: processes that hold unequal numbers of groups, or share some of them and not others.
+    """
+    groups = {each: tuple(np.flatnonzero((holders == each).any(1)).tolist()) for each in np.unique(holders).tolist()}
+    shares = sorted(set(groups.values()))
+    if sum(map(len, shares)) != len(holders) or len({len(share) for share in shares}) > 1 or process not in groups:
+        raise ValueError(
+            f"{holders.size} devices of {len(groups)} processes in groups of {holders.shape[1]}: their rows of a batch "
+            f"overlap in part, or are unequally many, or process {process} holds none; let the mesh's tensor axis divide the devices "
+            "of a process, or be a multiple of them"
+        )
+    each = len(shares[0])
+    places = dict(zip(np.concatenate(shares).tolist(), range(len(holders)), strict=True))
+    return Seat(
+        shares.index(groups[process]), len(holders) // each, tuple(places[group] for group in range(len(holders)))
+    )
+
+
+def whole_on(mesh: Mesh) -> NamedSharding:
+    """Everything on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def rows_on(mesh: Mesh) -> NamedSharding:
+    """The examples, which stand in front, split over ROWS."""
+    return NamedSharding(mesh, PartitionSpec(ROWS))

@@ -1,0 +1,111 @@
+"""Which array of the state lies where on the mesh: a table from outside the model, which knows no mesh.
+
+A rule is a regular expression of leaves' paths, such as "decoder/readout/kernel$", and an axis (or None) for each dimension.
+The parameters, their average and what the optimizer keeps of each have paths with the same end, so one rule places all of
+them alike. What no rule names is split over fsdp along its longest dimension that can be, and whole along the others.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxasr.scale.layout import AXES, FSDP, TENSOR
+
+Axes = tuple[str | None, ...]
+Rule = tuple[str, Axes]  # a pattern that re.search finds in the path, an axis for each dimension
+
+# Column after row (Megatron-LM, Shoeybi 2019, section 3): one all-reduce for each pair of products.
+TENSOR_RULES: tuple[Rule, ...] = (
+    (r"/widen/kernel$", (None, TENSOR)),
+    (r"/widen/bias$", (TENSOR,)),
+    (r"/narrow/kernel$", (TENSOR, None)),
+    (r"/readout/kernel$", (None, TENSOR)),
+)
+SPLIT_FROM = 2**14  # numbers in an array that is worth splitting over fsdp; what is smaller is whole
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A table of your own, above TENSOR_RULES."""
+
+    table: tuple[Rule, ...] = ()
+
+    def __post_init__(self):
+        for pattern, axes in self.table:
+            unknown = [axis for axis in axes if axis is not None and axis not in AXES]
+            named = [axis for axis in axes if axis is not None]
+            if unknown or len(set(named)) < len(named):
+                raise ValueError(
+                    f"the rule ({pattern!r}, {axes}) names {', '.join(unknown) or 'an axis twice'}; a dimension has one of "
+                    f"{', '.join(AXES)}, or None, and each of them once at most"
+                )
+
+    def shardings(self, tree: Any, mesh: Mesh) -> Any:
+        """Where each leaf of a state, or of shapes of one, lies.
+
+        Raises:
+            ValueError: two rules of the table place a leaf differently (both are named), or one does not fit a leaf.
+        """
+        sizes = dict(mesh.shape)
+
+        def place(path: Any, leaf: Any) -> NamedSharding:
+            name, shape = _name(path), np.shape(leaf)
+            said = self._said(name, shape, sizes)
+            return NamedSharding(mesh, PartitionSpec(*(_built_in(name, shape, sizes) if said is None else said)))
+
+        return jax.tree_util.tree_map_with_path(place, tree)
+
+    def refuse_idle(self, state: Any) -> None:
+        """Raises: ValueError: a rule of the table fits no leaf of the state; the nearest path is named."""
+        names = [_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
+        for pattern, _ in self.table:
+            if not any(re.search(pattern, name) for name in names):
+                near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+                raise ValueError(f"no leaf of the state has a path like {pattern!r}; there are {', '.join(near)} ...")
+
+    def _said(self, name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes | None:
+        """What the table says of a leaf; None: nothing. What the optimizer keeps may have fewer dimensions: then nothing."""
+        said = [(pattern, axes) for pattern, axes in self.table if re.search(pattern, name)]
+        if len({axes for _, axes in said}) > 1:
+            told = " and ".join(f"({pattern!r}, {axes})" for pattern, axes in said)
+            raise ValueError(f"{name} is placed by {told}; a leaf may be placed in one way: narrow one of the patterns")
+        if not said or (len(said[0][1]) != len(shape) and "optimizer" in name):
+            return None
+        pattern, axes = said[0]
+        if len(axes) != len(shape) or any(axis and shape[i] % sizes[axis] for i, axis in enumerate(axes)):
+            raise ValueError(
+                f"the rule ({pattern!r}, {axes}) does not fit {name}, of shape {tuple(shape)}, on the mesh {sizes}: an axis "
+                "or None for each dimension is needed, and a dimension that its axis divides"
+            )
+        return axes
+
+
+def _built_in(name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes:
+    """TENSOR_RULES as far as they fit, then fsdp. Layers may be stacked in front of the dimensions that a rule names."""
+    rule = next((axes for pattern, axes in TENSOR_RULES if re.search(pattern, name)), ())
+    ahead = len(shape) - len(rule)
+    wanted = (None,) * ahead + rule if ahead >= 0 else (None,) * len(shape)
+    axes = tuple(
+        axis if axis and 1 < sizes[axis] and size % sizes[axis] == 0 else None
+        for axis, size in zip(wanted, shape, strict=True)
+    )
+    free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % sizes[FSDP] == 0]
+    if sizes[FSDP] == 1 or not free or int(np.prod(shape)) < SPLIT_FROM:
+        return axes
+    longest = max(free, key=lambda i: shape[i])
+    return tuple(FSDP if i == longest else axis for i, axis in enumerate(axes))
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def without(axis: str, spec: PartitionSpec) -> PartitionSpec:
+    """The same, whole along an axis."""
+    return PartitionSpec(*(None if each == axis else each for each in spec))

@@ -1,0 +1,83 @@
+"""The mesh, and who reads which rows: for any number of processes, and for a tensor axis that spans some of them."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxasr.scale.layout import Layout, Seat, seat, seat_among
+
+
+def held_by(data, fsdp, tensor, processes):
+    """The process that holds each device, one after another: a row for each group that shares examples."""
+    count = data * fsdp * tensor
+    return np.repeat(np.arange(processes), count // processes).reshape(-1, tensor)
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [("", Layout()), ("fsdp=2", Layout(fsdp=2)), ("data=4,fsdp=2,tensor=2", Layout(4, 2, 2)), ("data=8", Layout(8))],
+)
+def test_a_layout_is_written_as_it_is_read(text, layout):
+    assert Layout.parse(text) == layout
+    assert Layout.parse(str(layout)) == layout
+
+
+@pytest.mark.parametrize("text", ["model=2", "fsdp", "fsdp=x", "fsdp=2,fsdp=2", "fsdp=-1"])
+def test_what_is_no_mesh_is_refused(text):
+    with pytest.raises(ValueError, match=r"it is like data=4,fsdp=2,tensor=2"):
+        Layout.parse(text)
+
+
+def test_sizes_that_make_no_mesh_are_refused():
+    with pytest.raises(ValueError, match=r"fsdp >= 1"):
+        Layout(fsdp=0)
+    with pytest.raises(ValueError, match=r"data=0,fsdp=3,tensor=1 and 4 devices"):
+        Layout(fsdp=3).mesh(jax.devices())
+    with pytest.raises(ValueError, match=r"data=1,fsdp=2,tensor=1 and 4 devices"):
+        Layout(data=1, fsdp=2).mesh(jax.devices())
+
+
+def test_data_takes_the_devices_that_the_others_leave():
+    assert dict(Layout(fsdp=2).mesh(jax.devices()).shape) == {"data": 2, "fsdp": 2, "tensor": 1}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "processes"),
+    [((8, 1, 1), 1), ((8, 1, 1), 4), ((2, 2, 2), 2), ((2, 2, 2), 4), ((2, 1, 4), 4), ((1, 4, 2), 2)],
+)
+def test_every_row_is_read_and_lies_where_the_devices_of_its_reader_are(sizes, processes):
+    holders = held_by(*sizes, processes)
+    seats = [seat_among(holders, process) for process in range(processes)]
+    groups = len(holders)
+    assert {block for each in seats for block in each.blocks_here()} == set(range(groups))
+    for process, each in enumerate(seats):
+        held = [group for group in range(groups) if process in holders[group]]
+        assert {each.places[group] for group in held} == set(each.blocks_here())
+        assert each.hosts == min(processes, groups)
+
+
+def test_processes_that_a_tensor_axis_spans_read_the_same_rows():
+    assert [seat_among(held_by(2, 1, 4, 4), process).host for process in range(4)] == [0, 0, 1, 1]
+
+
+def test_rows_come_back_in_the_order_of_the_plan_however_the_devices_stand():
+    holders = np.array([[1], [0], [1], [0]])
+    first, second = seat_among(holders, 0), seat_among(holders, 1)
+    assert (first.host, second.host) == (1, 0)  # the one with the first group reads first
+    assert first.places == second.places
+    plan = np.arange(8)
+    lying = np.concatenate([np.split(plan, 4)[block] for block in first.places])
+    assert not np.array_equal(lying, plan)
+    np.testing.assert_array_equal(first.in_order(lying), plan)
+    np.testing.assert_array_equal(Seat(0, 1, (0,)).in_order(plan), plan)
+
+
+def test_this_process_holds_all_of_its_own_mesh():
+    assert seat(Layout(fsdp=2).mesh(jax.devices()), 0) == Seat(0, 1, (0, 1, 2, 3))
+
+
+def test_shares_that_overlap_in_part_are_refused():
+    with pytest.raises(ValueError, match="overlap in part, or are unequally many"):
+        seat_among(np.array([[0, 0, 1], [1, 1, 1]]), 0)
+    with pytest.raises(ValueError, match="process 5 holds none"):
+        seat_among(held_by(2, 1, 1, 2), 5)
