@@ -5,7 +5,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
+import jax.numpy as jnp
 from jax.extend import core
 
 Known = dict[Any, int]  # integer scalars by their variable
@@ -47,14 +47,13 @@ def value_of(atom: Any, known: Known) -> int | None:
     """The integer that an operand is, if it is known."""
     if not isinstance(atom, core.Literal):
         return known.get(atom)
-    value = np.asarray(atom.val)
-    return int(value) if value.ndim == 0 and np.issubdtype(value.dtype, np.integer) else None
+    return int(atom.val) if _is_integer(atom.aval) else None
 
 
 def learnt(variables: Sequence[Any], values: Sequence[Any]) -> Known:
     """The integer scalars among constants."""
-    pairs = ((var, value) for var, value in zip(variables, values, strict=False) if np.ndim(value) == 0)
-    return {var: int(value) for var, value in pairs if np.issubdtype(getattr(value, "dtype", type(value)), np.integer)}
+    pairs = zip(variables, values, strict=False)
+    return {var: int(value) for var, value in pairs if _is_integer(var.aval)}
 
 
 def inside(called: Any, operands: Sequence[Any], known: Known) -> Known:
@@ -68,6 +67,10 @@ def learnt_by(equation: Any, known: Known) -> Known:
     if equation.primitive.name not in _UNCHANGED or len(equation.invars) != 1:
         return {}
     return _given(equation.outvars, equation.invars, known)
+
+
+def _is_integer(aval: Any) -> bool:
+    return aval.shape == () and jnp.issubdtype(aval.dtype, jnp.integer)
 
 
 def _given(variables: Sequence[Any], operands: Sequence[Any], known: Known) -> Known:

@@ -205,6 +205,17 @@ def test_a_while_loop_is_counted_by_its_trips_or_named(name):
     assert bool(found.unbounded) == (note == "unbounded")
 
 
+def test_constants_are_looked_at_and_keys_are_left_alone():
+    key, trips = jax.random.key(0), jnp.int32(5)
+
+    def draw(x):
+        return lax.fori_loop(0, trips, lambda i, c: c @ x, x) + jax.random.normal(key, (4, 4))
+
+    for function in (draw, jax.jit(draw)):
+        found = count(function, array(4, 4))
+        assert (found.matmul, found.unbounded) == (5 * 2 * 4**3, ())
+
+
 def test_a_branch_costs_as_much_as_the_dearest():
     def choose(i, x):
         return lax.switch(i, (lambda x: x, lambda x: x @ x @ x, jnp.sin), x)
