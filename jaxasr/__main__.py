@@ -17,6 +17,7 @@ jaxasr bench data|lstm|search|training                     what loader, recurren
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -26,13 +27,15 @@ from pathlib import Path
 from jaxasr import commands
 
 DATA_DIR = "JAXASR_DATA"
+JOBS = ("train", "eval", "bench")  # commands that several processes run together
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status: 0, 1 for a mistake of the user's, 128 + signal when it was interrupted."""
     options = _parsed(arguments)
     try:
-        return options.command(options)
+        with _joined(options.name):
+            return options.command(options)
     except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError) as error:
         if options.traceback:
             raise
@@ -42,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jaxasr {options.name}: interrupted; what was finished before is kept", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _joined(name: str) -> contextlib.AbstractContextManager[None]:
+    """What several processes do together is in here; the others of a job are met before JAX is used."""
+    if name not in JOBS:
+        return contextlib.nullcontext()
+    from jaxasr.scale import hosts
+
+    return hosts.joined()
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
