@@ -1,9 +1,14 @@
-"""SIGTERM and SIGINT as a request: noted when they come, acted on between two steps."""
+"""Signals as a request to stop: noted when they come, acted on between two steps, by all processes after the same one."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from jaxasr.scale.agreement import Agreement
+
+# SIGTERM comes from kill, a preempted machine, Kubernetes and Slurm; Slurm's --signal may be told to send the last two
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(Exception):  # noqa: N818 - a request, no error
@@ -16,26 +21,35 @@ class Interrupted(Exception):  # noqa: N818 - a request, no error
         self.signum = signum
 
 
-@dataclass
+@dataclass(frozen=True)
 class Requests:
-    """The signal that came last; 0 if none did."""
+    """What signals asked for."""
 
-    signum: int = 0
+    agreement: Agreement
+
+    @property
+    def signum(self) -> int:
+        """The signal that came last, to this process or to another that stops with it; 0 if none did."""
+        return self.agreement.reason
+
+    def due(self, step: int) -> bool:
+        """Whether to stop after this step. All processes of a job ask after each, and all are told the same."""
+        return self.agreement.due(step)
 
 
 @contextlib.contextmanager
 def requests_to_stop() -> Iterator[Requests]:
-    """Notes SIGTERM and SIGINT instead of dying of them; a second SIGINT is let through."""
-    noted = Requests()
+    """Notes the signals that ask to stop instead of dying of them; a second SIGINT is let through."""
+    with Agreement() as agreement:
 
-    def note(signum: int, _: object) -> None:
-        if noted.signum == signal.SIGINT == signum:
-            raise KeyboardInterrupt
-        noted.signum = signum
+        def note(signum: int, _: object) -> None:
+            if agreement.reason == signal.SIGINT == signum:
+                raise KeyboardInterrupt
+            agreement.ask(signum)
 
-    before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield noted
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        before = {signum: signal.signal(signum, note) for signum in STOPS}
+        try:
+            yield Requests(agreement)
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)

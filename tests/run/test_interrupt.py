@@ -6,17 +6,28 @@ import signal
 import pytest
 
 from jaxasr.run.interrupt import Interrupted, requests_to_stop
+from tests.scale.several import ended, several
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def test_a_signal_is_noted_and_nothing_else_happens():
     with requests_to_stop() as requests:
         assert requests.signum == 0
+        assert not requests.due(1)
         os.kill(os.getpid(), signal.SIGTERM)
         assert requests.signum == signal.SIGTERM
+        assert requests.due(1)
         os.kill(os.getpid(), signal.SIGINT)
         assert requests.signum == signal.SIGINT
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_each_of_them_asks(signum):
+    with requests_to_stop() as requests:
+        os.kill(os.getpid(), signum)
+        assert requests.signum == signum
+        assert requests.due(7)
 
 
 def test_the_second_ctrl_c_is_let_through():
@@ -38,3 +49,37 @@ def test_it_says_what_came_what_is_saved_and_what_to_do():
     interrupted = Interrupted(signal.SIGTERM, 1_200)
     assert str(interrupted) == "SIGTERM: saved after 1,200 steps; the same command goes on from there"
     assert interrupted.signum == signal.SIGTERM
+
+
+JOB = """
+    import time
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
+    from jaxasr.run.interrupt import requests_to_stop
+    from jaxasr.scale import hosts
+    with hosts.joined():
+        for _ in range(2):
+            with requests_to_stop() as requests:
+                for step in range(1, 10_000):
+                    process_allgather(np.float32(step))
+                    if step == 5:
+                        print("runs", flush=True)
+                    if requests.due(step):
+                        break
+                print("stops", step, requests.signum, flush=True)
+"""
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step():
+    """Twice: first the one, then the other. Each step has a collective, in which one would wait for ever for the other."""
+    with several(JOB) as processes:
+        for one, signum in zip(processes, (signal.SIGTERM, signal.SIGUSR1), strict=True):
+            for each in processes:
+                while each.stdout.readline() != "runs\n":
+                    assert each.poll() is None, each.stderr.read()
+            one.send_signal(signum)
+        results = ended(processes)
+    assert [each.status for each in results] == [0, 0], results
+    stops = [[line.split() for line in each.out.splitlines() if line.startswith("stops")] for each in results]
+    assert stops[0] == stops[1] != []
+    assert stops[0][-1][2] == str(int(signal.SIGUSR1))

@@ -1,0 +1,138 @@
+"""A process that is stuck ends, and leaves on the disk where it was.
+
+When one process of a job hangs, all hang: they wait in a collective for it, and nothing in JAX tells a slow one from one
+that will never come. So each watches itself, and the first that is late ends the job.
+"""
+
+import contextlib
+import faulthandler
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from jaxasr.scale.hosts import process
+
+STUCK = 75  # the exit status: EX_TEMPFAIL of sysexits.h, "try again"
+HOSTS = "hosts"  # the folder of the files
+
+
+class Watchdog:
+    """Ends this process with status STUCK when it makes no step for too long. FOLDER/hosts/host-K.txt says why.
+
+    Each life of a process adds to the file: who it is, its last finished step (kept up to date at every beat), and if it
+    ends by a limit, a fatal signal (JAX's client aborts when another process died) or an error: every thread's stack.
+
+    >>> with Watchdog(folder, limit_s=600.0, grace_s=3600.0) as watchdog:
+    ...     for step in range(steps):
+    ...         train_step()
+    ...         watchdog.beat(step + 1)
+    ...         with watchdog.pause():
+    ...             evaluate()
+
+    Args:
+        folder: the run's.
+        limit_s: from one beat to the next.
+        grace_s: from the start to the first beat, which compiles, and within a pause.
+
+    Raises:
+        ValueError: a limit is not positive.
+    """
+
+    def __init__(self, folder: Path, limit_s: float, grace_s: float):
+        if limit_s <= 0 or grace_s <= 0:
+            raise ValueError(f"limit_s={limit_s} and grace_s={grace_s}; both must be positive")
+        self._limit_s, self._grace_s = limit_s, grace_s
+        self._number, self._count = process()
+        self.path = folder / HOSTS / f"host-{self._number}.txt"
+        self._step, self._allowed_s, self._due = 0, grace_s, 0.0
+        self._over = threading.Event()
+
+    def __enter__(self) -> "Watchdog":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
+        self._file.seek(0, os.SEEK_END)
+        self._say(
+            f"process {self._number} of {self._count} on {socket.gethostname()}, pid {os.getpid()}, since {_now()}"
+        )
+        self._line = self._file.tell()
+        self._say(self._steps())
+        self._was_enabled = faulthandler.is_enabled()
+        faulthandler.enable(self._file)
+        self._allow(self._grace_s)
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
+        if self._was_enabled and sys.__stderr__ is not None:
+            faulthandler.enable(sys.__stderr__)
+        else:
+            faulthandler.disable()
+        if error is not None:
+            self._say(f"left by an error at {_now()}\n" + "".join(traceback.format_exception(error)))
+        self._file.close()
+
+    def beat(self, step: int) -> None:
+        """A step is finished; `step` of them are by now."""
+        self._step = step
+        self._allow(self._limit_s)
+        os.pwrite(self._file.fileno(), self._steps().encode(), self._line)
+
+    @contextlib.contextmanager
+    def pause(self, limit_s: float | None = None) -> Iterator[None]:
+        """Something that is no step, and has its own limit (grace_s): an evaluation, a checkpoint."""
+        self._allow(self._grace_s if limit_s is None else limit_s)
+        try:
+            yield
+        finally:
+            self._allow(self._limit_s)
+
+    def _allow(self, seconds: float) -> None:
+        self._allowed_s, self._due = seconds, time.monotonic() + seconds
+
+    def _watch(self) -> None:
+        tick_s = min(1.0, self._limit_s / 4, self._grace_s / 4)
+        while True:
+            if self._count > 1:  # should this thread not run at all, because somebody keeps the interpreter's lock
+                faulthandler.dump_traceback_later(self._allowed_s + tick_s, exit=True, file=self._file)
+            before = time.monotonic()
+            if self._over.wait(tick_s):
+                return
+            now = time.monotonic()
+            if now - before > 2 * tick_s + 1.0:  # the process was suspended as a whole
+                self._due += now - before
+            if now > self._due:
+                self._end()
+
+    def _end(self) -> None:
+        after = f"no step for {self._allowed_s:g} s after step {self._step}"
+        self._say(f"{after}; every thread's stack at {_now()}:")
+        faulthandler.dump_traceback(self._file)
+        print(
+            f"jaxasr: process {self._number} of {self._count}: {after}. It ends with status {STUCK}; the stacks of its "
+            f"threads are in {self.path}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(STUCK)  # the main thread hangs, in a collective or worse: no exception would come through
+
+    def _steps(self) -> str:
+        return f"last finished step {self._step:12d} at {_now()}"
+
+    def _say(self, line: str) -> None:
+        self._file.write(f"{line}\n".encode())
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
