@@ -1,0 +1,219 @@
+"""The text of a compiled program, read: its computations, what they call, and how often each runs in one execution.
+
+XLA prints an optimised program as computations of instructions, `%name = type opcode(%operand, ...), attribute=...`. A loop is one
+`while` with a body and a condition; JAX's scans count up to a constant, which the condition, or XLA's own note, tells.
+"""
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+_BITS = {"pred": 8, "token": 0, "opaque": 0, "e8m0fnu": 8}
+_ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=\s]*)\](?:\{([^}]*)\})?")
+_SPACE = re.compile(r"S\((\d+)\)")
+_HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
+_LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_LOOKED_THROUGH = ("copy", "bitcast", "convert", "reshape")
+
+
+@dataclass(frozen=True)
+class Type:
+    """An array as XLA prints it."""
+
+    dtype: str
+    dims: tuple[int, ...]
+    space: int = 0  # of memory; 0: the chip's main one, on a TPU 1: its vector memory
+
+    @property
+    def bytes(self) -> int:
+        """Of the elements, without what a tiled layout pads."""
+        bits = _BITS.get(self.dtype) if self.dtype in _BITS else int(re.findall(r"\d+", self.dtype)[0])
+        return math.prod(self.dims) * (bits or 0) // 8
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One line of a computation."""
+
+    name: str
+    opcode: str
+    types: tuple[Type, ...]  # of the result; of a tuple, all its arrays
+    operands: tuple[str, ...]
+    inner: str  # between the brackets, as printed: a parameter's number, a constant's value
+    attributes: str
+    is_root: bool
+
+    @property
+    def bytes(self) -> int:
+        """Of the result."""
+        return sum(each.bytes for each in self.types)
+
+    def called(self, which: str = "calls") -> str:
+        """The computation that an attribute names; "" if it has none."""
+        found = re.search(rf"\b{which}=%?([\w.\-]+)", self.attributes)
+        return found[1] if found else ""
+
+
+Computation = dict[str, Instruction]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled program."""
+
+    computations: dict[str, Computation]
+    entry: str
+
+    @cached_property
+    def runs(self) -> dict[str, int]:
+        """How often each computation runs in one execution, those that are fused into an instruction included.
+
+        Every branch of a conditional counts, and a loop whose trips are not to be found counts once (`endless`).
+        """
+        times: dict[str, int] = defaultdict(int)
+
+        def visit(name: str, count: int) -> None:
+            times[name] += count
+            for each in self.computations[name].values():
+                inner = count * self.trips(name, each) if each.opcode == "while" else count
+                for called in _called(each):
+                    if called in self.computations:
+                        visit(called, inner)
+
+        visit(self.entry, 1)
+        return dict(times)
+
+    @cached_property
+    def scheduled(self) -> tuple[str, ...]:
+        """The computations whose instructions run one by one: the entry, bodies of loops, branches."""
+        names, left = [], [self.entry]
+        while left:
+            name = left.pop()
+            if name in names:
+                continue
+            names.append(name)
+            for each in self.computations[name].values():
+                if each.opcode in ("while", "conditional", "call"):
+                    left += [called for called in _called(each) if called in self.computations]
+        return tuple(names)
+
+    @property
+    def endless(self) -> tuple[str, ...]:
+        """The loops whose trips are not to be found."""
+        loops = ((name, each) for name in self.scheduled for each in self.computations[name].values())
+        return tuple(each.name for name, each in loops if each.opcode == "while" and self._trips(name, each) is None)
+
+    def trips(self, where: str, loop: Instruction) -> int:
+        """How often the body of a `while` of the computation `where` runs; 1 if that is not to be found."""
+        found = self._trips(where, loop)
+        return 1 if found is None else found
+
+    def _trips(self, where: str, loop: Instruction) -> int | None:
+        noted = _TRIPS.search(loop.attributes)
+        if noted:
+            return int(noted[1])
+        condition = self.computations.get(loop.called("condition"), {})
+        compare = next((each for each in condition.values() if each.is_root and each.opcode == "compare"), None)
+        if compare is None or "direction=LT" not in compare.attributes:
+            return None
+        counter = _source(condition, compare.operands[0])
+        limit = _constant(condition, compare.operands[1])
+        if counter is None or limit is None or counter.opcode != "get-tuple-element":
+            return None
+        place = int(counter.attributes.partition("index=")[2].partition(",")[0])
+        first = self._first(self.computations[where], loop, place)
+        return math.ceil((limit - first) / self._stride(loop, place))
+
+    def _first(self, computation: Computation, loop: Instruction, place: int) -> int:
+        start = computation.get(loop.operands[0])
+        if start is None or start.opcode != "tuple":
+            return 0
+        return _constant(computation, start.operands[place]) or 0
+
+    def _stride(self, loop: Instruction, place: int) -> int:
+        body = self.computations.get(loop.called("body"), {})
+        root = next((each for each in body.values() if each.is_root and each.opcode == "tuple"), None)
+        added = None if root is None else _source(body, root.operands[place])
+        if added is None or added.opcode != "add":
+            return 1
+        steps = [_constant(body, each) for each in added.operands]
+        return next((each for each in steps if each), 1)
+
+
+def read_program(text: str) -> Program:
+    """The program of `compiled.as_text()`.
+
+    Raises:
+        ValueError: the text has no entry computation.
+    """
+    computations: dict[str, Computation] = {}
+    entry, here = "", None
+    for line in text.splitlines():
+        header = _HEADER.match(line)
+        if header:
+            here = computations.setdefault(header[2], {})
+            entry = header[2] if header[1] else entry
+        elif line.startswith("}"):
+            here = None
+        elif here is not None and (found := _LINE.match(line)):
+            instruction = _instruction(found[2], found[3], is_root=bool(found[1]))
+            here[instruction.name] = instruction
+    if not entry:
+        raise ValueError(f"no ENTRY computation in a program of {len(text)} characters; give it compiled.as_text()")
+    return Program(computations, entry)
+
+
+def _instruction(name: str, rest: str, *, is_root: bool) -> Instruction:
+    rest = re.sub(r"/\*.*?\*/", "", rest)
+    end = _closing(rest) if rest.startswith("(") else rest.index(" ")
+    shown, rest = rest[:end], rest[end:].lstrip()
+    opcode, _, rest = rest.partition("(")
+    close = _closing("(" + rest) - 1
+    inner, attributes = rest[: close - 1], rest[close:].lstrip(", ")
+    operands = tuple(re.findall(r"%([\w.\-]+)", inner))
+    return Instruction(name, opcode, _types(shown), operands, inner, attributes, is_root)
+
+
+def _types(shown: str) -> tuple[Type, ...]:
+    found = []
+    for dtype, dims, layout in _ARRAY.findall(shown):
+        space = _SPACE.search(layout)
+        sizes = tuple(int(each) for each in re.findall(r"\d+", dims))
+        found.append(Type(dtype, sizes, int(space[1]) if space else 0))
+    return tuple(found)
+
+
+def _closing(text: str) -> int:
+    """The place behind the bracket that closes the one at the beginning."""
+    depth = 0
+    for found in re.finditer(r"[()]", text):
+        depth += 1 if found[0] == "(" else -1
+        if not depth:
+            return found.end()
+    return len(text)
+
+
+def _called(instruction: Instruction) -> list[str]:
+    branches = _BRANCHES.search(instruction.attributes)
+    listed = re.findall(r"[\w.\-]+", branches[1]) if branches else []
+    return listed + _CALLED.findall(instruction.attributes)
+
+
+def _source(computation: Computation, name: str) -> Instruction | None:
+    """What a value was made of, behind copies and casts."""
+    found = computation.get(name)
+    while found is not None and found.opcode in _LOOKED_THROUGH and found.operands:
+        found = computation.get(found.operands[0])
+    return found
+
+
+def _constant(computation: Computation, name: str) -> int | None:
+    found = _source(computation, name)
+    if found is None or found.opcode != "constant" or not re.fullmatch(r"-?\d+", found.inner):
+        return None
+    return int(found.inner)

@@ -1,0 +1,158 @@
+"""Machines that are not here: their devices, as XLA describes them to itself, to compile for ahead of time.
+
+v5e:16x16 (v4, v5p, v6e and tpu7x likewise) is a slice of a TPU pod, whose chips talk over one torus; libtpu describes it.
+h100x8:8 is eight nodes of eight GPUs; JAX's CUDA plugin describes it, and neither a GPU nor NVIDIA's libraries are needed.
+cpu:8 is eight virtual devices of the processor here.
+"""
+
+import importlib.util
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+from jax.experimental import topologies
+
+TPUS = {"v4": 2, "v5e": 1, "v5p": 1, "v6e": 1, "tpu7x": 2}  # devices a chip
+GPUS = {"h100": "jax_plugins.xla_cuda13"}
+_NEEDS = {
+    "tpu": ("libtpu", "libtpu, of jax[tpu]"),
+    "cuda": ("jax_plugins.xla_cuda13", "jax-cuda13-plugin and jax-cuda13-pjrt"),
+}
+
+# What XLA has to know of an H100 SXM: the figures of NVIDIA's data sheet and of its device query (compute capability 9.0).
+_H100 = """
+gpu_device_info {
+  cuda_compute_capability { major: 9 minor: 0 feature_extension: ACCELERATED_FEATURES }
+  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98 threads_per_warp: 32
+  device_memory_size: 84942979072 memory_bandwidth: 3352320000000 l2_cache_size: 52428800
+  threads_per_block_limit: 1024 threads_per_core_limit: 2048
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  registers_per_block_limit: 65536 registers_per_core_limit: 65536
+  shared_memory_per_block: 49152 shared_memory_per_block_optin: 232448 shared_memory_per_core: 233472
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 patch: 0 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Some chips of one kind, and how they hang together."""
+
+    platform: Literal["tpu", "cuda", "cpu"]
+    chip: str  # v5e, h100, cpu
+    dims: tuple[int, ...]  # of a TPU's torus; of others (nodes, chips of a node)
+
+    def __str__(self) -> str:
+        if self.platform == "tpu":
+            return f"{self.chip}:{'x'.join(map(str, self.dims))}"
+        return f"{self.chip}x{self.dims[1]}:{self.dims[0]}" if self.platform == "cuda" else f"cpu:{self.dims[1]}"
+
+    @property
+    def chips(self) -> int:
+        """All of them."""
+        return math.prod(self.dims)
+
+    @property
+    def devices_per_chip(self) -> int:
+        """What JAX sees of a chip: two cores, on some TPUs."""
+        return TPUS.get(self.chip, 1)
+
+    @property
+    def node_chips(self) -> int:
+        """Chips that talk over the fast links: all of a slice, those of a node."""
+        return self.chips if self.platform == "tpu" else self.dims[1]
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """By device, the node that it is in; a slice counts as one."""
+        each = self.node_chips * self.devices_per_chip
+        return tuple(device // each for device in range(self.chips * self.devices_per_chip))
+
+    def environment(self) -> dict[str, str]:
+        """What has to stand in the environment of a process before it starts JAX to compile for this."""
+        common = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        if self.platform == "tpu":
+            quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}
+            return common | quiet | {"TPU_ACCELERATOR_TYPE": "v5litepod-16", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+        if self.platform == "cuda":
+            return common | {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"}
+        return common | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={self.chips}"}
+
+    def refuse_unknown(self) -> None:
+        """Raises: ValueError: what describes these chips is not installed."""
+        module, package = _NEEDS.get(self.platform, ("", ""))
+        if module and not _installed(module):
+            raise ValueError(
+                f"to compile for {self} needs {package} (no chip is needed); install it in this environment, and set "
+                "JAX_PLATFORMS=cpu there for other work"
+            )
+
+    def devices(self) -> list[Any]:
+        """The devices, for `scale.compile_step(..., devices=...)` and its `lower`. Nothing can run on those of other machines.
+
+        Raises:
+            ValueError: what describes them is not installed, or there are not so many.
+        """
+        self.refuse_unknown()
+        devices = self._described()
+        needed = self.chips * self.devices_per_chip
+        if len(devices) < needed or (self.platform != "cpu" and len(devices) > needed):
+            raise ValueError(f"{self} is described as {len(devices)} devices, {needed} are expected; {self._hint}")
+        return devices[:needed]
+
+    @property
+    def _hint(self) -> str:
+        if self.platform == "cpu":
+            return "start the process with " + self.environment()["XLA_FLAGS"]
+        return "another version of what describes them may say so; correct jaxasr.scale.topology.TPUS"
+
+    def _described(self) -> list[Any]:
+        if self.platform == "cpu":
+            return jax.devices("cpu")
+        if self.platform == "tpu":
+            return list(topologies.get_topology_desc(platform="tpu", topology_name=str(self)).devices)
+        nodes, each = self.dims
+        described = topologies.get_topology_desc(
+            platform="cuda", topology_name=self.chip, topology=f"1x{nodes}x{each}", target_config=_H100
+        )
+        return list(described.devices)
+
+
+def topology(text: str) -> Topology:
+    """Of "v5e:16x16", "h100x8:8" or "cpu:8".
+
+    Raises:
+        ValueError: another kind of chip, or sizes that are none.
+    """
+    name, _, sizes = text.partition(":")
+    numbers = tuple(int(each) for each in sizes.split("x") if each.isdigit())
+    whole = re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", sizes) is not None
+    gpu = re.fullmatch(r"([a-z]\w*?)x([1-9]\d*)", name)
+    if whole and name in TPUS and len(numbers) in (2, 3):
+        return Topology("tpu", name, numbers)
+    if whole and gpu and gpu[1] in GPUS and len(numbers) == 1:
+        return Topology("cuda", gpu[1], (numbers[0], int(gpu[2])))
+    if whole and name == "cpu" and len(numbers) == 1:
+        return Topology("cpu", name, (1, numbers[0]))
+    raise ValueError(
+        f"topology {text!r}; it is a TPU slice such as v5e:16x16 or v5p:4x4x4 ({', '.join(TPUS)}), GPUs of a node by nodes such "
+        f"as h100x8:8 ({', '.join(GPUS)}), or cpu:8"
+    )
+
+
+def versions(platform: str) -> Mapping[str, str]:
+    """Versions of what compiles for a platform."""
+    from importlib import metadata
+
+    packages = ["jax", "jaxlib", *{"tpu": ["libtpu"], "cuda": ["jax-cuda13-plugin"]}.get(platform, [])]
+    return {name: metadata.version(name) for name in packages}
+
+
+def _installed(module: str) -> bool:
+    parent = module.partition(".")[0]
+    return importlib.util.find_spec(parent) is not None and importlib.util.find_spec(module) is not None
