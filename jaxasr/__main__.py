@@ -129,6 +129,16 @@ def _parser() -> argparse.ArgumentParser:
         _machine_arguments(sub)
         sub.add_argument("--name", dest="run_name", default="", help="of the run in tables (that of the workdir)")
         if name == "train":
+            sub.add_argument(
+                "--stuck-s",
+                type=float,
+                default=1_800.0,
+                metavar="S",
+                help="a process that makes no step for so long ends, and with it the job (1800)",
+            )
+            sub.add_argument(
+                "--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh"
+            )
             sub.add_argument("--teacher", type=Path, help="workdir of the run that teaches the experiment's `teacher`")
             sub.add_argument(
                 "--fused", type=Path, help="workdir of the run of the language model that the decoder fuses"
@@ -241,7 +251,18 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def _machine_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--how", choices=("jit", "pmap", "mesh"), default="jit", help="how the step is compiled (jit)")
+    sub.add_argument(
+        "--how",
+        choices=("auto", "jit", "pmap", "mesh"),
+        default="auto",
+        help="how the step is compiled; auto: a mesh of all accelerators or processes where there are several, else jit",
+    )
+    sub.add_argument(
+        "--mesh",
+        default="",
+        metavar="AXIS=N,...",
+        help="its axes, such as data=4,fsdp=2,tensor=2 (all devices are data)",
+    )
     sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
     _data_dir(sub)
 

@@ -68,7 +68,7 @@ def show(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Trains and evaluates."""
-    from jaxasr import run
+    from jaxasr import run, scale
 
     _use_this_machine()
     experiment = _experiment(options)
@@ -76,7 +76,8 @@ def train(options: argparse.Namespace) -> int:
         elders = {"teacher": options.teacher, "fused": options.fused}
         run.train(experiment, options.workdir, _machine(options), **elders, lms=dict(options.lms))
     except run.Interrupted as interrupted:
-        print(f"jaxasr train: {interrupted}", file=sys.stderr)
+        if scale.is_first():
+            print(f"jaxasr train: {interrupted}", file=sys.stderr)
         return 128 + interrupted.signum
     return _evaluate(options, experiment)
 
@@ -236,7 +237,7 @@ def alignable(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace, experiment: Any) -> int:
-    from jaxasr import run
+    from jaxasr import run, scale
 
     run.evaluate_run(
         experiment,
@@ -249,7 +250,8 @@ def _evaluate(options: argparse.Namespace, experiment: Any) -> int:
         results=options.results,
         lms=dict(options.lms),
     )
-    print(f"rows, hypotheses, curves and alignments are in {options.workdir}")
+    if scale.is_first():
+        print(f"rows, hypotheses, curves and alignments are in {options.workdir}")
     return 0
 
 
@@ -260,9 +262,17 @@ def _experiment(options: argparse.Namespace) -> Any:
 
 
 def _machine(options: argparse.Namespace) -> Any:
-    from jaxasr import run
+    from jaxasr import run, scale
 
-    return run.Machine(data_dir=options.data_dir, how=options.how, workers=options.workers)
+    rules = getattr(options, "rules", None)
+    return run.Machine(
+        data_dir=options.data_dir,
+        how=options.how,
+        workers=options.workers,
+        layout=scale.Layout.parse(options.mesh),
+        rules=run.function_of(rules, "rules")() if rules else scale.Rules(),
+        **({"stuck_s": options.stuck_s} if "stuck_s" in options else {}),
+    )
 
 
 def _use_this_machine() -> None:

@@ -32,6 +32,7 @@ class Progress:
         *,
         done: int | float = 0,
         console: rich.console.Console | None = None,
+        quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Not shown before it is entered.
@@ -42,12 +43,13 @@ class Progress:
             unit: what is counted, in the plural.
             done: units that an earlier run has done; they don't count for the rate.
             console: standard error by default.
+            quiet: shows nothing: another process of the same work does.
             clock: seconds, from any origin.
         """
         self.total, self.label, self.unit, self.done = total, label, unit, done
         self._info: dict[str, object] = {}
         self._clock = clock
-        self._console = console or _standard_error()
+        self._console = rich.console.Console(quiet=True) if quiet else console or _standard_error()
         self._from, self._began = done, clock()
         self._marks = deque([(self._began, done)])
         self._printed = self._began

@@ -9,6 +9,7 @@ from jaxasr.run.bench import benchmark as benchmark
 from jaxasr.run.calibrate import calibrate as calibrate
 from jaxasr.run.experiment import Experiment as Experiment
 from jaxasr.run.experiment import Split as Split
+from jaxasr.run.experiment import function_of as function_of
 from jaxasr.run.final import evaluate_run as evaluate_run
 from jaxasr.run.interrupt import Interrupted as Interrupted
 from jaxasr.run.live import Delays as Delays

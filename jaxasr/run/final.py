@@ -12,7 +12,7 @@ from jaxasr.run.language_models import NO_LMS, language_models
 from jaxasr.run.machine import Machine
 from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
-from jaxasr.scale import hardware
+from jaxasr.scale import hardware, is_first
 from jaxasr.train import Checkpoints
 
 RESULTS = "results.jsonl"
@@ -52,12 +52,41 @@ def evaluate_run(
         raise KeyError(
             f"no split {', '.join(unknown)} in this experiment; it has {', '.join(experiment.evals) or 'none'}"
         )
-    workdir = Workdir(folder)
+    fused = language_models(lms, experiment.tokenizer)
+    with Workdir.here(folder) as workdir:
+        variables, about = _restored(experiment, workdir, checkpoint, source)
+        rows = []
+        for split_name in splits or experiment.evals:
+            split = experiment.evals[split_name]
+            judge = judge_of(experiment, split_name, split, machine.data_dir, fused.models, machine.how)
+            verdict = judge(variables, workdir, workers=machine.workers)
+            row = {
+                "name": name or folder.resolve().name,
+                "split": split_name,
+                **verdict.row,
+                "lms": fused.told,
+                "normalizer": normalizer_of(split.data),
+                "split_data": judge.data.hash,
+                **about,
+            }
+            rows.append(row)
+            if is_first():
+                say(f"{split_name}: {verdict.line}")
+                for path in (workdir.path / RESULTS, results):
+                    if path is not None:
+                        report.append(path, row)
+    return rows
+
+
+def _restored(
+    experiment: Experiment, workdir: Workdir, checkpoint: Choice, source: Path | None
+) -> tuple[Any, dict[str, Any]]:
+    """The variables that are decoded with, and what the rows say of where they are from."""
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     with Checkpoints(workdir.checkpoints, by=decided_by(experiment.model), mode="read") as checkpoints:
         trained = checkpoints.last()
         step = {"best": checkpoints.best(), "last": trained}.get(str(checkpoint), checkpoint)
-    about = {
+    return variables, {
         "experiment": tree.fingerprint(experiment),
         "recipe": tree.fingerprint(dataclasses.replace(experiment, seed=0)),
         "step": step,
@@ -70,24 +99,3 @@ def evaluate_run(
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }
-    fused = language_models(lms, experiment.tokenizer)
-    rows = []
-    for split_name in splits or experiment.evals:
-        split = experiment.evals[split_name]
-        judge = judge_of(experiment, split_name, split, machine.data_dir, fused.models, machine.how)
-        verdict = judge(variables, workdir, workers=machine.workers)
-        say(f"{split_name}: {verdict.line}")
-        row = {
-            "name": name or folder.resolve().name,
-            "split": split_name,
-            **verdict.row,
-            "lms": fused.told,
-            "normalizer": normalizer_of(split.data),
-            "split_data": judge.data.hash,
-            **about,
-        }
-        for path in (workdir.path / RESULTS, results):
-            if path is not None:
-                report.append(path, row)
-        rows.append(row)
-    return rows

@@ -28,7 +28,7 @@ from jaxasr.run.machine import Machine
 from jaxasr.run.pace import Pace
 from jaxasr.run.watch import Alarm, said_of, watched
 from jaxasr.run.workdir import Workdir
-from jaxasr.scale import CompiledStep, compile_step
+from jaxasr.scale import CompiledStep, compile_step, is_first
 from jaxasr.train import Checkpoints, Metadata, TrainState, Writer, judged, make_step, read_metrics, scale_of
 from jaxasr.train.writer import write_whole
 
@@ -69,7 +69,8 @@ def train(
         Interrupted: SIGTERM or SIGINT came; all is saved.
         Diverged: a loss is not finite; the step, its utterances and the last finite step are named.
     """
-    with Workdir(folder).held() as workdir:
+    with Workdir.here(folder) as here, here.held() as workdir:
+        say = say if is_first() else _nothing
         data = experiment.train_data.open(machine.data_dir)
         models = language_models(lms, experiment.tokenizer).models
         judge = judge_of(experiment, "watch", experiment.watch, machine.data_dir, models, machine.how)
@@ -85,7 +86,9 @@ def train(
             ema_decay=experiment.ema_decay,
             noise=experiment.weight_noise,
         )
-        step = compile_step(pure, machine.how)
+        step = compile_step(pure, machine.how, layout=machine.layout, rules=machine.rules)
+        for shape in data.shapes:
+            step.refuse_uneven(shape.examples)
         metadata = metadata_of(experiment, data)
         with Checkpoints(
             workdir.checkpoints,
@@ -93,24 +96,27 @@ def train(
             keep_best=experiment.keep_best,
             by=decided_by(experiment.model),
         ) as checkpoints:
-            start = _first_or_last(experiment, data, pure, checkpoints, metadata, Elders(teacher, fused), say)
+            start = _first_or_last(experiment, data, pure, step, checkpoints, metadata, Elders(teacher, fused), say)
             done, alarm = int(start.train.step), Alarm()
             with (
                 requests_to_stop() as requests,
                 Writer(workdir.path, resume_step=done) as writer,
-                report.Progress(experiment.steps, "train", "steps", done=done) as bar,
+                report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_first()) as bar,
+                machine.watchdog(folder) as watchdog,
                 closing(_steps(experiment, data, step, start, machine, workdir, requests)) as moments,
             ):
                 said_of(read_metrics(workdir.metrics), alarm)
                 for moment in moments:
                     bar.advance(1, **moment.shown)
+                    watchdog.beat(moment.done - 1)  # the last one whose sums have come
                     if moment.means:
                         writer.write(moment.done, moment.means)
                     news = alarm.lines(moment.done, moment.means)
                     metrics = None
                     if moment.judges:
                         variables = evaluated_variables(experiment, moment.saved.train)
-                        verdict = judge(variables, workdir, workers=machine.workers)
+                        with watchdog.pause():
+                            verdict = judge(variables, workdir, workers=machine.workers)
                         metrics = verdict.scores
                         moment.saved = _judged(experiment, moment.saved, metrics[decided_by(experiment.model)])
                         bar.say(f"step {moment.done:,}: {verdict.line}")
@@ -121,9 +127,9 @@ def train(
                     for line in news:
                         bar.say(line)
                     if moment.saves:
-                        checkpoints.save(moment.done, moment.saved, metadata, metrics)
+                        with watchdog.pause():
+                            checkpoints.save(moment.done, moment.saved, metadata, metrics, wait=moment.stops)
                     if moment.stops:
-                        checkpoints.wait()
                         raise Interrupted(requests.signum, moment.done)
 
 
@@ -173,11 +179,13 @@ def _steps(
     requests: Requests,
 ) -> Generator[_Moment, None, None]:
     """One step after another; the sums of each are read when the next one is under way."""
-    state, log = step.place_state(start.train), Log(start.window, folder=workdir.path)
+    state, log = start.train, Log(start.window, folder=workdir.path)
     shown: dict[str, Any] = {}
-    first, pipeline = int(start.train.step), experiment.train_data
+    first, pipeline, seat = int(state.step), experiment.train_data, step.seat
     with (
-        data.batches(first, workers=machine.workers, stop_step=experiment.steps) as batches,
+        data.batches(
+            first, workers=machine.workers, host=seat.host, hosts=seat.hosts, stop_step=experiment.steps
+        ) as batches,
         Pace(workdir.path, rate_hz=pipeline.rate_hz if pipeline.shapes.audio else None) as pace,
     ):
         for number, row, batch in batches:
@@ -188,7 +196,7 @@ def _steps(
 
             last = done == experiment.steps
             judges = last or done % experiment.eval_every == 0
-            stops = bool(requests.signum) and not last
+            stops = requests.due(done) and not last
             saves = judges or stops or done % experiment.save_every == 0
             means: dict[str, float] = {}
             if last or done % experiment.log_every == 0:
@@ -210,20 +218,31 @@ def _first_or_last(
     experiment: Experiment,
     data: OpenPipeline,
     pure: Callable[..., Any],
+    step: CompiledStep,
     checkpoints: Checkpoints,
     metadata: Metadata,
     elders: Elders,
     say: Say,
 ) -> Saved:
-    """What the last checkpoint holds, or the beginning."""
-    state = initial_state(experiment, data)
-    _, sums = jax.eval_shape(pure, state, blank_batch(data))
-    beginning = Saved(state, empty_window(list(sums)))
+    """What the last checkpoint holds, or the beginning, on the step's devices."""
+    shapes = jax.eval_shape(lambda: initial_state(experiment, data))
+    _, sums = jax.eval_shape(pure, shapes, blank_batch(data))
+    window, shardings = empty_window(list(sums)), step.shardings(shapes)
     if checkpoints.last() is None:
-        return Saved(elders.given_to(measured(state, experiment, data), experiment), beginning.window)
-    saved, _ = checkpoints.restore("last", beginning, metadata)
+        state = measured(initial_state(experiment, data, shardings), experiment, data)
+        return Saved(step.place_state(elders.given_to(state, experiment)), window)
+    like = Saved(jax.tree.map(_at, shapes, shardings), window)
+    saved, _ = checkpoints.restore("last", like, metadata)
     say(f"goes on after step {int(saved.train.step):,}")
-    return saved
+    return replace(saved, train=step.place_state(saved.train))
+
+
+def _at(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _nothing(_: str) -> None:
+    """What another process than the first says."""
 
 
 def introduction(experiment: Experiment, data: OpenPipeline) -> list[str]:

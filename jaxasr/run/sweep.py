@@ -212,6 +212,7 @@ def _command(reference: str, folder: Path, results: Path, machine: Machine, assi
             "--splits": ",".join(missing),
             "--data-dir": machine.data_dir,
             "--how": machine.how,
+            "--mesh": machine.layout,
             "--workers": machine.workers,
         }
         return train + [str(each) for pair in options.items() for each in pair]

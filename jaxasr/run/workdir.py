@@ -11,12 +11,14 @@ import fcntl
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from jaxasr import tree
+from jaxasr.scale import is_first
 from jaxasr.train.writer import METRICS, TENSORBOARD, write_whole
 
 _HELD: set[Path] = set()  # workdirs that this process holds
@@ -27,6 +29,20 @@ class Workdir:
     """Where a run keeps what."""
 
     path: Path
+    shared: Path | None = None  # the run's own folder, where `path` is another
+
+    @classmethod
+    @contextlib.contextmanager
+    def here(cls, folder: Path) -> Iterator["Workdir"]:
+        """The run's folder in the first of its processes; in the others one that is thrown away in the end.
+
+        So one process alone writes what is written once a run. The checkpoints are those of all.
+        """
+        if is_first():
+            yield cls(folder)
+            return
+        with tempfile.TemporaryDirectory(prefix="jaxasr-") as scratch:
+            yield cls(Path(scratch), folder)
 
     @property
     def experiment(self) -> Path:
@@ -36,7 +52,7 @@ class Workdir:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.path / "checkpoints"
+        return (self.shared or self.path) / "checkpoints"
 
     @property
     def metrics(self) -> Path:

@@ -16,3 +16,6 @@ from jaxasr.scale.memory import keep_freed_memory as keep_freed_memory
 from jaxasr.scale.placement import Placement as Placement
 from jaxasr.scale.placement import placement as placement
 from jaxasr.scale.rules import Rules as Rules
+from jaxasr.scale.topology import Topology as Topology
+from jaxasr.scale.topology import topology as topology
+from jaxasr.scale.watchdog import Watchdog as Watchdog

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 
 from jaxasr.scale.across import ALONE, Mapped, Partitioned
 from jaxasr.scale.layout import DATA, ROWS, Layout, Seat, rows_on, seat, whole_on
@@ -51,8 +51,9 @@ class CompiledStep(Generic[State, Metrics]):
         Raises:
             ValueError: a rule of the table fits no leaf, does not fit one, or contradicts another (scale/rules.py).
         """
-        if self.how == "pmap":
-            return jax.tree.map(lambda _: whole_on(self.mesh), state)
+        if self.how == "pmap":  # as pmap gives it back: for another mesh it would compile the step once more
+            line = Mesh(self.mesh.devices.reshape(-1), (DATA,), axis_types=(AxisType.Auto,))
+            return jax.tree.map(lambda _: whole_on(line), state)
         self.rules.refuse_idle(state)
         return self.rules.shardings(state, self.mesh)
 
@@ -118,7 +119,8 @@ def compile_step(
 
     Args:
         step: pure; called as `step(state, batch, across)`, see above.
-        how: "jit" takes the first device; "pmap" and "mesh" all; "auto": mesh where there are several devices, else jit.
+        how: "jit" takes the first device; "pmap" and "mesh" all; "auto": mesh where there are several accelerators or
+            processes or a layout asks for it, else jit (a CPU has several devices only where they are made up).
             Under pmap every device runs the step on its own examples and sums meet in psum; over the mesh XLA's
             partitioner splits the one global step.
         layout: of the mesh; None: all devices share out the examples.
@@ -129,8 +131,8 @@ def compile_step(
         ValueError: jit with several processes, a layout for what is no mesh, or one that does not fit the devices.
     """
     chosen = list(jax.devices() if devices is None else devices)
-    how = way(how, len(chosen))
     layout, rules = layout or Layout(), rules or Rules()
+    how = way(how, chosen, layout)
     if how == "jit" and jax.process_count() > 1:
         raise ValueError(
             f"--how jit is for one device of one process; there are {jax.process_count()} processes: use mesh"
@@ -142,11 +144,14 @@ def compile_step(
     return CompiledStep(how, mesh, rules, _compiled(step, how, mesh, rules))
 
 
-def way(how: How, devices: int) -> How:
-    """What "auto" means on so many devices."""
+def way(how: How, devices: Sequence[jax.Device], layout: Layout | None = None) -> How:  # pyright: ignore[reportInvalidTypeForm]
+    """What "auto" means on these devices (see compile_step)."""
     if how not in ("auto", *WAYS):
         raise ValueError(f"how={how!r}; a step is compiled by one of auto, {', '.join(WAYS)}")
-    return ("mesh" if devices > 1 else "jit") if how == "auto" else how
+    if how != "auto":
+        return how
+    several = jax.process_count() > 1 or (len(devices) > 1 and devices[0].platform != "cpu")
+    return "mesh" if several or (layout or Layout()) != Layout() else "jit"
 
 
 def place_rows(batch: Data, mesh: Mesh) -> Data:

@@ -55,4 +55,4 @@ class Placement:
 def placement(how: How) -> Placement:
     """The devices that a step compiled in this way has: the first under jit, all of all processes otherwise."""
     devices = jax.devices()
-    return Placement(Layout().mesh(devices[:1] if way(how, len(devices)) == "jit" else devices))
+    return Placement(Layout().mesh(devices[:1] if way(how, devices) == "jit" else devices))
