@@ -27,7 +27,6 @@ TENSOR_RULES: tuple[Rule, ...] = (
     (r"/narrow/kernel$", (TENSOR, None)),
     (r"/readout/kernel$", (None, TENSOR)),
 )
-SPLIT_FROM = 2**14  # numbers in an array that is worth splitting over fsdp; what is smaller is whole
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Rules:
     """A table of your own, above TENSOR_RULES."""
 
     table: tuple[Rule, ...] = ()
+    split_from: int = 2**14  # numbers in an array that is worth splitting over fsdp; what is smaller is whole
 
     def __post_init__(self):
         for pattern, axes in self.table:
@@ -57,7 +57,7 @@ class Rules:
         def place(path: Any, leaf: Any) -> NamedSharding:
             name, shape = _name(path), np.shape(leaf)
             said = self._said(name, shape, sizes)
-            return NamedSharding(mesh, PartitionSpec(*(_built_in(name, shape, sizes) if said is None else said)))
+            return NamedSharding(mesh, PartitionSpec(*(self._built_in(name, shape, sizes) if said is None else said)))
 
         return jax.tree_util.tree_map_with_path(place, tree)
 
@@ -85,21 +85,20 @@ class Rules:
             )
         return axes
 
-
-def _built_in(name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes:
-    """TENSOR_RULES as far as they fit, then fsdp. Layers may be stacked in front of the dimensions that a rule names."""
-    rule = next((axes for pattern, axes in TENSOR_RULES if re.search(pattern, name)), ())
-    ahead = len(shape) - len(rule)
-    wanted = (None,) * ahead + rule if ahead >= 0 else (None,) * len(shape)
-    axes = tuple(
-        axis if axis and 1 < sizes[axis] and size % sizes[axis] == 0 else None
-        for axis, size in zip(wanted, shape, strict=True)
-    )
-    free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % sizes[FSDP] == 0]
-    if sizes[FSDP] == 1 or not free or int(np.prod(shape)) < SPLIT_FROM:
-        return axes
-    longest = max(free, key=lambda i: shape[i])
-    return tuple(FSDP if i == longest else axis for i, axis in enumerate(axes))
+    def _built_in(self, name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes:
+        """TENSOR_RULES as far as they fit, then fsdp. Layers may be stacked in front of the dimensions that a rule names."""
+        rule = next((axes for pattern, axes in TENSOR_RULES if re.search(pattern, name)), ())
+        ahead = len(shape) - len(rule)
+        wanted = (None,) * ahead + rule if ahead >= 0 else (None,) * len(shape)
+        axes = tuple(
+            axis if axis and 1 < sizes[axis] and size % sizes[axis] == 0 else None
+            for axis, size in zip(wanted, shape, strict=True)
+        )
+        free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % sizes[FSDP] == 0]
+        if sizes[FSDP] == 1 or not free or int(np.prod(shape)) < self.split_from:
+            return axes
+        longest = max(free, key=lambda i: shape[i])
+        return tuple(FSDP if i == longest else axis for i, axis in enumerate(axes))
 
 
 def _name(path: Any) -> str:
