@@ -1,7 +1,10 @@
 """What is compiled is kept between runs, and what is compiled in a run is counted."""
 
 import hashlib
+import math
 import os
+import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +15,8 @@ from jaxasr.scale.hosts import cpu_info
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
-_COMPILED = "/jax/core/compile/backend_compile_duration"
+_COMPILING = "/jax/core/compile/"  # tracing, lowering, compiling; one may run within another
+_COMPILED = _COMPILING + "backend_compile_duration"
 _HIT = "/jax/compilation_cache/cache_hits"
 
 
@@ -56,11 +60,18 @@ class CompileCounter:
     def __init__(self):
         self.names: list[str] = []  # of the programs, in order
         self.from_cache = 0  # how many of them the persistent cache had
+        self._spans: list[tuple[float, float]] = []  # of tracing, lowering and compiling, one after another
+        self._thread = threading.get_ident()
 
     @property
     def count(self) -> int:
         """Programs compiled, those from the cache included."""
         return len(self.names)
+
+    @property
+    def seconds(self) -> float:
+        """For which the thread that made the counter traced, lowered and compiled, each of them counted once."""
+        return math.fsum(end - start for start, end in self._spans)
 
     def __enter__(self) -> "CompileCounter":
         jax.monitoring.register_event_duration_secs_listener(self._time)
@@ -76,6 +87,17 @@ class CompileCounter:
     def _time(self, event: str, duration_secs: float, **about: str | int) -> None:
         if event == _COMPILED:
             self.names.append(str(about.get("fun_name", "?")))
+        if event.startswith(_COMPILING) and threading.get_ident() == self._thread:
+            self._span(time.perf_counter(), duration_secs)
+
+    def _span(self, end: float, seconds: float) -> None:
+        """Adds what has just ended; what lies within it was told before."""
+        start = end - seconds
+        while self._spans and self._spans[-1][0] >= start:
+            self._spans.pop()
+        if self._spans:
+            start = max(start, self._spans[-1][1])
+        self._spans.append((start, end))
 
     def _event(self, event: str, **about: str | int) -> None:
         self.from_cache += event == _HIT

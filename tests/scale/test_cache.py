@@ -1,6 +1,8 @@
 """The compile cache and the count of compilations."""
 
 import os
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -75,3 +77,39 @@ def test_the_counter_counts_while_it_is_entered_and_names_the_program():
     assert (inner.count, compiles.count) == (1, 2)
     compiled.lower(jax.ShapeDtypeStruct((6,), jnp.float32)).compile()
     assert compiles.count == 2
+
+
+def test_the_seconds_of_compiling_are_counted_once():
+    def inner(x):
+        return jnp.sin(x) + 1
+
+    with CompileCounter() as counter:
+        began = time.perf_counter()
+        jax.jit(lambda x: jax.jit(inner)(x) * jax.jit(inner)(x + 1))(1.0)
+        spent_s = time.perf_counter() - began
+        compiled_s = counter.seconds
+        jax.jit(inner)(1.0)
+        again_s = counter.seconds
+        jax.jit(inner)(2.0)
+    assert 0.0 < compiled_s <= spent_s
+    assert compiled_s < again_s == counter.seconds
+    other = threading.Thread(target=lambda: jax.jit(lambda x: x * 7 + 3)(1.0))
+    with counter:
+        other.start()
+        other.join()
+    assert counter.seconds == again_s  # another thread holds nobody up
+
+
+@pytest.mark.parametrize(
+    ("spans", "seconds"),
+    [
+        ([(2.0, 1.0), (5.0, 2.0)], 3.0),  # one after the other: from 1 to 2, from 3 to 5
+        ([(2.0, 1.0), (3.0, 0.5), (4.0, 3.0)], 3.0),  # the last one holds the others
+        ([(1.0, 1.0), (4.0, 0.5), (5.0, 2.0)], 3.0),  # it holds the one before
+    ],
+)
+def test_what_lies_within_another_span_is_no_time_of_its_own(spans, seconds):
+    counter = CompileCounter()
+    for end, length in spans:
+        counter._span(end, length)
+    assert counter.seconds == pytest.approx(seconds)
