@@ -14,6 +14,7 @@ jaxasr alignable FILE:GENERATOR                           every mechanism on str
 jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that has no rows yet, some at once
 jaxasr table FILE                                          a published table beside our rows
 jaxasr bench data|lstm|search|training                     what loader, recurrence, search and training steps take here
+jaxasr bench EXPERIMENT [--devices 1,2,4,8]                its step, search and loader over devices, batches and ways
 """
 
 import argparse
@@ -28,6 +29,7 @@ from jaxasr import commands
 
 DATA_DIR = "JAXASR_DATA"
 JOBS = ("train", "eval", "bench")  # commands that several processes run together
+BENCHMARKS = ("data", "lstm", "search", "training")  # those that need no experiment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -218,14 +220,36 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--results", type=Path, help="the rows (results.jsonl beside FILE)")
 
     sub = command("bench", commands.bench)
-    sub.add_argument("what", choices=("data", "lstm", "search", "training"))
+    sub.add_argument(
+        "what", type=_benchmark, help=f"{', '.join(BENCHMARKS)}, or an experiment: FILE.py, FILE.py:function"
+    )
+    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="of an experiment")
     sub.add_argument(
         "--threads", type=_counts, metavar="N,N", help="processes bound to so many cores, one after another"
     )
     sub.add_argument("--rounds", type=int, help="measurements, of which medians are taken")
     sub.add_argument(
-        "--only", type=_names, metavar="A,B", help="of the models of `training`, the groups of `search` (all)"
+        "--only",
+        type=_names,
+        metavar="A,B",
+        help="of the models of `training`, the groups of `search`, or step, evaluation, loader of an experiment (all)",
     )
+    scaling = sub.add_argument_group("of an experiment")
+    scaling.add_argument("--devices", type=_counts, metavar="1,2,4", help="numbers of devices (1, and all there are)")
+    scaling.add_argument("--how", type=_names, metavar="jit,pmap,mesh,fsdp", help="ways of the step (the first three)")
+    scaling.add_argument("--batch-scale", type=_numbers, metavar="1,2", help="times as many examples as planned (1)")
+    scaling.add_argument(
+        "--all-shapes", action="store_const", const=True, help="of training; else the one that most batches have"
+    )
+    scaling.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
+    scaling.add_argument("--profile", action="store_const", const=True, help="leaves traces of the profiler")
+    scaling.add_argument(
+        "--out", type=Path, metavar="DIR", help="takes rows, picture and traces (runs/bench/FOLDER-FILE)"
+    )
+    scaling.add_argument(
+        "--lm", dest="lms", type=_named, action="append", default=[], metavar="NAME=PLACE", help="as in eval"
+    )
+    _data_dir(sub)
     return parser
 
 
@@ -278,6 +302,16 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(int(count) for count in _names(text))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in _names(text))
+
+
+def _benchmark(text: str) -> str:
+    if text not in BENCHMARKS and not text.partition(":")[0].endswith(".py"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no benchmark; there are {', '.join(BENCHMARKS)} and FILE.py")
+    return text
 
 
 def _axis(text: str) -> tuple[str, tuple[str, ...]]:

@@ -217,10 +217,27 @@ def table(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Measures a part of the system on this machine."""
-    from jaxasr import run
+    """Measures a part of the system, or an experiment, on this machine."""
+    from jaxasr import run, tree
 
-    for line in run.benchmark(options.what, threads=options.threads, rounds=options.rounds, only=options.only):
+    names = ("threads", "rounds", "only", "devices", "how", "batch_scale", "all_shapes")
+    asked = {name: getattr(options, name) for name in names}
+    if options.what in run.BENCHMARKS:
+        lines = run.benchmark(options.what, **asked, profile=options.profile, out=options.out)
+    else:
+        _use_this_machine()
+        source = Path(options.what.partition(":")[0])
+        lines = run.bench_experiment(
+            run.load(options.what, tree.parse(options.assignments)),
+            options.data_dir,
+            options.out or Path("runs", "bench", f"{source.resolve().parent.name}-{source.stem}"),
+            source=source,
+            plan=run.bench_plan(asked),
+            workers=options.workers,
+            lms=dict(options.lms),
+            profile=bool(options.profile),
+        )
+    for line in lines:
         print(line, flush=True)
     return 0
 

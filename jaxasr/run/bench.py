@@ -117,7 +117,7 @@ def benchmark(what: str, **options: Any) -> Iterator[str]:
     call = BENCHMARKS[what]
     given = {name: value for name, value in options.items() if value is not None}
     for name in given.keys() - inspect.signature(call).parameters.keys():
-        raise ValueError(f"bench {what} has no option --{name}")
+        raise ValueError(f"bench {what} has no option --{name.replace('_', '-')}")
     return call(**given)
 
 
