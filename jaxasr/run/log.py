@@ -1,6 +1,7 @@
 """What the loop remembers of its steps: sums since the last line, read one step late so that the device never waits."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from jaxasr.records import Batch, Sum
 
 Window = dict[str, np.ndarray]  # [value, weight] of each sum since the last line
+Witness = Callable[[int, Batch, Sum], None]  # told of each step: its number, this process's rows, the loss of all
 
 
 class Diverged(RuntimeError):  # noqa: N818 - what happened
@@ -32,10 +34,11 @@ class Log:
     is saved: the batch is kept in a file, the utterances and the last finite step are named.
     """
 
-    def __init__(self, window: Window, *, folder: Path):
+    def __init__(self, window: Window, *, folder: Path, witness: Witness | None = None):
         """Goes on from the sums that a checkpoint held; `folder` takes the batch of a step that diverged."""
         self.window = {name: np.array(pair) for name, pair in window.items()}
         self._folder = folder
+        self._witness = witness
         self._pending: _Pending | None = None
 
     def add(self, step: int, batch: Batch, ids: list[str], sums: dict[str, Sum]) -> None:
@@ -68,6 +71,8 @@ class Log:
                 raise Diverged(self._report(name, pending))
         for name, each in sums.items():
             self.window[name] += np.array([each.value, each.weight], np.float64)
+        if self._witness is not None:
+            self._witness(pending.step, pending.batch, sums["loss"])
 
     def _report(self, name: str, pending: _Pending) -> str:
         path = self._folder / f"diverged-step-{pending.step}.npz"

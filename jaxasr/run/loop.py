@@ -23,7 +23,7 @@ from jaxasr.run.experiment import Experiment, decided_by
 from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
 from jaxasr.run.judges import judge_of
 from jaxasr.run.language_models import NO_LMS, language_models
-from jaxasr.run.log import Log, Window, empty_window
+from jaxasr.run.log import Log, Window, Witness, empty_window
 from jaxasr.run.machine import Machine
 from jaxasr.run.pace import Pace
 from jaxasr.run.watch import Alarm, said_of, watched
@@ -53,6 +53,7 @@ def train(
     fused: Path | None = None,
     lms: Mapping[str, str] = NO_LMS,
     say: Say = print,
+    witness: Witness | None = None,
 ) -> None:
     """Trains to the experiment's last step, from the start or from where an earlier run came to.
 
@@ -63,6 +64,7 @@ def train(
         fused: that of the run that trained the language model that the decoder fuses, if it does; likewise.
         lms: where the language models are that the watched search fuses, by name.
         say: takes the lines that are for people.
+        witness: is told of each step when its sums are known (run/verify_resume.py).
 
     Raises:
         ValueError: the folder is another run's, or in use.
@@ -103,7 +105,7 @@ def train(
                 Writer(workdir.path, resume_step=done) as writer,
                 report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_first()) as bar,
                 machine.watchdog(folder) as watchdog,
-                closing(_steps(experiment, data, step, start, machine, workdir, requests)) as moments,
+                closing(_steps(experiment, data, step, start, machine, workdir, requests, witness)) as moments,
             ):
                 said_of(read_metrics(workdir.metrics), alarm)
                 for moment in moments:
@@ -177,9 +179,10 @@ def _steps(
     machine: Machine,
     workdir: Workdir,
     requests: Requests,
+    witness: Witness | None,
 ) -> Generator[_Moment, None, None]:
     """One step after another; the sums of each are read when the next one is under way."""
-    state, log = start.train, Log(start.window, folder=workdir.path)
+    state, log = start.train, Log(start.window, folder=workdir.path, witness=witness)
     shown: dict[str, Any] = {}
     first, pipeline, seat = int(state.step), experiment.train_data, step.seat
     with (
