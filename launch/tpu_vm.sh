@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# A TPU slice of its own for one command, from creation to deletion: bash launch/tpu_vm.sh [--dry-run] NAME COMMAND...
+#   JAXASR_TPU_ZONE=us-west4-a JAXASR_TPU_TYPE=v5litepod-16 JAXASR_TPU_RUNTIME=v2-alpha-tpuv5-lite \
+#       bash launch/tpu_vm.sh las jaxasr train experiments/an4/las.py --workdir /mnt/runs/las --how mesh
+# Every host gets the commit that is checked out here and runs COMMAND; JAX finds the others. A slice that was preempted
+# is made again, and the run goes on, up to JAXASR_RESTARTS times; the third failure on a slice that is there is the last.
+# Each command is printed; --dry-run does no more than that. See launch/README.md.
+set -euo pipefail
+dry=
+[ "${1:-}" != --dry-run ] || { dry=1; shift; }
+[ $# -ge 2 ] || { echo "usage: bash launch/tpu_vm.sh [--dry-run] NAME COMMAND..." >&2; exit 2; }
+name=$1
+shift
+: "${JAXASR_TPU_ZONE:?as in us-west4-a}" "${JAXASR_TPU_TYPE:?as in v5litepod-16}"
+: "${JAXASR_TPU_RUNTIME:?as in v2-alpha-tpuv5-lite: gcloud compute tpus versions list}"
+cd "$(dirname "$0")/.."
+root=(gcloud compute tpus tpu-vm)
+where=("$name" "--zone=$JAXASR_TPU_ZONE")
+spot=()
+[ "${JAXASR_TPU_SPOT:-1}" = 0 ] || spot=(--spot)
+install="mkdir -p jaxasr && tar -xzf jaxasr.tar.gz -C jaxasr && cd jaxasr && python3 -m venv .venv"
+install+=" && .venv/bin/pip install --quiet -c launch/constraints.txt -e '.[tpu]'"
+work="cd jaxasr && source .venv/bin/activate && JAXASR_DISTRIBUTED=auto$(printf ' %q' "$@")"
+
+run() {
+    printf '%s\n' "$(printf '%q ' "$@")"
+    [ -n "$dry" ] || "$@"
+}
+on_all() { run "${root[@]}" ssh "${where[@]}" --worker=all --command="$1"; }
+create() {
+    run "${root[@]}" create "${where[@]}" "--accelerator-type=$JAXASR_TPU_TYPE" "--version=$JAXASR_TPU_RUNTIME" "${spot[@]}"
+}
+delete() { run "${root[@]}" delete "${where[@]}" --quiet || true; }
+ready() { [ -n "$dry" ] || [ "$("${root[@]}" describe "${where[@]}" '--format=value(state)' 2> /dev/null)" = READY ]; }
+set_up() {
+    run "${root[@]}" scp jaxasr.tar.gz "$name:" "--zone=$JAXASR_TPU_ZONE" --worker=all && on_all "$install" || return
+    [ -z "${JAXASR_TPU_SETUP:-}" ] || on_all "$JAXASR_TPU_SETUP"
+}
+
+run git archive --output=jaxasr.tar.gz HEAD
+trap 'run rm -f jaxasr.tar.gz; delete' EXIT
+trap 'exit 143' TERM INT
+made='' installed='' failed=0
+for ((restart = 0; restart <= ${JAXASR_RESTARTS:-20}; restart++)); do
+    if [ -n "$made" ] && ! ready; then # preempted: what is left of it is in the way
+        delete
+        made='' installed=''
+    fi
+    if [ -z "$made" ]; then
+        until create; do sleep 60; done # no capacity, most often
+        made=1
+    fi
+    if [ -n "$installed" ] || set_up; then
+        installed=1
+        on_all "$work" && exit 0
+    fi
+    if ready && [ $((++failed)) -ge 3 ]; then
+        echo "failed $failed times on a slice that was there: given up" >&2
+        exit 1
+    fi
+done
+echo "given up after ${JAXASR_RESTARTS:-20} restarts" >&2
+exit 1

@@ -1,0 +1,62 @@
+"""launch/render.py fills in a template whole, or refuses; launch/gke.yaml so filled is one job that knows its hosts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = ["jaxasr", "train", "experiments/an4/las.py", 'model.name="a b"', "--workdir", "/runs/las"]
+NODES = {"cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice", "cloud.google.com/gke-tpu-topology": "4x4"}
+VALUES = ("NAME=las", "IMAGE=r/jaxasr:1", "HOSTS=4", "CHIPS=4", "CHIP=google.com/tpu", f"NODES={json.dumps(NODES)}")
+
+
+def render(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-S", "launch/render.py", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True
+    )
+
+
+def test_the_job_has_a_process_a_host_and_each_knows_which_it_is():
+    ran = render("launch/gke.yaml", *VALUES, "--", *COMMAND, CLAIM="runs")
+    assert ran.returncode == 0, ran.stderr
+    assert "${" not in ran.stdout
+    job = yaml.safe_load(ran.stdout)
+    assert (job["kind"], job["metadata"]["name"]) == ("JobSet", "las")
+    [hosts] = job["spec"]["replicatedJobs"]
+    spec = hosts["template"]["spec"]
+    assert (spec["parallelism"], spec["completions"], spec["completionMode"]) == (4, 4, "Indexed")
+    pod = spec["template"]["spec"]
+    assert pod["nodeSelector"] == NODES
+    [container] = pod["containers"]
+    assert container["command"] == COMMAND
+    assert container["resources"]["limits"] == {"google.com/tpu": 4}
+    said = {each["name"]: each.get("value") for each in container["env"]}
+    assert said["JAXASR_COORDINATOR"] == f"las-{hosts['name']}-0-0.las:{container['ports'][0]['containerPort']}"
+    assert said["JAXASR_PROCESSES"] == "4"
+    [number] = [each for each in container["env"] if each["name"] == "JAXASR_PROCESS"]
+    assert "job-completion-index" in number["valueFrom"]["fieldRef"]["fieldPath"]
+    assert {each["name"] for each in pod["volumes"]} == {each["name"] for each in container["volumeMounts"]}
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "runs"}
+
+
+def test_a_name_without_a_value_and_a_value_without_a_name_are_refused():
+    ran = render("launch/gke.yaml", *VALUES, "HOST=4", "--", *COMMAND)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "no value for CLAIM; no place for HOST; the template has CHIP, CHIPS, CLAIM, COMMAND, HOSTS" in ran.stderr
+
+
+def test_without_a_command_nothing_is_filled_in():
+    ran = render("launch/gke.yaml", *VALUES, "CLAIM=runs")
+    assert ran.returncode == 1
+    assert "no value for COMMAND" in ran.stderr
+
+
+def test_nonsense_is_answered_with_the_usage():
+    for arguments in ((), ("launch/gke.yaml", "NAME")):
+        ran = render(*arguments)
+        assert ran.returncode == 2
+        assert "python launch/render.py FILE NAME=VALUE" in ran.stderr
+    assert "No such file" in render("launch/none.yaml").stderr

@@ -1,0 +1,98 @@
+"""launch/tpu_vm.sh with a gcloud that only writes down what it is asked: what is run, when, and when it gives up."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SLICE = {
+    "JAXASR_TPU_ZONE": "us-west4-a",
+    "JAXASR_TPU_TYPE": "v5litepod-16",
+    "JAXASR_TPU_RUNTIME": "v2-alpha-tpuv5-lite",
+}
+WHERE = "las --zone=us-west4-a"
+GCLOUD = """#!/usr/bin/env bash
+echo "$4 ${@: -1}" >> "$CALLS"
+calls=$(grep -c "^$4" "$CALLS")
+case "$4 ${@: -1}" in
+    describe*) [ "$calls" -le "$READY" ] && echo READY || echo PREEMPTED ;;
+    ssh*"jaxasr train"*) [ "$(grep -c "^ssh.*jaxasr train" "$CALLS")" -ge "$SUCCEEDS" ] ;;
+esac
+"""
+
+
+def tpu_vm(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAXASR_")} | variables
+    return subprocess.run(
+        ["bash", "launch/tpu_vm.sh", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def gcloud(tmp_path):
+    """What stands for gcloud, and the file of its calls: the subcommand and the last argument of each."""
+    tool = tmp_path / "bin" / "gcloud"
+    tool.parent.mkdir()
+    tool.write_text(GCLOUD)
+    tool.chmod(0o755)
+    git = tmp_path / "bin" / "git"  # the archive is none of this test's, and the tree is the project's
+    git.write_text("#!/bin/sh\n")
+    git.chmod(0o755)
+    return {**SLICE, "CALLS": str(tmp_path / "calls"), "PATH": f"{tool.parent}:{os.environ['PATH']}"}
+
+
+def test_a_dry_run_prints_every_command_and_runs_none():
+    ran = tpu_vm("--dry-run", "las", "jaxasr", "train", "a.py", 'x=("a", 1)', **SLICE, JAXASR_TPU_SETUP="mount -a")
+    assert ran.returncode == 0, ran.stderr
+    lines = [line.replace("\\", "").strip() for line in ran.stdout.splitlines()]
+    vm, ssh = "gcloud compute tpus tpu-vm", f"gcloud compute tpus tpu-vm ssh {WHERE} --worker=all --command="
+    assert lines == [
+        "git archive --output=jaxasr.tar.gz HEAD",
+        f"{vm} create {WHERE} --accelerator-type=v5litepod-16 --version=v2-alpha-tpuv5-lite --spot",
+        f"{vm} scp jaxasr.tar.gz las: --zone=us-west4-a --worker=all",
+        f"{ssh}mkdir -p jaxasr && tar -xzf jaxasr.tar.gz -C jaxasr && cd jaxasr && python3 -m venv .venv "
+        "&& .venv/bin/pip install --quiet -c launch/constraints.txt -e '.[tpu]'",
+        f"{ssh}mount -a",
+        f'{ssh}cd jaxasr && source .venv/bin/activate && JAXASR_DISTRIBUTED=auto jaxasr train a.py x=("a", 1)',
+        "rm -f jaxasr.tar.gz",
+        f"{vm} delete {WHERE} --quiet",
+    ]
+
+
+def test_what_is_said_to_the_shell_is_what_was_given():
+    """The last line of the dry run, twice unquoted: once by the shell here, once by the one there."""
+    ran = tpu_vm("--dry-run", "las", "printf", "%s|", "a b", "x=('c', \"d\")", "$HOME", **SLICE)
+    [line] = [line for line in ran.stdout.splitlines() if "activate" in line]
+    command = subprocess.run(
+        ["bash", "-c", f"printf %s {line.rpartition('--command=')[2]}"], capture_output=True, text=True
+    )
+    there = command.stdout.partition("JAXASR_DISTRIBUTED=auto ")[2]
+    said = subprocess.run(["bash", "-c", there], capture_output=True, text=True).stdout
+    assert said == "a b|x=('c', \"d\")|$HOME|"
+
+
+def test_a_slice_that_was_preempted_is_made_again(gcloud):
+    ran = tpu_vm("las", "jaxasr", "train", READY="0", SUCCEEDS="2", **gcloud)
+    assert ran.returncode == 0, ran.stderr
+    calls = [line.split()[0] for line in Path(gcloud["CALLS"]).read_text().splitlines()]
+    made = ["create", "scp", "ssh", "ssh"]
+    assert calls == [*made, "describe", "describe", "delete", *made, "delete"]
+
+
+def test_a_run_that_fails_on_a_slice_that_is_there_is_tried_three_times(gcloud):
+    ran = tpu_vm("las", "jaxasr", "train", READY="99", SUCCEEDS="99", **gcloud)
+    assert ran.returncode == 1
+    assert "failed 3 times on a slice that was there" in ran.stderr
+    calls = [line.split()[0] for line in Path(gcloud["CALLS"]).read_text().splitlines()]
+    assert [calls.count(each) for each in ("create", "scp", "ssh", "delete")] == [1, 1, 4, 1]
+    assert calls[-1] == "delete"
+
+
+@pytest.mark.parametrize("missing", SLICE)
+def test_what_is_not_set_is_named(missing):
+    ran = tpu_vm("--dry-run", "las", "true", **{name: value for name, value in SLICE.items() if name != missing})
+    assert ran.returncode != 0
+    assert f"{missing}: as in" in ran.stderr
+    assert ran.stdout == ""
