@@ -103,7 +103,8 @@ class CompiledStep(Generic[State, Metrics]):
         """The step for shapes of a state and of a whole batch (trees of jax.ShapeDtypeStruct), not run: ahead of time."""
         placed = jax.tree.map(_at, state, self.shardings(state))
         rows = jax.tree.map(lambda leaf: _at(leaf, rows_on(self.mesh)), batch)
-        platforms = (self.mesh.devices.flat[0].platform,)
+        platform = self.mesh.devices.flat[0].platform
+        platforms = ("cuda" if platform == "gpu" else platform,)  # "gpu" is for a process that has one
         return self.function.trace(placed, rows).lower(lowering_platforms=platforms)
 
 
