@@ -18,6 +18,7 @@ def page(
     warnings: Sequence[str],
     pictures: Sequence[Path],
     experiment: str,
+    summary: str = "",
 ) -> str:
     """The page as HTML. It loads nothing but the pictures.
 
@@ -26,6 +27,7 @@ def page(
         warnings: what a reader must not miss, one paragraph each.
         pictures: their paths as the page sees them; the caption is the file's name.
         experiment: the flattened text.
+        summary: a line on the run as a whole.
     """
     latest = {name: (row["step"], value) for row in metrics for name, value in row.items() if name != "step"}
     rows = "".join(
@@ -36,10 +38,11 @@ def page(
         f'<h3>{escape(path.stem)}</h3>\n<img src="{escape(path.as_posix())}" alt="{escape(path.stem)}">\n'
         for path in pictures
     )
+    summary = f"<p>{escape(summary)}</p>\n" if summary else ""
     told = "".join(f'<p class="warning">{escape(each)}</p>\n' for each in warnings)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>\n'
-        f"<h1>{escape(title)}</h1>\n{told}{images}"
+        f"<h1>{escape(title)}</h1>\n{summary}{told}{images}"
         f"<h3>metrics, last values</h3>\n<table><tr><th>metric</th><th>value</th><th>step</th></tr>{rows}</table>\n"
         f"<details><summary>experiment</summary><pre>{escape(experiment)}</pre></details></html>\n"
     )

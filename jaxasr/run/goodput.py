@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from jaxasr.scale import CompileCounter
+from jaxasr.scale.chips import Chip
 
 FILE = "goodput.jsonl"
 
@@ -48,6 +49,13 @@ class Spent:
     def goodput(self) -> float:
         """The share of wall time that went into steps that count."""
         return self.seconds["step"] / self.total_s if self.total_s else 0.0
+
+    def told(self, chip: Chip | None = None, chips: int = 1) -> str:
+        """In a line, for people: where the time went; and if the chips are known, what they did while steps were made."""
+        if chip is None or not self.flops or not self.seconds["step"]:
+            return str(self)
+        mfu = chip.mfu(self.flops / self.seconds["step"], chips=chips)
+        return f"{self}; MFU of the steps {mfu:.1%}, {self.useful_flops / self.flops:.1%} of it for no padding"
 
     def __str__(self) -> str:
         parts = sorted(((s, kind) for kind, s in self.seconds.items() if s >= 0.001 * self.total_s), reverse=True)
@@ -130,7 +138,7 @@ class Goodput:
         self._settle()
         self._move(seconds, "stall")
 
-    def worked(self, flops: float, useful: float) -> None:
+    def worked(self, flops: int | float, useful: int | float) -> None:
         """A step of so many FLOPs was done, of which so many were not for padding."""
         self._flops += flops
         self._useful_flops += useful
@@ -174,8 +182,8 @@ def _drop_unfinished(path: Path) -> None:
 
 
 def _spent(line: dict[str, Any]) -> Spent:
-    seconds: dict[Kind, float] = {kind: line[f"{kind}_s"] for kind in KINDS}
-    return Spent(line["life"], line["step"], seconds, line["flops"], line["useful_flops"])
+    seconds: dict[Kind, float] = {kind: float(line[f"{kind}_s"]) for kind in KINDS}
+    return Spent(line["life"], line["step"], seconds, float(line["flops"]), float(line["useful_flops"]))
 
 
 def _clock(seconds: float) -> str:

@@ -34,7 +34,7 @@ class Chip:
             if not getattr(self, name) > 0:
                 raise ValueError(f"Chip.{name} is {getattr(self, name)}; it needs what {self.name} can do at most")
 
-    def mfu(self, flops_per_s: float, *, chips: int = 1) -> float:
+    def mfu(self, flops_per_s: int | float, *, chips: int = 1) -> float:
         """Model FLOPs utilisation: the share of the peak in bfloat16 that so many chips together reach.
 
         The peak is that of bfloat16 whatever the products are computed in, so that runs can be compared.

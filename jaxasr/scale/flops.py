@@ -96,10 +96,11 @@ def count(function: Callable[..., Any], *shapes: Any) -> Flops:
     """Counts what a call does. Nothing is compiled or computed.
 
     Args:
-        function: pure; jitted or not.
+        function: pure; jitted or not. A jitted one keeps its trace: a later call with such arguments makes no other.
         shapes: its arguments: arrays, or trees of jax.ShapeDtypeStruct.
     """
-    return count_jaxpr(jax.make_jaxpr(function)(*shapes))
+    trace = getattr(function, "trace", None)
+    return count_jaxpr(jax.make_jaxpr(function)(*shapes) if trace is None else trace(*shapes).jaxpr)
 
 
 def count_jaxpr(jaxpr: Any) -> Flops:

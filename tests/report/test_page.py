@@ -34,10 +34,13 @@ def test_the_page_has_the_last_values_the_warnings_and_the_pictures():
         warnings=["step 1,000: a & b"],
         pictures=[Path("pictures") / 'odd".png'],
         experiment="model = <Seq2Seq>",
+        summary="goodput > 90 %",
     )
     reader = Reader()
     reader.feed(text)
-    assert {"run <1>", "step 1,000: a & b", "1.5", "1,000", "nan", "model = <Seq2Seq>"} <= set(reader.cells)
+    assert {"run <1>", "goodput > 90 %", "step 1,000: a & b", "1.5", "1,000", "nan", "model = <Seq2Seq>"} <= set(
+        reader.cells
+    )
     assert "2" not in reader.cells
     assert reader.images == ['pictures/odd".png']
     assert "script" not in reader.open

@@ -2,12 +2,15 @@
 
 import json
 import time
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxasr.run.goodput import Goodput, lines
 from jaxasr.run.pace import Pace, Recompiled, steps_done
+from jaxasr.scale.chips import H100
 from tests.run import tiny
 
 
@@ -36,6 +39,52 @@ def test_a_line_says_what_was_done_since_the_line_before(opened, tmp_path):
     assert 0.0 <= first["data_stall_share"] <= 1.0
     assert second["steps_per_s"] == 0.0
     assert set(shown) == {"audio", "padding", "stalled"}
+
+
+def test_flops_are_counted_once_a_shape_and_set_against_the_chips(opened, tmp_path):
+    traced = []
+
+    @jax.jit
+    def step(x):
+        traced.append(x.shape)
+        return x @ x
+
+    chip = replace(H100, name="mine", kinds=("cpu",), flops_bf16=1e6)
+    with (
+        Goodput(tmp_path) as goodput,
+        opened.batches(0, stop_step=4) as batches,
+        Pace(tmp_path, rate_hz=16_000, goodput=goodput, chip=chip, chips=2) as pace,
+        goodput.spent("step"),
+    ):
+        for _, row, _ in batches:
+            pace.know(row.shape, step, jnp.ones((10, 10)))
+            step(jnp.ones((10, 10)))
+            pace.add(row, batches)
+        shown = pace.write(4)
+    (line,) = (json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines())
+    assert line["flops_per_s"] == pytest.approx(2_000 * line["steps_per_s"], rel=1e-3)
+    assert line["mfu"] == pytest.approx(line["flops_per_s"] / 2e6, abs=1e-4)
+    assert line["useful_share"] == pytest.approx(1 - line["padding_share"], abs=2e-4)  # there is one shape
+    assert shown["MFU"].endswith("%")
+    assert len(traced) == 1  # the count and the calls share it
+    spent = lines(tmp_path)[0]
+    assert spent.flops == 4 * 2_000
+    assert spent.useful_flops == pytest.approx(8_000 * line["useful_share"], rel=1e-3)
+    assert "MFU of the steps" in spent.told(chip, 2)
+    assert spent.told() == str(spent)
+
+
+def test_without_a_known_chip_there_is_no_mfu(opened, tmp_path):
+    with opened.batches(0, stop_step=1) as batches, Pace(tmp_path, rate_hz=16_000) as pace:
+        _, row, _ = next(batches)
+        pace.know(row.shape, lambda x: x @ x, jnp.ones((10, 10)))
+        pace.add(row, batches)
+        assert "MFU" not in pace.write(1)
+        pace.write(2)
+    first, second = (json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines())
+    assert first["mfu"] is None
+    assert first["flops_per_s"] > 0.0 == second["flops_per_s"]
+    assert second["useful_share"] is None
 
 
 def test_a_step_that_is_compiled_twice_for_one_shape_is_refused(opened, tmp_path):
