@@ -78,8 +78,8 @@ class Partitioned(Alone):
         return jax.tree.map(whole, variables, self.rules.shardings(variables, self.mesh))
 
     def scatter(self, gradients: Tree) -> Tree:
-        """As the rules have their parameters."""
-        named = {"params": gradients}  # the paths that rules are written for
+        """As the rules have their parameters. First whole, so that it is they that are split and not the activations."""
+        named = {"params": self.gather({"params": gradients})["params"]}  # by the paths that rules are written for
         return jax.lax.with_sharding_constraint(named, self.rules.shardings(named, self.mesh))["params"]
 
 

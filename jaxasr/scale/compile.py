@@ -7,7 +7,7 @@ unequal the token counts of the devices are, and in any number of processes.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 import jax
@@ -16,7 +16,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from jaxasr.scale.across import ALONE, Mapped, Partitioned
-from jaxasr.scale.layout import DATA, ROWS, Layout, Seat, rows_on, seat, whole_on
+from jaxasr.scale.hosts import barrier
+from jaxasr.scale.layout import DATA, ROWS, Layout, Seat, alike, rows_on, seat, whole_on
 from jaxasr.scale.rules import Rules
 
 State = TypeVar("State")
@@ -35,10 +36,13 @@ class CompiledStep(Generic[State, Metrics]):
     mesh: Mesh  # of three axes (scale/layout.py)
     rules: Rules
     function: Any  # jitted: (state, batch) -> (state, metrics)
+    _executables: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # by the shapes of a batch
 
     def __call__(self, state: State, batch: Any) -> tuple[State, Metrics]:
         """The next state and the metrics, which are whole on every device. The state given is used up."""
-        return self.function(state, batch)
+        if jax.process_count() == 1:
+            return self.function(state, batch)
+        return self._together(state, batch)
 
     @property
     def seat(self) -> Seat:
@@ -79,7 +83,7 @@ class CompiledStep(Generic[State, Metrics]):
         """
         shardings = self.shardings(state)
         copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)
-        return copy(jax.device_put(state, shardings))
+        return copy(jax.device_put(alike(state), shardings))
 
     def place(self, batch: Data) -> Data:
         """The batch on its way to the devices, each of them its share of the examples; does not wait.
@@ -98,6 +102,14 @@ class CompiledStep(Generic[State, Metrics]):
             here = groups // hosts
             batch = jax.tree.map(lambda x: x.reshape(here, x.shape[0] // here, *x.shape[1:]), batch)
         return place_rows(batch, self.mesh)
+
+    def _together(self, state: Any, batch: Any) -> Any:
+        """Runs it when all processes have compiled it: one that is slower would run into the time limits of collectives."""
+        shape = tuple(leaf.shape for leaf in jax.tree.leaves(batch))
+        if shape not in self._executables:
+            self._executables[shape] = self.function.lower(state, batch).compile()
+            barrier("compiled")
+        return self._executables[shape](state, batch)
 
     def lower(self, state: Any, batch: Any) -> jax.stages.Lowered:
         """The step for shapes of a state and of a whole batch (trees of jax.ShapeDtypeStruct), not run: ahead of time."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
@@ -128,3 +130,16 @@ def whole_on(mesh: Mesh) -> NamedSharding:
 def rows_on(mesh: Mesh) -> NamedSharding:
     """The examples, which stand in front, split over ROWS."""
     return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def alike(tree: Any) -> Any:
+    """What all processes hold alike, ready to be placed for all: arrays of a process's own devices are host arrays then."""
+    return tree if jax.process_count() == 1 else jax.tree.map(_off_own_devices, tree)
+
+
+def _off_own_devices(leaf: Any) -> Any:
+    if not isinstance(leaf, jax.Array) or not leaf.is_fully_addressable:
+        return leaf
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_off_own_devices(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+    return np.asarray(leaf)

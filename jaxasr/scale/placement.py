@@ -8,7 +8,8 @@ import jax
 from jax.sharding import Mesh
 
 from jaxasr.scale.compile import How, place_rows, way
-from jaxasr.scale.layout import Layout, Seat, rows_on, seat, whole_on
+from jaxasr.scale.hosts import barrier
+from jaxasr.scale.layout import Layout, Seat, alike, rows_on, seat, whole_on
 
 Tree = TypeVar("Tree")
 
@@ -28,7 +29,8 @@ class Placement:
         """On every device. In several processes each gives the same."""
         sharding = whole_on(self.mesh)
         if jax.process_count() > 1:  # device_put would compare what they give
-            return jax.jit(lambda tree: tree, out_shardings=sharding)(tree)
+            barrier("placed")  # one that is late would run into the time limit of the exchange
+            return jax.jit(lambda tree: tree, out_shardings=sharding)(alike(tree))
         return jax.device_put(tree, sharding)
 
     def shared(self, batch: Tree, own: Seat) -> Tree:

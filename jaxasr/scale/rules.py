@@ -91,7 +91,7 @@ class Rules:
         ahead = len(shape) - len(rule)
         wanted = (None,) * ahead + rule if ahead >= 0 else (None,) * len(shape)
         axes = tuple(
-            axis if axis and 1 < sizes[axis] and size % sizes[axis] == 0 else None
+            axis if axis and sizes[axis] > 1 and size % sizes[axis] == 0 else None
             for axis, size in zip(wanted, shape, strict=True)
         )
         free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % sizes[FSDP] == 0]
