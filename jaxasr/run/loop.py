@@ -17,19 +17,22 @@ import jax
 from jaxasr import report, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.records import pytree
-from jaxasr.run.begin import Elders, blank_batch, bound_objective, initial_state, measured, metadata_of, training_form
+from jaxasr.run.begin import Elders, blank_batch, bound_objective, initial_state, measured, metadata_of
 from jaxasr.run.evaluate import evaluated_variables
 from jaxasr.run.experiment import Experiment, decided_by
+from jaxasr.run.goodput import Goodput
 from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
 from jaxasr.run.judges import judge_of
 from jaxasr.run.language_models import NO_LMS, language_models
 from jaxasr.run.log import Log, Window, Witness, empty_window
 from jaxasr.run.machine import Machine
 from jaxasr.run.pace import Pace
-from jaxasr.run.watch import Alarm, said_of, watched
+from jaxasr.run.watch import Alarm, said_of
+from jaxasr.run.work import counted_step, pure_step
 from jaxasr.run.workdir import Workdir
 from jaxasr.scale import CompiledStep, compile_step, is_first
-from jaxasr.train import Checkpoints, Metadata, TrainState, Writer, judged, make_step, read_metrics, scale_of
+from jaxasr.scale.chips import chip_of, chips_among
+from jaxasr.train import Checkpoints, Metadata, TrainState, Writer, judged, read_metrics, scale_of
 from jaxasr.train.writer import write_whole
 
 Say = Callable[[str], None]
@@ -54,6 +57,7 @@ def train(
     lms: Mapping[str, str] = NO_LMS,
     say: Say = print,
     witness: Witness | None = None,
+    began_s: float | None = None,
 ) -> None:
     """Trains to the experiment's last step, from the start or from where an earlier run came to.
 
@@ -65,13 +69,18 @@ def train(
         lms: where the language models are that the watched search fuses, by name.
         say: takes the lines that are for people.
         witness: is told of each step when its sums are known (run/verify_resume.py).
+        began_s: when this life of the run began, by time.perf_counter; None: now.
 
     Raises:
         ValueError: the folder is another run's, or in use.
         Interrupted: SIGTERM or SIGINT came; all is saved.
         Diverged: a loss is not finite; the step, its utterances and the last finite step are named.
     """
-    with Workdir.here(folder) as here, here.held() as workdir:
+    with (
+        Workdir.here(folder) as here,
+        here.held() as workdir,
+        Goodput(workdir.path, began_s=began_s) as goodput,
+    ):
         say = say if is_first() else _nothing
         data = experiment.train_data.open(machine.data_dir)
         models = language_models(lms, experiment.tokenizer).models
@@ -81,13 +90,7 @@ def train(
             say(line)
 
         objective = bound_objective(experiment, data)
-        pure = make_step(
-            training_form(experiment.model, objective, experiment.teacher),
-            watched(objective),
-            experiment.optimizer.build(),
-            ema_decay=experiment.ema_decay,
-            noise=experiment.weight_noise,
-        )
+        pure = pure_step(experiment, objective)
         step = compile_step(pure, machine.how, layout=machine.layout, rules=machine.rules)
         for shape in data.shapes:
             step.refuse_uneven(shape.examples)
@@ -98,14 +101,21 @@ def train(
             keep_best=experiment.keep_best,
             by=decided_by(experiment.model),
         ) as checkpoints:
-            start = _first_or_last(experiment, data, pure, step, checkpoints, metadata, Elders(teacher, fused), say)
+            with goodput.spent("other" if checkpoints.last() is None else "restore"):
+                start = _first_or_last(experiment, data, pure, step, checkpoints, metadata, Elders(teacher, fused), say)
             done, alarm = int(start.train.step), Alarm()
+            goodput.go_on(done)
+            pace = _pace(experiment, workdir, step, goodput)
+            counted = counted_step(experiment, objective, step.function)
             with (
                 requests_to_stop() as requests,
                 Writer(workdir.path, resume_step=done) as writer,
                 report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_first()) as bar,
                 machine.watchdog(folder) as watchdog,
-                closing(_steps(experiment, data, step, start, machine, workdir, requests, witness)) as moments,
+                closing(
+                    _steps(experiment, data, step, counted, start, machine, workdir, requests, witness, pace)
+                ) as moments,
+                goodput.spent("step"),
             ):
                 said_of(read_metrics(workdir.metrics), alarm)
                 for moment in moments:
@@ -117,7 +127,7 @@ def train(
                     metrics = None
                     if moment.judges:
                         variables = evaluated_variables(experiment, moment.saved.train)
-                        with watchdog.pause():
+                        with watchdog.pause(), goodput.spent("evaluation"):
                             verdict = judge(variables, workdir, workers=machine.workers)
                         metrics = verdict.scores
                         moment.saved = _judged(experiment, moment.saved, metrics[decided_by(experiment.model)])
@@ -125,17 +135,32 @@ def train(
                         row = {f"watch/{name}": value for name, value in (metrics | verdict.watched).items()}
                         writer.write(moment.done, row)
                         news += alarm.lines(moment.done, row)
-                        _show(workdir)
+                        with goodput.spent("evaluation"):
+                            _show(workdir, pace.told())
                     for line in news:
                         bar.say(line)
                     if moment.saves:
-                        with watchdog.pause():
+                        with watchdog.pause(), goodput.spent("checkpoint"):
                             checkpoints.save(moment.done, moment.saved, metadata, metrics, wait=moment.stops)
+                    if moment.stops or moment.done == experiment.steps:
+                        bar.say(pace.told())
                     if moment.stops:
                         raise Interrupted(requests.signum, moment.done)
 
 
-def _show(workdir: Workdir) -> None:
+def _pace(experiment: Experiment, workdir: Workdir, step: CompiledStep, goodput: Goodput) -> Pace:
+    """What measures the run on the devices of its step."""
+    pipeline, devices = experiment.train_data, list(step.mesh.devices.flat)
+    return Pace(
+        workdir.path,
+        rate_hz=pipeline.rate_hz if pipeline.shapes.audio else None,
+        goodput=goodput,
+        chip=chip_of(devices[0].device_kind),
+        chips=chips_among(devices),
+    )
+
+
+def _show(workdir: Workdir, summary: str) -> None:
     """Draws the curves and writes the run's page."""
     rows = read_metrics(workdir.metrics)
     report.pictures.curves(rows, path=workdir.pictures / "curves.png")
@@ -146,6 +171,7 @@ def _show(workdir: Workdir) -> None:
         warnings=said_of(rows, Alarm()),
         pictures=[path.relative_to(workdir.path) for path in pictures],
         experiment=workdir.experiment.read_text(encoding="utf-8"),
+        summary=summary,
     )
     write_whole(workdir.page, page)
 
@@ -175,24 +201,28 @@ def _steps(
     experiment: Experiment,
     data: OpenPipeline,
     step: CompiledStep,
+    counted: Callable[..., Any],
     start: Saved,
     machine: Machine,
     workdir: Workdir,
     requests: Requests,
     witness: Witness | None,
+    pace: Pace,
 ) -> Generator[_Moment, None, None]:
     """One step after another; the sums of each are read when the next one is under way."""
     state, log = start.train, Log(start.window, folder=workdir.path, witness=witness)
     shown: dict[str, Any] = {}
-    first, pipeline, seat = int(state.step), experiment.train_data, step.seat
+    first, seat = int(state.step), step.seat
     with (
         data.batches(
             first, workers=machine.workers, host=seat.host, hosts=seat.hosts, stop_step=experiment.steps
         ) as batches,
-        Pace(workdir.path, rate_hz=pipeline.rate_hz if pipeline.shapes.audio else None) as pace,
+        pace,
     ):
         for number, row, batch in batches:
-            state, sums = step(state, step.place(batch))
+            placed = step.place(batch)
+            pace.know(row.shape, counted, state, placed)
+            state, sums = step(state, placed)
             log.add(number, batch, [data.ids[i] for i in row.examples_b.tolist() if i >= 0], sums)
             done = number + 1
             pace.add(row, batches)

@@ -65,6 +65,7 @@ class Pace:
 
     def __enter__(self) -> "Pace":
         self._compiles.__enter__()
+        self._begin()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -135,6 +136,10 @@ class Pace:
             "padding": f"{line['padding_share']:.0%}",
             "stalled": f"{line['data_stall_share']:.0%}",
         }
+
+    def told(self) -> str:
+        """The run as a whole, in a line: where its time went, and its MFU. Empty without goodput."""
+        return "" if self._goodput is None else self._goodput.so_far().told(self._chip, self._chips)
 
     def _begin(self) -> None:
         self._began = time.perf_counter()
