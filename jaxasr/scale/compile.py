@@ -83,7 +83,7 @@ class CompiledStep(Generic[State, Metrics]):
         """
         shardings = self.shardings(state)
         copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)
-        return copy(jax.device_put(alike(state), shardings))
+        return copy(alike(state) if jax.process_count() > 1 else jax.device_put(state, shardings))
 
     def place(self, batch: Data) -> Data:
         """The batch on its way to the devices, each of them its share of the examples; does not wait.
