@@ -15,6 +15,7 @@ jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that ha
 jaxasr table FILE                                          a published table beside our rows
 jaxasr bench data|lstm|search|training                     what loader, recurrence, search and training steps take here
 jaxasr bench EXPERIMENT [--devices 1,2,4,8]                its step, search and loader over devices, batches and ways
+jaxasr verify-resume EXPERIMENT --hosts 2,1,4              that a killed run goes on as if it had not been, on any hosts
 """
 
 import argparse
@@ -218,6 +219,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("table", commands.table)
     sub.add_argument("file", type=Path, help="FILE.py with COLUMNS and ROWS; FILE.md is written beside it")
     sub.add_argument("--results", type=Path, help="the rows (results.jsonl beside FILE)")
+
+    sub = command("verify-resume", commands.verify_resume)
+    _experiment_arguments(sub)
+    sub.add_argument("--hosts", type=_counts, required=True, metavar="2,1,4", help="processes of each life of the run")
+    sub.add_argument("--steps", type=int, metavar="N", help="of the whole run (4 for each life)")
+    sub.add_argument("--limit-s", type=float, default=900.0, metavar="S", help="that a life may take (900)")
+    sub.add_argument("--workdir", type=Path, help="a new folder for all that the runs leave (a temporary one)")
+    _data_dir(sub)
 
     sub = command("bench", commands.bench)
     sub.add_argument(

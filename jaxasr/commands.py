@@ -242,6 +242,27 @@ def bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def verify_resume(options: argparse.Namespace) -> int:
+    """Trains, kills, goes on with other numbers of processes, and compares with a run without a break."""
+    import tempfile
+
+    from jaxasr import run
+
+    folder = options.workdir or Path(tempfile.mkdtemp(prefix="verify-resume-"))
+    print(f"workdirs, traces and what the processes say are in {folder}", flush=True)
+    proof = run.verify_resume(
+        options.experiment,
+        options.assignments,
+        options.data_dir,
+        folder,
+        hosts=options.hosts,
+        steps=options.steps,
+        limit_s=options.limit_s,
+    )
+    print("\n".join(proof.lines()))
+    return 0 if proof.holds else 1
+
+
 def alignable(options: argparse.Namespace) -> int:
     """Teaches mechanisms the task of strings of tones, and prints what they make of it."""
     from jaxasr import run

@@ -37,5 +37,6 @@ from jaxasr.run.tune import tune as tune
 from jaxasr.run.tune import tuned_changes as tuned_changes
 from jaxasr.run.variants import load as load
 from jaxasr.run.variants import variants as variants
+from jaxasr.run.verify_resume import verify_resume as verify_resume
 from jaxasr.run.workdir import Workdir as Workdir
 from jaxasr.run.written import write_transcripts as write_transcripts
