@@ -133,7 +133,7 @@ def rows_on(mesh: Mesh) -> NamedSharding:
 
 
 def alike(tree: Any) -> Any:
-    """What all processes hold alike, ready to be placed for all: arrays of a process's own devices are host arrays then."""
+    """What all processes hold alike, ready to be placed for all: a process's own arrays come to its host for that."""
     return tree if jax.process_count() == 1 else jax.tree.map(_off_own_devices, tree)
 
 

@@ -6,12 +6,13 @@ import pytest
 from tests.run.ways import STEPS
 from tests.scale.several import ended, several
 
+ALL_AXES = "data 2 x fsdp 2 x tensor 2"
 WAYS = {
     "jit": ("jit", ""),
     "pmap": ("pmap", ""),
     "data 8": ("mesh", ""),
     "data 4 x fsdp 2": ("mesh", "fsdp=2"),
-    "data 2 x fsdp 2 x tensor 2": ("mesh", "fsdp=2,tensor=2"),
+    ALL_AXES: ("mesh", "fsdp=2,tensor=2"),
 }
 CODE = """
     from jaxasr.scale import hosts, use_compile_cache
@@ -36,8 +37,9 @@ def made(folder, river, runs, *, processes=1):
 
 @pytest.fixture(scope="module")
 def alone(river, tmp_path_factory):
-    """By every way, in one process."""
-    return made(tmp_path_factory.mktemp("ways"), river, WAYS)
+    """By some ways, in one process."""
+    runs = {name: WAYS[name] for name in ("jit", "pmap", ALL_AXES)}
+    return made(tmp_path_factory.mktemp("ways"), river, runs)
 
 
 def same(found, expected):
@@ -59,15 +61,26 @@ def test_the_steps_do_something(alone):
     assert max(moved) > 1e-3
 
 
-@pytest.mark.parametrize("way", [name for name in WAYS if name != "jit"])
+@pytest.mark.parametrize("way", ["pmap", ALL_AXES])
 def test_eight_devices_make_the_steps_of_one(alone, way):
     same(alone[way], alone["jit"])
 
 
 def test_two_processes_make_the_steps_of_one(alone, river, tmp_path):
-    runs = {name: WAYS[name] for name in ("pmap", "data 2 x fsdp 2 x tensor 2")}
-    for found in made(tmp_path, river, runs, processes=2).values():
+    found = made(tmp_path, river, {ALL_AXES: WAYS[ALL_AXES]}, processes=2)
+    same(found[ALL_AXES], alone["jit"])
+
+
+@pytest.mark.slow
+def test_every_other_mesh_makes_the_steps_of_one(alone, river, tmp_path):
+    runs = {name: way for name, way in WAYS.items() if name not in alone}
+    for found in made(tmp_path, river, runs).values():
         same(found, alone["jit"])
+
+
+@pytest.mark.slow
+def test_pmap_in_two_processes_makes_the_steps_of_one(alone, river, tmp_path):
+    same(made(tmp_path, river, {"pmap": WAYS["pmap"]}, processes=2)["pmap"], alone["jit"])
 
 
 @pytest.mark.slow
