@@ -112,8 +112,8 @@ def seat_among(holders: Int[np.ndarray, "groups tensor"], process: int) -> Seat:
     if sum(map(len, shares)) != len(holders) or len({len(share) for share in shares}) > 1 or process not in groups:
         raise ValueError(
             f"{holders.size} devices of {len(groups)} processes in groups of {holders.shape[1]}: their rows of a batch "
-            f"overlap in part, or are unequally many, or process {process} holds none; let the mesh's tensor axis divide the devices "
-            "of a process, or be a multiple of them"
+            f"overlap in part, or are unequally many, or process {process} holds none; let the mesh's tensor axis divide "
+            "the devices of a process, or be a multiple of them"
         )
     each = len(shares[0])
     places = dict(zip(np.concatenate(shares).tolist(), range(len(holders)), strict=True))
