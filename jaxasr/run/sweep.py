@@ -152,6 +152,10 @@ class _Work:
                 self._done.append(name)
                 bar.say(f"{name}: done")
                 continue
+            if status and not Workdir(self._folder / name).is_free():
+                self.waiting[name] = self._built[name]
+                bar.say(f"{name}: another process was faster to take {self._folder / name}; waits for it")
+                continue
             unlike = f"left no row of {self._fingerprints[name]} for {', '.join(missing)} (has the code changed since?)"
             why = f"ended with status {status}" if status else unlike
             self._failed[name] = f"{why}; the end of {run.log}:\n{run.tail()}"

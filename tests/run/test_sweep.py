@@ -179,6 +179,23 @@ def test_a_run_that_somebody_else_has_is_waited_for(bench):
     assert Workdir(bench.folder / "s-0").is_free()
 
 
+def test_a_run_that_somebody_else_was_faster_to_take_is_no_failure(bench):
+    """Two sweeps that begin at once find the same folder free."""
+    with contextlib.ExitStack() as held:
+
+        def on_start(name: str):
+            if name == "s-0" and not bench.statuses:
+                held.enter_context(Workdir(bench.folder / "s-0").held())
+                bench.statuses["s-0"] = 1
+            elif name == "s-2":
+                held.close()
+                bench.statuses["s-0"] = 0
+
+        bench.on_start = on_start
+        swept = bench.sweep("seeds")
+    assert (swept.done, swept.failed) == (("s-1", "s-2", "s-0"), {})
+
+
 def test_a_signal_ends_the_runs_and_the_sweep_says_what_is_left(bench):
     bench.seconds = 60.0
     process = os.getpid()
