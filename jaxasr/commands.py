@@ -69,12 +69,14 @@ def show(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """Trains and evaluates."""
     from jaxasr import run, scale
+    from jaxasr.run.goodput import process_began_s
 
     _use_this_machine()
     experiment = _experiment(options)
     try:
         elders = {"teacher": options.teacher, "fused": options.fused}
-        run.train(experiment, options.workdir, _machine(options), **elders, lms=dict(options.lms))
+        began_s = process_began_s() if sys.argv[1:2] == ["train"] else None  # this process may do other things too
+        run.train(experiment, options.workdir, _machine(options), **elders, lms=dict(options.lms), began_s=began_s)
     except run.Interrupted as interrupted:
         if scale.is_first():
             print(f"jaxasr train: {interrupted}", file=sys.stderr)

@@ -14,6 +14,7 @@ lives, left out).
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -165,6 +166,15 @@ class Goodput:
         seconds = min(seconds, self._seconds[self._kind])
         self._seconds[self._kind] -= seconds
         self._seconds[to] += seconds
+
+
+def process_began_s() -> float:
+    """When this process began, by time.perf_counter: interpreter and imports are behind it. Now, where no /proc says it."""
+    stat = Path("/proc/self/stat")
+    if not stat.is_file() or not hasattr(time, "CLOCK_BOOTTIME"):
+        return time.perf_counter()
+    ticks = int(stat.read_text().rpartition(")")[2].split()[19])  # of the system's clock, since it was booted
+    return time.perf_counter() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def lines(folder: Path) -> list[Spent]:

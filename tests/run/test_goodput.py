@@ -1,12 +1,16 @@
 """Every second of a run has one kind, over all its lives."""
 
 import json
+import os
+import time
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxasr.run.goodput import FILE, KINDS, Goodput, Spent, lines
+from jaxasr.run.goodput import FILE, KINDS, Goodput, Spent, lines, process_began_s
+
+IMPORTED_S = time.perf_counter()
 
 
 class Clock:
@@ -123,3 +127,10 @@ def test_what_is_written_reads_back(tmp_path, clock):
     assert [each.life for each in lines(tmp_path)] == [1, 1, 2]
     assert lines(tmp_path / "nothing") == []
     assert Spent().goodput == 0.0
+
+
+def test_a_process_knows_when_it_began():
+    first_s, second_s = process_began_s(), process_began_s()
+    assert first_s < IMPORTED_S
+    assert first_s == pytest.approx(second_s, abs=0.02)
+    assert time.perf_counter() - first_s > time.process_time() / (os.cpu_count() or 1)
