@@ -16,8 +16,9 @@ export JAXASR_PROCESSES=${SLURM_NTASKS:-1}
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun takes no longer sbatch's
 echo "$(date -Is) start ${SLURM_RESTART_COUNT:-0} of job $SLURM_JOB_ID: $JAXASR_PROCESSES tasks on $SLURM_JOB_NODELIST"
 
+grace=$((${JAXASR_HEARTBEAT_S:-60} + 30)) # for the others to end by themselves: what is killed says nothing of why
 # shellcheck disable=SC2016 # it is the task that knows its number
-srun --kill-on-bad-exit=1 --label bash -c 'JAXASR_PROCESS=$SLURM_PROCID exec "$@"' task "$@"
+srun --kill-on-bad-exit=0 --wait="$grace" --label bash -c 'JAXASR_PROCESS=$SLURM_PROCID exec "$@"' task "$@"
 status=$?
 restarts=${SLURM_RESTART_COUNT:-0}
 case $status in
