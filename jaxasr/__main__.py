@@ -241,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         type=_names,
         metavar="A,B",
-        help="of the models of `training`, the groups of `search`, or step, evaluation, loader of an experiment (all)",
+        help="of the models of `training`, the groups of `search`, or step, evaluation, loader, loop of FILE.py (all)",
     )
     scaling = sub.add_argument_group("of an experiment")
     scaling.add_argument("--devices", type=_counts, metavar="1,2,4", help="numbers of devices (1, and all there are)")

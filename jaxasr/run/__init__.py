@@ -7,7 +7,7 @@ from jaxasr.run.alignable import solve as solve
 from jaxasr.run.bench import BENCHMARKS as BENCHMARKS
 from jaxasr.run.bench import benchmark as benchmark
 from jaxasr.run.bench_scaling import bench_experiment as bench_experiment
-from jaxasr.run.bench_scaling import plan_of as bench_plan
+from jaxasr.run.bench_scaling import bench_plan as bench_plan
 from jaxasr.run.calibrate import calibrate as calibrate
 from jaxasr.run.experiment import Experiment as Experiment
 from jaxasr.run.experiment import Split as Split

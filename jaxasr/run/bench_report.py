@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from jaxasr import report
-from jaxasr.run.bench_process import ratio
+from jaxasr.run.bench_process import Spent, ratio
 from jaxasr.run.bench_work import Measure, Work
 
 
@@ -29,7 +29,7 @@ class Measured:
     setting: Setting
     work: Work
     measure: Measure
-    seconds: list[float] = field(default_factory=list)
+    rounds: list[Spent] = field(default_factory=list)
 
     @property
     def load(self) -> tuple[Any, ...]:
@@ -39,7 +39,12 @@ class Measured:
     @property
     def s(self) -> float:
         """Of a step, or of a search of one batch: the median."""
-        return median(self.seconds)
+        return median(each.wall_s for each in self.rounds)
+
+    @property
+    def cpu_s(self) -> float:
+        """The same of the processor, all threads: what other work on the machine hardly changes."""
+        return median(each.cpu_s for each in self.rounds)
 
     @property
     def rate(self) -> float:
@@ -47,14 +52,22 @@ class Measured:
         return self.work.useful / self.s
 
 
-def speedup(each: Measured, others: Sequence[Measured]) -> float | None:
-    """How many times as fast as one device with the same batch, the median of the rounds; None: that was not measured.
-
-    One device is that under jit, or where jit was not measured that under the same way.
-    """
+def one_device(each: Measured, others: Sequence[Measured]) -> Measured | None:
+    """The same work on one device: under jit, or where jit was not measured under the same way; None: not measured."""
     ones = {other.setting.how: other for other in others if other.load == each.load and other.setting.devices == 1}
-    one = ones.get("jit", ones.get(each.setting.how))
-    return None if one is None else ratio(one.seconds, each.seconds)
+    return ones.get("jit", ones.get(each.setting.how))
+
+
+def speedup(each: Measured, others: Sequence[Measured]) -> float | None:
+    """How many times as fast as one device with the same batch, the median of the rounds."""
+    one = one_device(each, others)
+    return one and ratio([a.wall_s for a in one.rounds], [b.wall_s for b in each.rounds])
+
+
+def cpu_ratio(each: Measured, others: Sequence[Measured]) -> float | None:
+    """How many times the processor time of one device with the same batch, the median of the rounds."""
+    one = one_device(each, others)
+    return one and ratio([b.cpu_s for b in each.rounds], [a.cpu_s for a in one.rounds])
 
 
 def ideal(devices: int) -> int:
@@ -64,7 +77,7 @@ def ideal(devices: int) -> int:
 
 def row_of(each: Measured, others: Sequence[Measured]) -> dict[str, Any]:
     """A row of results, without what is common to the run."""
-    times = speedup(each, others)
+    times, cpu = speedup(each, others), cpu_ratio(each, others)
     amount = "audio_s_per_s" if each.work.shape.samples else "tokens_per_s"
     return {
         "part": each.setting.part,
@@ -74,9 +87,11 @@ def row_of(each: Measured, others: Sequence[Measured]) -> dict[str, Any]:
         "tokens": each.work.shape.tokens,
         "examples": each.work.examples,
         "s": round(each.s, 6),
-        "rounds_s": [round(second, 6) for second in each.seconds],
+        "cpu_s": round(each.cpu_s, 6),
+        "rounds_s": [round(one.wall_s, 6) for one in each.rounds],
         amount: round(each.rate, 3),
         "speedup": times and round(times, 4),
+        "cpu_ratio": cpu and round(cpu, 4),
         "ideal_speedup": ideal(each.setting.devices),
         "efficiency": times and round(times / ideal(each.setting.devices), 4),
     }
@@ -85,7 +100,7 @@ def row_of(each: Measured, others: Sequence[Measured]) -> dict[str, Any]:
 def table(measured: Sequence[Measured]) -> str:
     """For people."""
     unit = "audio s/s" if measured[0].work.shape.samples else "tokens/s"
-    header = ("part", "batch", "how", "devices", "s", unit, "speed-up", "efficiency")
+    header = ("part", "batch", "how", "devices", "s", unit, "speed-up", "efficiency", "CPU s", "x one")
     return report.markdown(header, [_cells(each, measured) for each in measured])
 
 
@@ -103,8 +118,9 @@ def _point(each: Measured, others: Sequence[Measured]) -> report.Point:
 
 
 def _cells(each: Measured, others: Sequence[Measured]) -> list[str]:
-    times, setting = speedup(each, others), each.setting
+    times, cpu, setting = speedup(each, others), cpu_ratio(each, others), each.setting
     told = ["", ""] if times is None else [f"{times:.2f}", f"{times / ideal(setting.devices):.0%}"]
+    told += [f"{each.cpu_s:.4g}", "" if cpu is None else f"{cpu:.2f}"]
     return [
         setting.part,
         _batch(each.work),

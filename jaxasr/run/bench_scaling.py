@@ -16,6 +16,7 @@ from jaxasr import report, scale, tree
 from jaxasr.data import OpenPipeline
 from jaxasr.data.bench import bench_loader
 from jaxasr.records import LanguageModel
+from jaxasr.run.bench_overhead import loop_share
 from jaxasr.run.bench_report import Measured, Setting, picture, row_of, table
 from jaxasr.run.bench_work import (
     Work,
@@ -32,7 +33,7 @@ from jaxasr.run.experiment import Experiment
 from jaxasr.run.language_models import NO_LMS, language_models
 from jaxasr.scale import How, Layout, Placement
 
-PARTS = ("step", "evaluation", "loader")
+PARTS = ("step", "evaluation", "loader", "loop")
 WAYS: Mapping[str, How] = {"jit": "jit", "pmap": "pmap", "mesh": "mesh", "fsdp": "mesh"}  # fsdp: the state is split too
 ROWS, PICTURE, PROFILE = "bench.jsonl", "bench.png", "profile"
 
@@ -72,7 +73,7 @@ class Plan:
             yield work.of(multiple * ceil(round(work.examples * each / multiple, 6)))
 
 
-def plan_of(options: Mapping[str, Any]) -> Plan:
+def bench_plan(options: Mapping[str, Any]) -> Plan:
     """The plan of a command's options, of which those that are None are left out.
 
     Raises:
@@ -124,7 +125,7 @@ def bench_experiment(
     with report.Progress(plan.rounds * len(measured), "bench", "measurements") as bar:
         for _ in range(plan.rounds):
             for each in measured:
-                each.seconds.append(each.measure())
+                each.rounds.append(each.measure())
                 bar.advance(1, now=f"{each.setting.part} {each.setting.how} on {each.setting.devices}")
     for each in measured:
         report.append(folder / ROWS, about | row_of(each, measured))
@@ -134,6 +135,11 @@ def bench_experiment(
         yield f"rows: {folder / ROWS}; picture: {folder / PICTURE}"
     if "loader" in plan.only:
         yield from _loader(data, workers, about, folder / ROWS)
+    if "loop" in plan.only:
+        with report.Progress(plan.rounds, "bench", "blocks of the loop") as bar:
+            share = loop_share(experiment, data_dir, blocks=plan.rounds, advance=bar.advance)
+        report.append(folder / ROWS, about | share.row())
+        yield share.line()
     if profile:
         yield from _profiled(measured, folder / PROFILE)
 

@@ -1,6 +1,5 @@
 """What a benchmark of an experiment gives its devices to do: batches of the plan, training steps and searches on them."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from jaxasr import nn
 from jaxasr.data import OpenPipeline, Shape
 from jaxasr.records import Batch, LanguageModel
 from jaxasr.run.begin import bound_objective, initial_state, training_form
+from jaxasr.run.bench_process import Spent, spent
 from jaxasr.run.evaluate import compiled_search
 from jaxasr.run.experiment import Experiment, search_of
 from jaxasr.run.judges import text_log_probs
@@ -22,7 +22,7 @@ from jaxasr.train.step import StepFunction
 
 LEAST_S = 0.3  # of one measurement: shorter calls are made several times
 
-Measure = Callable[[], float]  # measures once more: seconds of one call
+Measure = Callable[[], Spent]  # measures one call once more
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def evaluation_of(experiment: Experiment, state: TrainState, lms: Mapping[str, L
 def step_measure(step: CompiledStep[TrainState, Any], state: TrainState, work: Work) -> Measure:
     """Measures training steps on one batch, which lies on the devices already; the state is theirs for that time only."""
 
-    def measure() -> float:
+    def measure() -> Spent:
         here, batch = step.place_state(state), step.place(work.batch)
 
         def call() -> Any:
@@ -110,7 +110,7 @@ def step_measure(step: CompiledStep[TrainState, Any], state: TrainState, work: W
             here, sums = step(here, batch)
             return here, sums
 
-        return seconds_of(call)
+        return spent_on(call)
 
     return measure
 
@@ -118,27 +118,30 @@ def step_measure(step: CompiledStep[TrainState, Any], state: TrainState, work: W
 def search_measure(call: Callable[..., Any], placement: Placement, variables: Any, work: Work) -> Measure:
     """Measures searches of one batch, which lies on the devices already."""
 
-    def measure() -> float:
+    def measure() -> Spent:
         whole, shared = (
             placement.whole(variables),
             placement.shared(work.batch, placement.seat([len(work.batch.valid_b)])),
         )
-        return seconds_of(lambda: call(whole, shared))
+        return spent_on(lambda: call(whole, shared))
 
     return measure
 
 
-def seconds_of(call: Callable[[], Any]) -> float:
-    """Seconds of one call, after one that may compile; of several if one is short, one dispatched behind the other."""
+def spent_on(call: Callable[[], Any]) -> Spent:
+    """What one call takes, after one that may compile; of several if one is short, one dispatched behind the other."""
     jax.block_until_ready(call())
-    once_s = _seconds(call, 1)
-    calls = int(LEAST_S / once_s)
-    return _seconds(call, calls) if calls > 1 else once_s
+    once = _each(call, 1)
+    calls = int(LEAST_S / max(once.wall_s, 1e-9))
+    return _each(call, calls) if calls > 1 else once
 
 
-def _seconds(call: Callable[[], Any], calls: int) -> float:
-    began, last = time.perf_counter(), None
-    for _ in range(calls):
-        last = call()
-    jax.block_until_ready(last)
-    return max(time.perf_counter() - began, 1e-9) / calls
+def _each(call: Callable[[], Any], calls: int) -> Spent:
+    def several() -> None:
+        last = None
+        for _ in range(calls):
+            last = call()
+        jax.block_until_ready(last)
+
+    all_calls = spent(several)
+    return Spent(all_calls.wall_s / calls, all_calls.cpu_s / calls)

@@ -9,9 +9,10 @@ import pytest
 
 from jaxasr import data
 from jaxasr.run import bench_experiment, bench_plan, bench_report, bench_scaling, bench_work, benchmark
+from jaxasr.run.bench_process import Spent
 from jaxasr.run.bench_report import Measured, Setting, row_of, speedup, table
 from jaxasr.run.bench_scaling import Plan
-from jaxasr.run.bench_work import busiest, evaluation_work, seconds_of, training_work
+from jaxasr.run.bench_work import busiest, evaluation_work, spent_on, training_work
 from tests.run import tiny, tiny_lm
 from tests.run.river import TINY, write_tones
 
@@ -51,14 +52,29 @@ def test_the_busiest_shape_has_most_batches():
     assert busiest(np.array([2, 0, 2, 1, 2, 0])) == 2
 
 
-def test_short_calls_are_made_often_enough_to_be_measured():
+def test_short_calls_are_made_several_times(monkeypatch):
+    def at_ten_a_second(call) -> Spent:
+        before = len(calls)
+        call()
+        return Spent(0.1 * (len(calls) - before), 0.2 * (len(calls) - before))
+
     calls = []
-    assert 0 < seconds_of(lambda: calls.append(1)) < bench_work.LEAST_S
-    assert len(calls) > 100
+    monkeypatch.setattr(bench_work, "spent", at_ten_a_second)
+    monkeypatch.setattr(bench_work, "LEAST_S", 0.55)
+    took = spent_on(lambda: calls.append(1))
+    assert (took.wall_s, took.cpu_s) == pytest.approx((0.1, 0.2))
+    assert len(calls) == 1 + 1 + 5
+    monkeypatch.setattr(bench_work, "LEAST_S", 0.05)
+    spent_on(lambda: calls.append(1))
+    assert len(calls) == 7 + 2
 
 
 def measured(work, times: dict[tuple[str, int], list[float]]) -> list[Measured]:
-    return [Measured(Setting("step", *key), work, lambda: 0.0, seconds) for key, seconds in times.items()]
+    """By processor time everything takes three times as long, times the devices."""
+    return [
+        Measured(Setting("step", *key), work, lambda: Spent(0, 0), [Spent(s, 3 * s * key[1]) for s in seconds])
+        for key, seconds in times.items()
+    ]
 
 
 def test_several_devices_are_held_against_one_round_by_round(work, monkeypatch):
@@ -72,11 +88,22 @@ def test_several_devices_are_held_against_one_round_by_round(work, monkeypatch):
     assert (row["s"], row["efficiency"], row["ideal_speedup"], row["examples"]) == (0.5, 1.0, 4, 8)
     assert row["audio_s_per_s"] == pytest.approx(work.useful / 0.5, abs=1e-3)
     assert row_of(one, every)["speedup"] == 1.0
+    assert (row["cpu_s"], row["cpu_ratio"]) == (6.0, 1.0)  # 6 of 3, 6 of 6, 24 of 24
     assert row_of(four, [four])["efficiency"] is None
     other = measured(work.of(16), {("jit", 1): [1.0] * 3})
     assert speedup(four, [four, *other]) is None  # another batch
     *_, last = table(every).splitlines()
-    assert [cell.strip() for cell in last.split("|")[2:-1]] == ["8 x 1.00 s", "mesh", "4", "0.5", "7.2", "4.00", "100%"]
+    assert [cell.strip() for cell in last.split("|")[2:-1]] == [
+        "8 x 1.00 s",
+        "mesh",
+        "4",
+        "0.5",
+        "7.2",
+        "4.00",
+        "100%",
+        "6",
+        "1.00",
+    ]
 
 
 def test_virtual_devices_share_the_cores_of_one():
@@ -94,8 +121,12 @@ def fake(monkeypatch, experiment):
     monkeypatch.setattr(bench_scaling, "step_of", lambda experiment, data: (lambda state, batch, across: None, None))
     monkeypatch.setattr(bench_scaling, "evaluation_of", lambda experiment, state, lms: None)
     monkeypatch.setattr(bench_scaling, "evaluated_variables", lambda experiment, state: None)
-    monkeypatch.setattr(bench_scaling, "step_measure", lambda step, state, work: lambda: 0.5 / step.mesh.size)
-    monkeypatch.setattr(bench_scaling, "search_measure", lambda call, placement, variables, work: lambda: 1.0)
+    monkeypatch.setattr(
+        bench_scaling, "step_measure", lambda step, state, work: lambda: Spent(0.5 / step.mesh.size, 0.5)
+    )
+    monkeypatch.setattr(
+        bench_scaling, "search_measure", lambda call, placement, variables, work: lambda: Spent(1.0, 1.0)
+    )
     return experiment
 
 
@@ -141,7 +172,7 @@ def test_the_loader_is_measured_beside_soundfile(tones, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"how": ("jit", "tmap")}, "--how jit,tmap: one or more of jit, pmap, mesh, fsdp are needed"),
-        ({"only": ("steps",)}, "--only steps: one or more of step, evaluation, loader are needed"),
+        ({"only": ("steps",)}, "--only steps: one or more of step, evaluation, loader, loop are needed"),
         ({"devices": (1, 0)}, "--devices 1,0: numbers above 0"),
         ({"batch_scale": (-1.0,)}, "--batch-scale -1.0: numbers above 0"),
         ({"rounds": 0}, "--rounds 0: numbers above 0"),
@@ -167,12 +198,15 @@ def test_a_language_model_is_measured_for_real(tmp_path):
     (tmp_path / "lines.txt").write_text("AB CD\nD\nABBA\n")
     lines = data.source("text", tmp_path / "lines.txt", {"name": "lines", "dev": "0"})
     data.prepare(lines, tmp_path / "data")
-    plan = Plan(devices=(2,), how=("mesh",), rounds=1)
+    plan = Plan(devices=(2,), how=("mesh",), rounds=2)
     experiment = tiny_lm.experiment()
     said = list(bench_experiment(experiment, tmp_path / "data", tmp_path, source=TINY, plan=plan, profile=True))
-    rows = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
+    *rows, loop = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
     assert [(row["part"], row["devices"]) for row in rows] == [("step", 2), ("evaluation", 2)]
     assert min(row["s"] for row in rows) > 0
+    assert (loop["part"], len(loop["loop_s"]), len(loop["bare_cpu_s"])) == ("loop", 2, 2)
+    assert min(*loop["loop_s"], *loop["bare_s"]) > 0
+    assert any(line.startswith("the loop's own time: ") for line in said)
     assert {row["ideal_speedup"] for row in rows} == {1}
     assert "loader: batches of transcripts alone, of which nothing is decoded" in said
     assert len(list((tmp_path / "profile").glob("*/plugins/profile/*/perfetto_trace.json.gz"))) == 2
