@@ -23,6 +23,7 @@ class Agreement:
     def __init__(self, *, poll_s: float = POLL_S):
         self.reason = 0  # what was asked for: by this process at once, by another when it is agreed
         self._poll_s = poll_s
+        self._client, (self._number, self._count) = client(), process()
         self._key = f"jaxasr/agreement/{next(_agreements)}"
         self._decided, self._at = -1, None  # steps: the last that was asked about, the one that is agreed
         self._told = False
@@ -30,7 +31,7 @@ class Agreement:
         self._thread = threading.Thread(target=self._listen, name="agreement", daemon=True)
 
     def __enter__(self) -> "Agreement":
-        if client() is not None:
+        if self._client is not None:
             self._thread.start()
         return self
 
@@ -38,7 +39,7 @@ class Agreement:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        if client() is not None and error is None:
+        if self._client is not None and error is None:
             self._thread.join()
             self._tell()  # the others need not wait for one that makes no step any more
 
@@ -48,29 +49,27 @@ class Agreement:
 
     def due(self, step: int) -> bool:
         """Whether now is the time. Every process calls it after each step, and gets the same answer for the same step."""
-        if client() is None:
+        if self._client is None:
             return bool(self.reason)
         with self._lock:
             self._decided = step
             return self._at is not None and step >= self._at
 
     def _listen(self) -> None:
-        number, _ = process()
         asked = False
         while not self._over.wait(self._poll_s):
             if self.reason and not asked:
-                client().key_value_set(f"{self._key}/asked/{number}", str(self.reason))
+                self._client.key_value_set(f"{self._key}/asked/{self._number}", str(self.reason))
                 asked = True
-            requests = client().key_value_dir_get(f"{self._key}/asked/")
+            requests = self._client.key_value_dir_get(f"{self._key}/asked/")
             if requests:
                 self._agree(int(requests[0][1]))
                 return
 
     def _agree(self, reason: int) -> None:
-        _, count = process()
         with self._lock:
             self._tell()
-            while len(told := client().key_value_dir_get(f"{self._key}/decided/")) < count:
+            while len(told := self._client.key_value_dir_get(f"{self._key}/decided/")) < self._count:
                 time.sleep(0.05)
             self._at = max(int(step) for _, step in told) + 1
             self.reason = self.reason or reason
@@ -78,4 +77,4 @@ class Agreement:
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            client().key_value_set(f"{self._key}/decided/{process()[0]}", str(self._decided))
+            self._client.key_value_set(f"{self._key}/decided/{self._number}", str(self._decided))

@@ -80,7 +80,7 @@ class Watchdog:
         else:
             faulthandler.disable()
         if error is not None:
-            self._say(f"left by an error at {_now()}\n" + "".join(traceback.format_exception(error)))
+            self._say(f"left at {_now()} by {type(error).__name__}\n" + "".join(traceback.format_exception(error)))
         self._file.close()
 
     def beat(self, step: int) -> None:
