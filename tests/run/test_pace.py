@@ -74,6 +74,19 @@ def test_flops_are_counted_once_a_shape_and_set_against_the_chips(opened, tmp_pa
     assert spent.told() == str(spent)
 
 
+def test_a_run_says_what_it_computed_and_where_its_time_went(river):
+    spent = lines(river.workdir)[-1]
+    assert (spent.life, spent.step) == (1, 160)
+    for kind in ("step", "compile", "evaluation", "checkpoint", "other"):
+        assert spent.seconds[kind] > 0.0, kind
+    assert spent.seconds["restore"] == spent.seconds["lost"] == 0.0
+    speed = [json.loads(line) for line in (river.workdir / "speed.jsonl").read_text().splitlines()]
+    for line in speed:  # there is one shape
+        assert 160 * line["flops_per_s"] / line["steps_per_s"] == pytest.approx(spent.flops, rel=1e-2)
+    assert 0.0 < spent.useful_flops < spent.flops
+    assert "of wall time: goodput " in (river.workdir / "page.html").read_text()
+
+
 def test_without_a_known_chip_there_is_no_mfu(opened, tmp_path):
     with opened.batches(0, stop_step=1) as batches, Pace(tmp_path, rate_hz=16_000) as pace:
         _, row, _ = next(batches)
