@@ -142,6 +142,7 @@ def train(
                     if moment.saves:
                         with watchdog.pause(), goodput.spent("checkpoint"):
                             checkpoints.save(moment.done, moment.saved, metadata, metrics, wait=moment.stops)
+                        goodput.write(moment.done)  # what the next life, which may begin here, goes on from
                     if moment.stops or moment.done == experiment.steps:
                         bar.say(pace.told())
                     if moment.stops:
