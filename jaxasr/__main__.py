@@ -63,6 +63,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options; assignments may stand anywhere behind the command, which argparse alone does not allow."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "files"):  # files may stand on both sides of an option
+        options.files += [Path(each) for each in rest if not each.startswith("-")]
+        rest = [each for each in rest if each.startswith("-")]
     strangers = [each for each in rest if each.startswith("-") or "=" not in each]
     if strangers or (rest and not hasattr(options, "assignments")):
         parser.error(f"unrecognized arguments: {' '.join(strangers or rest)}")
@@ -147,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
                 "--fused", type=Path, help="workdir of the run of the language model that the decoder fuses"
             )
         else:
-            sub.add_argument("--tuned", type=Path, metavar="FILE", help="tuned.json, whose numbers all searches get")
+            sub.add_argument(
+                "--tuned", type=Path, metavar="FILE", help="tuned.json: its numbers, for splits of the search it is of"
+            )
         sub.add_argument(
             "--splits", type=_names, default=(), metavar="A,B", help="which of the experiment's evals (all)"
         )
@@ -169,12 +174,22 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command("transcribe", commands.transcribe)
-    sub.add_argument("experiment", help="FILE.py or FILE.py:function")
-    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio: FLAC, WAV, Ogg, SPHERE ...")
+    sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
+    audio = "audio: FLAC, WAV, MP3, Ogg, SPHERE ...; among them PATH=VALUE, as in train"
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help=audio)
+    sub.set_defaults(assignments=[])
+    sub.add_argument(
+        "--search",
+        default="",
+        metavar="NAME",
+        help="that of a split of the experiment, or greedy, ctc, beam (that which all evals share, else the watched "
+        "split's); search.PATH=VALUE among the files changes it, such as search.width=20",
+    )
+    sub.add_argument("--tuned", type=Path, metavar="FILE", help="tuned.json, whose numbers the search gets")
     sub.add_argument(
         "--stream",
         action="store_true",
-        help="words as they become sure, and how late; FILE may be -: raw 16-bit samples",
+        help="words as they become sure, and how late; FILE may be -: raw 16-bit mono samples at the experiment's rate",
     )
     sub.add_argument("--real-time", action="store_true", help="with --stream: plays FILE as fast as it was spoken")
     sub.add_argument("--chunk-ms", type=float, metavar="N", help="with --stream: speech that is encoded at once (320)")
@@ -310,6 +325,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _counts(text: str) -> tuple[int, ...]:
+    if not all(each.isdigit() for each in _names(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, such as 0,0,1")
     return tuple(int(count) for count in _names(text))
 
 
@@ -324,7 +341,9 @@ def _benchmark(text: str) -> str:
 
 
 def _axis(text: str) -> tuple[str, tuple[str, ...]]:
-    path, values = _named(text)
+    path, _, values = text.partition("=")
+    if not path or not _names(values):
+        raise argparse.ArgumentTypeError(f"{text!r} is no PATH=V,V,V, such as ctc_weight=0.1,0.3")
     return path, _names(values)
 
 

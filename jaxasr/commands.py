@@ -4,6 +4,7 @@ Packages that take long to import are imported by the command that needs them.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def train(options: argparse.Namespace) -> int:
 
     _use_this_machine()
     experiment = _experiment(options)
+    run.refuse_unread(dict(options.lms), [split.search for split in experiment.splits.values()])
     try:
         elders = {"teacher": options.teacher, "fused": options.fused}
         began_s = process_began_s() if sys.argv[1:2] == ["train"] else None  # this process may do other things too
@@ -91,7 +93,11 @@ def evaluate(options: argparse.Namespace) -> int:
     _use_this_machine()
     experiment = _experiment(options)
     if options.tuned:
-        experiment = tree.override(experiment, run.tuned_changes(options.tuned, experiment))
+        changes = run.tuned_changes(options.tuned, experiment, options.splits)
+        print("\n".join(f"tuned: {path}={value}" for path, value in changes.items()), file=sys.stderr)
+        experiment = tree.override(experiment, changes)
+    chosen = [split for name, split in experiment.evals.items() if name in (options.splits or experiment.evals)]
+    run.refuse_unread(dict(options.lms), [split.search for split in chosen])
     return _evaluate(options, experiment)
 
 
@@ -121,17 +127,23 @@ def transcribe(options: argparse.Namespace) -> int:
     """Writes what is said in files of any length, while it is heard. A file that can't be used is named, the others done."""
     from jaxasr import run
 
+    changes, files = _assignments(options.assignments, options.files)
+    _refuse_idle(options)
     if options.stream:
-        return _stream(options)
+        return _stream(options, changes, files)
+    run.refuse_places(files, options.format, options.out)
     _use_this_machine()
-    with run.bar_for(options.files) as bar:
+    of_search = {path.removeprefix("search."): changes.pop(path) for path in [*changes] if path.startswith("search.")}
+    experiment = run.load(options.experiment, changes)
+    with run.bar_for(files) as bar:
         heard = run.follow(
-            _experiment(options),
+            experiment,
             run.Workdir(options.workdir),
-            options.files,
+            files,
+            search=run.chosen_search(experiment, options.search, of_search, options.tuned),
             checkpoint=options.checkpoint,
             lms=dict(options.lms),
-            hotwords=list(filter(str.strip, options.hotwords.read_text().splitlines())) if options.hotwords else (),
+            hotwords=_phrases(options.hotwords) if options.hotwords else (),
             hotword_bonus=options.hotword_bonus,
             times=options.times,
             window_s=options.window_s,
@@ -143,7 +155,48 @@ def transcribe(options: argparse.Namespace) -> int:
             if isinstance(each, run.Refusal):
                 print(f"jaxasr transcribe: {each.reason}", file=sys.stderr)
                 status = 1
+            elif not each.complete:
+                print(f"jaxasr transcribe: {each.path}: a search was cut before it came to an end", file=sys.stderr)
     return status
+
+
+def _assignments(given: list[str], files: list[Path]) -> tuple[dict[str, str], list[Path]]:
+    """Changes of the experiment by path, and the files: PATH=VALUE may stand among them."""
+    from jaxasr import tree
+
+    there = [file for file in files if not _ASSIGNED.match(str(file)) or file.exists()]
+    changes = tree.parse([*given, *(str(file) for file in files if file not in there)])
+    if not there:
+        raise ValueError("there is nothing to hear: give at least one FILE")
+    return changes, there
+
+
+_ASSIGNED = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+def _refuse_idle(options: argparse.Namespace) -> None:
+    """Options that would do nothing, with --stream or without."""
+    idle = _WITHOUT_STREAM if options.stream else _WITH_STREAM
+    given = [_flag(name) for name, default in idle.items() if getattr(options, name) != default]
+    if given:
+        raise ValueError(f"{', '.join(given)} can't be used with{'' if options.stream else 'out'} --stream")
+
+
+def _flag(name: str) -> str:
+    return "--lm" if name == "lms" else "--" + name.replace("_", "-")
+
+
+_WITH_STREAM = {"real_time": False, "chunk_ms": None, "new_encoder": False}
+_WITHOUT_STREAM = {"search": "", "tuned": None, "hotwords": None, "lms": [], "window_s": None, "times": "auto"}
+
+
+def _phrases(file: Path) -> list[str]:
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file of hotwords {file}")
+    phrases = list(filter(str.strip, file.read_text(encoding="utf-8").splitlines()))
+    if not phrases:
+        raise ValueError(f"{file} has no hotwords; a phrase a line is needed")
+    return phrases
 
 
 def calibrate(options: argparse.Namespace) -> int:
@@ -163,20 +216,21 @@ def calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _stream(options: argparse.Namespace) -> int:
+def _stream(options: argparse.Namespace, changes: dict[str, str], files: list[Path]) -> int:
     """Prints each word of one stream as soon as it is sure, and at the end how late they came."""
+    from jaxasr import run
     from jaxasr.run import live
 
-    if len(options.files) != 1 or options.format not in live.WRITTEN or options.out is not None:
+    if len(files) != 1 or options.format not in live.WRITTEN or options.out is not None:
         raise ValueError(
             f"--stream hears one FILE or -, and prints what it hears as {' or '.join(live.WRITTEN)}; it was given "
-            f"{len(options.files)} files, --format {options.format} and --out {options.out}"
+            f"{len(files)} files, --format {options.format} and --out {options.out}"
         )
     _use_this_machine()
     heard = live.stream(
-        _experiment(options),
+        run.load(options.experiment, changes),
         live.Workdir(options.workdir),
-        options.files[0],
+        files[0],
         real_time=options.real_time,
         chunk_ms=options.chunk_ms,
         renews_encoder=options.new_encoder,

@@ -112,6 +112,23 @@ def test_transcribe_writes_json_and_subtitles(river, capsys, tmp_path):
     assert (tmp_path / "titles" / "train-1.srt").read_text().splitlines()[2] == TRAIN[1]
 
 
+def test_transcribe_takes_another_search_and_files_on_both_sides_of_options(river, capsys):
+    one, two = (river.wavs / f"train-{number}.wav" for number in (1, 4))
+    order = [
+        "transcribe",
+        str(TINY),
+        str(one),
+        "--workdir",
+        str(river.workdir),
+        "--search",
+        "beam",
+        "search.width=3",
+        str(two),
+    ]
+    assert main(order) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{one}\t{TRAIN[1]}", f"{two}\t{TRAIN[4]}"]
+
+
 def test_eval_adds_a_row(river, run, capsys, tmp_path):
     results = tmp_path / "all.jsonl"
     arguments = ["--splits", "test", "--checkpoint", "80", "--results", str(results)]
@@ -338,6 +355,28 @@ def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(river
         assert line.startswith(f"jaxasr transcribe: {tmp_path / name}")
         assert reason in line
     assert lines[len(bad) :] == [f"jaxasr transcribe: there is no audio file {tmp_path / 'lost.wav'}"]
+
+
+def test_options_that_would_do_nothing_and_words_that_nobody_gave(river, refused, tmp_path):
+    file, empty = river.wavs / "train-0.wav", tmp_path / "hot.txt"
+    empty.write_text("\n")
+    for given, message in {
+        ("--real-time",): "--real-time can't be used without --stream",
+        ("--stream", "--lm", "a=b.arpa", "--search", "beam"): "--search, --lm can't be used with --stream",
+        ("--search", "bean"): "there is no search 'bean'; there are watch, train, test, greedy, beam, ctc",
+        ("--search", "beam", "search.widht=3"): "Did you mean 'width'?",
+        (
+            "--lm",
+            "a=b.arpa",
+        ): "--lm a=b.arpa: no search that is used fuses a language model of this name (none fuses any)",
+        ("--hotwords", str(tmp_path / "none.txt")): f"there is no file of hotwords {tmp_path / 'none.txt'}",
+        ("--hotwords", str(empty)): "has no hotwords; a phrase a line is needed",
+        (str(file), "--out", str(tmp_path)): f"would both be written to {tmp_path / 'train-0.txt'}",
+    }.items():
+        assert message in refused([*river.arguments("transcribe", file), *given])
+    arguments = river.arguments("transcribe")
+    assert "there is nothing to hear: give at least one FILE" in refused([*arguments, "seed=1"])
+    assert "--lm a=b.arpa: no search" in refused([*river.arguments("eval"), "--lm", "a=b.arpa"])
 
 
 def test_two_minutes_in_which_nothing_is_said(river, tmp_path, capsys):

@@ -1,7 +1,8 @@
 r"""A character language model on the 848 transcripts that las.py is trained on, and on nothing else.
 
     jaxasr train experiments/an4/lm.py --workdir runs/an4-lm --results experiments/an4/lm_results.jsonl
-    jaxasr eval experiments/an4/las.py --workdir runs/an4-0 --lm lm=experiments/an4/lm.py@runs/an4-lm ...
+    jaxasr eval experiments/an4/searches.py --workdir runs/an4-0 --splits test-joint-chars \
+        --lm chars=experiments/an4/lm.py@runs/an4-lm
 Its vocabulary is las.py's, so that a search can fuse the two. dev chooses the checkpoint; test is read once, at the end.
 """
 

@@ -16,7 +16,16 @@ from jaxtyping import Array, Int
 
 from jaxasr.decode.scorers import Heard, Most, Opened, weighted
 from jaxasr.decode.search import Encoded, with_room
-from jaxasr.records import Batch, Start
+from jaxasr.records import END, Batch, LanguageModel, Start
+
+
+@runtime_checkable
+class PaysLate(Protocol):
+    """A language model whose score of the end holds more than the end: a model of words, that of the last word."""
+
+    def endless(self) -> LanguageModel:
+        """The same without what it says of the end alone."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,9 @@ class Lm:
                 f"the search fuses a language model {self.name!r}; there is: {there}. Give it: --lm {self.name}=PATH"
             )
         model = decodable.lms[self.name]
+        pays_late = isinstance(model, PaysLate)
+        if pays_late and not self.ends:
+            model = model.endless()
         if model.vocab != decodable.vocab:
             raise ValueError(
                 f"language model {self.name!r} has {model.vocab} tokens and the recogniser {decodable.vocab}: train it "
@@ -56,7 +68,7 @@ class Lm:
         def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
             log_probs_bv, state = model.step(state, heard.tokens_b)
             scores_bv = weighted(self.weight, log_probs_bv.astype(jnp.float32))
-            return (scores_bv if self.ends else scores_bv.at[:, 0].set(0.0)), state
+            return (scores_bv if self.ends or pays_late else scores_bv.at[:, END].set(0.0)), state
 
         state = with_room(model.start(len(encoded.limits_b)), encoded.tokens)
         return Opened((), state, score, most_of(self.weight))

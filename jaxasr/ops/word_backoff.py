@@ -38,7 +38,7 @@ class WordBackoff(NamedTuple):
     hashes_k: UInt32[Array, " k"]  # of the words that can be spelt, rising
     words_k: Int[Array, " k"]
     unknown: Int[Array, ""]
-    stop: Int[Array, ""]
+    stop: Int[Array, ""]  # negative: the end adds nothing of its own
 
     @property
     def vocab(self) -> int:
@@ -62,9 +62,14 @@ class WordBackoff(NamedTuple):
         word = self.words.look_up(contexts_b, self._word_of(hashes_b))
         word_b = jnp.where(spells_b, word.log_probs_b, 0.0)
         nexts_b = jnp.where(spells_b, word.contexts_b, contexts_b)
-        end_b = self.words.look_up(nexts_b, jnp.broadcast_to(self.stop, nexts_b.shape)).log_probs_b
+        stops_b = jnp.broadcast_to(jnp.maximum(self.stop, 0), nexts_b.shape)
+        end_b = jnp.where(self.stop < 0, 0.0, self.words.look_up(nexts_b, stops_b).log_probs_b)
         added_bv = jnp.where(self.spelling.begins_v[None, :], word_b[:, None], 0.0)
         return added_bv.at[:, END].set(word_b + end_b), Spelt(contexts_b, hashes_b, nexts_b)
+
+    def endless(self) -> "WordBackoff":
+        """The same model without what it says of the end of a sentence: the end only pays for the word before it."""
+        return self._replace(stop=jnp.full_like(self.stop, -1))
 
     def _word_of(self, hashes_b: UInt32[Array, " b"]) -> Int[Array, " b"]:
         places_b = jnp.minimum(jnp.searchsorted(self.hashes_k, hashes_b), self.hashes_k.shape[0] - 1)

@@ -14,6 +14,7 @@ from jaxasr.run.experiment import Split as Split
 from jaxasr.run.experiment import function_of as function_of
 from jaxasr.run.final import evaluate_run as evaluate_run
 from jaxasr.run.interrupt import Interrupted as Interrupted
+from jaxasr.run.language_models import refuse_unread as refuse_unread
 from jaxasr.run.live import Delays as Delays
 from jaxasr.run.live import stream as stream
 from jaxasr.run.log import Diverged as Diverged
@@ -25,6 +26,9 @@ from jaxasr.run.machine import Machine as Machine
 from jaxasr.run.ngram import NGramFile as NGramFile
 from jaxasr.run.ngram import estimate_ngram as estimate_ngram
 from jaxasr.run.ngram import read_ngram as read_ngram
+from jaxasr.run.searches import chosen_search as chosen_search
+from jaxasr.run.searches import search_for_files as search_for_files
+from jaxasr.run.searches import tuned_changes as tuned_changes
 from jaxasr.run.stream import StableWord as StableWord
 from jaxasr.run.stream import Streamer as Streamer
 from jaxasr.run.sweep import Swept as Swept
@@ -34,9 +38,9 @@ from jaxasr.run.transcribe import bar_for as bar_for
 from jaxasr.run.transcribe import follow as follow
 from jaxasr.run.transcribe import transcribe as transcribe
 from jaxasr.run.tune import tune as tune
-from jaxasr.run.tune import tuned_changes as tuned_changes
 from jaxasr.run.variants import load as load
 from jaxasr.run.variants import variants as variants
 from jaxasr.run.verify_resume import verify_resume as verify_resume
 from jaxasr.run.workdir import Workdir as Workdir
+from jaxasr.run.written import refuse_places as refuse_places
 from jaxasr.run.written import write_transcripts as write_transcripts

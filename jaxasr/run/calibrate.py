@@ -15,11 +15,12 @@ from jaxasr.data import OpenPipeline
 from jaxasr.records import LanguageModel
 from jaxasr.report import Progress
 from jaxasr.report.reliability import reliability as draw
-from jaxasr.run.experiment import Experiment, recogniser_of, search_of
+from jaxasr.run.experiment import Experiment, recogniser_of
 from jaxasr.run.hearing import Heard, Hearing, compiled_hearing
-from jaxasr.run.language_models import NO_LMS, language_models
+from jaxasr.run.language_models import NO_LMS, language_models, refuse_unread
 from jaxasr.run.machine import Machine
 from jaxasr.run.restore import Choice, trained_variables
+from jaxasr.run.searches import search_for_files
 from jaxasr.run.timing import log_posteriors, spelt
 from jaxasr.run.workdir import Workdir
 from jaxasr.score.confidence import BINS, Platt, Reliability, fit, reliability, words_right
@@ -47,8 +48,8 @@ def calibrate(
 ) -> Platt:
     """Fits the map from log posteriors of words to confidences, and writes it where `transcribe` finds it.
 
-    All splits are decoded with the search of the watched one, as files are. The map is fitted on that one; what it is worth
-    is said of every split, before and after, and drawn for the last.
+    All splits are decoded with the search that files are heard with (searches.search_for_files). The map is fitted on the
+    watched one; what it is worth is said of every split, before and after, and drawn for the last.
 
     Args:
         folder: the run's; takes confidence.json and pictures/confidence.png.
@@ -69,7 +70,9 @@ def calibrate(
         )
     workdir = Workdir(folder)
     variables, _ = trained_variables(experiment, workdir, checkpoint)
-    hear = compiled_hearing(recogniser_of(experiment), search_of(experiment.watch))
+    model, search = recogniser_of(experiment), search_for_files(experiment)
+    refuse_unread(lms, [search])
+    hear = compiled_hearing(model, search)
     fused = language_models(lms, experiment.tokenizer)
     chosen = {"watch": experiment.watch} | {name: experiment.evals[name] for name in splits or experiment.evals}
     found, fitted, map_ = {}, {}, Platt()
@@ -81,7 +84,7 @@ def calibrate(
         say(f"{name}: {_line(before, after)}")
         found[name] = {"before": before, "after": after}
         fitted[name] = {when: _numbers(each) for when, each in found[name].items()}
-    about = {"checkpoint": checkpoint, "search": tree.flatten(experiment.watch.search), "lms": dict(fused.told)}
+    about = {"checkpoint": checkpoint, "search": tree.flatten(search), "lms": dict(fused.told)}
     kept = {"slope": map_.slope, "offset": map_.offset, "fitted_on": "watch", **about, "splits": fitted}
     write_whole(workdir.confidence, json.dumps(kept, indent=1, default=str) + "\n")
     last, both = list(found.items())[-1]

@@ -49,6 +49,7 @@ class Judge:
         self.data: OpenPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
         self._search, self._lms = _watched_search(recogniser_of(experiment), search_of(split)), lms
+        self._parts: tuple[str, ...] = getattr(split.search, "parts", ())
         self._placement = placement(how)
         self.alignments: dict[str, float] = {}  # the means of watch.hypothesis_sums, of the last call
 
@@ -67,7 +68,7 @@ class Judge:
             return found
 
         with self.data.once(workers=workers, host=seat.host, hosts=seat.hosts) as batches:
-            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode)
+            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, parts=self._parts)
         totals = {name: sum((each[name] for each in watched[1:]), watched[0][name]) for name in watched[0]}
         self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
         score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")

@@ -1,14 +1,15 @@
 """Language models by name, from where they lie: the run of an experiment that trained one, or an n-gram file."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxasr import nn, tree
+from jaxasr import decode, nn, tree
+from jaxasr.decode import Search
 from jaxasr.records import LanguageModel
 from jaxasr.run.experiment import function_of
-from jaxasr.run.ngram import read_ngram
+from jaxasr.run.ngram import ARPA_ENDINGS, read_ngram
 from jaxasr.run.restore import variables_of
 from jaxasr.run.workdir import Workdir
 from jaxasr.text.tokenizer import Tokenizer
@@ -40,8 +41,32 @@ def language_models(places: Mapping[str, str], tokenizer: Tokenizer) -> Fused:
     return Fused({name: model for name, (model, _) in found.items()}, {name: told for name, (_, told) in found.items()})
 
 
+def refuse_unread(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
+    """Does nothing if one of the searches fuses each of these models, or if one has a scorer that only its author knows.
+
+    Raises:
+        ValueError: a model that none of them asks anything: it would change nothing, and nobody would notice.
+    """
+    scorers = [scorer for search in searches for scorer in _scorers(search)]
+    if any(not type(each).__module__.startswith(f"{decode.__name__}.") for each in scorers):
+        return
+    asked = {each.name for each in scorers if isinstance(each, decode.Lm)}
+    for name, place in places.items():
+        if name not in asked:
+            raise ValueError(
+                f"--lm {name}={place}: no search that is used fuses a language model of this name "
+                f"({', '.join(sorted(asked)) or 'none fuses any'}); it needs decode.Lm({name!r}, WEIGHT) among its scorers"
+            )
+
+
+def _scorers(search: Search | None) -> tuple[decode.Scorer, ...]:
+    if isinstance(search, decode.Rescored):
+        return (*search.first.scorers, *search.scorers)
+    return search.scorers if isinstance(search, decode.Beam) else ()
+
+
 def _read(name: str, place: str, tokenizer: Tokenizer) -> tuple[LanguageModel, str]:
-    if place.endswith((".arpa", ".arpa.gz")):
+    if place.endswith(ARPA_ENDINGS):
         model = read_ngram(Path(place), tokenizer)
         return model, hashlib.sha256(Path(place).read_bytes()).hexdigest()[:8]
     file, _, workdir = place.rpartition("@")

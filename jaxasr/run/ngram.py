@@ -29,6 +29,7 @@ from jaxasr.train import spelling_of
 
 Unit = Literal["token", "word"]
 
+ARPA_ENDINGS = (".arpa", ".arpa.gz")
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 _SPACES = (SPACE, "<space>", "|")  # what a space is called in files
 _LN10 = float(np.log(10.0))
@@ -78,7 +79,7 @@ def estimate_ngram(
     """Estimates a model of the experiment's training transcripts, writes it, and asks it for the watch split's.
 
     Args:
-        path: the ARPA file, gzipped if its name ends in .gz.
+        path: FILE.arpa, or FILE.arpa.gz to be gzipped; its folder is made if it isn't there.
         unit: of what the model is. Tokens are all of the tokenizer's; words are those seen, and <unk>.
         texts: more to learn from, a sentence a line (.gz: gzipped), brought to the form of the transcripts. A line that
             the tokenizer can't write is left out, and told.
@@ -86,13 +87,15 @@ def estimate_ngram(
 
     Raises:
         FileNotFoundError: the corpus is not prepared, or there is no such text file.
-        ValueError: an order below 1, or nothing to learn from.
+        ValueError: an order below 1, nothing to learn from, or a name that no search would take for an ARPA file.
     """
+    _check_files(path, texts)
     units, data = _Units(experiment.tokenizer, unit), experiment.train_data.open(data_dir)
     refused: list[str] = []
     with Progress(None, "ngram", "sentences") as bar:
         sentences = chain(_transcripts(data, units), _lines(texts, experiment, units, refused))
         model = text.estimate(_counted(sentences, bar), order, vocabulary=units.vocabulary, prune=prune)
+    path.parent.mkdir(parents=True, exist_ok=True)
     text.write_arpa(model, path)
     watched, unknown = _foreseen(model, experiment.watch.data.open(data_dir), units)
     return NGramFile(path, unit, model, int(bar.done), tuple(refused), watched, unknown)
@@ -138,6 +141,14 @@ def token_words(tokenizer: Tokenizer) -> list[str]:
         names.append(f"<token:{token}>" if name in taken or blank else name)
         taken.add(names[-1])
     return names
+
+
+def _check_files(path: Path, texts: Sequence[Path]) -> None:
+    """Before anything is counted."""
+    if not path.name.endswith(ARPA_ENDINGS):
+        raise ValueError(f"{path}: the file of an n-gram model ends in {' or '.join(ARPA_ENDINGS)}")
+    if missing := [str(each) for each in texts if not each.is_file()]:
+        raise FileNotFoundError(f"there is no text file {', '.join(missing)}")
 
 
 class _Units:

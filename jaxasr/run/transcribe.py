@@ -14,11 +14,12 @@ from jaxasr.data.segments import Windows
 from jaxasr.decode import Beam, Hotwords, Search
 from jaxasr.report import Progress
 from jaxasr.run.ear import Calibrated, Ear
-from jaxasr.run.experiment import Experiment, normalizer_of, recogniser_of, search_of
+from jaxasr.run.experiment import Experiment, normalizer_of, recogniser_of
 from jaxasr.run.hearing import Times, compiled_hearing
-from jaxasr.run.language_models import NO_LMS, language_models
+from jaxasr.run.language_models import NO_LMS, language_models, refuse_unread
 from jaxasr.run.long_form import Passage, Refusal, Transcript, listen
 from jaxasr.run.restore import Choice, trained_variables
+from jaxasr.run.searches import search_for_files
 from jaxasr.run.timing import clock_of
 from jaxasr.run.workdir import Workdir
 from jaxasr.score.confidence import Platt
@@ -61,7 +62,7 @@ def follow(
     windows of several files go through the model together. Memory does not grow with their length.
 
     Args:
-        search: that of the experiment's `watch` split if None.
+        search: None: that which all evals of the experiment share, or the watched one (searches.search_for_files).
         checkpoint: "best", "last", a step, or "mean": of all that are kept.
         lms: where the language models are that the search fuses, by name.
         hotwords: phrases that are likely to be said; brought to the form that the model writes.
@@ -78,7 +79,8 @@ def follow(
     if rows < 1:
         raise ValueError(f"{rows} windows at once; at least 1 is needed")
     model, rate_hz = recogniser_of(experiment), experiment.train_data.rate_hz
-    biased = with_hotwords(search or search_of(experiment.watch), experiment, hotwords, hotword_bonus)
+    biased = with_hotwords(search or search_for_files(experiment), experiment, hotwords, hotword_bonus)
+    refuse_unread(lms, [biased])
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     windows = Windows(longest_window_s(experiment, metadata) if window_s is None else window_s)
     ear = Ear(
@@ -113,8 +115,7 @@ def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str]
         return search
     if not isinstance(search, Beam):
         raise ValueError(
-            f"hotwords need a beam, and the experiment's watched search is {type(search).__name__}; give it one: "
-            "watch.search=... in the experiment"
+            f"hotwords need a beam, and the search is {type(search).__name__}: take another, such as --search beam"
         )
     kind = normalizer_of(experiment.train_data)
     written = tuple(normalize(kind, each) if kind else each for each in phrases)  # pyright: ignore[reportArgumentType]

@@ -13,10 +13,11 @@ from typing import Any
 
 from jaxasr import report, score, tree
 from jaxasr.run.evaluate import Judge
-from jaxasr.run.experiment import Experiment, Split
-from jaxasr.run.language_models import NO_LMS, language_models
+from jaxasr.run.experiment import Experiment, Split, search_of
+from jaxasr.run.language_models import NO_LMS, language_models, refuse_unread
 from jaxasr.run.machine import Machine
 from jaxasr.run.restore import Choice, trained_variables
+from jaxasr.run.searches import written
 from jaxasr.run.workdir import Workdir
 from jaxasr.train.writer import write_whole
 
@@ -68,6 +69,7 @@ def tune(
     """
     chosen = _split(experiment, split)
     searches = {point: _changed(chosen, dict(point)) for point in _points(grid)}
+    refuse_unread(lms, [search_of(each) for each in searches.values()])
     workdir = Workdir(folder)
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     fused, points = language_models(lms, experiment.tokenizer), []
@@ -81,6 +83,7 @@ def tune(
     for line in table(points):
         say(line)
     about = {"split": split, "data": metadata.data, "checkpoint": checkpoint, "lms": fused.told}
+    about |= {"of": written(search_of(chosen))}
     write_whole(workdir.path / "tuned.json", json.dumps(about | _kept(points), indent=1) + "\n")
     report.surfaces.surface(
         [_drawn(point) for point in points],
@@ -88,22 +91,6 @@ def tune(
         title=f"word error rate on {split}",
     )
     return points
-
-
-def tuned_changes(file: Path, experiment: Experiment) -> dict[str, str]:
-    """What tuned.json says, as changes of the searches of all the experiment's evals.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is not what `tune` writes.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no {file}; `jaxasr tune` writes it into the run's folder")
-    try:
-        changes: dict[str, str] = json.loads(file.read_text())["search"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} is not what `jaxasr tune` writes: {error!r}") from error
-    return {f"evals.{name}.search.{path}": value for name in experiment.evals for path, value in changes.items()}
 
 
 def table(points: Sequence[Point]) -> list[str]:

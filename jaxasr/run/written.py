@@ -1,9 +1,12 @@
-"""Transcripts as text, JSON or subtitles, printed or written to files while they are heard."""
+"""Transcripts as text, JSON or subtitles, printed or written to files while they are heard.
+
+Nothing but transcripts is in them: what went wrong is told by the `Transcript` or `Refusal` that each file ends with.
+"""
 
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
@@ -19,17 +22,18 @@ def write_transcripts(
 ) -> Iterator[Transcript | Refusal]:
     """Writes what is heard as it comes, and passes on how each file ended.
 
-    txt is a line a file: its path, a tab, its words. json is an object a file, on a line of its own. srt are subtitles.
+    txt is a line a file: its words, and if it is printed, before them its path and a tab. json is an object a file, on a
+    line of its own. srt are subtitles.
 
     Args:
         folder: takes NAME.FORMAT for each file NAME.*; None: standard output.
     """
     with contextlib.ExitStack() as files:
-        writer, out, path = _WRITERS[format](), sys.stdout, None
+        writer, out, path = _writer(format, folder), sys.stdout, None
         for each in heard:
             if path is None and not isinstance(each, Refusal):
                 path = each.path
-                out = sys.stdout if folder is None else files.enter_context(_opened(folder / f"{path.stem}.{format}"))
+                out = sys.stdout if folder is None else files.enter_context(_opened(_place(path, format, folder)))
                 out.write(writer.begin(path))
             if isinstance(each, Passage):
                 out.write(writer.add(each))
@@ -39,16 +43,36 @@ def write_transcripts(
                 out.write(writer.end(each))
                 out.flush()
                 files.close()
-            writer, path = _WRITERS[format](), None
+            writer, path = _writer(format, folder), None
             yield each
 
 
+def refuse_places(paths: Sequence[Path], format: Format, folder: Path | None) -> None:
+    """Refuses what would be lost by writing it.
+
+    Raises:
+        ValueError: two files would be written to the same place, or subtitles of several would run into each other.
+    """
+    if folder is None:
+        if format == "srt" and len(paths) > 1:
+            raise ValueError(f"subtitles of {len(paths)} files, one after another, are none of any: give --out DIR")
+        return
+    heard: dict[Path, Path] = {}
+    for path in paths:
+        there = heard.setdefault(_place(path, format, folder), path)
+        if there is not path:
+            raise ValueError(
+                f"{there} and {path} would both be written to {_place(path, format, folder)}: transcribe them one after "
+                "the other, each into a folder of its own"
+            )
+
+
 class _Line:
-    def __init__(self) -> None:
-        self._space = ""
+    def __init__(self, named: bool) -> None:
+        self._named, self._space = named, ""
 
     def begin(self, path: Path) -> str:
-        return f"{path}\t"
+        return f"{path}\t" if self._named else ""
 
     def add(self, passage: Passage) -> str:
         text = self._space + " ".join(word.text for word in passage.words)
@@ -56,9 +80,8 @@ class _Line:
         return text
 
     def end(self, how: Transcript | Refusal) -> str:
-        if isinstance(how, Refusal):
-            return "  [broken off: the rest could not be read]\n"
-        return "\n" if how.complete else "  [cut: the search did not come to an end]\n"
+        del how
+        return "\n"
 
 
 class _Json:
@@ -98,7 +121,14 @@ class _Srt:
         return self._subtitles.end() + "\n"
 
 
-_WRITERS: dict[str, type[_Line] | type[_Json] | type[_Srt]] = {"txt": _Line, "json": _Json, "srt": _Srt}
+def _writer(format: Format, folder: Path | None) -> _Line | _Json | _Srt:
+    if format == "txt":
+        return _Line(named=folder is None)
+    return _Json() if format == "json" else _Srt()
+
+
+def _place(path: Path, format: Format, folder: Path) -> Path:
+    return folder / f"{path.stem}.{format}"
 
 
 def _opened(path: Path) -> TextIO:

@@ -1,8 +1,8 @@
 """Decodes a set of utterances and lays the hypotheses beside the references."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import Literal, Protocol, runtime_checkable
@@ -48,6 +48,7 @@ class Candidate:
     score: float  # what the n best are ranked by
     log_prob: float
     finished: bool  # False: cut at the search's limit
+    shares: Mapping[str, float] = field(default_factory=dict)  # of the log probability, by what added them
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def evaluate(
     batches: Iterable[Labelled],
     decode_text: DecodeText,
     *,
+    parts: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Decodes every batch and counts the errors of the best hypotheses.
@@ -138,6 +140,7 @@ def evaluate(
         decode: a compiled search over a model; in several processes it returns the hypotheses of all hosts' rows.
         batches: as `data.OpenPipeline.once` gives them.
         decode_text: tokens, without the end, to text.
+        parts: names of the shares that hypotheses come with (`decode.Beam.parts`).
         progress: an entered bar, advanced by utterances.
 
     Raises:
@@ -148,7 +151,7 @@ def evaluate(
     watch = _Stopwatch()
     for labelled in batches:
         found = watch.timed(decode, labelled)
-        utterances.extend(_utterances(labelled, found, decode_text))
+        utterances.extend(_utterances(labelled, found, decode_text, parts))
         if progress is not None:
             progress.advance(len(labelled.ids))
     scores = measure([each.reference for each in utterances], [each.hypothesis for each in utterances])
@@ -183,14 +186,15 @@ class _Found:
     scores_bw: np.ndarray
     log_probs_bw: np.ndarray
     finished_bw: np.ndarray
+    shares_bwk: np.ndarray | None
 
 
 def _fetch(found: Hypotheses) -> _Found:
     leaves = (found.tokens_bwu, found.token_lengths_bw, found.scores_bw, found.log_probs_bw, found.finished_bw)
-    return _Found(*jax.device_get(leaves))
+    return _Found(*jax.device_get((*leaves, found.shares_bwk)))
 
 
-def _utterances(labelled: Labelled, found: _Found, decode_text: DecodeText) -> list[Utterance]:
+def _utterances(labelled: Labelled, found: _Found, decode_text: DecodeText, parts: Sequence[str]) -> list[Utterance]:
     names, valid_b = len(labelled.ids), np.asarray(labelled.batch.valid_b)
     if len(valid_b) == len(found.scores_bw) and (not valid_b[:names].all() or valid_b[names:].any()):
         raise ValueError(
@@ -198,12 +202,12 @@ def _utterances(labelled: Labelled, found: _Found, decode_text: DecodeText) -> l
         )
     rows = zip(labelled.ids, labelled.speakers, labelled.texts, labelled.sample_lengths, strict=True)
     return [
-        Utterance(id, speaker, text, samples, _candidates(id, found, i, decode_text))
+        Utterance(id, speaker, text, samples, _candidates(id, found, i, decode_text, parts))
         for i, (id, speaker, text, samples) in enumerate(rows)
     ]
 
 
-def _candidates(id: str, found: _Found, i: int, decode_text: DecodeText) -> tuple[Candidate, ...]:
+def _candidates(id: str, found: _Found, i: int, decode_text: DecodeText, parts: Sequence[str]) -> tuple[Candidate, ...]:
     if np.isnan(found.scores_bw[i]).any():
         raise FloatingPointError(f"the score of utterance {id} is NaN; the model's parameters are probably not finite")
     return tuple(
@@ -212,6 +216,9 @@ def _candidates(id: str, found: _Found, i: int, decode_text: DecodeText) -> tupl
             score=float(found.scores_bw[i, w]),
             log_prob=float(found.log_probs_bw[i, w]),
             finished=bool(found.finished_bw[i, w]),
+            shares={}
+            if found.shares_bwk is None
+            else dict(zip(parts, found.shares_bwk[i, w].tolist(), strict=bool(parts))),
         )
         for w in range(found.scores_bw.shape[1])
         if w == 0 or np.isfinite(found.scores_bw[i, w])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jaxasr.score.alignment import Counts, Edit, align_words
-from jaxasr.score.evaluate import Evaluation, Utterance
+from jaxasr.score.evaluate import Candidate, Evaluation, Utterance
 from jaxasr.score.pages import errors_page
 from jaxasr.score.perplexity import Foreseen, Reading
 from jaxasr.score.significance import rate_interval
@@ -20,7 +20,8 @@ def write_hypotheses(evaluation: Evaluation, path: Path) -> None:
     """Writes `path` (JSON lines) and beside it, as .txt and .html, the aligned texts. Each file appears when it is whole.
 
     A line of JSON: id, speaker, reference, hypothesis, score, finished, substitutions, deletions, insertions, words (of
-    the reference), and nbest: a list of text, score, log_prob, finished, best first. A score that is not finite is null.
+    the reference), and nbest: a list of text, score, log_prob, finished, best first, and of a beam's the shares of the log
+    probability, by scorer. A score that is not finite is null.
 
     Args:
         path: of the JSON lines; its folder is made if it isn't there.
@@ -95,11 +96,14 @@ def _row(utterance: Utterance, words: Counts) -> dict[str, object]:
         "deletions": words.deletions,
         "insertions": words.insertions,
         "words": words.references,
-        "nbest": [
-            {"text": c.text, "score": _finite(c.score), "log_prob": _finite(c.log_prob), "finished": c.finished}
-            for c in utterance.candidates
-        ],
+        "nbest": [_candidate(each) for each in utterance.candidates],
     }
+
+
+def _candidate(each: Candidate) -> dict[str, object]:
+    scores = {"score": _finite(each.score), "log_prob": _finite(each.log_prob)}
+    shares = {name: _finite(round(share, 4)) for name, share in each.shares.items()}
+    return {"text": each.text, **scores, "finished": each.finished, **({"shares": shares} if shares else {})}
 
 
 def _finite(value: float) -> float | None:

@@ -7,11 +7,11 @@ experiment names. All rates are fractions.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import sacrebleu
 from jaxtyping import Float, Int
-from rouge_score import rouge_scorer
 
 from jaxasr.score.alignment import Counts, count_characters, count_words, total
 
@@ -96,6 +96,8 @@ def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
             f"{len(references)} references and {len(hypotheses)} hypotheses came; scores need the same number of both, "
             "and one at least"
         )
+    from rouge_score import rouge_scorer  # takes a second to import, and most commands count no error
+
     words, characters = count_words(references, hypotheses), count_characters(references, hypotheses)
     counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS)  # the order doesn't matter for the counts
     rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_Words())
@@ -129,7 +131,7 @@ def _utterance(
     words: Counts,
     characters: Counts,
     counter: sacrebleu.BLEU,
-    rouge: rouge_scorer.RougeScorer,
+    rouge: Any,  # a rouge_scorer.RougeScorer
 ) -> UtteranceScores:
     found = counter.sentence_score(hypothesis, [reference])
     ngrams = (*found.counts, *found.totals, found.sys_len, found.ref_len)

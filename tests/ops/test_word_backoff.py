@@ -86,6 +86,18 @@ def test_a_word_is_known_however_it_is_cut():
     assert not cut[1, 4]  # within a word
 
 
+def test_without_the_end_of_the_sentence_the_last_word_is_still_paid_for():
+    made = model(3)
+    lm, tokens_bu = bound(made, CHARACTERS), np.array([[2, 3, 1, 4]])  # AB C
+    grams, whole, endless = as_dictionary(made), added(lm, tokens_bu)[0], added(lm.endless(), tokens_bu)[0]
+    np.testing.assert_array_equal(whole[:, 1:], endless[:, 1:])
+    paid = endless[np.arange(4), tokens_bu[0]].sum() + endless[4, END]
+    assert paid == pytest.approx(log_prob(grams, 3, ["AB", "C"]), rel=1e-5)
+    assert whole[4, END] - endless[4, END] == pytest.approx(
+        log_prob(grams, 3, ["AB", "C", STOP]) - log_prob(grams, 3, ["AB", "C"]), rel=1e-4
+    )
+
+
 def test_a_sentence_begins_wherever_the_end_is_read():
     lm = bound(model(3), CHARACTERS)
     once, twice = (added(lm, np.array([tokens])) for tokens in ([2, 1, 3], [3, 3, END, 2, 1, 3]))

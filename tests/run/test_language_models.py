@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from jaxasr import decode, run, text, tree
-from jaxasr.run.language_models import language_models
+from jaxasr.run.bench_search import Endless
+from jaxasr.run.language_models import language_models, refuse_unread
 from jaxasr.run.ngram import token_words
 from tests.run import tiny
 from tests.run.river import TRAIN, River
@@ -42,3 +43,20 @@ def test_places_that_hold_no_language_model_are_refused(river: River, tmp_path):
             language_models({"x": place}, tiny.TOKENS)
     with pytest.raises(FileNotFoundError):
         language_models({"x": str(tmp_path / "none.arpa")}, tiny.TOKENS)
+
+
+def test_a_model_that_no_search_asks_is_refused_for_it_would_change_nothing():
+    fused = decode.Beam(3, nbest=2, scorers=(decode.Lm("letters", 0.2),))
+    again = decode.Rescored(fused, (decode.Lm("words", 0.2),))
+    refuse_unread({"letters": "a.arpa"}, [decode.Greedy(), fused])
+    refuse_unread({"letters": "a.arpa", "words": "b.arpa"}, [again])
+    with pytest.raises(
+        ValueError, match=r"--lm words=b.arpa: no search .* \(letters\); it needs decode.Lm\('words', WEIGHT\)"
+    ):
+        refuse_unread({"letters": "a.arpa", "words": "b.arpa"}, [fused])
+    with pytest.raises(ValueError, match=r"\(none fuses any\)"):
+        refuse_unread({"words": "b.arpa"}, [decode.Greedy(), None])
+
+
+def test_a_scorer_of_somebody_elses_may_ask_any_model():
+    refuse_unread({"words": "b.arpa"}, [decode.Beam(3, scorers=(Endless(),))])

@@ -47,10 +47,10 @@ def log_prob(lm, tokens):
 @pytest.mark.parametrize(("unit", "order", "kind"), [("token", 4, Backoff), ("word", 2, WordBackoff)])
 def test_a_search_adds_up_what_the_command_has_measured(data_dir, tmp_path, unit, order, kind):
     experiment = tiny.experiment()
-    made = estimate_ngram(experiment, tmp_path / "lm.arpa.gz", data_dir, order=order, unit=unit)
+    made = estimate_ngram(experiment, tmp_path / "new" / "lm.arpa.gz", data_dir, order=order, unit=unit)
     assert made.sentences == len(TRAIN)
     assert made.unknown == 0
-    lm = read_ngram(tmp_path / "lm.arpa.gz", experiment.tokenizer)
+    lm = read_ngram(tmp_path / "new" / "lm.arpa.gz", experiment.tokenizer)
     assert isinstance(lm, kind)
     assert lm.vocab == experiment.tokenizer.size
     assert {each.text for each in made.watched.texts} == set(TRAIN)
@@ -67,7 +67,9 @@ def test_in_a_beam_the_share_of_a_model_is_the_score_of_the_text(rng, tmp_path):
     for name, model in models.items():
         text.write_arpa(model, tmp_path / f"{name}.arpa")
     lms = {name: read_ngram(tmp_path / f"{name}.arpa", tokens) for name in models}
-    beam = decode.Beam(5, nbest=5, scorers=(decode.Lm("words", 0.4), decode.Lm("letters", 0.7)))
+    lms["last"] = lms["words"]
+    fused = (decode.Lm("words", 0.4), decode.Lm("letters", 0.7), decode.Lm("last", 0.4, ends=False))
+    beam = decode.Beam(5, nbest=5, scorers=fused)
     found = jax.jit(beam)(replace(toy(tokens.size), lms=lms), batch_of(rng, 6, 4))
     ended = np.argwhere(found.finished_bw)
     assert len(ended) > 5
@@ -75,7 +77,8 @@ def test_in_a_beam_the_share_of_a_model_is_the_score_of_the_text(rng, tmp_path):
         heard = tokens.decode(found.tokens_bwu[b, w, : found.token_lengths_bw[b, w]].tolist())
         words = 0.4 * ln10 * text.score(models["words"], [heard.split()]).total
         spelt = 0.7 * ln10 * text.score(models["letters"], [[names[token] for token in tokens.encode(heard)]]).total
-        np.testing.assert_allclose(found.shares_bwk[b, w, 1:], [words, spelt], rtol=1e-5)
+        endless = 0.4 * ln10 * text.score(models["words"], [heard.split()]).log10_probs[:-1].sum()
+        np.testing.assert_allclose(found.shares_bwk[b, w, 1:], [words, spelt, endless], rtol=1e-5)
 
 
 def test_a_model_of_pieces_is_one_of_what_they_write(data_dir, tmp_path, pieces):
@@ -145,8 +148,10 @@ def test_what_cannot_be_done(data_dir, tmp_path, capsys):
     assert main([*arguments, "0"]) == 1
     assert "order 0: 1 (single words) or more is needed" in capsys.readouterr().err
     assert main([*arguments, "3", "--text", str(tmp_path / "lost.txt")]) == 1
-    assert "lost.txt" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"jaxasr ngram: there is no text file {tmp_path / 'lost.txt'}\n"
     assert not (tmp_path / "lm.arpa").exists()
+    with pytest.raises(ValueError, match=r"lm.bin: the file of an n-gram model ends in .arpa or .arpa.gz"):
+        estimate_ngram(tiny.experiment(), tmp_path / "lm.bin", data_dir, order=2)
 
 
 def test_a_model_of_other_words_is_refused(tmp_path):

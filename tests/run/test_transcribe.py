@@ -69,11 +69,12 @@ def test_another_search_and_another_checkpoint(river):
 def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_being_heard(river, tmp_path):
     good, bad = river.wavs / "train-5.wav", tmp_path / "noise.mp3"
     bad.write_bytes(b"not audio at all")
-    first, missing, refused, last = hear(river, good, tmp_path / "lost.wav", bad, good)
+    first, missing, refused, folder, last = hear(river, good, tmp_path / "lost.wav", bad, tmp_path, good)
     assert first.text == last.text == TRAIN[5]
     assert missing == Refusal(tmp_path / "lost.wav", f"there is no audio file {tmp_path / 'lost.wav'}")
     assert isinstance(refused, Refusal)
     assert refused.reason.startswith(f"{bad}: 16 bytes that libsndfile cannot decode")
+    assert folder == Refusal(tmp_path, f"{tmp_path} is a folder; give the files in it, such as {tmp_path}/*.flac")
 
 
 def test_times_are_those_of_ctc_or_of_the_attention(river):
@@ -157,7 +158,9 @@ def test_hotwords_are_paid_for_in_a_beam_and_refused_elsewhere():
     beam = with_hotwords(Beam(3), experiment, ("dab cab",), 0.7)
     assert beam == Beam(3, scorers=(Hotwords(tiny.TOKENS, ("DAB CAB",), 0.7),))
     assert with_hotwords(Greedy(), experiment, (), 0.7) == Greedy()
-    with pytest.raises(ValueError, match="hotwords need a beam, and the experiment's watched search is Greedy"):
+    with pytest.raises(
+        ValueError, match="hotwords need a beam, and the search is Greedy: take another, such as --search beam"
+    ):
         with_hotwords(Greedy(), experiment, ("AB",), 0.7)
     with pytest.raises(ValueError, match="'E' in 'EA' is not in the alphabet"):
         with_hotwords(Beam(3), experiment, ("ea",), 0.7)

@@ -6,7 +6,7 @@ import pytest
 
 from jaxasr.report.subtitles import Word
 from jaxasr.run.long_form import Passage, Refusal, Transcript
-from jaxasr.run.written import write_transcripts
+from jaxasr.run.written import refuse_places, write_transcripts
 
 WORDS = (Word("A", 0.0, 0.5, 0.9), Word("BÄ", 0.6, 1.0, 0.4), Word("C", 8.0, 8.2, 1.0))
 
@@ -34,8 +34,8 @@ def test_lines(story, capsys):
     assert written(story, "txt") == [each for each in story if not isinstance(each, Passage)]
     long, still, torn = capsys.readouterr().out.splitlines()
     assert long == f"{story[0].path}\tA BÄ C"
-    assert still == f"{story[3].path}\t  [cut: the search did not come to an end]"
-    assert torn == f"{story[5].path}\tA  [broken off: the rest could not be read]"
+    assert still == f"{story[3].path}\t"
+    assert torn == f"{story[5].path}\tA"
 
 
 def test_json(story, capsys):
@@ -68,4 +68,15 @@ def test_what_is_final_is_in_the_file_before_the_rest_is_heard(story, tmp_path):
             yield each
 
     list(write_transcripts(heard(), "txt", tmp_path))
-    assert seen == [None, f"{story[0].path}\tA BÄ", f"{story[0].path}\tA BÄ C"]
+    assert seen == [None, "A BÄ", "A BÄ C"]
+
+
+def test_no_transcript_is_written_over_another_or_into_it(tmp_path):
+    one, two = tmp_path / "a/x.wav", tmp_path / "b/x.flac"
+    refuse_places([one, two], "json", None)
+    refuse_places([one], "srt", None)
+    refuse_places([one, two.with_name("y.flac")], "srt", tmp_path)
+    with pytest.raises(ValueError, match=r"a/x.wav and .*b/x.flac would both be written to .*/x.txt"):
+        refuse_places([one, two], "txt", tmp_path)
+    with pytest.raises(ValueError, match=r"subtitles of 2 files, .* give --out DIR"):
+        refuse_places([one, two], "srt", None)

@@ -1,7 +1,9 @@
 """What is written for programs and for people."""
 
 import json
+import math
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +38,15 @@ def test_a_line_of_json_an_utterance(evaluation, tmp_path):
         ],
     }
     assert sorted(os.listdir(tmp_path / "new")) == ["hypotheses.dev.html", "hypotheses.dev.jsonl", "hypotheses.dev.txt"]
+
+
+def test_the_shares_of_scorers_stand_beside_the_log_probability(evaluation, tmp_path):
+    last = evaluation.utterances[-1]
+    shared = replace(last.candidates[0], shares={"attention": -2.123456, "words": -math.inf})
+    told_again = replace(evaluation, utterances=(*evaluation.utterances[:-1], replace(last, candidates=(shared,))))
+    score.write_hypotheses(told_again, tmp_path / "dev.jsonl")
+    row = json.loads((tmp_path / "dev.jsonl").read_text().splitlines()[-1])
+    assert row["nbest"][0]["shares"] == {"attention": -2.1235, "words": None}
 
 
 def test_the_aligned_text(evaluation, tmp_path):
