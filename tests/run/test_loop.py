@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from jaxasr.run import Diverged, Experiment, Interrupted, Machine, train
+from jaxasr.run.goodput import lines as spent_by
 from jaxasr.run.log import Log
 from jaxasr.run.loop import introduction
-from jaxasr.scale import CompileCounter, CompiledStep
+from jaxasr.scale import CompileCounter, CompiledStep, Layout, Rules
 from jaxasr.train import Writer, read_metrics
 from tests.run import tiny
 from tests.run.river import TINY, compile_cache, saved_state, shared_folder
@@ -39,7 +40,7 @@ class Life:
 
 
 def live(
-    experiment: Experiment, folder: Path, data_dir: Path, *, stop_at: int = -1, how="jit", workers: int = 0
+    experiment: Experiment, folder: Path, data_dir: Path, *, stop_at: int = -1, how="jit", **machine
 ) -> tuple[Life, Interrupted | None]:
     """Trains, with a SIGTERM while step `stop_at` is under way."""
     life, add = Life([], [], []), Log.add
@@ -54,7 +55,7 @@ def live(
         patch.setattr(Log, "add", watched)
         interrupted = None
         try:
-            train(experiment, folder, Machine(data_dir, how, workers), say=life.said.append)
+            train(experiment, folder, Machine(data_dir, how, **machine), say=life.said.append)
         except Interrupted as came:
             interrupted = came
     life.compiled.extend(compiles.names)
@@ -207,9 +208,11 @@ def test_four_devices_come_where_one_comes(restless, river, whole, tmp_path, how
 
 
 def test_a_run_goes_on_with_other_devices(restless, river, whole, tmp_path):
+    """It begins with its state split over a mesh, and ends with all of it on each of four devices under pmap."""
     folder, _ = whole
-    live(restless, tmp_path / "moved", river.data_dir, stop_at=STOP_AT)
-    life, _ = live(restless, tmp_path / "moved", river.data_dir, how="mesh")
+    split = {"layout": Layout(fsdp=2, tensor=2), "rules": Rules(split_from=16)}
+    live(restless, tmp_path / "moved", river.data_dir, stop_at=STOP_AT, how="mesh", **split)
+    life, _ = live(restless, tmp_path / "moved", river.data_dir, how="pmap")
     assert [step for step, *_ in life.examples] == [5, 6, 7]
     left, right = (saved_state(path, restless.steps) for path in (folder, tmp_path / "moved"))
     for path in (path for path in left if path.startswith("train/params")):
@@ -257,6 +260,10 @@ def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(river, tm
     same_state(tmp_path / "whole", tmp_path / "killed", STEPS)
     for name in ("metrics.jsonl", "hypotheses.train.jsonl"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    once, again = (spent_by(tmp_path / name)[-1] for name in ("whole", "killed"))
+    assert (once.life, again.life) == (1, LIVES + 1)
+    assert once.flops == again.flops  # of the steps that count
+    assert once.seconds["lost"] == 0.0 < again.seconds["restore"]
 
 
 def lines_of(path: Path) -> int:
