@@ -49,7 +49,7 @@ def test_when_one_hangs_the_others_end_and_say_where_they_were(tmp_path):
         second.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         [waited] = ended([first], timeout_s=30)
-        assert time.monotonic() - began < 2.0 + 8.0  # of which a busy machine may take the most
+        assert time.monotonic() - began < 2.0 + 20.0  # of which a busy machine may take the most
         second.send_signal(signal.SIGCONT)
         [stopped] = ended([second], timeout_s=30)
     assert waited.status == STUCK
@@ -70,7 +70,7 @@ def test_when_one_dies_the_other_ends_within_the_heartbeat(tmp_path):
         second.kill()
         began = time.monotonic()
         [survivor] = ended([first], timeout_s=30)
-        assert time.monotonic() - began < 2.0 + 8.0
+        assert time.monotonic() - began < 2.0 + 20.0
     assert survivor.status == -signal.SIGABRT
     text = (tmp_path / "hosts" / "host-0.txt").read_text()
     assert "Fatal Python error: Aborted" in text
