@@ -9,13 +9,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxasr.nn.chance import Chance
+from jaxasr.nn.layers import Dense
 from jaxasr.ops.attention import attention_weights, read_all
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.positions import distances, rotary, shift_relative, sinusoid
+from jaxasr.ops.products import plus, times, wide_einsum
 from jaxasr.shapes import Lengths
 
 Positions = Literal["none", "rotary", "relative"]
 Layers = Literal["apart", "scan"]
+Remat = Literal["none", "blocks", "dots"]
+
+_KEPT: dict[Remat, Any] = {
+    "blocks": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,10 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], chance: Chance | None) -> Float[Array, "b s d"]:
         bend = jax.nn.relu if self.activation == "relu" else jax.nn.swish
-        wide_bsm = bend(nn.Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
+        wide_bsm = bend(Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
         if chance is not None:
             wide_bsm = chance.dropout(wide_bsm, self.dropout, 3 * self.use + 2)
-        return nn.Dense(x_bsd.shape[-1], name="narrow")(wide_bsm)
+        return Dense(x_bsd.shape[-1], name="narrow")(wide_bsm)
 
 
 class SelfAttention(nn.Module):
@@ -72,10 +80,10 @@ class SelfAttention(nn.Module):
 
     def setup(self):
         self.norm = nn.LayerNorm()
-        self.query_key_value = nn.Dense(3 * self.width)
-        self.output = nn.Dense(self.width)
+        self.query_key_value = Dense(3 * self.width)
+        self.output = Dense(self.width)
         if self.positions == "relative":
-            self.distance = nn.Dense(self.width, use_bias=False)
+            self.distance = Dense(self.width, use_bias=False)
             self.key_bias = self.param("key_bias", nn.initializers.zeros, (self.width,))
             self.distance_bias = self.param("distance_bias", nn.initializers.zeros, (self.width,))
 
@@ -86,8 +94,8 @@ class SelfAttention(nn.Module):
         if self.positions == "relative":
             scores_bhqk = self._relative(q_bqhe, k_bkhe)
         else:
-            scores_bhqk = jnp.einsum("bqhe,bkhe->bhqk", q_bqhe, k_bkhe)
-        return self.output(read_all(attention_weights(scores_bhqk, visible_bqk), v_bkhe))
+            scores_bhqk = wide_einsum("bqhe,bkhe->bhqk", q_bqhe, k_bkhe)
+        return self.output(read_all(attention_weights(scores_bhqk, visible_bqk, v_bkhe.dtype), v_bkhe))
 
     def step(
         self,
@@ -103,14 +111,14 @@ class SelfAttention(nn.Module):
             jnp.where(here_bu[..., None], new_b1d, cache_bud)
             for new_b1d, cache_bud in zip(new, (keys_bud, values_bud), strict=True)
         )
-        scores_bhqk = jnp.einsum("bqhe,bkhe->bhqk", self._by_head(q_bqd), self._by_head(keys_bud))
+        scores_bhqk = wide_einsum("bqhe,bkhe->bhqk", self._by_head(q_bqd), self._by_head(keys_bud))
         weights_bhqk = attention_weights(scores_bhqk, valid_from_lengths(at_b + 1, keys_bud.shape[1])[:, None])
         return self.output(read_all(weights_bhqk, self._by_head(values_bud))[:, 0]), keys_bud, values_bud
 
     def _projected(self, x_bsd: Array) -> tuple[Array, Array, Array]:
         """Queries, scaled already, keys and values."""
         q_bsd, k_bsd, v_bsd = jnp.split(self.query_key_value(self.norm(x_bsd)), 3, axis=-1)
-        return q_bsd * (self.width // self.heads) ** -0.5, k_bsd, v_bsd
+        return times(q_bsd, (self.width // self.heads) ** -0.5), k_bsd, v_bsd
 
     def _by_head(self, x: Array) -> Float[Array, "... h e"]:
         return x.reshape(*x.shape[:-1], self.heads, -1)
@@ -118,12 +126,12 @@ class SelfAttention(nn.Module):
     def _relative(self, q_bqhe: Array, k_bkhe: Array) -> Float[Array, "b h q k"]:
         scale = q_bqhe.shape[-1] ** -0.5
         by_key, by_distance = (
-            self._by_head(scale * jnp.asarray(bias_d, q_bqhe.dtype))[None, None]
+            self._by_head(times(bias_d, scale).astype(q_bqhe.dtype))[None, None]
             for bias_d in (self.key_bias, self.distance_bias)
         )
         table_rd = sinusoid(distances(q_bqhe.shape[1]), self.width).astype(q_bqhe.dtype)
-        scores_bhqr = jnp.einsum("bqhe,rhe->bhqr", q_bqhe + by_distance, self._by_head(self.distance(table_rd)))
-        return jnp.einsum("bqhe,bkhe->bhqk", q_bqhe + by_key, k_bkhe) + shift_relative(scores_bhqr)
+        scores_bhqr = wide_einsum("bqhe,rhe->bhqr", plus(q_bqhe, by_distance), self._by_head(self.distance(table_rd)))
+        return wide_einsum("bqhe,bkhe->bhqk", plus(q_bqhe, by_key), k_bkhe) + shift_relative(scores_bhqr)
 
 
 def run_layers(
@@ -135,7 +143,7 @@ def run_layers(
     *,
     depth: int,
     layers: Layers,
-    remat: bool,
+    remat: Remat,
 ) -> Float[Array, "b s d"]:
     """A stack of `depth` blocks, `block(**fields)(x, constants, chance) -> (x, None)`, inside a compact module.
 
@@ -143,9 +151,13 @@ def run_layers(
         chance: with a leading axis of layers.
         layers: "apart" are `block_0`, `block_1` ...; "scan" is one `blocks` whose parameters have a leading axis of layers,
             which compiles one layer instead of all.
-        remat: keeps only what goes into each block and computes the rest a second time in the backward pass.
+        remat: what the backward pass computes a second time. "none": nothing. "blocks": all but what goes into each block,
+            for a third more arithmetic. "dots": what is no product with weights, so the [b, h, q, k] of attention and all
+            that is done element by element, for hardly more.
+
+    Source: Chen et al. 2016, 1604.06174; "dots" is what Korthikanti et al. 2022, 2205.05198, call selective.
     """
-    made = nn.remat(block, prevent_cse=layers == "apart") if remat else block
+    made = block if remat == "none" else nn.remat(block, prevent_cse=layers == "apart", policy=_KEPT[remat])
     if layers == "scan":
         in_axes: Any = (nn.broadcast, 0)
         scanned = nn.scan(made, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=in_axes, length=depth)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
 from jaxasr.ops import random
+from jaxasr.ops.products import times
 from jaxasr.records import Training, pytree
 from jaxasr.shapes import PRNGKey
 
@@ -38,7 +39,7 @@ class Chance:
         keys_b = random.example_keys(jax.random.fold_in(self.key, use), self.ids_b)
         kept_b = jax.vmap(jax.random.uniform)(keys_b) >= self.skip
         scale_b = jnp.where(kept_b, 1 / (1 - self.skip), 0.0)
-        return branch_bsd * scale_b[:, None, None].astype(branch_bsd.dtype)
+        return times(branch_bsd, scale_b[:, None, None])
 
 
 def chances(training: Training, key: PRNGKey, *, depth: int, skip: float) -> Chance:

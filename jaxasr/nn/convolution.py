@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import Dropout, masked
+from jaxasr.nn.layers import Conv, Dropout, masked
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.pooling import max_over_bins, max_over_time
 from jaxasr.records import Training
@@ -96,8 +96,8 @@ class ConvFront(Front):
             left = 1
             if before is not None:
                 after.append(x_btfc[:, own - 1 : own])
-                x_btfc, left, own = jnp.concatenate([before[layer], x_btfc], axis=1), 0, own // 2
-            x_btfc = nn.Conv(channels, (3, 3), (2, 2), padding=((left, 1), (1, 1)), name=f"conv_{layer}")(x_btfc)
+                x_btfc, left, own = jnp.concatenate([before[layer].astype(x_btfc.dtype), x_btfc], axis=1), 0, own // 2
+            x_btfc = Conv(channels, (3, 3), ((left, 1), (1, 1)), (2, 2), name=f"conv_{layer}")(x_btfc)
             x_btfc = jax.nn.relu(x_btfc)
             lengths_b = -(-lengths_b // 2)
         return *_side_by_side(x_btfc, lengths_b), tuple(after)
@@ -151,7 +151,7 @@ class VggFront(Front):
 
     def _convolve(self, x_btfc: Array, lengths_b: Array, channels: int, name: str) -> Array:
         x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
-        x_btfc = nn.Conv(channels, (3, 3), padding=((1, 1), (1, 1)), name=f"conv_{name}")(x_btfc)
+        x_btfc = Conv(channels, (3, 3), ((1, 1), (1, 1)), name=f"conv_{name}")(x_btfc)
         if self.norm == "layer":
             x_btfc = nn.LayerNorm(reduction_axes=(-2, -1), feature_axes=(-2, -1), name=f"norm_{name}")(x_btfc)
         return jax.nn.leaky_relu(x_btfc, self.leak) if self.leak else jax.nn.relu(x_btfc)

@@ -1,13 +1,77 @@
-"""Small modules that the encoders and decoders share."""
+"""Small modules that the encoders and decoders share.
+
+Those with parameters compute in the dtype of what they are given; a bias is added, and its gradient summed, in float32.
+"""
+
+from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr.ops import random
+from jaxasr.ops.products import plus, wide_dot_general, widened
 from jaxasr.records import Training
 
 Floats = Float[Array, "..."]
+Initializer = Any  # of nn.initializers: key, shape, dtype -> array
+
+
+class Dense(nn.Module):
+    """A linear layer, x W + b."""
+
+    features: int
+    use_bias: bool = True
+    bias_init: Initializer = nn.initializers.zeros
+    result: Literal["narrow", "float32"] = "narrow"  # float32: for what goes on in float32, such as logits
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*rest d"]) -> Float[Array, "*rest m"]:
+        kernel_dm = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features), jnp.float32)
+        bias_m = self.param("bias", self.bias_init, (self.features,), jnp.float32) if self.use_bias else None
+        product = wide_dot_general if self.result == "float32" else jax.lax.dot_general
+        y = product(x, kernel_dm.astype(x.dtype), (((x.ndim - 1,), (0,)), ((), ())))
+        return with_bias(y, bias_m)
+
+
+class Conv(nn.Module):
+    """A convolution over two axes, the channels last."""
+
+    features: int
+    taps: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]
+    strides: tuple[int, int] = (1, 1)
+
+    @nn.compact
+    def __call__(self, x_btfc: Float[Array, "b t f c"]) -> Float[Array, "b s k d"]:
+        shape = (*self.taps, x_btfc.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        bias_d = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        axes = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(
+            x_btfc, kernel.astype(x_btfc.dtype), self.strides, self.padding, dimension_numbers=axes
+        )
+        return with_bias(y, bias_d)
+
+
+class Embed(nn.Module):
+    """A row of a table for each token. What the gradient of a row gets from all places of its token is added in float32."""
+
+    vocab: int
+    features: int
+    embedding_init: Initializer
+
+    def setup(self):
+        self.embedding = self.param("embedding", self.embedding_init, (self.vocab, self.features), jnp.float32)
+
+    def __call__(self, tokens: Int[Array, "..."]) -> Floats:
+        return jnp.take(widened(self.embedding), tokens, axis=0).astype(self.embedding.dtype)
+
+
+def with_bias(y: Float[Array, "*rest m"], bias_m: Float[Array, " m"] | None) -> Float[Array, "*rest m"]:
+    """y + b in the dtype of `y`."""
+    return y if bias_m is None else plus(y, bias_m.reshape(*[1] * (y.ndim - 1), -1))
 
 
 class Dropout(nn.Module):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import Dropout
+from jaxasr.nn.layers import Dense, Dropout
 from jaxasr.ops.directions import batch_major, time_major
 from jaxasr.ops.gru import gru_directions, gru_from
 from jaxasr.ops.lstm import Carry, lstm_directions, lstm_from, zero_carry
@@ -52,7 +52,7 @@ class GruGates(nn.Module):
     def __call__(
         self, x: Float[Array, "... d"]
     ) -> tuple[Float[Array, "... m"], Float[Array, "e m"], Float[Array, " e"]]:
-        gates = nn.Dense(3 * self.width, name="input")(x)
+        gates = Dense(3 * self.width, name="input")(x)
         recurrent = self.param("recurrent", _orthogonal_gates, (self.width, 3 * self.width))
         bias = self.param("candidate_bias", nn.initializers.zeros, (self.width,))
         return gates, recurrent.astype(gates.dtype), bias.astype(gates.dtype)
@@ -172,6 +172,6 @@ class JointKernel(nn.Module):
         return self.param("kernel", both, (inputs + self.width, 4 * self.width))
 
 
-def gate_projection(width: int, name: str | None = None) -> nn.Dense:
+def gate_projection(width: int, name: str | None = None) -> Dense:
     """Projects an input to the four gates of an LSTM of this width, forget bias 1."""
-    return nn.Dense(4 * width, bias_init=forget_one, name=name)
+    return Dense(4 * width, bias_init=forget_one, name=name)

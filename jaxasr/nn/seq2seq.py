@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.decoders.interface import Decoder
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
+from jaxasr.nn.layers import Dense
+from jaxasr.nn.precision import Compute, check_compute, in_precision
 from jaxasr.ops import features
 from jaxasr.records import Batch, LanguageModel, Outputs, Start, Step, Training
 
@@ -23,7 +25,7 @@ class CtcHead(nn.Module):
 
     @nn.compact
     def __call__(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s v"]:
-        return nn.Dense(self.vocab, name="readout")(hidden_bsd)
+        return Dense(self.vocab, result="float32", name="readout")(hidden_bsd)
 
 
 class Seq2Seq(nn.Module):
@@ -31,6 +33,8 @@ class Seq2Seq(nn.Module):
 
     Three ways in: `__call__` for training (teacher-forced), `start` and `step` for search. Randomness comes from the streams
     "augment", "dropout" and "draw" and is keyed by example; without a `step` of training nothing is random.
+
+    Variables are always float32. What `compute` says holds in training, evaluation, search and streams (nn/precision.py).
     """
 
     frontend: LogMel
@@ -39,6 +43,16 @@ class Seq2Seq(nn.Module):
     augment: SpecAugment | None = None
     noise: AddNoise | None = None
     ctc: CtcHead | None = None
+    compute: Compute = "float32"
+
+    def __post_init__(self):
+        check_compute("Seq2Seq", self.compute)
+        super().__post_init__()
+
+    @nn.nowrap
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+        """As that of every module, with the parameters in the precision of `compute`."""
+        return super().apply(in_precision(variables, self.compute), *args, **kwargs)
 
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
         """What training sees at this step; None: the same pass in evaluation, with the attention's decode form."""
@@ -84,7 +98,11 @@ class Seq2Seq(nn.Module):
         frames_btf, lengths_b = self.frontend(wave_bn, batch.sample_lengths_b, training)
         if training is not None and self.augment is not None:
             frames_btf = self.augment(frames_btf, lengths_b, batch)
-        return self.encoder(frames_btf, lengths_b, training=training)
+        return self.encoder(self.narrow(frames_btf), lengths_b, training=training)
+
+    def narrow(self, frames_btf: Float[Array, "b t f"]) -> Float[Array, "b t f"]:
+        """Features as the encoder computes with them; parameters are made by features in float32."""
+        return frames_btf if self.is_initializing() else frames_btf.astype(self.compute)
 
     def feature_sums(self, batch: Batch) -> features.FeatureSums:
         """What global normalisation is made of: sums over the valid frames of the batch, before normalisation."""
@@ -103,6 +121,11 @@ class Recogniser:
     variables: Any
     lms: Mapping[str, LanguageModel] = field(default_factory=dict)
 
+    def __post_init__(self):
+        object.__setattr__(
+            self, "variables", in_precision(self.variables, self.model.compute)
+        )  # once, not at every step
+
     @property
     def vocab(self) -> int:
         """Tokens, the end included."""
@@ -110,15 +133,15 @@ class Recogniser:
 
     def start(self, batch: Batch) -> Start:
         """Encodes the batch."""
-        return self.model.apply(self.variables, batch, method="start")  # pyright: ignore[reportReturnType]
+        return self.model.apply(self.variables, batch, method="start")
 
     def silent(self, batch: Batch) -> Start:
         """As if nothing was heard: one encoder position of zeros an utterance (decode.InternalLm)."""
         heard: Any = jax.eval_shape(lambda: self.model.apply(self.variables, batch, None, method="encode"))
         hidden_b1d = jnp.zeros((heard[0].shape[0], 1, heard[0].shape[2]), heard[0].dtype)
         one_b = jnp.ones(len(hidden_b1d), jnp.int32)
-        return self.model.apply(self.variables, hidden_b1d, one_b, method="opened")  # pyright: ignore[reportReturnType]
+        return self.model.apply(self.variables, hidden_b1d, one_b, method="opened")
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
         """One token further."""
-        return self.model.apply(self.variables, memory, state, tokens_b, method="step")  # pyright: ignore[reportReturnType]
+        return self.model.apply(self.variables, memory, state, tokens_b, method="step")

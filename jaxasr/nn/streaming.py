@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Int16
 
 from jaxasr.nn.attention.interface import Memory
+from jaxasr.nn.precision import in_precision
 from jaxasr.nn.seq2seq import Seq2Seq
 from jaxasr.ops import features
 from jaxasr.records import Step, Stream
@@ -59,6 +60,11 @@ class StreamingRecogniser:
     variables: Any
     chunks: int = 1  # of the encoder, in a window
 
+    def __post_init__(self):
+        object.__setattr__(
+            self, "variables", in_precision(self.variables, self.model.compute)
+        )  # once, not at every step
+
     @property
     def pacing(self) -> Pacing:
         """The windows that `hear` is given."""
@@ -80,6 +86,7 @@ class StreamingRecogniser:
         heard: Any = jax.eval_shape(self._encode, wave_bn, zero_b, encoder)
         silence_bsd = jnp.zeros((examples, positions, heard[0].shape[-1]), heard[0].dtype)
         memory, state = self._remember(silence_bsd, zero_b)
+        encoder = jax.tree.map(lambda leaf, after: leaf.astype(after.dtype), encoder, heard[2])
         return Stream(encoder, memory, state, fresh=state, dropped_b=zero_b, heard_b=zero_b)
 
     def hear(self, stream: Stream, wave_bn: Int16[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> Stream:
@@ -108,7 +115,7 @@ class StreamingRecogniser:
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
         """One token further."""
-        return self.model.apply(self.variables, memory, state, tokens_b, method="step")  # pyright: ignore[reportReturnType]
+        return self.model.apply(self.variables, memory, state, tokens_b, method="step")
 
     def stopped(self, state: Any) -> Int[Array, " b"]:
         """The position of the memory that was read last."""
@@ -123,15 +130,15 @@ class StreamingRecogniser:
     ) -> tuple[Float[Array, "b k d"], Int[Array, " b"], Any]:
         def encode(model: Seq2Seq) -> Any:
             frames_btf, lengths_b = model.frontend(features.amplitude(wave_bn), sample_lengths_b)
-            return model.encoder.advance(frames_btf, lengths_b, before)
+            return model.encoder.advance(model.narrow(frames_btf), lengths_b, before)
 
-        return self.model.apply(self.variables, method=encode)  # pyright: ignore[reportReturnType]
+        return self.model.apply(self.variables, method=encode)
 
     def _remember(self, hidden_bkd: Float[Array, "b k d"], real_b: Int[Array, " b"]) -> tuple[Any, Any]:
         def remember(model: Seq2Seq) -> Any:
             return model.decoder.start(hidden_bkd, real_b)
 
-        return self.model.apply(self.variables, method=remember)  # pyright: ignore[reportReturnType]
+        return self.model.apply(self.variables, method=remember)
 
 
 def _joined(memory: Memory, more: Memory, drop_b: Array, kept_b: Array, real_b: Array) -> Memory:

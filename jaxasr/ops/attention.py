@@ -1,18 +1,22 @@
 """The mathematics of attention: energies, masked normalisation, reading. No parameters."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from jaxasr.ops.products import plus, wide_einsum
 
 
 def additive_energy(
     query_bd: Float[Array, "b d"], keys_bsd: Float[Array, "b s d"], v_d: Float[Array, " d"]
 ) -> Float[Array, "b s"]:
-    """v . tanh(query + key): both are projected already.
+    """v . tanh(query + key), in float32 at least: both are projected already.
 
     Source: Bahdanau et al. 2015, appendix A.1.2.
     """
-    return jnp.tanh(query_bd[:, None] + keys_bsd) @ v_d
+    return wide_einsum("bsd,d->bs", jnp.tanh(plus(keys_bsd, query_bd[:, None])), v_d)
 
 
 def masked_softmax(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s"]:
@@ -59,17 +63,22 @@ def location_features(weights_bs: Float[Array, "b s"], filters_kc: Float[Array, 
     taps = filters_kc.shape[0]
     padded = jnp.pad(weights_bs, ((0, 0), (taps // 2, taps // 2)))
     index_sk = jnp.arange(weights_bs.shape[1])[:, None] + jnp.arange(taps)[None, :]
-    return jnp.take(padded, index_sk, axis=1) @ filters_kc.astype(weights_bs.dtype)
+    return jnp.take(padded, index_sk, axis=1).astype(filters_kc.dtype) @ filters_kc
 
 
 def attention_weights(
-    scores_bhqk: Float[Array, "b h q k"], visible_bqk: Bool[Array, "#b #q k"]
+    scores_bhqk: Float[Array, "b h q k"],
+    visible_bqk: Bool[Array, "#b #q k"],
+    dtype: jnp.dtype = jnp.dtype(jnp.float32),
 ) -> Float[Array, "b h q k"]:
     """Softmax over the visible keys of each query, in float32; all zero, with zero gradient, where none is visible.
 
-    The backward pass keeps the weights alone. Scores where nothing is visible may be anything, NaN too.
+    Scores where nothing is visible may be anything, NaN too.
+
+    Args:
+        dtype: of the weights that come out. The backward pass keeps them alone.
     """
-    return _weights(scores_bhqk.astype(jnp.float32), visible_bqk[:, None])
+    return _weights(dtype, scores_bhqk.astype(jnp.float32), visible_bqk[:, None])
 
 
 def read_all(weights_bhqk: Float[Array, "b h q k"], values_bkhe: Float[Array, "b k h e"]) -> Float[Array, "b q m"]:
@@ -78,20 +87,22 @@ def read_all(weights_bhqk: Float[Array, "b h q k"], values_bkhe: Float[Array, "b
     return read_bqhe.reshape(*read_bqhe.shape[:2], -1)
 
 
-@jax.custom_vjp
-def _weights(scores: Array, visible: Array) -> Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _weights(dtype: jnp.dtype, scores: Array, visible: Array) -> Array:
     scores = jnp.where(visible, scores, -jnp.inf)
     peak = jnp.max(scores, axis=-1, keepdims=True, initial=-1e30)
     exp = jnp.exp(scores - peak)
-    return exp / jnp.maximum(jnp.sum(exp, axis=-1, keepdims=True), 1e-30)
+    return (exp / jnp.maximum(jnp.sum(exp, axis=-1, keepdims=True), 1e-30)).astype(dtype)
 
 
-def _weights_forward(scores: Array, visible: Array):
-    weights = _weights(scores, visible)
+def _weights_forward(dtype: jnp.dtype, scores: Array, visible: Array):
+    weights = _weights(dtype, scores, visible)
     return weights, weights
 
 
-def _weights_backward(weights: Array, d_weights: Array):
+def _weights_backward(dtype: jnp.dtype, weights: Array, d_weights: Array):
+    del dtype
+    weights = weights.astype(jnp.float32)
     d_weights = d_weights * weights
     return d_weights - weights * jnp.sum(d_weights, axis=-1, keepdims=True), None
 

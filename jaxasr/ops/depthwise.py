@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxasr.ops.products import wide, widened
+
 _PIECE = 40  # frames: long enough that overlaps cost little, short enough that one loop holds a piece
 
 
@@ -30,9 +32,9 @@ def depthwise(
 def _shifted_sum(x_btc: Array, filters_kc: Array, before: int) -> Array:
     (taps, _), t = filters_kc.shape, x_btc.shape[1]
     padded = jnp.pad(x_btc, ((0, 0), (before, taps - 1 - before), (0, 0)))
-    total = jnp.zeros(x_btc.shape, jnp.promote_types(x_btc.dtype, jnp.float32))
+    total = jnp.zeros(x_btc.shape, wide(x_btc.dtype))
     for j in range(taps):
-        total += (padded[:, j : j + t] * filters_kc[j][None, None]).astype(total.dtype)
+        total += widened(padded[:, j : j + t]) * widened(filters_kc[j])[None, None]
     return total.astype(x_btc.dtype)
 
 
@@ -45,9 +47,9 @@ def _filter_gradient(x_btc: Array, dy_btc: Array, before: int, taps: int) -> Arr
     padded = jnp.pad(x_btc, ((0, 0), (before, behind + taps - 1 - before), (0, 0)))
     windows = jnp.stack([padded[:, n * piece : (n + 1) * piece + taps - 1] for n in range(pieces)], axis=1)
     dy = jnp.pad(dy_btc, ((0, 0), (0, behind), (0, 0))).reshape(b, pieces, piece, c)
-    sums = jnp.zeros((b, pieces, taps, c), jnp.promote_types(x_btc.dtype, jnp.float32))
+    sums = jnp.zeros((b, pieces, taps, c), wide(x_btc.dtype))
     for i in range(piece):
-        sums += windows[:, :, i : i + taps].astype(sums.dtype) * dy[:, :, i : i + 1].astype(sums.dtype)
+        sums += widened(windows[:, :, i : i + taps]) * widened(dy[:, :, i : i + 1])
     ones = jnp.ones((1, b * pieces), sums.dtype)
     return jnp.matmul(ones, sums.reshape(b * pieces, -1), precision="highest").reshape(taps, c)
 

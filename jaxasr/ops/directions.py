@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxasr.ops.products import wide
+
 Reverse = tuple[bool, ...]
 
 
@@ -58,8 +60,13 @@ def weight_gradient(
     """
     before_tbd, d_tbm = (hidden_tbd[1:], d_gates_tbm[:-1]) if back else (hidden_tbd[:-1], d_gates_tbm[1:])
     before_tbd = before_tbd if scale_bd is None else before_tbd * scale_bd[None]
-    d_dm = before_tbd.reshape(-1, before_tbd.shape[-1]).T @ d_tbm.reshape(-1, d_tbm.shape[-1])
-    return d_dm if start_bd is None else d_dm + scaled(start_bd, scale_bd).T @ d_gates_tbm[-1 if back else 0]
+    d_dm = product(before_tbd.reshape(-1, before_tbd.shape[-1]).T, d_tbm.reshape(-1, d_tbm.shape[-1]))
+    return d_dm if start_bd is None else d_dm + product(scaled(start_bd, scale_bd).T, d_gates_tbm[-1 if back else 0])
+
+
+def product(x_bd: Float[Array, "b d"], weights_dm: Float[Array, "d m"]) -> Float[Array, "b m"]:
+    """The product of two matrices of one dtype, its sums in float32 at least. For backward passes of one's own."""
+    return jnp.matmul(x_bd, weights_dm, preferred_element_type=wide(x_bd.dtype))
 
 
 def scaled(x_bd: Float[Array, "b d"], scale_bd: Float[Array, "b d"] | None) -> Float[Array, "b d"]:

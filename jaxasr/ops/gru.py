@@ -4,7 +4,8 @@ The reset gate is applied to the recurrent product, as in cuDNN, PyTorch and Lin
 
     r = sigmoid(x_r + h U_r)   z = sigmoid(x_z + h U_z)   n = tanh(x_n + r (h U_n + b))   h' = (1 - z) n + z h
 
-with x the projected input. The backward pass makes the gradient of U in one product after the reverse scan.
+with x the projected input. Of bfloat16 gates only the hidden states that come out are narrow: h, which adds up a little at
+every step, is carried in float32. The backward pass makes the gradient of U in one product after the reverse scan.
 
 Source: Cho et al. 2014, arXiv:1406.1078 (which resets the state before the product); Chung et al. 2014, arXiv:1412.3555.
 """
@@ -16,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.ops.directions import Reverse, batch_major, put_at, rows_at, scaled, time_major, weight_gradient
+from jaxasr.ops.directions import Reverse, batch_major, product, put_at, rows_at, scaled, time_major, weight_gradient
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.products import wide, widened
 
 
 def gru_cell(
@@ -88,17 +90,17 @@ def gru_from(
 
     def step(h_bd, now):
         gates_bm, valid_b = now
-        moved = gru_cell(gates_bm, h_bd @ recurrent_dm + on_candidate, h_bd)
+        moved = gru_cell(gates_bm, product(h_bd.astype(gates_bm.dtype), recurrent_dm) + on_candidate, h_bd)
         keep = valid_b[:, None]
-        return jnp.where(keep, moved, h_bd), jnp.where(keep, moved, 0)
+        return jnp.where(keep, moved, h_bd), jnp.where(keep, moved, 0).astype(gates_bm.dtype)
 
     valid_tb = valid_from_lengths(lengths_b, gates_btm.shape[1]).T
-    end_bd, hidden_tbd = jax.lax.scan(step, start_bd, (time_major(gates_btm), valid_tb))
+    end_bd, hidden_tbd = jax.lax.scan(step, widened(start_bd), (time_major(gates_btm), valid_tb))
     return batch_major(hidden_tbd), end_bd
 
 
 class _Trace(NamedTuple):
-    """What the backward pass needs of one direction, in the order of its steps."""
+    """What the backward pass needs of one direction, in the order of its steps, in the dtype of its gates."""
 
     reset: Array
     update: Array
@@ -108,8 +110,8 @@ class _Trace(NamedTuple):
 
 
 def _cell(gates_bm: Array, hidden_bm: Array, h_bd: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-    x_r, x_z, x_n = jnp.split(gates_bm, 3, axis=-1)
-    h_r, h_z, inner = jnp.split(hidden_bm, 3, axis=-1)
+    x_r, x_z, x_n = jnp.split(widened(gates_bm), 3, axis=-1)
+    h_r, h_z, inner = jnp.split(widened(hidden_bm), 3, axis=-1)
     r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
     n = jnp.tanh(x_n + r * inner)
     return (1 - z) * n + z * h_bd, (r, z, n, inner)
@@ -123,14 +125,14 @@ def _forward(reverse: Reverse, inputs, recurrents, biases, valid_tb, scales):
         xs, valids = rows_at(i, inputs, reverse), rows_at(i, (valid_tb,) * len(inputs), reverse)
         new, shown, traces = [], [], []
         for h, x, v, w, bias, scale in zip(states, xs, valids, recurrents, on_candidate, scales, strict=True):
-            moved, inside = _cell(x, scaled(h, scale) @ w + bias, h)
+            moved, inside = _cell(x, product(scaled(h.astype(x.dtype), scale), w) + bias, h)
             new.append(jnp.where(v[:, None], moved, h))
-            shown.append(jnp.where(v[:, None], moved, 0))
-            traces.append(_Trace(*inside, h))
+            shown.append(jnp.where(v[:, None], moved, 0).astype(x.dtype))
+            traces.append(jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _Trace(*inside, h)))
         return (tuple(new), put_at(i, hiddens, shown, reverse)), tuple(traces)
 
     t, b = valid_tb.shape
-    start = tuple(jnp.zeros((b, len(w)), x.dtype) for x, w in zip(inputs, recurrents, strict=True))
+    start = tuple(jnp.zeros((b, len(w)), wide(x.dtype)) for x, w in zip(inputs, recurrents, strict=True))
     blank = tuple(jnp.zeros((t, b, len(w)), x.dtype) for x, w in zip(inputs, recurrents, strict=True))
     (_, hiddens), traces = jax.lax.scan(step, (start, blank), jnp.arange(t))
     return hiddens, traces
@@ -159,15 +161,15 @@ def _scan_bwd(reverse: Reverse, saved, d_hiddens):
             keep = v[:, None]
             dh = dh + jnp.where(keep, dy, 0)
             d_x, d_inner = _gate_gradients(dh, trace)
-            d_x, d_inner = jnp.where(keep, d_x, 0), jnp.where(keep, d_inner, 0)
+            d_x, d_inner = (jnp.where(keep, d, 0).astype(w.dtype) for d in (d_x, d_inner))
             d_recurrent = jnp.concatenate([d_x[:, : 2 * dh.shape[1]], d_inner], axis=-1)
-            new.append(jnp.where(keep, dh * trace.update + scaled(d_recurrent @ w, scale), dh))
+            new.append(jnp.where(keep, dh * trace.update + scaled(product(d_recurrent, w), scale), dh))
             d_gates.append(d_x)
             d_parts.append(d_recurrent)
         gates, parts = d_inputs
         return (tuple(new), (put_at(i, gates, d_gates, reverse), put_at(i, parts, d_parts, reverse))), None
 
-    start = tuple(jnp.zeros_like(h[0]) for h in hiddens)
+    start = tuple(widened(jnp.zeros_like(h[0])) for h in hiddens)
     blank = tuple(jnp.zeros((*h.shape[:2], 3 * h.shape[2]), h.dtype) for h in hiddens)
     t = len(valid_tb)
     (_, (d_inputs, d_parts)), _ = jax.lax.scan(step, (start, (blank, blank)), (jnp.arange(t), traces), reverse=True)
@@ -175,13 +177,15 @@ def _scan_bwd(reverse: Reverse, saved, d_hiddens):
         weight_gradient(None, h, d, scale, back=back).astype(w.dtype)
         for h, d, scale, w, back in zip(hiddens, d_parts, scales, recurrents, reverse, strict=True)
     )
-    d_biases = tuple(jnp.sum(d[..., -len(b) :], (0, 1)).astype(b.dtype) for d, b in zip(d_parts, biases, strict=True))
+    d_biases = tuple(
+        jnp.sum(widened(d[..., -len(b) :]), (0, 1)).astype(b.dtype) for d, b in zip(d_parts, biases, strict=True)
+    )
     return d_inputs, d_recurrents, d_biases, None, None
 
 
 def _gate_gradients(dh: Array, trace: _Trace) -> tuple[Array, Array]:
     """Gradients of the three gates before their non-linearities, and of the candidate's recurrent part."""
-    r, z, n = trace.reset, trace.update, trace.candidate
+    r, z, n = (widened(each) for each in (trace.reset, trace.update, trace.candidate))
     d_n = dh * (1 - z) * (1 - n**2)
     d_z = dh * (trace.before - n) * z * (1 - z)
     d_r = d_n * trace.inner * r * (1 - r)

@@ -5,6 +5,9 @@ gates. The backward pass carries (dh, dc) through a reverse scan and makes the g
 product after it, where automatic differentiation would add a [d, 4d] matrix at every step. All directions advance in one
 loop: their products are independent, and the loop's own cost is paid once.
 
+Of bfloat16 gates only the hidden states are narrow. The cell adds a little at every step: rounded to bfloat16, a cell of 1
+would not notice 0.003. It is kept in float32, the gates are computed in it, and so are their gradients.
+
 Source: Hochreiter and Schmidhuber 1997; gates in the order input, forget, cell, output, no peepholes.
 """
 
@@ -15,8 +18,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.ops.directions import Reverse, batch_major, put_at, rows_at, scaled, time_major, weight_gradient
+from jaxasr.ops.directions import (
+    Reverse,
+    batch_major,
+    product,
+    put_at,
+    rows_at,
+    scaled,
+    time_major,
+    weight_gradient,
+)
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.products import wide, widened
 
 
 class Carry(NamedTuple):
@@ -27,13 +40,13 @@ class Carry(NamedTuple):
 
 
 def zero_carry(examples: int, width: int, dtype: jnp.dtype = jnp.dtype(jnp.float32)) -> Carry:
-    """The state before the first step."""
-    return Carry(jnp.zeros((examples, width), dtype), jnp.zeros((examples, width), dtype))
+    """The state before the first step; the cell, which adds up what it is given at every step, in float32 at least."""
+    return Carry(jnp.zeros((examples, width), dtype), jnp.zeros((examples, width), wide(dtype)))
 
 
-def lstm_cell(gates_bm: Float[Array, "b m"], c_bd: Float[Array, "b d"]) -> Carry:
-    """The state after a step, from all that goes into the gates (input, recurrent part and bias; m = 4 d)."""
-    return _cell(gates_bm, c_bd)[0]
+def lstm_cell(gates_bm: Float[Array, "b m"], before: Carry) -> Carry:
+    """The state after a step, from all that goes into the gates (input, recurrent part and bias; m = 4 d), in its dtypes."""
+    return _cell(gates_bm, before)[0]
 
 
 def lstm(
@@ -60,6 +73,7 @@ def lstm_from(
     """Hidden states of a recurrence that goes on from `start`, and where it ends: after each example's last real step."""
     valid_tb = valid_from_lengths(lengths_b, gates_btm.shape[1]).T
     inputs = (time_major(gates_btm),)
+    start = Carry(start.h_bd.astype(gates_btm.dtype), widened(start.c_bd))
     out: Any = _scan((False,), inputs, (recurrent_dm,), valid_tb, (None,), (start,))
     (hidden_tbd,), (end,) = out
     return batch_major(hidden_tbd), end
@@ -86,19 +100,19 @@ def lstm_directions(
 
 
 class _Trace(NamedTuple):
-    """What the backward pass needs of one direction, in the order of its steps."""
+    """What the backward pass needs of one direction, in the order of its steps, in the dtype of its gates."""
 
     gates: tuple[Array, ...]  # after their non-linearities: input, forget, cell, output
     before: Array  # the cell before the step
     after: Array  # tanh of the cell after the step
 
 
-def _cell(gates_bm: Array, c_bd: Array) -> tuple[Carry, tuple[Array, ...], Array]:
-    z_i, z_f, z_g, z_o = jnp.split(gates_bm, 4, axis=-1)
+def _cell(gates_bm: Array, before: Carry) -> tuple[Carry, tuple[Array, ...], Array]:
+    z_i, z_f, z_g, z_o = jnp.split(widened(gates_bm), 4, axis=-1)
     i, f, g, o = jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o)
-    c = f * c_bd + i * g
+    c = f * before.c_bd + i * g
     tanh_c = jnp.tanh(c)
-    return Carry(o * tanh_c, c), (i, f, g, o), tanh_c
+    return Carry((o * tanh_c).astype(before.h_bd.dtype), c), (i, f, g, o), tanh_c
 
 
 def _forward(reverse: Reverse, inputs, recurrents, valid_tb, scales, starts):
@@ -107,11 +121,11 @@ def _forward(reverse: Reverse, inputs, recurrents, valid_tb, scales, starts):
         xs, valids = rows_at(i, inputs, reverse), rows_at(i, (valid_tb,) * len(inputs), reverse)
         new, shown, traces = [], [], []
         for carry, x, v, w, scale in zip(carries, xs, valids, recurrents, scales, strict=True):
-            moved, gates, tanh_c = _cell(x + scaled(carry.h_bd, scale) @ w, carry.c_bd)
+            moved, gates, tanh_c = _cell(x + product(scaled(carry.h_bd, scale), w), carry)
             keep = v[:, None]
             new.append(Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd)))
             shown.append(jnp.where(keep, moved.h_bd, 0))
-            traces.append(_Trace(gates, carry.c_bd, tanh_c))
+            traces.append(jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _Trace(gates, carry.c_bd, tanh_c)))
         return (tuple(new), put_at(i, hiddens, shown, reverse)), tuple(traces)
 
     t, b, width = *valid_tb.shape, len(recurrents[0])
@@ -145,25 +159,29 @@ def _scan_bwd(reverse: Reverse, saved, d_out):
             keep = v[:, None]
             dh = dh + jnp.where(keep, dy, 0)
             d_z, d_c = _gate_gradients(dh, dc, trace)
-            d_z = jnp.where(keep, d_z, 0)
-            new.append(Carry(jnp.where(keep, scaled(d_z @ w, scale), dh), jnp.where(keep, d_c, dc)))
+            d_z = jnp.where(keep, d_z, 0).astype(w.dtype)
+            new.append(Carry(jnp.where(keep, scaled(product(d_z, w), scale), dh), jnp.where(keep, d_c, dc)))
             d_gates.append(d_z)
         return (tuple(new), put_at(i, d_inputs, d_gates, reverse)), None
 
     t, b, width = hiddens[0].shape
     blank = tuple(jnp.zeros((t, b, 4 * width), h.dtype) for h in hiddens)
+    d_ends = jax.tree.map(widened, d_ends)
     (d_begins, d_inputs), _ = jax.lax.scan(step, (d_ends, blank), (jnp.arange(t), traces), reverse=True)
     d_recurrents = tuple(
         weight_gradient(start and start.h_bd, h, d, scale, back=back).astype(w.dtype)
         for start, h, d, scale, w, back in zip(starts, hiddens, d_inputs, scales, recurrents, reverse, strict=True)
     )
-    d_starts = tuple(start and d_begin for start, d_begin in zip(starts, d_begins, strict=True))
+    d_starts = tuple(
+        start and Carry(d_begin.h_bd.astype(start.h_bd.dtype), d_begin.c_bd)
+        for start, d_begin in zip(starts, d_begins, strict=True)
+    )
     return d_inputs, d_recurrents, None, None, d_starts
 
 
 def _gate_gradients(dh: Array, dc: Array, trace: _Trace) -> tuple[Array, Array]:
     """Gradients of the four gates before their non-linearities, and of the cell before the step."""
-    i, f, g, o = trace.gates
+    i, f, g, o = map(widened, trace.gates)
     dc = dc + dh * o * (1 - trace.after**2)
     d_i, d_f, d_g, d_o = dc * g, dc * trace.before, dc * i, dh * trace.after
     d_z = (d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o))

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.ops.products import widened
+
 _SLOWEST = 10_000.0  # the longest wave is this many times 2 pi positions
 
 
@@ -27,9 +29,10 @@ def rotary(x_bthe: Float[Array, "b t h e"], positions_t: Int[Array, " t"]) -> Fl
     Source: Su et al. 2021, arXiv:2104.09864, equation 34; the halves are paired, not neighbours.
     """
     angles_te = positions_t[:, None] * _frequencies(x_bthe.shape[-1])[None, :]
-    cos, sin = (f(angles_te)[None, :, None, :].astype(x_bthe.dtype) for f in (jnp.cos, jnp.sin))
-    first, second = jnp.split(x_bthe, 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    cos, sin = (f(angles_te)[None, :, None, :] for f in (jnp.cos, jnp.sin))
+    first, second = jnp.split(widened(x_bthe), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x_bthe.dtype)
 
 
 def distances(positions: int) -> Int[Array, " r"]:

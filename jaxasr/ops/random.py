@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
+from jaxasr.ops.products import times
 from jaxasr.shapes import Ids, PRNGKey
 
 
@@ -75,7 +76,7 @@ def dropout(
     dropped = round(rate * 256)
     if dropped == 0:
         return x
-    return jnp.where(_kept(x.shape, dropped, ids_b, key, shared_axes), x * (256 / (256 - dropped)), 0).astype(x.dtype)
+    return jnp.where(_kept(x.shape, dropped, ids_b, key, shared_axes), times(x, 256 / (256 - dropped)), 0)
 
 
 def _kept(

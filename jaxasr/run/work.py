@@ -38,7 +38,7 @@ def counted_step(experiment: Experiment, objective: Objective, compiled: Any) ->
     Args:
         compiled: jitted. It is traced for a shape of batches once, whether it is counted or run first.
     """
-    again = {path: False for path, leaf in tree.flatten(experiment).items() if _recomputes(path) and leaf is True}
+    again = {path: "none" for path, leaf in tree.flatten(experiment).items() if _recomputes(path) and leaf != "none"}
     return jax.jit(pure_step(tree.override(experiment, again), objective)) if again else compiled
 
 

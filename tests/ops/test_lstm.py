@@ -106,7 +106,7 @@ def test_values_and_gradients_are_those_of_linens_bidirectional_cells(rng, lengt
 def test_one_step_is_a_sequence_of_one(rng):
     gates_bm = jnp.asarray(rng.normal(size=(3, 8)), jnp.float32)
     c_bd = jnp.asarray(rng.normal(size=(3, 2)), jnp.float32)
-    moved = lstm_cell(gates_bm, c_bd)
+    moved = lstm_cell(gates_bm, Carry(jnp.zeros_like(c_bd), c_bd))
     for row in range(3):
         h_d, c_d = reference.cell(np.asarray(gates_bm[row], float), np.asarray(c_bd[row], float))
         np.testing.assert_allclose(moved.h_bd[row], h_d, rtol=1e-6, atol=1e-7)
@@ -212,7 +212,7 @@ def test_a_scaled_state_is_automatic_differentiations_in_float64(rng):
     def unrolled(gates, recurrent):
         carry, found = Carry(jnp.zeros((2, 3)), jnp.zeros((2, 3))), 0.0
         for t in range(4):
-            carry = lstm_cell(gates[:, t] + (carry.h_bd * scale) @ recurrent, carry.c_bd)
+            carry = lstm_cell(gates[:, t] + (carry.h_bd * scale) @ recurrent, carry)
             found += jnp.sum(carry.h_bd * mix[:, t])
         return found
 

@@ -96,7 +96,7 @@ def test_bfloat16_weights_get_bfloat16_gradients(rng):
 
     def last(weights):
         def one(linear, constants, carry, x):
-            return jnp.tanh(linear("w", carry) + x), None
+            return jnp.tanh(linear("w", carry) + x).astype(x.dtype), None
 
         return jnp.sum(scan(one, weights, None, jnp.zeros((2, 3), jnp.bfloat16), xs)[0])
 

@@ -85,7 +85,7 @@ def test_what_is_computed_again_is_no_work_of_the_model():
         model = tiny.experiment().model.clone(encoder=encoder)
         return replace(tiny.experiment(), model=model)
 
-    plain, again = with_remat(False), with_remat(True)
+    plain, again = with_remat("none"), with_remat("blocks")
     objective = plain.objective
     state, batch = state_of(plain), batch_of(4, 16_000, 8)
     kept = count(pure_step(plain, objective), state, batch).of_products

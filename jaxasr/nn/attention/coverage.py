@@ -2,13 +2,13 @@
 
 from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxasr.nn.attention.interface import Memory
 from jaxasr.nn.attention.scored import AdditiveAttention
+from jaxasr.nn.layers import Dense
 
 
 class CoverageKeys(NamedTuple):
@@ -32,20 +32,20 @@ class CoverageAttention(AdditiveAttention):
 
     def setup(self):
         super().setup()
-        self.coverage = nn.Dense(self.width, use_bias=False)
-        self.inverse_fertility = nn.Dense(1, use_bias=False)
+        self.coverage = Dense(self.width, use_bias=False)
+        self.inverse_fertility = Dense(1, use_bias=False, result="float32")
 
     def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Any:
         keys_bsd = self.key(hidden_bsd)
         if self.fertility == "one":
             return CoverageKeys(keys_bsd, jnp.ones(keys_bsd.shape[:2], jnp.float32))
-        inverse_bs = 0.5 * jax.nn.sigmoid(self.inverse_fertility(hidden_bsd)[..., 0].astype(jnp.float32))
+        inverse_bs = 0.5 * jax.nn.sigmoid(self.inverse_fertility(hidden_bsd)[..., 0])
         return CoverageKeys(keys_bsd, inverse_bs)
 
     def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
         keys_bsd = memory.keys.keys_bsd
-        covered_bsd = self.coverage((before * memory.keys.inverse_fertility_bs)[..., None])
-        return self._energy(query_bd, keys_bsd + covered_bsd.astype(keys_bsd.dtype))
+        covered_bs = (before * memory.keys.inverse_fertility_bs).astype(keys_bsd.dtype)
+        return self._energy(query_bd, keys_bsd + self.coverage(covered_bs[..., None]))
 
     def remembered(self, memory: Memory, before: Any, weights_bs: Float[Array, "b s"] | None) -> Float[Array, "b s"]:
         return jnp.zeros(memory.valid_bs.shape, jnp.float32) if weights_bs is None else before + weights_bs

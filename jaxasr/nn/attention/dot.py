@@ -3,13 +3,13 @@
 from dataclasses import field
 from typing import Any
 
-import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import Attention, Memory, Weighed, WeighedAll
+from jaxasr.nn.layers import Dense
 from jaxasr.ops.attention import attention_weights
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.products import times, wide_einsum
 from jaxasr.records import Training
 
 
@@ -36,9 +36,9 @@ class DotAttention(Attention):
         super().__post_init__()
 
     def setup(self):
-        self.query = nn.Dense(self.width)
-        self.key = nn.Dense(self.width, use_bias=False)
-        self.value = nn.Dense(self.width)
+        self.query = Dense(self.width)
+        self.key = Dense(self.width, use_bias=False)
+        self.value = Dense(self.width)
 
     def prepare(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None
@@ -60,6 +60,6 @@ class DotAttention(Attention):
             x.reshape(*x.shape[:2], self.heads, -1) for x in (self.query(queries_bud), memory.keys)
         )
         if self.scaled:
-            queries_buhe = queries_buhe * (self.width // self.heads) ** -0.5
-        energies_bhus = jnp.einsum("buhe,bshe->bhus", queries_buhe, keys_bshe)
+            queries_buhe = times(queries_buhe, (self.width // self.heads) ** -0.5)
+        energies_bhus = wide_einsum("buhe,bshe->bhus", queries_buhe, keys_bshe)
         return attention_weights(energies_bhus, memory.valid_bs[:, None])

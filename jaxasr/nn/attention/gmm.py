@@ -4,12 +4,12 @@ import functools
 import math
 from typing import Any, Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import Attention, Memory, Weighed
+from jaxasr.nn.layers import Dense
 from jaxasr.ops.local_attention import gaussians
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
@@ -44,9 +44,9 @@ class GmmAttention(Attention):
         super().__post_init__()
 
     def setup(self):
-        self.hidden = nn.Dense(self.width)
+        self.hidden = Dense(self.width)
         bias = functools.partial(_first_bias, form=self.form, pace=self.pace, spread=self.spread)
-        self.numbers = nn.Dense(3 * self.components, bias_init=bias)
+        self.numbers = Dense(3 * self.components, bias_init=bias, result="float32")
 
     def prepare(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None
@@ -57,7 +57,7 @@ class GmmAttention(Attention):
         return jnp.zeros((memory.valid_bs.shape[0], self.components), jnp.float32)
 
     def weigh(self, query_bd: Float[Array, "b d"], memory: Memory, state: Float[Array, "b k"]) -> Weighed:
-        numbers = self.numbers(jnp.tanh(self.hidden(query_bd))).astype(jnp.float32)
+        numbers = self.numbers(jnp.tanh(self.hidden(query_bd)))
         share_bk, move_bk, spread_bk = jnp.split(numbers, 3, axis=-1)
         centres_bk = state + (jax.nn.softplus(move_bk) if self.form == "v2" else _exp(move_bk))
         if self.form == "v0":

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxasr.ops import random
 from jaxasr.ops.attention import read
+from jaxasr.ops.scan import Linear, scan
 from jaxasr.records import Draws, Training, pytree
 from jaxasr.shapes import PRNGKey
 
@@ -148,11 +149,12 @@ class Attention(nn.Module):
             self.weigh(queries_bud[:, 0], memory, state)
         module, variables = self.unbind()
 
-        def step(state: Any, query_bd: Array) -> tuple[Any, tuple[Array, Draws | None]]:
+        def step(_: Linear, constants: Any, state: Any, query_bd: Array) -> tuple[Any, tuple[Array, Draws | None]]:
+            variables, memory = constants
             weighed: Weighed = module.apply(variables, query_bd, memory, state, method="weigh")  # pyright: ignore
             return weighed.state, (weighed.weights_bhs, weighed.draw)
 
-        _, (weights_ubhs, draws) = jax.lax.scan(step, state, queries_bud.swapaxes(0, 1))
+        _, (weights_ubhs, draws) = scan(step, {}, (variables, memory), state, queries_bud.swapaxes(0, 1))
         return WeighedAll(weights_ubhs.swapaxes(0, 1), along_time(draws))
 
     def __call__(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Read:

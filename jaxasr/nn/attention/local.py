@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.focus import Focus, Softmax
 from jaxasr.nn.attention.interface import Memory, Mixing, Weighed
+from jaxasr.nn.layers import Dense
 from jaxasr.ops.attention import masked_softmax
 from jaxasr.ops.local_attention import bell, median, moved_on, near
 
@@ -94,8 +95,9 @@ class GaussianLocal(Focus):
 
     def setup(self):
         begin = math.log(math.expm1(self.pace)) if self.centre == "advancing" else 0.0
-        self.hidden = nn.Dense(self.width, use_bias=False)
-        self.place = nn.Dense(1, use_bias=self.centre == "advancing", bias_init=nn.initializers.constant(begin))
+        self.hidden = Dense(self.width, use_bias=False)
+        bias = nn.initializers.constant(begin)
+        self.place = Dense(1, use_bias=self.centre == "advancing", bias_init=bias, result="float32")
 
     def initial_state(self, memory: Memory) -> Float[Array, " b"]:
         return jnp.zeros(memory.valid_bs.shape[0], jnp.float32)
@@ -115,7 +117,7 @@ class GaussianLocal(Focus):
     def _place(self, query_bd: Array, lengths_b: Array, state: Array) -> Float[Array, " b"]:
         if self.centre == "monotonic":
             return state * self.pace
-        score_b = self.place(jnp.tanh(self.hidden(query_bd)))[:, 0].astype(jnp.float32)
+        score_b = self.place(jnp.tanh(self.hidden(query_bd)))[:, 0]
         if self.centre == "predicted":
             return lengths_b * jax.nn.sigmoid(score_b)
         return state + jax.nn.softplus(score_b)
@@ -142,7 +144,7 @@ class Forward(Focus):
         super().__post_init__()
 
     def setup(self):
-        self.move = nn.Dense(1)
+        self.move = Dense(1, result="float32")
 
     def initial_state(self, memory: Memory) -> Float[Array, "b s"]:
         first_1s = jnp.arange(memory.valid_bs.shape[1])[None] == 0
@@ -153,7 +155,7 @@ class Forward(Focus):
     ) -> Weighed:
         move_b = None
         if self.agent == "learned":
-            move_b = jax.nn.sigmoid(self.move(query_bd)[:, 0].astype(jnp.float32))
+            move_b = jax.nn.sigmoid(self.move(query_bd)[:, 0])
         prior_bs = moved_on(state, reach=self.reach, move_b=move_b)
         possible_bs = prior_bs > 1e-30  # the logarithm's derivative stays in the range of float32
         energy_bs = energy_bs.astype(jnp.float32) + jnp.log(jnp.where(possible_bs, prior_bs, 1.0))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import Attention, Memory, Randomness, Weighed
+from jaxasr.nn.layers import Dense
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Draws, Training
 
@@ -52,7 +53,7 @@ class MultiHead(Attention):
         return self.inner.samples
 
     def setup(self):
-        self.values = nn.Dense(self.width)
+        self.values = Dense(self.width)
 
     def prepare(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"], training: Training | None

@@ -13,8 +13,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.focus import Focus, Softmax
 from jaxasr.nn.attention.interface import Attention, Memory, Mixing, Weighed
+from jaxasr.nn.layers import Dense
 from jaxasr.ops.attention import additive_energy, location_features
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.products import times, wide_einsum, widened
 from jaxasr.records import Training
 
 
@@ -101,8 +103,8 @@ class AdditiveAttention(ScoredAttention):
     vector: Literal["free", "normed"] = "free"  # v
 
     def setup(self):
-        self.query = nn.Dense(self.width, use_bias=False)
-        self.key = nn.Dense(self.width)
+        self.query = Dense(self.width, use_bias=False)
+        self.key = Dense(self.width)
         self.energy = self.param("energy", nn.initializers.lecun_normal(), (self.width, 1))
         if self.vector == "normed":
             self.gain = self.param("gain", nn.initializers.constant(self.width**-0.5), ())
@@ -114,7 +116,7 @@ class AdditiveAttention(ScoredAttention):
         return self._energy(query_bd, memory.keys)
 
     def _energy(self, query_bd: Array, keys_bsd: Array) -> Float[Array, "b s"]:
-        v_m = self.energy[:, 0]
+        v_m = widened(self.energy[:, 0])
         if self.vector == "normed":
             v_m = v_m * (self.gain / jnp.linalg.norm(v_m))
         return additive_energy(self.query(query_bd), keys_bsd, v_m.astype(keys_bsd.dtype))
@@ -132,14 +134,14 @@ class ProductAttention(ScoredAttention):
     width: int  # of query and key
 
     def setup(self):
-        self.query = nn.Dense(self.width)
-        self.key = nn.Dense(self.width)
+        self.query = Dense(self.width)
+        self.key = Dense(self.width)
 
     def keys(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s m"]:
         return self.key(hidden_bsd)
 
     def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
-        return jnp.einsum("bm,bsm->bs", self.query(query_bd) * self.width**-0.5, memory.keys)
+        return wide_einsum("bm,bsm->bs", times(self.query(query_bd), self.width**-0.5), memory.keys)
 
 
 class LocationAttention(AdditiveAttention):
@@ -158,12 +160,11 @@ class LocationAttention(AdditiveAttention):
 
     def setup(self):
         super().setup()
-        self.location = nn.Dense(self.width, use_bias=False)
+        self.location = Dense(self.width, use_bias=False)
         self.filter_bank = self.param("filters", nn.initializers.lecun_normal(), (self.taps, self.filters))
 
     def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
-        located_bsd = self.location(location_features(before, self.filter_bank))
-        return self._energy(query_bd, memory.keys + located_bsd.astype(memory.keys.dtype))
+        return self._energy(query_bd, memory.keys + self.location(location_features(before, self.filter_bank)))
 
     def remembered(self, memory: Memory, before: Any, weights_bs: Float[Array, "b s"] | None) -> Float[Array, "b s"]:
         return jnp.zeros(memory.valid_bs.shape, jnp.float32) if weights_bs is None else weights_bs

@@ -8,7 +8,6 @@ each of them reads the likeliest position, or, `Latent`, what it was trained as.
 from dataclasses import field
 from typing import Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -16,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxasr.nn.amount import Amount, amount_at
 from jaxasr.nn.attention.focus import Focus
 from jaxasr.nn.attention.interface import Memory, Mixing, Mixture, Randomness, Weighed
+from jaxasr.nn.layers import Dense
 from jaxasr.ops import random
 from jaxasr.ops.attention import masked_softmax
 from jaxasr.ops.mixture import masked_log_softmax
@@ -49,12 +49,12 @@ class Sampled(_Hard):
         super().__post_init__()
 
     def setup(self):
-        self.baseline = nn.Dense(1)
+        self.baseline = Dense(1, result="float32")
 
     def __call__(
         self, energy_bs: Float[Array, "b s"], query_bd: Float[Array, "b d"], memory: Memory, state: Position
     ) -> Weighed:
-        baseline_b1 = self.baseline(jax.lax.stop_gradient(query_bd)).astype(jnp.float32)
+        baseline_b1 = self.baseline(jax.lax.stop_gradient(query_bd))
         if memory.training is None:
             return Weighed(likeliest(energy_bs, memory.valid_bs)[:, None], state + 1)
         log_probs_bs = masked_log_softmax(energy_bs, memory.valid_bs)

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxasr.nn.layers import Dense
 from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection
 from jaxasr.ops.gru import gru_cell
 from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
+from jaxasr.ops.products import wide, widened
 from jaxasr.ops.scan import Arrays, Linear
 
 CellKind = Literal["lstm", "gru"]
@@ -22,7 +24,7 @@ Initializer = Callable[..., Array]
 
 
 class GruCarry(NamedTuple):
-    """What a GRU hands on."""
+    """What a GRU hands on, in float32 at least: a step may change it by little."""
 
     h_bd: Float[Array, "b d"]
 
@@ -31,7 +33,7 @@ class Cell(Protocol):
     """What a decoder knows of its cells. They have no parameters of their own."""
 
     gates: int  # the width of gates_bm is so many times that of the state
-    projection: Any  # width -> nn.Dense: of a token to its gates
+    projection: Any  # width -> Dense: of a token to its gates
     kernel: Any  # width -> the module that `weights` is given, by layer
     bias_init: Initializer
     inner_width: int  # of one more bias a layer, inside the recurrent part: so many times the state; 0: none
@@ -69,13 +71,13 @@ class _Lstm:
         return zero_carry(examples, width, dtype)
 
     def begin(self, cell_bd: Array) -> Carry:
-        return Carry(jnp.tanh(cell_bd), cell_bd)
+        return Carry(jnp.tanh(cell_bd), widened(cell_bd))
 
     def move(
         self, linear: Linear, layer: int, gates_bm: Array, x_bd: Array, carry: Carry, inner: Array | None
     ) -> Carry:
         del inner
-        return lstm_cell(gates_bm + linear(f"layer_{layer}", jnp.concatenate([x_bd, carry.h_bd], axis=-1)), carry.c_bd)
+        return lstm_cell(gates_bm + linear(f"layer_{layer}", jnp.concatenate([x_bd, carry.h_bd], axis=-1)), carry)
 
 
 class _GruKernel(nn.Module):
@@ -99,7 +101,7 @@ class _Gru:
     """Two products a step."""
 
     gates = 3
-    projection = staticmethod(lambda width: nn.Dense(3 * width))
+    projection = staticmethod(lambda width: Dense(3 * width))
     kernel = _GruKernel
     bias_init = staticmethod(nn.initializers.zeros)
     inner_width = 1
@@ -109,15 +111,15 @@ class _Gru:
         return {f"layer_{layer}": read, f"state_{layer}": recurrent}
 
     def zero(self, examples: int, width: int, dtype: jnp.dtype) -> GruCarry:
-        return GruCarry(jnp.zeros((examples, width), dtype))
+        return GruCarry(jnp.zeros((examples, width), wide(dtype)))
 
     def begin(self, cell_bd: Array) -> GruCarry:
-        return GruCarry(jnp.tanh(cell_bd))
+        return GruCarry(jnp.tanh(widened(cell_bd)))
 
     def move(
         self, linear: Linear, layer: int, gates_bm: Array, x_bd: Array, carry: GruCarry, inner: Array | None
     ) -> GruCarry:
-        hidden_bm = linear(f"state_{layer}", carry.h_bd)
+        hidden_bm = linear(f"state_{layer}", carry.h_bd.astype(x_bd.dtype))
         if inner is not None:
             hidden_bm = hidden_bm + jnp.pad(inner, (2 * len(inner), 0))[None]
         return GruCarry(gru_cell(gates_bm + linear(f"layer_{layer}", x_bd), hidden_bm, carry.h_bd))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.layers import Dense
 from jaxasr.nn.lms.interface import Lm
 from jaxasr.records import END
 
@@ -65,10 +66,11 @@ class DeepFusion(Fusion):
 
     def setup(self):
         super().setup()
-        self.gate = nn.Dense(1, bias_init=nn.initializers.constant(-1.0))
+        self.gate = Dense(1, bias_init=nn.initializers.constant(-1.0))
 
     def __call__(self, features: Float[Array, "... d"], seen: Float[Array, "... e"]) -> Float[Array, "... m"]:
         """As in `Fusion`."""
+        seen = seen.astype(features.dtype)
         return jnp.concatenate([features, jax.nn.sigmoid(self.gate(seen)) * seen], axis=-1)
 
 
@@ -92,10 +94,11 @@ class ColdFusion(Fusion):
 
     def setup(self):
         super().setup()
-        self.inner, self.gate, self.outer = (nn.Dense(self.width) for _ in range(3))
+        self.inner, self.gate, self.outer = (Dense(self.width) for _ in range(3))
 
     def __call__(self, features: Float[Array, "... d"], seen: Float[Array, "... e"]) -> Float[Array, "... m"]:
         """As in `Fusion`."""
-        hidden = jax.nn.relu(self.inner(seen - jnp.max(seen, axis=-1, keepdims=True)))
+        seen = (seen - jnp.max(seen, axis=-1, keepdims=True)).astype(features.dtype)
+        hidden = jax.nn.relu(self.inner(seen))
         gates = jax.nn.sigmoid(self.gate(jnp.concatenate([features, hidden], axis=-1)))
         return jax.nn.relu(self.outer(jnp.concatenate([features, gates * hidden], axis=-1)))

@@ -14,9 +14,10 @@ from jaxasr.nn.attention.interface import Attention, Memory, Mixture, Weighed, a
 from jaxasr.nn.decoders.cells import CELLS, CellKind
 from jaxasr.nn.decoders.fusion import Fusion
 from jaxasr.nn.decoders.interface import Decoded, Decoder
-from jaxasr.nn.layers import Dropout
+from jaxasr.nn.layers import Dense, Dropout, Embed
 from jaxasr.ops.attention import by_head
 from jaxasr.ops.mixture import mixed_log_probs
+from jaxasr.ops.products import widened
 from jaxasr.ops.random import gumbel
 from jaxasr.ops.scan import Linear, scan
 from jaxasr.records import END, Draws, Training, pytree
@@ -90,7 +91,7 @@ class Speller(Decoder):
         super().__post_init__()
 
     def setup(self):
-        self.embed = nn.Embed(self.vocab, self.embedding, embedding_init=nn.initializers.normal(0.1))
+        self.embed = Embed(self.vocab, self.embedding, embedding_init=nn.initializers.normal(0.1))
         cell = CELLS[self.cell]
         self.token_gates = cell.projection(self.width)
         self.kernels = [cell.kernel(self.width) for _ in range(self.depth)]
@@ -98,9 +99,9 @@ class Speller(Decoder):
         self.biases = [self.param(f"bias_{k}", cell.bias_init, shape) for k in range(1, self.depth)]
         zeros, inner = nn.initializers.zeros, cell.inner_width * self.width
         self.inner = [self.param(f"inner_bias_{k}", zeros, (inner,)) if inner else None for k in range(self.depth)]
-        self.first_cells = [nn.Dense(self.width) for _ in range(self.depth)]  # of a summary, where there is one
-        self.readout = nn.Dense(self.vocab)
-        self.pieces = nn.Dense(self.maxout)
+        self.first_cells = [Dense(self.width) for _ in range(self.depth)]  # of a summary, where there is one
+        self.readout = Dense(self.vocab, result="float32")
+        self.pieces = Dense(self.maxout)
         self.embed_dropout = Dropout(self.dropout)
         self.readout_dropout = Dropout(self.dropout)
 
@@ -216,14 +217,15 @@ class Speller(Decoder):
         """From the gates of a token to the new state and what is said."""
         memory, biases, inner = constants
         cell, first = CELLS[self.cell], state.carries[0]
+        dtype = state.context_be.dtype
         carries = [cell.move(linear, 0, gates_bm, state.context_be, first, inner[0])]
-        weighed = weigh(carries[0].h_bd, memory, state.attention)
-        weights_xs = weighed.weights_bhs.reshape(-1, weighed.weights_bhs.shape[-1])
-        context_be = linear("values", weights_xs.astype(gates_bm.dtype)).reshape(state.context_be.shape)
+        weighed = weigh(carries[0].h_bd.astype(dtype), memory, state.attention)
+        weights_xs = weighed.weights_bhs.reshape(-1, weighed.weights_bhs.shape[-1]).astype(dtype)
+        context_be = linear("values", weights_xs).reshape(state.context_be.shape).astype(dtype)
         for k, (carry, bias) in enumerate(zip(state.carries[1:], biases, strict=True), start=1):
-            x_bd = jnp.concatenate([carries[-1].h_bd, context_be], axis=-1)
+            x_bd = jnp.concatenate([carries[-1].h_bd.astype(dtype), context_be], axis=-1)
             carries.append(cell.move(linear, k, bias[None, :], x_bd, carry, inner[k]))
-        features_bd = jnp.concatenate([carries[-1].h_bd, context_be], axis=-1)
+        features_bd = jnp.concatenate([carries[-1].h_bd.astype(dtype), context_be], axis=-1)
         spelt = _Spelt(features_bd, weighed.weights_bhs, weighed.draw, weighed.mixture)
         return SpellerState(tuple(carries), context_be, weighed.state), spelt
 
@@ -240,7 +242,8 @@ class Speller(Decoder):
             return self._logits(features_bkd, embedded_bke, training)
         b, k, w = mixture.positions_bw.shape
         index_bx1 = mixture.positions_bw.reshape(b, k * w, 1)
-        contexts_bkwe = jnp.take_along_axis(memory.values_bse, index_bx1, axis=1).reshape(b, k, w, -1)
+        contexts_bxe = jnp.take_along_axis(widened(memory.values_bse), index_bx1, axis=1)  # whose gradient adds up
+        contexts_bkwe = contexts_bxe.astype(memory.values_bse.dtype).reshape(b, k, w, -1)
         contexts_bkwe = jnp.where(mixture.valid_bw[..., None], contexts_bkwe, 0)
         own_bkwd, embedded_bkwe = (
             jnp.broadcast_to(x[:, :, None], (b, k, w, x.shape[-1]))

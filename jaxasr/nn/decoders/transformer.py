@@ -13,9 +13,10 @@ from jaxasr.nn.attention.interface import Attention, Memory
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
 from jaxasr.nn.chance import Chance, chances, residual
 from jaxasr.nn.decoders.interface import Decoded, Decoder
-from jaxasr.nn.layers import Dropout
+from jaxasr.nn.layers import Dense, Dropout, Embed
 from jaxasr.ops.attention import read, read_all
 from jaxasr.ops.positions import sinusoid
+from jaxasr.ops.products import times
 from jaxasr.records import END, Draws, Training, pytree
 
 
@@ -55,7 +56,7 @@ class _Layer(nn.Module):
     def setup(self):
         self.tokens = SelfAttention(self.width, self.heads, "none")
         self.norm = nn.LayerNorm()
-        self.context = nn.Dense(self.width)
+        self.context = Dense(self.width)
         self.feed = FeedForward(self.hidden, "relu", self.dropout, use=2)
 
     def __call__(
@@ -132,7 +133,7 @@ class TransformerDecoder(Decoder):
         super().__post_init__()
 
     def setup(self):
-        self.embed = nn.Embed(self.vocab, self.width, embedding_init=nn.initializers.normal(self.width**-0.5))
+        self.embed = Embed(self.vocab, self.width, embedding_init=nn.initializers.normal(self.width**-0.5))
         self.embed_dropout = Dropout(self.dropout)
         self.blocks = [
             _Layer(
@@ -145,7 +146,7 @@ class TransformerDecoder(Decoder):
             for _ in range(self.depth)
         ]
         self.norm = nn.LayerNorm()
-        self.readout = nn.Dense(self.vocab)
+        self.readout = Dense(self.vocab, result="float32")
 
     def __call__(
         self,
@@ -202,7 +203,7 @@ class TransformerDecoder(Decoder):
     def _embedded(self, tokens: Array, at: Array) -> Float[Array, "..."]:
         """Embeddings of variance 1 and the sinusoids of their positions."""
         table = sinusoid(at.reshape(-1), self.width).reshape(*at.shape, self.width)
-        embedded = self.embed(tokens) * self.width**0.5
+        embedded = times(self.embed(tokens), self.width**0.5)
         return embedded + table.astype(embedded.dtype)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from jaxasr.nn.blocks import FeedForward, SelfAttention
 from jaxasr.nn.chance import Chance, residual
 from jaxasr.nn.encoders.self_attentive import SelfAttentive
-from jaxasr.nn.layers import masked
+from jaxasr.nn.layers import Dense, masked
 from jaxasr.ops.depthwise import depthwise
 
 
@@ -26,12 +26,12 @@ class ConvolutionModule(nn.Module):
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
         d = x_bsd.shape[-1]
-        x_bsd = nn.glu(nn.Dense(2 * d, name="gate")(nn.LayerNorm(name="norm")(x_bsd)))
+        x_bsd = nn.glu(Dense(2 * d, name="gate")(nn.LayerNorm(name="norm")(x_bsd)))
         filters_kd = self.param(
             "filters", nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=0, out_axis=()), (self.taps, d)
         )
         x_bsd = depthwise(masked(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
-        return nn.Dense(d, name="mix")(jax.nn.swish(nn.LayerNorm(name="after")(x_bsd)))
+        return Dense(d, name="mix")(jax.nn.swish(nn.LayerNorm(name="after")(x_bsd)))
 
 
 class ConformerBlock(nn.Module):

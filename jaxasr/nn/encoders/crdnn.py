@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.encoders.listener import Listener
-from jaxasr.nn.layers import Dropout, masked
+from jaxasr.nn.layers import Dense, Dropout, masked
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
 
@@ -46,6 +46,6 @@ class Crdnn(Encoder):
         """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
         x, lengths_b = self.recurrent(frames_btf, lengths_b, training=training)
         for layer, width in enumerate(self.dense):
-            x = nn.LayerNorm(name=f"norm_{layer}")(nn.Dense(width, name=f"dense_{layer}")(x))
+            x = nn.LayerNorm(name=f"norm_{layer}")(Dense(width, name=f"dense_{layer}")(x))
             x = Dropout(self.dropout, name=f"dropout_{layer}")(jax.nn.leaky_relu(x, self.leak), training)
         return masked(x, valid_from_lengths(lengths_b, x.shape[1])), lengths_b

@@ -14,6 +14,7 @@ from jaxasr.nn.layers import Dropout, masked
 from jaxasr.nn.recurrent import LstmGates
 from jaxasr.ops.lstm import Carry, lstm, lstm_from, zero_carry
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.products import widened
 from jaxasr.records import Training
 
 
@@ -133,9 +134,11 @@ def _windows(x_btd: Array, lengths_b: Array, chunks: int, chunk: int, ahead: int
 def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, start: Carry) -> tuple[Array, Carry]:
     """The forward direction, from chunk to chunk, and from the end of each into its look-ahead; and its last chunk's end."""
     window = gates_bkwm.shape[2]
+    summed_dm = widened(recurrent_dm)  # what its gradient is over the chunks
 
     def step(carry, now):
         gates_bcm, real_b = now
+        recurrent_dm = summed_dm.astype(gates_bcm.dtype)
         hidden_bcd, end = lstm_from(carry, gates_bcm, recurrent_dm, jnp.minimum(real_b, chunk))
         return end, (hidden_bcd, end)
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder, Pace
-from jaxasr.nn.layers import Dropout, masked, stack_frames
+from jaxasr.nn.layers import Dense, Dropout, masked, stack_frames
 from jaxasr.nn.recurrent import Gru, Lstm
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.pooling import max_over_time
@@ -133,7 +133,7 @@ class Listener(Encoder):
         last = layer == len(self.pools) - 1
         if self.projection is None or (self.projected == "last" and not last):
             return x_bsd
-        x_bsd = nn.Dense(self.projection, name=f"projection_{layer}")(x_bsd)
+        x_bsd = Dense(self.projection, name=f"projection_{layer}")(x_bsd)
         if last == (self.projected == "last"):
             x_bsd = jnp.tanh(x_bsd)
         return masked(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1]))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Dropout, masked
+from jaxasr.nn.layers import Dense, Dropout, masked
 from jaxasr.ops.depthwise import depthwise
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
@@ -61,12 +61,12 @@ class QuartzNet(Encoder):
                 x = self._block(x, lengths_b, width, taps, f"block_{group}_{repeat}", training)
         width, taps, dilation = self.last
         x = _Separable(width, taps, self.causal, dilation=dilation, name="last")(x, lengths_b)
-        x = nn.Dense(self.output, use_bias=False, name="output")(self._rectified(x, training))
+        x = Dense(self.output, use_bias=False, name="output")(self._rectified(x, training))
         x = self._rectified(nn.LayerNorm(name="output_norm")(x), training)
         return masked(x, valid_from_lengths(lengths_b, x.shape[1])), lengths_b
 
     def _block(self, x: Array, lengths_b: Array, width: int, taps: int, name: str, training: Training | None) -> Array:
-        around = nn.Dense(width, use_bias=False, name=f"{name}_around")(x)
+        around = Dense(width, use_bias=False, name=f"{name}_around")(x)
         around = nn.LayerNorm(name=f"{name}_around_norm")(around)
         for layer in range(self.depth):
             x = _Separable(width, taps, self.causal, name=f"{name}_{layer}")(x, lengths_b)
@@ -92,7 +92,7 @@ class _Separable(nn.Module):
         filters_kc = self.param("filters", nn.initializers.lecun_normal(), (self.taps, x_btc.shape[-1]))
         x_btc = masked(x_btc, valid_from_lengths(lengths_b, x_btc.shape[1]))
         x_btc = _dilated(x_btc, filters_kc.astype(x_btc.dtype), self.dilation, self.causal)[:, :: self.stride]
-        return nn.LayerNorm(name="norm")(nn.Dense(self.width, use_bias=False, name="across")(x_btc))
+        return nn.LayerNorm(name="norm")(Dense(self.width, use_bias=False, name="across")(x_btc))
 
 
 def _dilated(x_btc: Array, filters_kc: Array, by: int, causal: bool) -> Array:

@@ -1,15 +1,15 @@
 """What the encoders made of self-attention share: a front that shortens time, a projection, and a stack of layers."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.blocks import Chunks, Layers, run_layers, visible
+from jaxasr.nn.blocks import Chunks, Layers, Remat, run_layers, visible
 from jaxasr.nn.chance import chances
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Dropout, masked
+from jaxasr.nn.layers import Dense, Dropout, masked
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
 
@@ -32,7 +32,7 @@ class SelfAttentive(Encoder):
     )
     context: Chunks | None = None  # what a position may see; None: everything
     layers: Layers = "apart"
-    remat: bool = False
+    remat: Remat = "none"  # what of a block the backward pass computes a second time (blocks.run_layers)
 
     block: ClassVar[type[nn.Module]]
 
@@ -47,6 +47,8 @@ class SelfAttentive(Encoder):
             raise ValueError(f"{name}.stochastic_depth is {self.stochastic_depth}; it must be at least 0 and below 1")
         if self.layers not in ("apart", "scan"):
             raise ValueError(f"{name}.layers is {self.layers!r}; 'apart' or 'scan' is needed")
+        if self.remat not in get_args(Remat):
+            raise ValueError(f"{name}.remat is {self.remat!r}; it must be one of {', '.join(get_args(Remat))}")
         super().__post_init__()
 
     @property
@@ -62,7 +64,7 @@ class SelfAttentive(Encoder):
         x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.front is not None:
             x, lengths_b = self.front(x, lengths_b, training)
-        x = self.placed(nn.Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
+        x = self.placed(Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
         x = Dropout(self.dropout, name="dropout")(x, training)
         valid_bs = valid_from_lengths(lengths_b, x.shape[1])
         chance = None

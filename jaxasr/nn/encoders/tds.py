@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Dropout, masked
+from jaxasr.nn.layers import Conv, Dense, Dropout, masked
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Training
 
@@ -60,7 +60,7 @@ class Tds(Encoder):
                 x_btfc = _TdsBlock(self.taps, self.causal, self.dropout, name=name)(x_btfc, lengths_b, training)
         x_bsd = x_btfc.reshape(*x_btfc.shape[:2], -1)
         if self.output is not None:
-            x_bsd = nn.Dense(self.output, name="output")(x_bsd)
+            x_bsd = Dense(self.output, name="output")(x_bsd)
         return masked(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1])), lengths_b
 
 
@@ -78,7 +78,7 @@ class _OverTime(nn.Module):
         x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
         before = self.taps - 1 if self.causal else (self.taps - 1) // 2
         padding = ((before, self.taps - 1 - before), (0, 0))
-        x_btfc = nn.Conv(self.channels, (self.taps, 1), (self.stride, 1), padding=padding, name="conv")(x_btfc)
+        x_btfc = Conv(self.channels, (self.taps, 1), padding, (self.stride, 1), name="conv")(x_btfc)
         return Dropout(self.dropout)(jax.nn.relu(x_btfc), training)
 
 
@@ -94,8 +94,8 @@ class _TdsBlock(nn.Module):
         over_time = _OverTime(x_btfc.shape[-1], self.taps, 1, self.causal, self.dropout, name="over_time")
         x_btfc = _normalized(x_btfc + over_time(x_btfc, lengths_b, training), "norm_time")
         x_btm = x_btfc.reshape(*x_btfc.shape[:2], -1)
-        y_btm = Dropout(self.dropout)(jax.nn.relu(nn.Dense(x_btm.shape[-1], name="dense_in")(x_btm)), training)
-        y_btm = Dropout(self.dropout)(nn.Dense(x_btm.shape[-1], name="dense_out")(y_btm), training)
+        y_btm = Dropout(self.dropout)(jax.nn.relu(Dense(x_btm.shape[-1], name="dense_in")(x_btm)), training)
+        y_btm = Dropout(self.dropout)(Dense(x_btm.shape[-1], name="dense_out")(y_btm), training)
         return _normalized((x_btm + y_btm).reshape(x_btfc.shape), "norm_dense")
 
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.precision import Compute, check_compute, in_precision
 from jaxasr.records import END, Batch, Outputs, Training
 
 
@@ -16,6 +17,12 @@ class Lm(nn.Module, kw_only=True):
     """
 
     vocab: int  # tokens, the end included
+    compute: Compute = "float32"  # as `Seq2Seq.compute`
+
+    @nn.nowrap
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+        """As that of every module, with the parameters in the precision of `compute`."""
+        return super().apply(in_precision(variables, self.compute), *args, **kwargs)
 
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
         """Teacher-forced: each token of the texts, then the end. Encoder positions, and so attention, there are none."""
@@ -61,7 +68,8 @@ class Lm(nn.Module, kw_only=True):
 
 
 def check_sizes(lm: Lm, **sizes: int) -> None:
-    """Raises ValueError unless every size is positive and the vocabulary has a token beside the end."""
+    """Raises ValueError unless all sizes are positive, there is a token beside the end, and the precision is known."""
+    check_compute(type(lm).__name__, lm.compute)
     if lm.vocab < 2 or min(sizes.values()) < 1:
         told = ", ".join(f"{name} {value}" for name, value in sizes.items())
         raise ValueError(

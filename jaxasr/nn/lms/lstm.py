@@ -4,11 +4,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import Dropout
+from jaxasr.nn.layers import Dropout, Embed
 from jaxasr.nn.lms.interface import Lm, check_sizes
 from jaxasr.nn.lms.readout import Readout
 from jaxasr.nn.recurrent import LstmGates
 from jaxasr.ops.lstm import Carry, lstm_cell, lstm_directions, zero_carry
+from jaxasr.ops.products import wide_einsum
 from jaxasr.records import Training
 from jaxasr.shapes import Lengths
 
@@ -44,7 +45,7 @@ class LstmLm(Lm):
         return self.width if self.embedding is None else self.embedding
 
     def setup(self):
-        self.embed = nn.Embed(self.vocab, self._embedding, embedding_init=nn.initializers.normal(0.1))
+        self.embed = Embed(self.vocab, self._embedding, embedding_init=nn.initializers.normal(0.1))
         self.gates = [LstmGates(self.width) for _ in range(self.depth)]
         self.dropouts = [Dropout(self.dropout) for _ in range(self.depth + 1)]
         self.recurrent_dropouts = [Dropout(self.recurrent_dropout) for _ in range(self.depth)]
@@ -66,7 +67,7 @@ class LstmLm(Lm):
 
     def start(self, examples: int) -> tuple[Carry, ...]:
         """As in `Lm`: state and cell of each layer."""
-        return tuple(zero_carry(examples, self.width) for _ in range(self.depth))
+        return tuple(zero_carry(examples, self.width, jnp.dtype(self.compute)) for _ in range(self.depth))
 
     def advance(
         self, state: tuple[Carry, ...], tokens_b: Int[Array, " b"]
@@ -75,7 +76,7 @@ class LstmLm(Lm):
         x_bd, carries = self.embed(tokens_b), []
         for gates, carry in zip(self.gates, state, strict=True):
             gates_bm, recurrent_dm = gates(x_bd)
-            carries.append(lstm_cell(gates_bm + carry.h_bd @ recurrent_dm, carry.c_bd))
+            carries.append(lstm_cell(gates_bm + wide_einsum("bd,dm->bm", carry.h_bd, recurrent_dm), carry))
             x_bd = carries[-1].h_bd
         return x_bd, tuple(carries)
 

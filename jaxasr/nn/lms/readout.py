@@ -3,9 +3,12 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jaxasr.nn.layers import with_bias
+from jaxasr.ops.products import wide_einsum
+
 
 class Readout(nn.Module):
-    """A linear layer. Where it is given embeddings, they are its weights, and only the bias is its own.
+    """A linear layer to float32. Where it is given embeddings, they are its weights, and only the bias is its own.
 
     Source: Press and Wolf 2017, 1608.05859, section 3.
     """
@@ -19,5 +22,4 @@ class Readout(nn.Module):
         else:
             kernel_dv = embedding_vd.T
         bias_v = self.param("bias", nn.initializers.zeros, (self.vocab,))
-        logits = x @ kernel_dv.astype(x.dtype)
-        return logits + bias_v.astype(x.dtype).reshape(*[1] * (x.ndim - 1), self.vocab)
+        return with_bias(wide_einsum("...d,dv->...v", x, kernel_dv.astype(x.dtype)), bias_v)

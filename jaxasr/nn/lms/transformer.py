@@ -10,10 +10,11 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
 from jaxasr.nn.chance import Chance, chances, residual
 from jaxasr.nn.decoders.transformer import TransformerState
-from jaxasr.nn.layers import Dropout
+from jaxasr.nn.layers import Dropout, Embed
 from jaxasr.nn.lms.interface import Lm, check_sizes
 from jaxasr.nn.lms.readout import Readout
 from jaxasr.ops.positions import sinusoid
+from jaxasr.ops.products import times
 from jaxasr.records import Training
 from jaxasr.shapes import Lengths
 
@@ -78,7 +79,7 @@ class TransformerLm(Lm):
         super().__post_init__()
 
     def setup(self):
-        self.embed = nn.Embed(self.vocab, self.width, embedding_init=nn.initializers.normal(self.width**-0.5))
+        self.embed = Embed(self.vocab, self.width, embedding_init=nn.initializers.normal(self.width**-0.5))
         self.embed_dropout = Dropout(self.dropout)
         hidden = self.expansion * self.width
         self.blocks = [_Layer(self.width, self.heads, hidden, self.dropout) for _ in range(self.depth)]
@@ -101,7 +102,7 @@ class TransformerLm(Lm):
 
     def start(self, examples: int) -> TransformerState:
         """As in `Lm`: nothing read yet, room for `max_tokens`."""
-        nothing = (jnp.zeros((examples, self.max_tokens, self.width)),) * self.depth
+        nothing = (jnp.zeros((examples, self.max_tokens, self.width), self.compute),) * self.depth
         return TransformerState(jnp.zeros(examples, jnp.int32), nothing, nothing, ())
 
     def advance(
@@ -120,7 +121,7 @@ class TransformerLm(Lm):
     def _embedded(self, tokens: Int[Array, "..."], at: Int[Array, "..."]) -> Float[Array, "..."]:
         """Embeddings of variance 1 and the sinusoids of their positions."""
         table = sinusoid(at.reshape(-1), self.width).reshape(*at.shape, self.width)
-        embedded = self.embed(tokens) * self.width**0.5
+        embedded = times(self.embed(tokens), self.width**0.5)
         return embedded + table.astype(embedded.dtype)
 
     def read_out(self, hidden: Float[Array, "... d"]) -> Float[Array, "... v"]:

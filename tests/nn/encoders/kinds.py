@@ -38,6 +38,8 @@ ENCODERS: dict[str, Encoder] = {
         2, 8, 2, positions="rotary", context=Chunks(1), layers="scan", expansion=2, dropout=0.4, stochastic_depth=0.3
     ),
     "conformer": Conformer(1, 8, 2, front=ConvFront((2,)), taps=4, expansion=2, dropout=0.4),
-    "conformer, chunks, remat": Conformer(1, 8, 2, taps=3, context=Chunks(3, 1), remat=True, expansion=2, dropout=0.4),
+    "conformer, chunks, remat": Conformer(
+        1, 8, 2, taps=3, context=Chunks(3, 1), remat="blocks", expansion=2, dropout=0.4
+    ),
     "CRDNN": Crdnn(listener(pools=(1,), front=CRDNN_FRONT), dense=(4,), dropout=0.4),
 }

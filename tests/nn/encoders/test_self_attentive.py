@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import AdditiveAttention, Chunks, Conformer, ConvFront, Speller, TransformerEncoder
+from tests.nn.precision import equations
 from tests.nn.tiny import near, streams, training_of
 from tests.reference import positions, self_attentive
 
@@ -92,14 +93,37 @@ def stacked(variables):
     return {"params": params | {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)}}
 
 
-def test_layers_in_a_scan_and_layers_computed_twice_are_the_same_layers(frames_btf):
+@pytest.mark.parametrize("remat", ["blocks", "dots"])
+def test_layers_in_a_scan_and_layers_computed_twice_are_the_same_layers(frames_btf, remat):
     """Dropout and stochastic depth too: their draws come from the number of the layer."""
     module = dataclasses.replace(CONFORMER, dropout=0.3, stochastic_depth=0.4)
     variables = drawn(module)
     found, (d_variables, d_frames) = with_gradients(module)(variables, frames_btf)
-    scanned = dataclasses.replace(module, layers="scan", remat=True)
+    scanned = dataclasses.replace(module, layers="scan", remat=remat)
     expected = (found, (stacked(d_variables), d_frames))
     near(with_gradients(scanned)(stacked(variables), frames_btf), expected, rtol=1e-4, atol=1e-4)
+
+
+def kept(remat):
+    """The shapes that a block's backward pass is left with, but for parameters."""
+    module = dataclasses.replace(CONFORMER, depth=1, remat=remat)
+    shapes = jax.eval_shape(lambda: drawn(module))
+    jaxpr = jax.make_jaxpr(with_gradients(module))(shapes, jnp.zeros((3, FRAMES, BINS))).jaxpr
+    inside = [each for each in equations(jaxpr) if each.primitive.name in ("remat", "remat2", "checkpoint")]
+    return [{var.aval.shape for var in each.invars} for each in inside], sum(
+        each.primitive.name == "dot_general" for each in equations(jaxpr)
+    )
+
+
+def test_products_with_weights_are_kept_or_computed_twice():
+    """ "dots" computes two products of attention and one of positions a second time, "blocks" all of the block."""
+    products = {remat: kept(remat)[1] for remat in ("none", "blocks", "dots")}
+    assert products["none"] < products["dots"] < products["blocks"]
+    wide = (3, FRAMES, 16)  # what widens: 2 * 8
+    assert not any(wide in shapes for shapes in kept("blocks")[0])
+    assert any(wide in shapes for shapes in kept("dots")[0])
+    scores = (3, 2, FRAMES, FRAMES)
+    assert not any(scores in shapes for remat in ("blocks", "dots") for shapes in kept(remat)[0])
 
 
 def seen(module) -> np.ndarray:

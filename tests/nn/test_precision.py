@@ -1,0 +1,238 @@
+"""bfloat16: what is multiplied in it, what is not, and how near its losses, gradients and searches are to float32's.
+
+The whole zoo is looked at as jaxprs, which costs no compilation; what is compiled is one model of each family.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxasr import nn
+from jaxasr.decode import Beam, Greedy, MaxTokens
+from jaxasr.nn.precision import check_compute, in_precision
+from jaxasr.records import Outputs
+from jaxasr.train import Objective, make_step, new_state
+from tests.nn.attention.test_interface import MECHANISMS
+from tests.nn.encoders.kinds import ENCODERS
+from tests.nn.precision import cosine, narrow_sums, products
+from tests.nn.tiny import VOCAB, batch_of, listener, longer, near, rows, seq2seq, speller, streams
+
+TIGHT = batch_of(np.random.default_rng(0), (400, 250, 90, 0), (4, 2, 1, 0))
+ON_DEVICE = jax.tree.map(jnp.asarray, TIGHT)
+OBJECTIVE = Objective(label_smoothing=0.1, ctc_weight=0.3)
+ALONE = nn.DotAttention(4, 2)
+TRANSFORMER = nn.TransformerDecoder(1, 4, 2, ALONE, vocab=VOCAB, expansion=2, dropout=0.3, max_tokens=8)
+DECODERS = {
+    "speller, GRU, maxout": speller(depth=2, cell="gru", maxout=4, dropout=0.3),
+    "speller, two layers, scheduled sampling": speller(depth=2, sampling=0.5),
+    "speller, latent": speller(attention=nn.AdditiveAttention(5, focus=nn.Latent(2))),
+    "speller, drawn": speller(attention=nn.AdditiveAttention(5, focus=nn.Sampled(2))),
+    "speller, deep fusion": speller(fusion=nn.DeepFusion(nn.LstmLm(1, 3, vocab=VOCAB, compute="bfloat16"))),
+    "speller, cold fusion": speller(fusion=nn.ColdFusion(nn.LstmLm(1, 3, vocab=VOCAB), 4)),
+    "transformer": TRANSFORMER,
+    "transformer that steps": dataclasses.replace(TRANSFORMER, attention=nn.LocationAttention(4, filters=2, taps=3)),
+}
+PLAIN = seq2seq(encoder=listener(pools=(3,)))
+ZOO = (
+    {f"encoder {name}": seq2seq(encoder=encoder) for name, encoder in ENCODERS.items()}
+    | {f"attention {name}": dataclasses.replace(PLAIN, decoder=speller(attention=a)) for name, a in MECHANISMS.items()}
+    | {f"decoder {name}": dataclasses.replace(PLAIN, decoder=decoder) for name, decoder in DECODERS.items()}
+)
+LMS = {
+    "LSTM": nn.LstmLm(1, 4, vocab=VOCAB, tied=True, dropout=0.3, recurrent_dropout=0.3),
+    "transformer": nn.TransformerLm(1, 4, 2, vocab=VOCAB, expansion=2, dropout=0.3, max_tokens=8),
+}
+SHORT = MaxTokens(per_position=0.6, extra=2)
+
+
+def narrow(model):
+    return dataclasses.replace(model, compute="bfloat16")
+
+
+def fresh(model):
+    return model.init(jax.random.key(3), ON_DEVICE, step=None)
+
+
+def with_gradients(model, objective=OBJECTIVE):
+    """In training: the loss summed over the batch, what the model says, and the gradient of all parameters."""
+
+    def loss(params, others, batch):
+        outputs: Outputs = model.apply({"params": params, **others}, batch, step=jnp.zeros((), int), rngs=streams())
+        return objective(outputs, batch)["loss"].value, outputs
+
+    return jax.value_and_grad(loss, has_aux=True)
+
+
+def strength(leaf):
+    return str(leaf.dtype), getattr(leaf, "weak_type", False)
+
+
+def split(variables):
+    return variables["params"], {name: each for name, each in variables.items() if name != "params"}
+
+
+def looked_at(model, objective=OBJECTIVE):
+    """The function of a training step's gradients, and the shapes it is traced with."""
+    return with_gradients(model, objective), (*split(jax.eval_shape(lambda: fresh(model))), TIGHT)
+
+
+def of_the_model(work):
+    """Without features and log-mel noise, which stay in float32, and a language model that is fused."""
+    return [each for each in work if not any(name in each.where for name in ("frontend", "bn,", "bnk", "btk", "lm"))]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_products_are_of_bfloat16_and_nothing_long_is_added_up_in_it(name):
+    """Outputs are in float32, and so is every gradient. Dtypes of outputs and gradients are strong ones."""
+    run, given = looked_at(narrow(ZOO[name]))
+    work = of_the_model(products(run, *given))
+    assert len(work) > 20
+    assert [each for each in work if set(each.operands) != {"bfloat16"}] == []
+    # the tie counts of maxima are small numbers
+    assert [
+        each for each in narrow_sums(run, *given) if "front" not in each.where and "_encode" not in each.where
+    ] == []
+    (_, outputs), gradients = jax.eval_shape(run, *given)
+    floats = [leaf for leaf in jax.tree.leaves((outputs, gradients)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert {str(leaf.dtype) for leaf in floats} == {"float32"}
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("name", LMS)
+def test_so_it_is_with_language_models(name):
+    run, given = looked_at(narrow(LMS[name]), Objective())
+    work = products(run, *given)
+    assert work
+    assert {each.operands for each in work} == {("bfloat16", "bfloat16")}
+    assert narrow_sums(run, *given) == []
+    (_, outputs), gradients = jax.eval_shape(run, *given)
+    assert outputs.logits_buv.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if "drawn" not in name])
+def test_a_search_keeps_the_dtypes_of_what_it_carries(name):
+    """Traced: a loop whose carry changes its dtype is refused by JAX."""
+    model = narrow(ZOO[name])
+    variables = jax.eval_shape(lambda: fresh(model))
+    for search in (Greedy(SHORT), Beam(2, max_tokens=SHORT)):
+        found = jax.eval_shape(
+            lambda variables, search=search: search(nn.Recogniser(model, variables), ON_DEVICE), variables
+        )
+        assert found.scores_bw.dtype == jnp.float32
+
+
+NEAR = {  # one of each family, compiled; the draws are the same in both
+    "listener, location, everything random": seq2seq(),
+    "GRU, speller of two layers": seq2seq(encoder=listener(cell="gru"), decoder=DECODERS["speller, GRU, maxout"]),
+    "conformer, transformer": seq2seq(encoder=ENCODERS["conformer"], decoder=TRANSFORMER),
+    "QuartzNet, MoChA": seq2seq(encoder=ENCODERS["QuartzNet"], decoder=speller(attention=MECHANISMS["chunkwise"])),
+}
+
+
+@functools.cache
+def both(name):
+    """Variables, and loss, outputs and gradients in float32 and bfloat16: one program."""
+    model = NEAR[name]
+    variables = jax.jit(lambda: fresh(model))()
+    runs = [with_gradients(each) for each in (model, narrow(model))]
+    compiled = jax.jit(lambda *given: [run(*given) for run in runs])
+    return variables, compiled
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_losses_and_gradients_are_near_those_of_float32(name):
+    """Within 1 % and at an angle of 0.1 (cosine 0.995); and padding changes them by no more than rounding."""
+    variables, compiled = both(name)
+    (wide, wide_gradients), (found, gradients) = compiled(*split(variables), TIGHT)
+    assert float(found[0]) == pytest.approx(float(wide[0]), rel=0.01)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
+    assert cosine(gradients, wide_gradients) > 0.995
+    near(found[1].logits_buv, wide[1].logits_buv, rtol=0.05, atol=0.05)
+    _, (padded, padded_gradients) = compiled(*split(variables), longer(TIGHT, samples=140, tokens=3))
+    assert float(padded[0]) == pytest.approx(float(found[0]), rel=0.003)
+    assert cosine(padded_gradients, gradients) > 0.999
+
+
+def test_a_tiny_one_trains_as_low_as_in_float32():
+    """Thirty steps of Adam: parameters and moments stay float32, one program serves all steps."""
+    lows = {}
+    for model in (seq2seq(augment=None, noise=None), narrow(seq2seq(augment=None, noise=None))):
+        variables = jax.jit(lambda model=model: fresh(model))()
+
+        def apply(variables, batch, step, streams, model=model):
+            return model.apply(variables, batch, step=step, rngs=dict(streams))
+
+        optimizer = optax.adam(0.03)
+        step = jax.jit(make_step(apply, OBJECTIVE, optimizer, ema_decay=0.9))
+        state, losses = new_state(variables, optimizer, jax.random.key(0)), []
+        dtypes = jax.tree.map(strength, state)
+        for _ in range(30):
+            state, sums = step(state, TIGHT)
+            losses.append(sums["loss"].mean)
+        assert jax.tree.map(strength, state) == dtypes
+        assert step._cache_size() == 1
+        lows[model.compute] = (losses[0], min(losses))
+    assert lows["float32"][1] < 0.8 * lows["float32"][0]
+    assert lows["bfloat16"][1] == pytest.approx(lows["float32"][1], rel=0.1)
+
+
+def test_a_search_and_a_stream_of_it_run_in_bfloat16():
+    """Teacher-forced and step by step it says the same; a stream says what the whole utterance does."""
+    model = narrow(
+        seq2seq(
+            frontend=dataclasses.replace(PLAIN.frontend, normalize="global"),
+            encoder=nn.LatencyControlled(4, (1, 2), chunk=8, ahead=4, front=nn.ConvFront((2,))),
+            decoder=speller(attention=nn.AdditiveAttention(5, focus=nn.Chunkwise(nn.AdditiveAttention(4), 2))),
+        )
+    )
+    variables = jax.jit(lambda: fresh(model))()
+    one = rows(TIGHT, np.s_[:1])
+    recogniser = nn.StreamingRecogniser(model, variables)
+    assert {leaf.dtype for leaf in jax.tree.leaves(recogniser.variables["params"])} == {jnp.dtype("bfloat16")}
+    window = recogniser.pacing
+    stream = jax.jit(lambda: recogniser.open(1, 20))()
+    hear = jax.jit(recogniser.hear)
+    wave_bn = np.pad(one.wave_bn, ((0, 0), (0, window.samples)))
+    for start in range(0, 400, window.new):
+        now, real = wave_bn[:, start : start + window.samples], np.clip([400 - start], 0, window.samples)
+        stream = hear(stream, now, real)
+    assert hear._cache_size() == 1
+    assert stream.memory.values_bse.dtype == jnp.bfloat16
+    whole = jax.jit(nn.Recogniser(model, variables).start)(one)
+    held = int(stream.heard_b[0] - stream.dropped_b[0])
+    assert held == whole.hidden_lengths_b[0]
+    found, expected = (np.asarray(each.values_bse[0, :held], np.float32) for each in (stream.memory, whole.memory))
+    np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02)
+
+
+def test_steps_of_a_search_are_near_the_teacher_forced_ones():
+    model = narrow(PLAIN)
+    variables = jax.jit(lambda: fresh(model))()
+    outputs = jax.jit(functools.partial(model.apply, step=None))(variables, TIGHT)
+    recogniser = nn.Recogniser(model, variables)
+    start, step = jax.jit(recogniser.start)(TIGHT), jax.jit(recogniser.step)
+    state = start.state
+    for position, tokens_b in enumerate(np.pad(TIGHT.tokens_bu, ((0, 0), (1, 0))).T):
+        said = step(start.memory, state, jnp.asarray(tokens_b))
+        assert jax.tree.map(jnp.result_type, said.state) == jax.tree.map(jnp.result_type, state)
+        state = said.state
+        expected_bv = jax.nn.log_softmax(outputs.logits_buv[:, position])
+        near(said.log_probs_bv, expected_bv, rtol=0.02, atol=0.02)
+
+
+def test_other_collections_and_integers_stay_as_they_are():
+    variables = {"params": {"w": jnp.ones(2), "n": jnp.ones(2, int)}, "statistics": {"mean": jnp.ones(2)}}
+    assert in_precision(variables, "float32") is variables
+    found = jax.tree.map(lambda leaf: str(leaf.dtype), in_precision(variables, "bfloat16"))
+    assert found == {"params": {"w": "bfloat16", "n": "int32"}, "statistics": {"mean": "float32"}}
+
+
+def test_a_precision_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match=r"Seq2Seq\.compute is 'float16'; it must be one of float32, bfloat16"):
+        check_compute("Seq2Seq", "float16")
