@@ -12,6 +12,7 @@ jaxasr calibrate EXPERIMENT --workdir DIR                  confidences of words 
 jaxasr transcribe EXPERIMENT --workdir DIR --stream -      a microphone's pipe, or one file, to words as they become sure
 jaxasr alignable FILE:GENERATOR                           every mechanism on strings of tones, and its table
 jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that has no rows yet, some at once
+jaxasr plan EXPERIMENT --topology v5e:16x16                what a run takes on a machine that is not here
 jaxasr table FILE                                          a published table beside our rows
 jaxasr bench data|lstm|search|training                     what loader, recurrence, search and training steps take here
 jaxasr bench EXPERIMENT [--devices 1,2,4,8]                its step, search and loader over devices, batches and ways
@@ -70,6 +71,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     if strangers or (rest and not hasattr(options, "assignments")):
         parser.error(f"unrecognized arguments: {' '.join(strangers or rest)}")
     options.assignments = [*getattr(options, "assignments", ()), *rest]
+    options.words = list(sys.argv[1:] if arguments is None else arguments)
     return options
 
 
@@ -234,6 +236,23 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("table", commands.table)
     sub.add_argument("file", type=Path, help="FILE.py with COLUMNS and ROWS; FILE.md is written beside it")
     sub.add_argument("--results", type=Path, help="the rows (results.jsonl beside FILE)")
+
+    sub = command("plan", commands.plan)
+    _experiment_arguments(sub)
+    sub.add_argument("--topology", required=True, help="v5e:16x16 (v4, v5p, v6e, tpu7x), h100x8:8 (nodes last), or cpu:8")
+    sub.add_argument(
+        "--mesh", action="append", default=[], metavar="AXIS=N,...", help="to be tried; may be given again (some usual ones)"
+    )
+    sub.add_argument("--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh")
+    sub.add_argument("--batch-scale", type=_numbers, default=(1.0,), metavar="1,2", help="times the experiment's batch (1)")
+    sub.add_argument("--price", type=float, metavar="X", help="of a chip for an hour: what the run costs")
+    sub.add_argument(
+        "--efficiency", type=float, default=0.5, metavar="X", help="the share under which it is said to scale no more (0.5)"
+    )
+    sub.add_argument("--no-scaling", action="store_true", help="spares compiling for fewer chips: no table of scaling")
+    sub.add_argument("--jobs", type=int, default=1, help="compilations at once (1)")
+    sub.add_argument("--out", type=Path, metavar="FILE.md", help="takes the report as well")
+    _data_dir(sub)
 
     sub = command("verify-resume", commands.verify_resume)
     _experiment_arguments(sub)

@@ -298,6 +298,34 @@ def bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def plan(options: argparse.Namespace) -> int:
+    """What an experiment takes on a machine that is not here: memory, FLOPs, collectives, time, cost."""
+    from jaxasr import run, scale, tree
+
+    rules = run.function_of(options.rules, "rules")() if options.rules else scale.Rules()
+    asked = run.Asked(
+        scale.topology(options.topology),
+        layouts=tuple(scale.Layout.parse(each) for each in options.mesh),
+        rules=rules,
+        batch_scales=options.batch_scale,
+        price=options.price,
+        efficiency=options.efficiency,
+        scales=not options.no_scaling,
+        jobs=options.jobs,
+    )
+    planned = run.plan(
+        run.load(options.experiment, tree.parse(options.assignments)),
+        asked,
+        options.data_dir,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    text = run.report_of(planned, "jaxasr " + " ".join(options.words))
+    print(text, end="")
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
+    return 0 if planned.chosen else 1
+
+
 def verify_resume(options: argparse.Namespace) -> int:
     """Trains, kills, goes on with other numbers of processes, and compares with a run without a break."""
     import tempfile

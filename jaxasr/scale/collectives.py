@@ -7,8 +7,8 @@ Bytes are counted as theory counts them, by the whole tensor and once for a grou
     reduce-scatter        the tensor that is summed and shared out  (fsdp: the gradients)
     all-to-all, collective-permute: what a chip gives away
 
-`Collective.wire_bytes` is what one chip sends when that runs as a ring: 2 (g - 1) / g of an all-reduce over g chips, (g - 1) / g
-of the next three, all of a permute.
+`Collective.wire_bytes` is what one chip sends when that runs as a ring: 2 (g - 1) / g of an all-reduce over g chips,
+(g - 1) / g of the next three, all of a permute.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The text of a compiled program, read: its computations, what they call, and how often each runs in one execution.
 
-XLA prints an optimised program as computations of instructions, `%name = type opcode(%operand, ...), attribute=...`. A loop is one
-`while` with a body and a condition; JAX's scans count up to a constant, which the condition, or XLA's own note, tells.
+XLA prints an optimised program as computations of instructions, `%name = type opcode(%operand, ...), attribute=...`. A loop
+is one `while` with a body and a condition; JAX's scans count up to a constant, which the condition, or XLA's own note, tells.
 """
 
 import math

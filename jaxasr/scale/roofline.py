@@ -4,8 +4,8 @@
            + what of the collectives is not hidden
     a collective = bytes on the wire / (share of the link) + latency
 
-Products alone are arithmetic here; everything elementwise is taken to be bound by memory. Kernels are what a recurrence pays for:
-a loop of 600 trips runs its body's kernels 600 times, one after another, however small they are.
+Products alone are arithmetic here; everything elementwise is taken to be bound by memory. Kernels are what a recurrence pays
+for: a loop of 600 trips runs its body's kernels 600 times, one after another, however small they are.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Limits:
     memory_bandwidth: float  # bytes a second
     link_bandwidth: float  # bytes a second that it sends over all its fast links
     network_bandwidth: float = 0.0  # bytes a second that it sends to other nodes; 0: there are none
-    node_devices: int = 1  # that share the fast links
+    node_devices: int = 2**31  # that the fast links can connect at most
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,17 @@ def collective_s(collective: Collective, limits: Limits, assumed: Assumptions) -
     so a group goes as fast as the slower of the links and of its members' cards in one node together.
     """
     bandwidth = limits.link_bandwidth
-    if collective.nodes > 1:
+    if collective.nodes > 1 and limits.network_bandwidth:
         members = -(-collective.group // collective.nodes)
         bandwidth = min(bandwidth, members * limits.network_bandwidth)
     return collective.wire_bytes / (bandwidth * assumed.link_share) + assumed.collective_s
 
 
-def over(collectives: Sequence[Collective], devices: int, *, was: int) -> tuple[Collective, ...]:
-    """The same collectives where those that spread over all devices do so over another number of them."""
-    grown = devices / was
-    return tuple(
-        replace(each, group=max(2, round(each.group * grown)), nodes=max(1, round(each.nodes * grown)))
-        if "data" in each.axes
-        else each
-        for each in collectives
-    )
+def over(collectives: Sequence[Collective], devices: int, *, was: int, node_devices: int) -> tuple[Collective, ...]:
+    """The same collectives where those that spread over the data axis do so over another number of devices."""
+
+    def spread(each: Collective) -> Collective:
+        group = max(2, round(each.group * devices / was))
+        return replace(each, group=group, nodes=min(group, -(-devices // node_devices)))
+
+    return tuple(spread(each) if "data" in each.axes else each for each in collectives)

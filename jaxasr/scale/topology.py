@@ -73,6 +73,18 @@ class Topology:
         each = self.node_chips * self.devices_per_chip
         return tuple(device // each for device in range(self.chips * self.devices_per_chip))
 
+    def quarter(self) -> "Topology | None":
+        """A machine of a quarter of the chips; None: there is none."""
+        if self.platform == "tpu":
+            *rest, short, long = sorted(self.dims)
+            if short % 2 or long % 2 or short * long < 16:
+                return None
+            return Topology(self.platform, self.chip, tuple(sorted((*rest, short // 2, long // 2))))
+        nodes, each = self.dims
+        if nodes % 4 == 0:
+            return Topology(self.platform, self.chip, (nodes // 4, each))
+        return Topology(self.platform, self.chip, (1, each // 4)) if nodes == 1 and each % 4 == 0 else None
+
     def environment(self) -> dict[str, str]:
         """What has to stand in the environment of a process before it starts JAX to compile for this."""
         common = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -80,7 +92,8 @@ class Topology:
             quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}
             return common | quiet | {"TPU_ACCELERATOR_TYPE": "v5litepod-16", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
         if self.platform == "cuda":
-            return common | {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"}
+            # Triton's products are chosen by trying them on a GPU; without one the compiler may find no tiles at all.
+            return common | {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false"}
         return common | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={self.chips}"}
 
     def refuse_unknown(self) -> None:
@@ -93,7 +106,7 @@ class Topology:
             )
 
     def devices(self) -> list[Any]:
-        """The devices, for `scale.compile_step(..., devices=...)` and its `lower`. Nothing can run on those of other machines.
+        """The devices, for `scale.compile_step(..., devices=...)` and its `lower`. Nothing can run on most.
 
         Raises:
             ValueError: what describes them is not installed, or there are not so many.
@@ -140,8 +153,8 @@ def topology(text: str) -> Topology:
     if whole and name == "cpu" and len(numbers) == 1:
         return Topology("cpu", name, (1, numbers[0]))
     raise ValueError(
-        f"topology {text!r}; it is a TPU slice such as v5e:16x16 or v5p:4x4x4 ({', '.join(TPUS)}), GPUs of a node by nodes such "
-        f"as h100x8:8 ({', '.join(GPUS)}), or cpu:8"
+        f"topology {text!r}; it is a TPU slice such as v5e:16x16 or v5p:4x4x4 ({', '.join(TPUS)}), GPUs of a node by nodes "
+        f"such as h100x8:8 ({', '.join(GPUS)}), or cpu:8"
     )
 
 

@@ -22,7 +22,9 @@ class Traffic:
     """Of one execution, on one chip."""
 
     bytes: int  # read and written in main memory
-    kernels: int  # instructions that are run one by one; a collective under way counts as one
+    kernels: (
+        int  # instructions that are run one by one; counters of loops don't count, a collective under way does once
+    )
     loop_trips: int  # of all loops together: steps that have to wait for each other
 
 
@@ -37,7 +39,8 @@ def traffic_of(program: Program) -> Traffic:
             if each.opcode in _FREE:
                 continue
             total += times * _moved(program, computation, each)
-            kernels += times * (not each.opcode.endswith("-done"))
+            arrays = any(made.dims for made in each.types)
+            kernels += times * (arrays and not each.opcode.endswith("-done"))
     return Traffic(total, kernels, trips)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -115,7 +116,7 @@ def test_bytes_on_the_wire_of_a_ring():
 
 
 SIZES = (128, 256, 160)
-PARAMETERS = sum(a * b for a, b in zip(SIZES[:-1], SIZES[1:], strict=True))
+PARAMETERS = sum(a * b for a, b in pairwise(SIZES))
 
 
 def _step(state: Any, batch: Any, across: Any) -> Any:
@@ -130,7 +131,7 @@ def _step(state: Any, batch: Any, across: Any) -> Any:
 
 
 def _said(layout: scale.Layout) -> Counter[tuple[str, str]]:
-    shapes = {name: size for name, size in zip(("one", "two"), zip(SIZES[:-1], SIZES[1:], strict=True), strict=True)}
+    shapes = dict(zip(("one", "two"), pairwise(SIZES), strict=True))
     state = {"params": {name: jax.ShapeDtypeStruct(size, np.float32) for name, size in shapes.items()}}
     batch = {"x": jax.ShapeDtypeStruct((8, SIZES[0]), np.float32)}
     step = scale.compile_step(_step, "mesh", layout=layout)

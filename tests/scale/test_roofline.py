@@ -44,6 +44,7 @@ def test_collectives_over_data_grow_with_it():
         (Collective("all-gather", ("fsdp",), 8, 8, 1), Collective("all-reduce", ("data",), 8, 8, 1, nodes=2)),
         256,
         was=64,
+        node_devices=32,
     )
     assert (kept.group, kept.nodes) == (8, 1)
     assert (grown.group, grown.nodes) == (32, 8)
