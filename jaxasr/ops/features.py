@@ -75,12 +75,37 @@ def log_mel(
     )
     windows_btn = _windows(wave_bn.astype(jnp.float32), window_samples, hop_samples)
     hann_n = np.hanning(window_samples + 1)[None, None, :-1].astype(np.float32)
-    spectrum_btc = jnp.fft.rfft(windows_btn * hann_n, fft_samples)
-    power_btc = jnp.square(spectrum_btc.real) + jnp.square(spectrum_btc.imag)
+    power_btc = power_spectrum(windows_btn * hann_n, fft_samples)
     energies_btf = jnp.matmul(power_btc, filters_cf.astype(np.float32), precision=lax.Precision.HIGHEST)
     frames_btf = jnp.log(jnp.maximum(energies_btf, floor))
     lengths_b = frame_lengths(sample_lengths_b, window_samples=window_samples, hop_samples=hop_samples)
     return LogMel(masks.zero_padding(frames_btf, _valid(frames_btf, lengths_b)), lengths_b)
+
+
+def power_spectrum(
+    windows_btn: Float32[Array, "b t n"], fft_samples: int, *, by: Literal["platform", "fft", "products"] = "platform"
+) -> Float32[Array, "b t c"]:
+    """|X|^2 at c = fft_samples // 2 + 1 frequencies of windows that are filled with zeros to fft_samples.
+
+    Args:
+        by: an FFT, or two products with cosines and sines. XLA's partitioner can't split an FFT: every device would
+            gather the waves of all and transform them again. So "platform" takes the FFT on a CPU alone; elsewhere
+            the products cost next to nothing.
+    """
+
+    def by_fft(windows_btn: Array) -> Array:
+        spectrum_btc = jnp.fft.rfft(windows_btn, fft_samples)
+        return jnp.square(spectrum_btc.real) + jnp.square(spectrum_btc.imag)
+
+    def by_products(windows_btn: Array) -> Array:
+        n = windows_btn.shape[-1]
+        turns_nc = np.outer(np.arange(n), np.arange(fft_samples // 2 + 1)) % fft_samples * (2 * np.pi / fft_samples)
+        parts = (np.cos(turns_nc).astype(np.float32), np.sin(turns_nc).astype(np.float32))
+        return sum(jnp.square(jnp.matmul(windows_btn, each, precision=lax.Precision.HIGHEST)) for each in parts)  # pyright: ignore[reportReturnType]
+
+    if by == "platform":
+        return lax.platform_dependent(windows_btn, cpu=by_fft, default=by_products)
+    return by_fft(windows_btn) if by == "fft" else by_products(windows_btn)
 
 
 def frame_lengths(samples: Count, *, window_samples: int, hop_samples: int) -> Count:

@@ -10,7 +10,8 @@ XLA's own analysis counts the body of a loop once, so it is of no use for LSTMs,
   window for each result; what is scattered with an operation 1 an update.
 * An FFT over n points is 5 n log2 n, with real input or output half of that; sorting n keys is n log2 n.
 * Moving, copying, converting, indexing and talking to other devices are nothing.
-* `scan` is its body by its length; `cond` its most expensive branch; under `shard_map` and `pmap` what one device does
+* `scan` is its body by its length; `cond` its most expensive branch (of ways that
+  only the platform decides between the cheapest); under `shard_map` and `pmap` what one device does
   by the devices. `while` is its body by its trips where these can be read off (a counter from a known start by a known
   step to a known limit). Where more than the counter can end the loop the limit of the counter is taken and the loop named in
   `at_most`; where nothing can be read the body is counted once and the loop named in `unbounded`.

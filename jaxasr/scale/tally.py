@@ -67,7 +67,10 @@ def walk(jaxpr: Any, times: int, tally: Tally, *, known: Known = _NOTHING, used:
             _while(equation, times, known, tally)
         elif name == "cond":
             branches = [_tallied(each, times, needed) for each in params["branches"]]
-            tally.merge(max(branches, key=lambda each: each.total))
+            by_platform = params.get(
+                "branches_platforms"
+            )  # one thing said in several ways: what is counted is its cheapest
+            tally.merge((min if by_platform else max)(branches, key=lambda each: each.total))
         elif name in CALLS:
             (called,) = _called(params)
             given = inside(called, equation.invars, known)

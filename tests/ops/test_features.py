@@ -32,6 +32,25 @@ def test_frames_against_the_formula(rng):
         assert not np.any(frames_btf[row, len(expected_tf) :])
 
 
+@pytest.mark.parametrize(("window", "fft_samples"), [(20, 32), (400, 512), (31, 31)])
+def test_products_with_cosines_and_sines_are_the_power_of_the_fft(rng, window, fft_samples):
+    windows_btn = jnp.asarray(rng.normal(size=(2, 3, window)).astype(np.float32))
+    expected_btc = np.abs(np.fft.rfft(np.asarray(windows_btn, np.float64), fft_samples)) ** 2
+    for by in ("fft", "products", "platform"):
+        power_btc = features.power_spectrum(windows_btn, fft_samples, by=by)
+        np.testing.assert_allclose(power_btc, expected_btc, rtol=1e-4, atol=1e-4 * window)
+
+
+def test_over_a_mesh_no_device_gathers_the_waves_of_the_others():
+    """But on a CPU, whose FFT the partitioner can't split."""
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    shape = jax.ShapeDtypeStruct((8, 6, 20), jnp.float32, sharding=rows)
+    for by, gathers in (("products", False), ("fft", True)):
+        power = jax.jit(lambda windows_btn, by=by: features.power_spectrum(windows_btn, 32, by=by), out_shardings=rows)
+        assert ("all-gather" in power.lower(shape).compile().as_text()) == gathers
+
+
 def test_frame_lengths_of_integers_and_arrays():
     lengths = {0: 0, 399: 0, 400: 1, 559: 1, 560: 2, 16_000: 98}
     for samples, frames in lengths.items():
