@@ -153,7 +153,8 @@ def as_text(heard: StableWord | Delays) -> str:
     if isinstance(heard, StableWord):
         return f"{heard.start_s:8.2f} {heard.end_s:8.2f}  {heard.text}  (+{heard.latency_s:.2f} s)"
     lines = [
-        f"{heard.words} words in {heard.segments} segments of {heard.audio_s:.1f} s of speech, algorithmic latency "
+        f"{heard.words} word{'s' * (heard.words != 1)} in {heard.segments} segment{'s' * (heard.segments != 1)} of "
+        f"{heard.audio_s:.1f} s of speech, algorithmic latency "
         f"{heard.algorithmic_s:.2f} s"
     ]
     if heard.words:

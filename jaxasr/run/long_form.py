@@ -102,6 +102,8 @@ class _File:
 def _windows(paths: Sequence[Path], windows: Windows, rate_hz: int, least_samples: int) -> Iterator[_Window | Refusal]:
     for path in paths:
         try:
+            if path == Path("-"):
+                raise ValueError("- is standard input, which is heard with --stream alone; give a file")
             if path.is_dir():
                 raise ValueError(f"{path} is a folder; give the files in it, such as {path}/*.flac")
             for each in segments(stream_audio(path, rate_hz=rate_hz), windows, rate_hz=rate_hz):

@@ -127,7 +127,7 @@ def test_a_file_that_is_not_there(hearing, tmp_path):
 
 def test_the_command_prints_lines(hearing, monkeypatch, tmp_path, capsys):
     (tmp_path / "a.wav").write_bytes(wav(wave(16, 1_300) / 32_768, rate_hz=RATE_HZ))
-    monkeypatch.setattr("jaxasr.commands._experiment", lambda _: hearing)
+    monkeypatch.setattr("jaxasr.run.load", lambda *_: hearing)
     command = ["transcribe", str(TINY), "--workdir", str(tmp_path), "--stream", str(tmp_path / "a.wav")]
     assert main([*command, "--format", "json"]) == 0
     *words, delays = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,12 +70,14 @@ def test_another_search_and_another_checkpoint(river):
 def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_being_heard(river, tmp_path):
     good, bad = river.wavs / "train-5.wav", tmp_path / "noise.mp3"
     bad.write_bytes(b"not audio at all")
-    first, missing, refused, folder, last = hear(river, good, tmp_path / "lost.wav", bad, tmp_path, good)
+    paths = (good, tmp_path / "lost.wav", bad, tmp_path, Path("-"), good)
+    first, missing, refused, folder, piped, last = hear(river, *paths)
     assert first.text == last.text == TRAIN[5]
     assert missing == Refusal(tmp_path / "lost.wav", f"there is no audio file {tmp_path / 'lost.wav'}")
     assert isinstance(refused, Refusal)
     assert refused.reason.startswith(f"{bad}: 16 bytes that libsndfile cannot decode")
     assert folder == Refusal(tmp_path, f"{tmp_path} is a folder; give the files in it, such as {tmp_path}/*.flac")
+    assert piped == Refusal(Path("-"), "- is standard input, which is heard with --stream alone; give a file")
 
 
 def test_times_are_those_of_ctc_or_of_the_attention(river):
