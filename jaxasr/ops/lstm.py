@@ -44,6 +44,11 @@ def zero_carry(examples: int, width: int, dtype: jnp.dtype = jnp.dtype(jnp.float
     return Carry(jnp.zeros((examples, width), dtype), jnp.zeros((examples, width), wide(dtype)))
 
 
+def carried(state: Carry, dtype: jnp.dtype) -> Carry:
+    """The state as a recurrence of gates of this dtype carries it."""
+    return Carry(state.h_bd.astype(dtype), widened(state.c_bd))
+
+
 def lstm_cell(gates_bm: Float[Array, "b m"], before: Carry) -> Carry:
     """The state after a step, from all that goes into the gates (input, recurrent part and bias; m = 4 d), in its dtypes."""
     return _cell(gates_bm, before)[0]
@@ -73,7 +78,7 @@ def lstm_from(
     """Hidden states of a recurrence that goes on from `start`, and where it ends: after each example's last real step."""
     valid_tb = valid_from_lengths(lengths_b, gates_btm.shape[1]).T
     inputs = (time_major(gates_btm),)
-    start = Carry(start.h_bd.astype(gates_btm.dtype), widened(start.c_bd))
+    start = carried(start, gates_btm.dtype)
     out: Any = _scan((False,), inputs, (recurrent_dm,), valid_tb, (None,), (start,))
     (hidden_tbd,), (end,) = out
     return batch_major(hidden_tbd), end

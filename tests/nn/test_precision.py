@@ -33,7 +33,7 @@ DECODERS = {
     "speller, latent": speller(attention=nn.AdditiveAttention(5, focus=nn.Latent(2))),
     "speller, drawn": speller(attention=nn.AdditiveAttention(5, focus=nn.Sampled(2))),
     "speller, deep fusion": speller(fusion=nn.DeepFusion(nn.LstmLm(1, 3, vocab=VOCAB, compute="bfloat16"))),
-    "speller, cold fusion": speller(fusion=nn.ColdFusion(nn.LstmLm(1, 3, vocab=VOCAB), 4)),
+    "speller, cold fusion": speller(fusion=nn.ColdFusion(nn.LstmLm(1, 3, vocab=VOCAB, compute="bfloat16"), 4)),
     "transformer": TRANSFORMER,
     "transformer that steps": dataclasses.replace(TRANSFORMER, attention=nn.LocationAttention(4, filters=2, taps=3)),
 }

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.layers import Dense
 from jaxasr.nn.lms.interface import Lm
+from jaxasr.ops.products import times
 from jaxasr.records import END
 
 LM = "lm"  # the collection
@@ -66,12 +67,12 @@ class DeepFusion(Fusion):
 
     def setup(self):
         super().setup()
-        self.gate = Dense(1, bias_init=nn.initializers.constant(-1.0))
+        self.gate = Dense(1, bias_init=nn.initializers.constant(-1.0), result="float32")
 
     def __call__(self, features: Float[Array, "... d"], seen: Float[Array, "... e"]) -> Float[Array, "... m"]:
         """As in `Fusion`."""
         seen = seen.astype(features.dtype)
-        return jnp.concatenate([features, jax.nn.sigmoid(self.gate(seen)) * seen], axis=-1)
+        return jnp.concatenate([features, times(seen, jax.nn.sigmoid(self.gate(seen)))], axis=-1)
 
 
 class ColdFusion(Fusion):

@@ -12,7 +12,7 @@ from jaxasr.nn.encoders.interface import Encoder, Pace
 from jaxasr.nn.encoders.listener import Heard, pooled, refuse_front, through_front
 from jaxasr.nn.layers import Dropout, masked
 from jaxasr.nn.recurrent import LstmGates
-from jaxasr.ops.lstm import Carry, lstm, lstm_from, zero_carry
+from jaxasr.ops.lstm import Carry, carried, lstm, lstm_from, zero_carry
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.products import widened
 from jaxasr.records import Training
@@ -143,7 +143,7 @@ def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, 
         return end, (hidden_bcd, end)
 
     chunks = (jnp.swapaxes(gates_bkwm[:, :, :chunk], 0, 1), real_bk.T)
-    last, (hidden_kbcd, ends) = jax.lax.scan(step, start, chunks)
+    last, (hidden_kbcd, ends) = jax.lax.scan(step, carried(start, gates_bkwm.dtype), chunks)
     hidden_bkcd = jnp.swapaxes(hidden_kbcd, 0, 1)
     if window == chunk:
         return hidden_bkcd, last
