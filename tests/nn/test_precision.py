@@ -47,7 +47,18 @@ LMS = {
     "LSTM": nn.LstmLm(1, 4, vocab=VOCAB, tied=True, dropout=0.3, recurrent_dropout=0.3),
     "transformer": nn.TransformerLm(1, 4, 2, vocab=VOCAB, expansion=2, dropout=0.3, max_tokens=8),
 }
+QUICK = (  # the rest is a long proof
+    "encoder listener, pyramid",
+    "encoder conformer",
+    "attention chunkwise",
+    "decoder transformer",
+    "listener, location, everything random",
+)
 SHORT = MaxTokens(per_position=0.6, extra=2)
+
+
+def some_slow(names):
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
 
 
 def narrow(model):
@@ -86,7 +97,7 @@ def of_the_model(work):
     return [each for each in work if not any(name in each.where for name in ("frontend", "bn,", "bnk", "btk", "lm"))]
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", some_slow(ZOO))
 def test_products_are_of_bfloat16_and_nothing_long_is_added_up_in_it(name):
     """Outputs are in float32, and so is every gradient. Dtypes of outputs and gradients are strong ones."""
     run, given = looked_at(narrow(ZOO[name]))
@@ -115,7 +126,7 @@ def test_so_it_is_with_language_models(name):
     assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", [name for name in ZOO if "drawn" not in name])
+@pytest.mark.parametrize("name", some_slow(name for name in ZOO if "drawn" not in name))
 def test_a_search_keeps_the_dtypes_of_what_it_carries(name):
     """Traced: a loop whose carry changes its dtype is refused by JAX."""
     model = narrow(ZOO[name])
@@ -145,7 +156,7 @@ def both(name):
     return variables, compiled
 
 
-@pytest.mark.parametrize("name", NEAR)
+@pytest.mark.parametrize("name", some_slow(NEAR))
 def test_losses_and_gradients_are_near_those_of_float32(name):
     """Within 1 % and at an angle of 0.1 (cosine 0.995); and padding changes them by no more than rounding."""
     variables, compiled = both(name)
