@@ -21,17 +21,27 @@ jaxasr verify-resume EXPERIMENT --hosts 2,1,4              that a killed run goe
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxasr import commands
+from jaxasr import commands, transcription
+from jaxasr.arguments import (
+    BENCHMARKS,
+    axis,
+    benchmark,
+    counts,
+    data_dir,
+    experiment_arguments,
+    machine_arguments,
+    named,
+    names,
+    numbers,
+    run_arguments,
+)
 
-DATA_DIR = "JAXASR_DATA"
 JOBS = ("train", "eval", "bench")  # commands that several processes run together
-BENCHMARKS = ("data", "lstm", "search", "training")  # those that need no experiment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--max-bad-share", type=float, default=0.01, help="rows that may be bad before it fails (0.01)")
     sub.add_argument("--normalizer", default="upper", help="a transcript of which it leaves nothing is bad (upper)")
     sub.add_argument("assignments", nargs="*", metavar="OPTION=VALUE", help="fields of the corpus: split_column=fold")
-    _data_dir(sub)
+    data_dir(sub)
 
     sub = command("pieces", commands.pieces)
     sub.add_argument("corpus", help="a prepared corpus")
@@ -106,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kind", choices=("unigram", "bpe"), default="unigram", help="the method (unigram)")
     sub.add_argument("--split", default="train", help="whose transcripts (train)")
     sub.add_argument("--normalizer", default="upper", help="as in the experiment (upper)")
-    _data_dir(sub)
+    data_dir(sub)
 
     sub = command("ngram", commands.ngram)
     sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
@@ -119,22 +129,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--prune",
-        type=_counts,
+        type=counts,
         default=(),
         metavar="0,0,1",
         help="n-grams of each order that come so often or less are left out; the last number is that of longer ones (0)",
     )
-    _data_dir(sub)
+    data_dir(sub)
 
     sub = command("show", commands.show)
-    _experiment_arguments(sub)
-    _data_dir(sub)
+    experiment_arguments(sub)
+    data_dir(sub)
 
     for name, call in {"train": commands.train, "eval": commands.evaluate}.items():
         sub = command(name, call)
-        _experiment_arguments(sub)
-        _run_arguments(sub)
-        _machine_arguments(sub)
+        experiment_arguments(sub)
+        run_arguments(sub)
+        machine_arguments(sub)
         sub.add_argument("--name", dest="run_name", default="", help="of the run in tables (that of the workdir)")
         if name == "train":
             sub.add_argument(
@@ -156,18 +166,18 @@ def _parser() -> argparse.ArgumentParser:
                 "--tuned", type=Path, metavar="FILE", help="tuned.json: its numbers, for splits of the search it is of"
             )
         sub.add_argument(
-            "--splits", type=_names, default=(), metavar="A,B", help="which of the experiment's evals (all)"
+            "--splits", type=names, default=(), metavar="A,B", help="which of the experiment's evals (all)"
         )
         sub.add_argument("--results", type=Path, help="one more file to add the rows of results to")
 
     sub = command("tune", commands.tune)
-    _experiment_arguments(sub)
-    _run_arguments(sub)
-    _machine_arguments(sub)
+    experiment_arguments(sub)
+    run_arguments(sub)
+    machine_arguments(sub)
     sub.add_argument("--split", default="watch", help="what is decoded: watch, or one of the evals (watch)")
     sub.add_argument(
         "--grid",
-        type=_axis,
+        type=axis,
         nargs="+",
         action="extend",
         required=True,
@@ -175,51 +185,14 @@ def _parser() -> argparse.ArgumentParser:
         help="a field of the split's search and its values, such as ctc_weight=0,0.3 scorers.0.weight=0.2,0.4",
     )
 
-    sub = command("transcribe", commands.transcribe)
-    sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
-    audio = "audio: FLAC, WAV, MP3, Ogg, SPHERE ...; among them PATH=VALUE, as in train"
-    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help=audio)
-    sub.set_defaults(assignments=[])
-    sub.add_argument(
-        "--search",
-        default="",
-        metavar="NAME",
-        help="that of a split of the experiment, or greedy, ctc, beam (that which all evals share, else the watched "
-        "split's); search.PATH=VALUE among the files changes it, such as search.width=20",
-    )
-    sub.add_argument("--tuned", type=Path, metavar="FILE", help="tuned.json, whose numbers the search gets")
-    sub.add_argument(
-        "--stream",
-        action="store_true",
-        help="words as they become sure, and how late; FILE may be -: raw 16-bit mono samples at the experiment's rate",
-    )
-    sub.add_argument("--real-time", action="store_true", help="with --stream: plays FILE as fast as it was spoken")
-    sub.add_argument("--chunk-ms", type=float, metavar="N", help="with --stream: speech that is encoded at once (320)")
-    sub.add_argument("--new-encoder", action="store_true", help="with --stream: a new encoder after each end of speech")
-    sub.add_argument("--format", choices=commands.FORMATS, default="txt", help="json has times and confidences (txt)")
-    sub.add_argument(
-        "--out", type=Path, metavar="DIR", help="writes DIR/NAME.FORMAT for each file, instead of printing"
-    )
-    sub.add_argument(
-        "--times", choices=("auto", "ctc", "attention"), default="auto", help="of words; auto: CTC where there is one"
-    )
-    sub.add_argument(
-        "--window-s", type=float, metavar="S", help="a long file is cut into windows up to this (longest of training)"
-    )
-    sub.add_argument("--hotwords", type=Path, metavar="FILE", help="phrases that are likely to be said, one a line")
-    sub.add_argument(
-        "--hotword-bonus", type=float, default=0.5, metavar="X", help="of each of their letters, in nats (0.5)"
-    )
-    sub.add_argument("--rows", type=int, default=8, metavar="N", help="windows that are heard at once (8)")
-    _run_arguments(sub)
+    sub = command("transcribe", transcription.transcribe)
+    transcription.declare(sub)
 
     sub = command("calibrate", commands.calibrate)
-    _experiment_arguments(sub)
-    _run_arguments(sub)
-    _machine_arguments(sub)
-    sub.add_argument(
-        "--splits", type=_names, default=(), metavar="A,B", help="evals that it is judged on besides (all)"
-    )
+    experiment_arguments(sub)
+    run_arguments(sub)
+    machine_arguments(sub)
+    sub.add_argument("--splits", type=names, default=(), metavar="A,B", help="evals that it is judged on besides (all)")
 
     sub = command("alignable", commands.alignable)
     sub.add_argument("lessons", metavar="FILE:GENERATOR", help="yields (name, Lesson), as experiments/alignable/zoo.py")
@@ -231,56 +204,72 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--jobs", type=int, default=1, help="runs at once (1)")
     sub.add_argument("--workdir", type=Path, help="each run's folder lies in it (runs/FOLDER/GENERATOR)")
     sub.add_argument("--results", type=Path, help="the rows of all (results.jsonl beside FILE)")
-    _machine_arguments(sub)
+    machine_arguments(sub)
 
     sub = command("table", commands.table)
     sub.add_argument("file", type=Path, help="FILE.py with COLUMNS and ROWS; FILE.md is written beside it")
     sub.add_argument("--results", type=Path, help="the rows (results.jsonl beside FILE)")
 
     sub = command("plan", commands.plan)
-    _experiment_arguments(sub)
-    sub.add_argument("--topology", required=True, help="v5e:16x16 (v4, v5p, v6e, tpu7x), h100x8:8 (nodes last), or cpu:8")
+    experiment_arguments(sub)
     sub.add_argument(
-        "--mesh", action="append", default=[], metavar="AXIS=N,...", help="to be tried; may be given again (some usual ones)"
+        "--topology", required=True, help="v5e:16x16 (v4, v5p, v6e, tpu7x), h100x8:8 (nodes last), or cpu:8"
     )
-    sub.add_argument("--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh")
-    sub.add_argument("--batch-scale", type=_numbers, default=(1.0,), metavar="1,2", help="times the experiment's batch (1)")
+    sub.add_argument(
+        "--mesh",
+        action="append",
+        default=[],
+        metavar="AXIS=N,...",
+        help="to be tried; may be given again (some usual ones)",
+    )
+    sub.add_argument(
+        "--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh"
+    )
+    sub.add_argument(
+        "--batch-scale", type=numbers, default=(1.0,), metavar="1,2", help="times the experiment's batch (1)"
+    )
     sub.add_argument("--price", type=float, metavar="X", help="of a chip for an hour: what the run costs")
     sub.add_argument(
-        "--efficiency", type=float, default=0.5, metavar="X", help="the share under which it is said to scale no more (0.5)"
+        "--efficiency",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="the share under which it is said to scale no more (0.5)",
     )
     sub.add_argument("--no-scaling", action="store_true", help="spares compiling for fewer chips: no table of scaling")
     sub.add_argument("--jobs", type=int, default=1, help="compilations at once (1)")
     sub.add_argument("--out", type=Path, metavar="FILE.md", help="takes the report as well")
-    _data_dir(sub)
+    data_dir(sub)
 
     sub = command("verify-resume", commands.verify_resume)
-    _experiment_arguments(sub)
-    sub.add_argument("--hosts", type=_counts, required=True, metavar="2,1,4", help="processes of each life of the run")
+    experiment_arguments(sub)
+    sub.add_argument("--hosts", type=counts, required=True, metavar="2,1,4", help="processes of each life of the run")
     sub.add_argument("--steps", type=int, metavar="N", help="of the whole run (4 for each life)")
     sub.add_argument("--limit-s", type=float, default=900.0, metavar="S", help="that a life may take (900)")
     sub.add_argument("--workdir", type=Path, help="a new folder for all that the runs leave (a temporary one)")
-    _data_dir(sub)
+    data_dir(sub)
 
     sub = command("bench", commands.bench)
     sub.add_argument(
-        "what", type=_benchmark, help=f"{', '.join(BENCHMARKS)}, or an experiment: FILE.py, FILE.py:function"
+        "what",
+        type=benchmark,
+        help=f"{', '.join(BENCHMARKS)}, or an experiment: FILE.py, FILE.py:function",
     )
     sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="of an experiment")
     sub.add_argument(
-        "--threads", type=_counts, metavar="N,N", help="processes bound to so many cores, one after another"
+        "--threads", type=counts, metavar="N,N", help="processes bound to so many cores, one after another"
     )
     sub.add_argument("--rounds", type=int, help="measurements, of which medians are taken")
     sub.add_argument(
         "--only",
-        type=_names,
+        type=names,
         metavar="A,B",
         help="of the models of `training`, the groups of `search`, or step, evaluation, loader, loop of FILE.py (all)",
     )
     scaling = sub.add_argument_group("of an experiment")
-    scaling.add_argument("--devices", type=_counts, metavar="1,2,4", help="numbers of devices (1, and all there are)")
-    scaling.add_argument("--how", type=_names, metavar="jit,pmap,mesh,fsdp", help="ways of the step (the first three)")
-    scaling.add_argument("--batch-scale", type=_numbers, metavar="1,2", help="times as many examples as planned (1)")
+    scaling.add_argument("--devices", type=counts, metavar="1,2,4", help="numbers of devices (1, and all there are)")
+    scaling.add_argument("--how", type=names, metavar="jit,pmap,mesh,fsdp", help="ways of the step (the first three)")
+    scaling.add_argument("--batch-scale", type=numbers, metavar="1,2", help="times as many examples as planned (1)")
     scaling.add_argument(
         "--all-shapes", action="store_const", const=True, help="of training; else the one that most batches have"
     )
@@ -290,95 +279,10 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="takes rows, picture and traces (runs/bench/FOLDER-FILE)"
     )
     scaling.add_argument(
-        "--lm", dest="lms", type=_named, action="append", default=[], metavar="NAME=PLACE", help="as in eval"
+        "--lm", dest="lms", type=named, action="append", default=[], metavar="NAME=PLACE", help="as in eval"
     )
-    _data_dir(sub)
+    data_dir(sub)
     return parser
-
-
-def _experiment_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
-    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="such as model.encoder.width=256 seed=1")
-
-
-def _run_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
-    sub.add_argument(
-        "--checkpoint", type=_checkpoint, default="best", help="best, last, a step, or mean: of all kept (best)"
-    )
-    sub.add_argument(
-        "--lm",
-        dest="lms",
-        type=_named,
-        action="append",
-        default=[],
-        metavar="NAME=PLACE",
-        help="a language model that the search fuses: FILE.arpa, or FILE.py@WORKDIR of its experiment and run",
-    )
-
-
-def _machine_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--how",
-        choices=("auto", "jit", "pmap", "mesh"),
-        default="auto",
-        help="how the step is compiled; auto: a mesh of all accelerators or processes where there are several, else jit",
-    )
-    sub.add_argument(
-        "--mesh",
-        default="",
-        metavar="AXIS=N,...",
-        help="its axes, such as data=4,fsdp=2,tensor=2 (all devices are data)",
-    )
-    sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
-    _data_dir(sub)
-
-
-def _data_dir(sub: argparse.ArgumentParser) -> None:
-    default = Path(os.environ.get(DATA_DIR) or Path.home() / ".cache" / "jaxasr" / "data")
-    sub.add_argument("--data-dir", type=Path, default=default, help=f"prepared corpora ({DATA_DIR}, else {default})")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    if not all(each.isdigit() for each in _names(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, such as 0,0,1")
-    return tuple(int(count) for count in _names(text))
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(number) for number in _names(text))
-
-
-def _benchmark(text: str) -> str:
-    if text not in BENCHMARKS and not text.partition(":")[0].endswith(".py"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no benchmark; there are {', '.join(BENCHMARKS)} and FILE.py")
-    return text
-
-
-def _axis(text: str) -> tuple[str, tuple[str, ...]]:
-    path, _, values = text.partition("=")
-    if not path or not _names(values):
-        raise argparse.ArgumentTypeError(f"{text!r} is no PATH=V,V,V, such as ctc_weight=0.1,0.3")
-    return path, _names(values)
-
-
-def _named(text: str) -> tuple[str, str]:
-    name, _, place = text.partition("=")
-    if not name or not place:
-        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=PLACE, such as words=lm.arpa")
-    return name, place
-
-
-def _checkpoint(text: str) -> int | str:
-    if text in ("best", "last", "mean"):
-        return text
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no checkpoint; it is best, last, mean or a step")
-    return int(text)
 
 
 if __name__ == "__main__":
