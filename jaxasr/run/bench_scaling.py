@@ -122,14 +122,10 @@ def bench_experiment(
     )
     models = language_models(lms, experiment.tokenizer).models
     measured = list(_settings(experiment, data, data_dir, plan, devices, models))
-    with report.Progress(plan.rounds * len(measured), "bench", "measurements") as bar:
-        for _ in range(plan.rounds):
-            for each in measured:
-                each.rounds.append(each.measure())
-                bar.advance(1, now=f"{each.setting.part} {each.setting.how} on {each.setting.devices}")
-    for each in measured:
-        report.append(folder / ROWS, about | row_of(each, measured))
     if measured:
+        _measure(measured, plan.rounds)
+        for each in measured:
+            report.append(folder / ROWS, about | row_of(each, measured))
         yield table(measured)
         picture(measured, folder / PICTURE, f"{source.stem} on {scale.hardware()}")
         yield f"rows: {folder / ROWS}; picture: {folder / PICTURE}"
@@ -142,6 +138,14 @@ def bench_experiment(
         yield share.line()
     if profile:
         yield from _profiled(measured, folder / PROFILE)
+
+
+def _measure(measured: Sequence[Measured], rounds: int) -> None:
+    with report.Progress(rounds * len(measured), "bench", "measurements") as bar:
+        for _ in range(rounds):
+            for each in measured:
+                each.rounds.append(each.measure())
+                bar.advance(1, now=f"{each.setting.part} {each.setting.how} on {each.setting.devices}")
 
 
 def _devices(most: int) -> Sequence[Any]:
