@@ -26,7 +26,8 @@ _MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\((\[[^)]*?\
 _IOTA = re.compile(r"replica_groups=(\[[\d,]+\])<=(\[[\d,]+\](?:T\([\d,]*\))?)")
 _LISTED = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
 _PAIRS = re.compile(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}")
-_CHANNEL = re.compile(r"channel_id=(\d+)")
+# A TPU prints a collective that is under way beside other work at every stage: it counts where it begins.
+_STAGE, _BEGUN = '"async_collective_fusion_config"', '"AsyncCollectiveStart"'
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,31 @@ def collectives_of(program: Program, mesh: Mapping[str, int], nodes: Sequence[in
         mesh: axes and their sizes; devices count row by row, as those of a jax.sharding.Mesh do.
         nodes: by device, the node that it is in; empty: all are in one.
     """
-    found: dict[str, Collective] = {}
+    found: list[Collective] = []
     for name, times in program.runs.items():
-        for each in program.computations[name].values():
+        computation = program.computations[name]
+        begins = any(_BEGUN in each.attributes for each in computation.values())
+        for each in computation.values():
             kind = each.opcode.removesuffix("-start")
-            if kind not in KINDS:
+            if kind not in KINDS or (_STAGE in each.attributes and not begins):
                 continue
             if kind == "all-reduce" and name.startswith(_FUSED_SCATTER):
                 kind = "reduce-scatter"
             members = _members(each, math.prod(mesh.values()))
             if len(members) < 2:
                 continue
-            operands = (program.computations[name].get(operand) for operand in each.operands)
-            size = sum(operand.bytes for operand in operands if operand is not None)
-            collective = Collective(
-                kind=kind,
-                axes=_axes(members, mesh),
-                group=len(members),
-                bytes=size * len(members) if kind == "all-gather" else size,
-                times=times,
-                nodes=len({nodes[member] for member in members}) if nodes else 1,
+            size = sum(computation[operand].bytes for operand in each.operands)
+            found.append(
+                Collective(
+                    kind=kind,
+                    axes=_axes(members, mesh),
+                    group=len(members),
+                    bytes=size * len(members) if kind == "all-gather" else size,
+                    times=times,
+                    nodes=len({nodes[member] for member in members}) if nodes else 1,
+                )
             )
-            channel = _CHANNEL.search(each.attributes)
-            key = channel[1] if channel else f"{name}/{each.name}"
-            if key not in found or found[key].times < times:  # a TPU prints one that is under way once at every stage
-                found[key] = collective
-    return tuple(found.values())
+    return tuple(found)
 
 
 def total_bytes(collectives: Sequence[Collective]) -> dict[tuple[str, str], int]:

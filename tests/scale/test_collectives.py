@@ -83,10 +83,33 @@ def test_a_group_of_one_says_nothing_to_anybody():
     assert collectives_of(_program(line), MESH) == ()
 
 
+STAGES = """%begun (y: f32[8,4]) -> (f32[32,4], u32[]) {
+  %y = f32[8,4] parameter(0)
+  %g = f32[32,4] all-gather(%y), channel_id=9, replica_groups=[2,4]<=[8], backend_config={CONFIG}
+  ROOT %s = (f32[32,4], u32[]) custom-call(%g), custom_call_target="AsyncCollectiveStart"
+}
+%done (z: f32[8,4]) -> f32[32,4] {
+  %z = f32[8,4] parameter(0)
+  %g = f32[32,4] all-gather(%z), channel_id=9, replica_groups=[2,4]<=[8], backend_config={CONFIG}
+  ROOT %e = f32[32,4] custom-call(%g), custom_call_target="AsyncCollectiveDone"
+}
+ENTRY %main (x: f32[8,4]) -> f32[32,4] {
+  %x = f32[8,4] parameter(0)
+  %one = (f32[32,4], u32[]) fusion(%x), kind=kCustom, calls=%begun
+  ROOT %two = f32[32,4] fusion(%x), kind=kCustom, calls=%done
+}
+""".replace("CONFIG", '"async_collective_fusion_config":{"flag_start":"2"}')
+
+
 def test_stages_of_one_that_is_under_way_count_once():
-    stage = "%s = f32[32,4]{1,0} all-gather(%%x), channel_id=9, replica_groups=[2,4]<=[8], dimensions={0}"
-    program = _program("  " + stage % "%begun" + "\n  ROOT " + stage % "%done")
-    assert [each.bytes for each in collectives_of(program, MESH)] == [512]
+    assert [each.bytes for each in collectives_of(read_program(STAGES), MESH)] == [512]
+
+
+def test_what_has_one_channel_is_not_taken_for_one():
+    """Sums that a program asks for itself (psum under shard_map) all have the same."""
+    both = "%s = f32[8,4]{1,0} all-reduce(%%x), channel_id=1, replica_groups={}, to_apply=%%add"
+    program = _program("  " + both % "%one" + "\n  ROOT " + both % "%two")
+    assert [each.bytes for each in collectives_of(program, MESH)] == [128, 128]
 
 
 def test_an_all_reduce_that_a_chip_keeps_its_slice_of_is_a_reduce_scatter():
