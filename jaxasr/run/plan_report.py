@@ -183,7 +183,9 @@ def _scaling(plan: Plan) -> list[str]:
     told = []
     for which, name in (("strong", "With the same batch"), ("weak", "With a batch that grows")):
         if which == "strong" and plan.scaling[0].strong is None:
-            told.append("With the same batch: not known, for nothing was compiled for fewer chips, or it did not fit there.")
+            told.append(
+                "With the same batch: not known, for nothing was compiled for fewer chips, or it did not fit there."
+            )
             continue
         at = stops_at(plan.scaling, which, share)
         last = f"{plan.scaling[-1].devices:,}"
