@@ -18,6 +18,7 @@ class Few:
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     speakers: tuple[str, ...]
+    sample_lengths: tuple[int, ...] = ()  # there is no audio
 
 
 def few(**texts: str) -> Few:
