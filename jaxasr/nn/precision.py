@@ -6,7 +6,6 @@ stay: features, the statistics of normalisations, the energies and weights of at
 recurrence, logits and losses, and what is added up over positions or steps, gradients of parameters in loops included.
 """
 
-from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import jax
@@ -21,9 +20,9 @@ def check_compute(model: str, compute: str) -> None:
         raise ValueError(f"{model}.compute is {compute!r}; it must be one of {', '.join(get_args(Compute))}")
 
 
-def in_precision(variables: Mapping[str, Any], compute: Compute) -> Mapping[str, Any]:
+def in_precision(variables: Any, compute: Compute) -> Any:
     """The variables with parameters as the model computes with them; other collections are as they were."""
-    if compute == "float32" or "params" not in variables:
+    if compute == "float32" or variables is None or "params" not in variables:
         return variables
 
     def narrow(leaf: Any) -> Any:
