@@ -72,7 +72,7 @@ class Embed(nn.Module):
 
 def with_bias(y: Float[Array, "*rest m"], bias_m: Float[Array | np.ndarray, " m"] | None) -> Float[Array, "*rest m"]:
     """y + b in the dtype of `y`."""
-    return y if bias_m is None else plus(y, bias_m.reshape(*[1] * (y.ndim - 1), -1))
+    return y if bias_m is None else plus(jnp.asarray(y), jnp.asarray(bias_m).reshape(*[1] * (y.ndim - 1), -1))
 
 
 class Dropout(nn.Module):

@@ -33,7 +33,7 @@ _WINDOWED = _words("select_and_gather_add reduce_window reduce_window_max reduce
 _UPDATES = _words("scatter-add scatter-max scatter-min scatter-mul scatter_add scatter_max scatter_min scatter_mul")
 _SORTED = _words("sort top_k approx_top_k")
 _MOVEMENT = _words(
-    "after_all all_gather all_gather_invariant all_gather_reduced all_to_all axis_index bitcast_convert_type "
+    "after_all all_gather all_gather_invariant all_gather_reduced all_to_all axis_index platform_index bitcast_convert_type "
     "broadcast broadcast_in_dim concatenate convert_element_type copy copy_p create_token device_put dynamic_slice "
     "dynamic_update_slice empty empty2 gather iota layout_constraint mesh_cast name optimization_barrier pad pbroadcast "
     "pcast pmax pmin ppermute psum psum2 psum_invariant psum_scatter pvary ragged_all_to_all random_clone random_unwrap "
