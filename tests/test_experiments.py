@@ -65,7 +65,8 @@ def test_golden_parameters(file):
 
 def test_no_golden_is_left_over():
     known = {f"{name_of(path)}{suffix}" for path in FILES for suffix in (".txt", ".params.txt")}
-    found = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("plan_")}  # those are tests/run/test_plan's
+    # those of plans are tests/run/test_plan's
+    found = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("plan_")}
     assert found <= known, "remove those whose experiment is gone"
 
 

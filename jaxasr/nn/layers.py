@@ -8,7 +8,6 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr.ops import random
@@ -70,9 +69,9 @@ class Embed(nn.Module):
         return jnp.take(widened(self.embedding), tokens, axis=0).astype(self.embedding.dtype)
 
 
-def with_bias(y: Float[Array, "*rest m"], bias_m: Float[Array | np.ndarray, " m"] | None) -> Float[Array, "*rest m"]:
+def with_bias(y: Float[Array, "*rest m"], bias_m: Float[Array, " m"] | None) -> Float[Array, "*rest m"]:
     """y + b in the dtype of `y`."""
-    return y if bias_m is None else plus(jnp.asarray(y), jnp.asarray(bias_m).reshape(*[1] * (y.ndim - 1), -1))
+    return y if bias_m is None else plus(y, bias_m.reshape(*[1] * (y.ndim - 1), -1))
 
 
 class Dropout(nn.Module):

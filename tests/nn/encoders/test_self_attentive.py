@@ -33,7 +33,7 @@ def drawn(module):
 
     def of(path, leaf):
         seed = zlib.crc32(jax.tree_util.keystr(path).encode())
-        return np.random.default_rng(seed).normal(size=leaf.shape).astype(np.float32) * 0.5
+        return jnp.asarray(np.random.default_rng(seed).normal(size=leaf.shape) * 0.5, jnp.float32)
 
     shapes = jax.eval_shape(
         lambda: module.init(jax.random.key(0), jnp.zeros((1, 5, BINS)), jnp.array([5]), training=None)
