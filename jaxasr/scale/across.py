@@ -1,31 +1,34 @@
-"""What a step asks of the devices it runs on, however many: sums over all, parameters whole, gradients split again."""
+"""How a step sums over its examples, whichever devices they are on: the one thing that it asks of them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, PartitionSpec
 
-from jaxasr.scale.layout import FSDP
-from jaxasr.scale.rules import Rules, without
+from jaxasr.scale.layout import ROWS
+from jaxasr.scale.rules import Rules, only
 
-Tree = TypeVar("Tree")
+Variables = Mapping[str, Any]  # "params" among them
+Gradients = Callable[[Variables, Any], tuple[Any, Any]]  # of a batch: gradients, a tree like the "params"; other sums
 
 
 @runtime_checkable
 class Across(Protocol):
-    """Given to a step with its state and batch. Sums travel through `add` before anything is divided."""
+    """Given to a step with its state and batch."""
 
-    def add(self, sums: Tree) -> Tree:
-        """Over all devices, where each sees its own examples alone."""
-        ...
+    def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
+        """`gradients(variables, batch)` over the examples of all devices, before anything is divided.
 
-    def gather(self, variables: Tree) -> Tree:
-        """Parameters that are to be computed with."""
-        ...
+        Args:
+            gradients: pure; both of its trees are sums over examples. It is given parameters that are whole, but for what a
+                mesh splits over its tensor axis, and may be given a part of the examples.
+            variables: by the paths that they have in the state, for rules are written for those.
 
-    def scatter(self, gradients: Tree) -> Tree:
-        """Gradients, to where their parameters are kept."""
+        Returns:
+            Gradients, which lie where their parameters do; the other sums, whole.
+        """
         ...
 
 
@@ -33,54 +36,69 @@ class Across(Protocol):
 class Alone:
     """A step that sees the whole batch and the whole state."""
 
-    def add(self, sums: Tree) -> Tree:
+    def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
         """They are those of all examples already."""
-        return sums
-
-    def gather(self, variables: Tree) -> Tree:
-        """They are whole."""
-        return variables
-
-    def scatter(self, gradients: Tree) -> Tree:
-        """Their parameters are here."""
-        return gradients
+        return gradients(variables, batch)
 
 
 @dataclass(frozen=True)
-class Mapped(Alone):
+class Mapped:
     """A step that runs on every device with its own examples, under pmap."""
 
     axis: str
 
-    def add(self, sums: Tree) -> Tree:
+    def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
         """One all-reduce of everything."""
-        return jax.lax.psum(sums, self.axis)
+        return jax.lax.psum(gradients(variables, batch), self.axis)
 
 
 @dataclass(frozen=True)
-class Partitioned(Alone):
-    """A step over a mesh, which XLA's partitioner splits. It sees the whole of everything, wherever it lies.
+class Meshed:
+    """A step over a mesh. It sees the whole of everything, and XLA's partitioner splits it wherever it lies: but for this.
 
-    Said to the partitioner: parameters are gathered over fsdp once a step, before the forward pass, and gradients are
-    scattered once, after the backward pass (ZeRO, Rajbhandari 2020, stage 2 with split parameters); left to itself it would
-    rather move activations.
+    Here each device has its own examples (shard_map), and what is said is said once a step: parameters that are split are
+    gathered before the forward pass; after the backward pass gradients are summed, each to where its parameter is kept
+    (ZeRO, Rajbhandari 2020, stage 2 with split parameters). Left to itself the partitioner would move activations: it splits
+    no FFT and no product that sums over time and examples at once (gradients of recurrent weights), and adds up gradients
+    in every pass of a loop. The tensor axis is left to it, here too.
     """
 
     mesh: Mesh
     rules: Rules
 
-    def gather(self, variables: Tree) -> Tree:
-        """Whole over fsdp, as the rules have it over tensor."""
+    def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
+        """All-gather, compute, reduce-scatter."""
+        placed = self.rules.shardings(variables, self.mesh)
+        split = jax.tree.map(lambda each: only(ROWS, each.spec), placed)
 
-        def whole(leaf: jax.Array, kept: NamedSharding) -> jax.Array:
-            return jax.lax.with_sharding_constraint(leaf, NamedSharding(self.mesh, without(FSDP, kept.spec)))
+        def of_own(variables: Variables, batch: Any) -> tuple[Any, Any]:
+            sums, others = gradients(jax.tree.map(_whole, variables, split), batch)
+            return jax.tree.map(_scattered, sums, split["params"]), jax.lax.psum(others, ROWS)
 
-        return jax.tree.map(whole, variables, self.rules.shardings(variables, self.mesh))
+        mapped = jax.shard_map(
+            of_own,
+            mesh=self.mesh,
+            in_specs=(split, PartitionSpec(ROWS)),
+            out_specs=(split["params"], PartitionSpec()),
+            axis_names=set(ROWS),
+            check_vma=False,
+        )
+        return mapped(variables, batch)
 
-    def scatter(self, gradients: Tree) -> Tree:
-        """As the rules have their parameters. First whole, so that it is they that are split and not the activations."""
-        named = {"params": self.gather({"params": gradients})["params"]}  # by the paths that rules are written for
-        return jax.lax.with_sharding_constraint(named, self.rules.shardings(named, self.mesh))["params"]
+
+def _whole(part: jax.Array, spec: PartitionSpec) -> jax.Array:
+    for dimension, axis in enumerate(spec):
+        if axis is not None:
+            part = jax.lax.all_gather(part, axis, axis=dimension, tiled=True)
+    return part
+
+
+def _scattered(own: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """Of a sum over all devices the part that is kept here."""
+    for dimension, axis in enumerate(spec):
+        if axis is not None:
+            own = jax.lax.psum_scatter(own, axis, scatter_dimension=dimension, tiled=True)
+    return jax.lax.psum(own, tuple(axis for axis in ROWS if axis not in spec))
 
 
 ALONE = Alone()

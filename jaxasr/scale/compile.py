@@ -1,8 +1,8 @@
 """One pure step, compiled for one device or for many: jit, pmap, or jit over a mesh. The step knows none of them.
 
-A step is `step(state, batch, across) -> (state, metrics)`, and all that it says to the devices it says through `across`
-(scale/across.py): it adds its sums (gradients, weights, metrics) before it divides. Then all three ways agree, however
-unequal the token counts of the devices are, and in any number of processes.
+A step is `step(state, batch, across) -> (state, metrics)`, and all that it asks of the devices it asks of `across`
+(scale/across.py): the sums over examples (gradients, weights, metrics), before it divides. Then all three ways agree,
+however unequal the token counts of the devices are, and in any number of processes.
 """
 
 import math
@@ -13,9 +13,9 @@ from typing import Any, Generic, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding
 
-from jaxasr.scale.across import ALONE, Mapped, Partitioned
+from jaxasr.scale.across import ALONE, Mapped, Meshed
 from jaxasr.scale.hosts import barrier
 from jaxasr.scale.layout import DATA, ROWS, Layout, Seat, alike, rows_on, seat, whole_on
 from jaxasr.scale.rules import Rules
@@ -134,8 +134,8 @@ def compile_step(
         step: pure; called as `step(state, batch, across)`, see above.
         how: "jit" takes the first device; "pmap" and "mesh" all; "auto": mesh where there are several accelerators or
             processes or a layout asks for it, else jit (a CPU has several devices only where they are made up).
-            Under pmap every device runs the step on its own examples and sums meet in psum, and so it is over a mesh
-            of data alone; over any other XLA's partitioner splits the one global step.
+            Under pmap every device runs the whole step, and sums over examples meet in psum; over a mesh it is one
+            global step, of which XLA's partitioner splits what is not a sum over examples (across.Meshed).
         layout: of the mesh; None: all devices share out the examples.
         rules: where the state lies on the mesh; None: the built-in ones.
         devices: None takes those JAX sees, of all processes. Those of a machine that is not here can be given, to `lower`.
@@ -200,9 +200,7 @@ def _compiled(step: Callable[..., Any], how: How, mesh: Mesh, rules: Rules) -> A
 
         devices = list(mesh.devices.flat)
         return jax.pmap(one_step, DATA, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=0)
-    if mesh.size == mesh.shape[DATA] > 1:
-        return _by_examples(step, mesh)
-    across = ALONE if mesh.size == 1 else Partitioned(mesh, rules)
+    across = ALONE if mesh.size == 1 else Meshed(mesh, rules)
     stay = rules.shardings
 
     def one_step(state: Any, batch: Any) -> Any:
@@ -210,18 +208,3 @@ def _compiled(step: Callable[..., Any], how: How, mesh: Mesh, rules: Rules) -> A
         return jax.lax.with_sharding_constraint((new, metrics), (stay(new, mesh), whole_on(mesh)))
 
     return jax.jit(one_step, donate_argnums=0)
-
-
-def _by_examples(step: Callable[..., Any], mesh: Mesh) -> Any:
-    """The step where devices share out examples and nothing else: each runs it on its own, and sums meet in psum.
-
-    XLA's partitioner would gather the activations instead: it splits no FFT and no product that sums over time and examples
-    at once (gradients of recurrent weights), and adds up gradients in every pass of a loop.
-    """
-
-    def one_step(state: Any, batch: Any) -> Any:
-        return step(state, batch, Mapped(DATA))
-
-    whole, rows = PartitionSpec(), PartitionSpec(ROWS)
-    split = jax.shard_map(one_step, mesh=mesh, in_specs=(whole, rows), out_specs=whole, check_vma=False)
-    return jax.jit(split, donate_argnums=0)

@@ -105,6 +105,6 @@ def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def without(axis: str, spec: PartitionSpec) -> PartitionSpec:
-    """The same, whole along an axis."""
-    return PartitionSpec(*(None if each == axis else each for each in spec))
+def only(axes: Sequence[str], spec: PartitionSpec) -> PartitionSpec:
+    """The same, whole along all other axes."""
+    return PartitionSpec(*(each if each in axes else None for each in spec))

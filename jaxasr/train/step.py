@@ -1,6 +1,6 @@
 """One training step as a pure function: state and batch in, state and metrics out.
 
-The step divides once, by the weight of the whole global batch: sums are added over the devices first (`across`), so unequal
+The step divides once, by the weight of the whole global batch: its sums are those over all devices (`across`), so unequal
 token counts on the devices make no difference.
 """
 
@@ -48,16 +48,17 @@ def make_step(
     def step(state: TrainState, batch: Batch, across: Across = ALONE) -> tuple[TrainState, dict[str, Sum]]:
         streams = _streams(state)
 
-        def loss(params: Any) -> tuple[jax.Array, dict[str, Sum]]:
+        def loss(params: Any, statistics: Any, batch: Batch) -> tuple[jax.Array, dict[str, Sum]]:
             if noise is not None:
                 params = noise(params, state.step, _key(state, "weights"))
-            sums = criterion(apply({"params": params, **rest}, batch, state.step, streams), batch)
+            sums = criterion(apply({"params": params, **statistics}, batch, state.step, streams), batch)
             return sums["loss"].value, sums
 
-        variables = across.gather({"params": state.params, **state.statistics})
-        params, rest = variables["params"], {name: each for name, each in variables.items() if name != "params"}
-        gradients, sums = across.add(jax.grad(loss, has_aux=True)(params))
-        gradients = across.scatter(gradients)
+        def gradients_of(variables: Any, batch: Batch) -> tuple[Any, dict[str, Sum]]:
+            return jax.grad(loss, has_aux=True)(variables["params"], variables["statistics"], batch)
+
+        variables = {"params": state.params, "statistics": state.statistics}
+        gradients, sums = across.summed(gradients_of, variables, batch)
         weight = sums["loss"].weight
         gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, weight=weight)

@@ -24,9 +24,13 @@ def loss_sum(params, batch):
 
 
 def step(state, batch, across):
-    """Gradient descent with momentum; sums are added over the devices, then divided once."""
-    (loss, weight), gradient = jax.value_and_grad(loss_sum, has_aux=True)(state["params"], batch)
-    gradient, loss, weight = across.add((gradient, loss, weight))
+    """Gradient descent with momentum; what is summed over the examples of all devices is divided once."""
+
+    def sums(variables, batch):
+        (loss, weight), gradient = jax.value_and_grad(loss_sum, has_aux=True)(variables["params"], batch)
+        return gradient, (loss, weight)
+
+    gradient, (loss, weight) = across.summed(sums, {"params": state["params"]}, batch)
     velocity = jax.tree.map(lambda v, g: 0.9 * v + g / weight, state["velocity"], gradient)
     params = jax.tree.map(lambda p, v: p - 0.3 * v, state["params"], velocity)
     return {"params": params, "velocity": velocity, "step": state["step"] + 1}, {"loss": loss, "weight": weight}
@@ -77,16 +81,18 @@ def test_the_mean_of_means_would_differ(batches):
     """The witness: with the mean over devices of each device's mean the same batches lead elsewhere."""
 
     def mean_of_means(state, batch, across):
-        def mean(params):
+        def mean(params, batch):
             loss, weight = loss_sum(params, batch)
             return loss / jnp.maximum(weight, 1.0)
 
-        gradient = jax.grad(mean)(state["params"])
-        gradient = jax.tree.map(lambda g: g / across.add(1.0), across.add(gradient))
-        return {**state, "params": jax.tree.map(lambda p, g: p - 0.3 * g, state["params"], gradient)}, {}
+        def means(variables, batch):
+            return jax.grad(mean)(variables["params"], batch), jnp.ones(())
+
+        gradient, devices = across.summed(means, {"params": state["params"]}, batch)
+        return {**state, "params": jax.tree.map(lambda p, g: p - 0.3 * g / devices, state["params"], gradient)}, {}
 
     kernels = []
-    for how in ("jit", "pmap"):
+    for how in ("jit", "mesh"):
         compiled = compile_step(mean_of_means, how)
         state, _ = compiled(compiled.place_state(new_state()), compiled.place(batches[0]))
         kernels.append(np.asarray(state["params"]["kernel"]))

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jaxasr.scale import Layout, Rules
-from jaxasr.scale.rules import without
+from jaxasr.scale.rules import only
 
 BIG = (256, 512)
 STATE = {
@@ -93,8 +93,8 @@ def test_axes_that_are_none_are_refused(axes):
         Rules((("kernel", axes),))
 
 
-def test_an_axis_can_be_taken_out():
-    assert without("fsdp", P("fsdp", "tensor")) == P(None, "tensor")
+def test_a_place_can_be_said_for_some_axes_alone():
+    assert only(("data", "fsdp"), P("tensor", "fsdp")) == P(None, "fsdp")
 
 
 def test_scalars_and_keys_have_a_place_as_well():
