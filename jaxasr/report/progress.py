@@ -9,7 +9,7 @@ from types import TracebackType
 import rich.console
 import rich.progress
 
-_WINDOW_S = 60.0  # the rate is that of the last minute
+WINDOW_S = 60.0  # the rate is that of the last minute
 _LINE_EVERY_S = 10.0
 
 
@@ -33,6 +33,7 @@ class Progress:
         done: int | float = 0,
         console: rich.console.Console | None = None,
         quiet: bool = False,
+        window_s: float = WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Not shown before it is entered.
@@ -44,11 +45,12 @@ class Progress:
             done: units that an earlier run has done; they don't count for the rate.
             console: standard error by default.
             quiet: shows nothing: another process of the same work does.
+            window_s: the rate is that of so long; longer for work that comes in fits.
             clock: seconds, from any origin.
         """
         self.total, self.label, self.unit, self.done = total, label, unit, done
         self._info: dict[str, object] = {}
-        self._clock = clock
+        self._clock, self._window_s = clock, window_s
         self._console = rich.console.Console(quiet=True) if quiet else console or _standard_error()
         self._from, self._began = done, clock()
         self._marks = deque([(self._began, done)])
@@ -68,13 +70,19 @@ class Progress:
         self.done += n
         self._info |= info
         self._marks.append((now, self.done))
-        while len(self._marks) > 2 and now - self._marks[0][0] > _WINDOW_S:
+        while len(self._marks) > 2 and now - self._marks[0][0] > self._window_s:
             self._marks.popleft()
         if self._bar:
             self._bar.update(self._task, completed=self.done, rest=", ".join(self._rest(now)))
         elif now - self._printed >= _LINE_EVERY_S:
             self._printed = now
             self._print(", ".join([self._count(), *self._rest(now)]))
+
+    def skip(self, n: int | float) -> None:
+        """Counts n more units as done without work: they change neither the rate nor the line until the next `advance`."""
+        self.done += n
+        self._from += n
+        self._marks = deque((at_s, done + n) for at_s, done in self._marks)
 
     def say(self, text: str) -> None:
         """Prints a line of its own, above the bar if there is one."""

@@ -16,14 +16,6 @@ SPEED = "speed.jsonl"
 STEP_NAME = "one_step"  # of the compiled step, as JAX reports it
 
 
-def steps_done(folder: Path) -> int:
-    """Where a run was when it last wrote a line; 0 if it has not. A line that is still being written does not count."""
-    path = folder / SPEED
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    whole = [line for line in lines[-2:] if line.endswith(b"\n")]
-    return json.loads(whole[-1])["step"] if whole else 0
-
-
 class Recompiled(RuntimeError):  # noqa: N818 - what happened
     """The step was compiled more often than there are shapes: something in it is not static."""
 

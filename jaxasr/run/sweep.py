@@ -16,13 +16,14 @@ from jaxasr import report, tree
 from jaxasr.run.experiment import Experiment
 from jaxasr.run.interrupt import Requests, requests_to_stop
 from jaxasr.run.machine import Machine
-from jaxasr.run.pace import steps_done
 from jaxasr.run.variants import variants
 from jaxasr.run.workdir import Workdir
+from jaxasr.scale import Watchdog
 
 LOG = "log.txt"  # in each workdir: what the run said
 TAIL_LINES = 12  # of the log, told of a run that failed
 POLL_S = 1.0
+RATE_OF_S = 3_600.0  # the rate is that of so long: runs compile, train and are evaluated, over and over
 
 Command = Callable[[str, Sequence[str]], list[str]]  # a variant's name and the splits it lacks -> a command line
 
@@ -69,16 +70,14 @@ def sweep(
     command = command or _command(reference, folder, results, machine, assignments)
     with requests_to_stop() as requests:
         work = _Work(built, folder, results, command)
-        begun, total = work.steps(), sum(each.steps for each in built.values())
-        with report.Progress(total, "sweep", "steps", done=begun) as bar:
+        total = sum(each.steps for each in built.values())
+        with report.Progress(total, "sweep", "steps", done=work.steps(), window_s=RATE_OF_S) as bar:
             while work.waiting or work.running:
                 if requests.signum:
                     break
                 work.settle(bar)
                 work.start(jobs, bar)
-                now = max(begun, work.steps())
-                bar.advance(now - begun, runs=f"{len(work.ended)} of {len(built)}", now=" ".join(work.running))
-                begun = now
+                work.count(bar)
                 if work.waiting or work.running:
                     time.sleep(poll_s)
         return work.swept(requests)
@@ -91,6 +90,7 @@ class _Run:
     process: subprocess.Popen[bytes]
     log: Path
     begins: int  # of this process's lines in the log, in bytes
+    beyond: int  # its lines in the watchdog's file, likewise
 
     def tail(self) -> str:
         with self.log.open("rb") as file:
@@ -107,19 +107,34 @@ class _Work:
         self._built, self._folder, self._results, self._command = built, folder, results, command
         self._fingerprints = {name: tree.fingerprint(each) for name, each in built.items()}
         self._done, self._skipped, self._failed = list[str](), list[str](), dict[str, str]()
-        self._begun, self._told = set[str](), set[str]()
-
-    @property
-    def ended(self) -> list[str]:
-        return [*self._done, *self._skipped, *self._failed]
+        self._others = set[str]()  # which another process has
+        saved = {name: Workdir(folder / name).saved_steps() for name in built}
+        self._steps = {name: min(saved[name], each.steps) for name, each in built.items()}  # that each has made
 
     def steps(self) -> int:
-        """Steps that need not be made any more, those of failed runs included."""
-        ended = set(self.ended)
-        return sum(
-            each.steps if name in ended else min(steps_done(self._folder / name), each.steps)
-            for name, each in self._built.items()
-        )
+        """Steps that need not be made any more."""
+        return sum(self._steps.values())
+
+    def count(self, bar: report.Progress) -> None:
+        """Counts the steps that were made since, also those of a run that another process has."""
+        before = self.steps()
+        now_on = (*self.running, *sorted(self._others))
+        for name in now_on:
+            run = self.running.get(name)
+            now = Watchdog.last_step(self._folder / name, beyond=run.beyond if run else 0)
+            self._steps[name] = min(max(now, self._steps[name]), self._built[name].steps)
+        ended = len(self._done) + len(self._skipped) + len(self._failed)
+        at = " and ".join(f"{name} at {self._steps[name]:,} of {self._built[name].steps:,}" for name in now_on)
+        bar.advance(self.steps() - before, runs=f"{ended} of {len(self._built)}", now=at or "none")
+
+    def _leave(self, name: str, bar: report.Progress, *, made: bool) -> None:
+        """The rest of a variant's steps need not be made any more; those that were made count for the rate."""
+        rest, self._steps[name] = self._built[name].steps - self._steps[name], self._built[name].steps
+        self._others.discard(name)
+        if made:
+            bar.advance(rest)
+        else:
+            bar.skip(rest)
 
     def start(self, jobs: int, bar: report.Progress) -> None:
         """Starts what can be started: what waits, is nobody else's, and is no twin of what is running."""
@@ -130,14 +145,16 @@ class _Work:
                 self._adopt(name, rows)
                 del self.waiting[name]
                 self._skipped.append(name)
+                self._leave(name, bar, made=name in self._others)
                 bar.say(f"{name}: its rows are there")
             elif len(self.running) < jobs and not self._twin_runs(name):
                 if Workdir(self._folder / name).is_free():
                     bar.say(f"{name}: begins ({self._fingerprints[name]}, {', '.join(missing)})")
                     self.running[name] = self._started(name, missing)
                     del self.waiting[name]
-                elif name not in self._told:
-                    self._told.add(name)
+                    self._others.discard(name)
+                elif name not in self._others:
+                    self._others.add(name)
                     bar.say(f"{name}: another process holds {self._folder / name}; waits for it")
 
     def settle(self, bar: report.Progress) -> None:
@@ -150,6 +167,7 @@ class _Work:
             missing = self._missing(name, report.read(self._results) if self._results.is_file() else [])
             if status == 0 and not missing:
                 self._done.append(name)
+                self._leave(name, bar, made=True)
                 bar.say(f"{name}: done")
                 continue
             if status and not Workdir(self._folder / name).is_free():
@@ -159,6 +177,7 @@ class _Work:
             unlike = f"left no row of {self._fingerprints[name]} for {', '.join(missing)} (has the code changed since?)"
             why = f"ended with status {status}" if status else unlike
             self._failed[name] = f"{why}; the end of {run.log}:\n{run.tail()}"
+            self._leave(name, bar, made=False)
             bar.say(f"{name}: FAILED, {self._failed[name]}")
 
     def swept(self, requests: Requests) -> Swept:
@@ -199,11 +218,11 @@ class _Work:
         log = self._folder / name / LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
-            begins = file.tell()
+            begins, beyond = file.tell(), Watchdog.size(self._folder / name)
             process = subprocess.Popen(
                 self._command(name, missing), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
             )
-        return _Run(process, log, begins)
+        return _Run(process, log, begins, beyond)
 
 
 def _command(reference: str, folder: Path, results: Path, machine: Machine, assignments: Sequence[str]) -> Command:

@@ -112,16 +112,23 @@ class Workdir:
         except ValueError:
             return False
 
+    def saved_steps(self) -> int:
+        """The step of the newest whole checkpoint, from which the run would go on; 0 if there is none."""
+        there = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return max((int(each.name) for each in there if each.name.isdecimal()), default=0)
+
     def keep_experiment(self, experiment: object) -> None:
         """Writes down the experiment, as `tree.render` gives it, or finds that it is the one that is there.
 
-        An option that is newer than what is there, at its default, makes no difference.
+        An option that is newer than what is there, at its default, makes no difference. One that came to no checkpoint
+        and no line of metrics (it was refused, it did not fit) gives way.
 
         Raises:
             ValueError: the folder belongs to another experiment; every line that differs is listed.
         """
         text = tree.render(experiment)
-        if not self.experiment.exists():
+        made_nothing = not self.saved_steps() and not (self.metrics.exists() and self.metrics.stat().st_size)
+        if made_nothing or not self.experiment.exists():
             write_whole(self.experiment, text)
             return
         there = self.experiment.read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ that will never come. So each watches itself, and the first that is late ends th
 import contextlib
 import faulthandler
 import os
+import re
 import socket
 import sys
 import threading
@@ -20,6 +21,8 @@ from jaxasr.scale.hosts import process
 
 STUCK = 75  # the exit status: EX_TEMPFAIL of sysexits.h, "try again"
 HOSTS = "hosts"  # the folder of the files
+
+_STEP = re.compile(rb"^last finished step +(\d+) at ", re.MULTILINE)
 
 
 class Watchdog:
@@ -49,7 +52,7 @@ class Watchdog:
             raise ValueError(f"limit_s={limit_s} and grace_s={grace_s}; both must be positive")
         self._limit_s, self._grace_s = limit_s, grace_s
         self._number, self._count = process()
-        self.path = folder / HOSTS / f"host-{self._number}.txt"
+        self.path = _file(folder, self._number)
         self._step, self._allowed_s, self._due = 0, grace_s, 0.0
         self._over = threading.Event()
 
@@ -88,6 +91,23 @@ class Watchdog:
         self._step = step
         self._allow(self._limit_s)
         os.pwrite(self._file.fileno(), self._steps().encode(), self._line)
+
+    @staticmethod
+    def last_step(folder: Path, *, beyond: int = 0) -> int:
+        """The last finished step that process 0 of the run in `folder` has written down; 0 if none.
+
+        Args:
+            beyond: bytes of its file that are of earlier lives: `size` when those were over.
+        """
+        path = _file(folder, 0)
+        steps = _STEP.findall(path.read_bytes()[beyond:]) if path.is_file() else []
+        return int(steps[-1]) if steps else 0
+
+    @staticmethod
+    def size(folder: Path) -> int:
+        """Bytes of what process 0 of the run in `folder` has written down in all its lives."""
+        path = _file(folder, 0)
+        return path.stat().st_size if path.is_file() else 0
 
     @contextlib.contextmanager
     def pause(self, limit_s: float | None = None) -> Iterator[None]:
@@ -132,6 +152,10 @@ class Watchdog:
 
     def _say(self, line: str) -> None:
         self._file.write(f"{line}\n".encode())
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / HOSTS / f"host-{number}.txt"
 
 
 def _now() -> str:

@@ -71,6 +71,29 @@ def test_the_rate_is_that_of_the_last_minute():
     assert "left" not in printed(console)
 
 
+def test_the_rate_is_that_of_a_longer_time_where_work_comes_in_fits():
+    clock, console = Clock(), plain()
+    with Progress(400, "sweep", "steps", window_s=1_000.0, console=console, clock=clock) as bar:
+        for made in (0, 200, 0):
+            clock.now += 100.0
+            bar.advance(made)
+    assert printed(console).splitlines()[-2] == "sweep: 200 of 400 steps, 50%, 0.667 steps/s, 0:05:00 left"
+
+
+def test_what_need_not_be_done_does_not_count_for_the_rate():
+    clock, console = Clock(), plain()
+    with Progress(400, "sweep", "steps", console=console, clock=clock) as bar:
+        clock.now += 20.0
+        bar.advance(20)
+        bar.skip(300)
+        clock.now += 20.0
+        bar.advance(20)
+    assert printed(console).splitlines()[-2:] == [
+        "sweep: 340 of 400 steps, 85%, 1 steps/s, 0:01:00 left",
+        "sweep: 340 of 400 steps, 85% in 0:00:40, 1 steps/s",
+    ]
+
+
 def test_what_broke_it_off_is_named():
     console = plain()
     bar = Progress(10, "eval", "utterances", console=console, clock=Clock())

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxasr.run.goodput import Goodput, lines
-from jaxasr.run.pace import Pace, Recompiled, steps_done
+from jaxasr.run.pace import Pace, Recompiled
 from jaxasr.scale.chips import H100
 from tests.run import tiny
 
@@ -115,12 +115,3 @@ def test_a_step_that_is_compiled_twice_for_one_shape_is_refused(opened, tmp_path
         one_step(jnp.zeros(3, jnp.int32))
         with pytest.raises(Recompiled, match=r"compiled 2 times for 1 shapes.*weak type"):
             pace.add(row, batches)
-
-
-def test_how_far_a_run_is_stands_in_its_last_whole_line(tmp_path):
-    assert steps_done(tmp_path) == 0
-    path = tmp_path / "speed.jsonl"
-    path.write_text('{"step": 20}\n{"step": 40}\n{"st')
-    assert steps_done(tmp_path) == 40
-    path.write_text('{"st')
-    assert steps_done(tmp_path) == 0

@@ -52,13 +52,12 @@ def twins():
 RUN = """
 import json, pathlib, sys, time
 row, results, splits, seconds, status = sys.argv[1:]
-began = time.time()
 time.sleep(float(seconds))
 print("some words\\nlast words", flush=True)
 if not int(status):
     with open(results, "a") as file:
         for split in splits.split(","):
-            file.write(json.dumps({**json.loads(row), "split": split, "began": began, "ended": time.time()}) + "\\n")
+            file.write(json.dumps({**json.loads(row), "split": split, "ended": time.time()}) + "\\n")
 sys.exit(int(status))
 """
 
@@ -82,7 +81,7 @@ class Bench:
             self.started.append((name, tuple(missing)))
             self.on_start(name)
             row = {"name": name, "experiment": fingerprint(built[name]), "seed": built[name].seed}
-            row |= {"trained": 20, "checkpoint": "best"}
+            row |= {"trained": 20, "checkpoint": "best", "began": time.time()}
             arguments = [json.dumps(row), self.results, ",".join(missing), self.seconds, self.statuses.get(name, 0)]
             return [sys.executable, "-c", RUN, *map(str, arguments)]
 
@@ -194,6 +193,35 @@ def test_a_run_that_somebody_else_was_faster_to_take_is_no_failure(bench):
         bench.on_start = on_start
         swept = bench.sweep("seeds")
     assert (swept.done, swept.failed) == (("s-1", "s-2", "s-0"), {})
+
+
+def test_steps_count_as_they_are_made_also_of_a_run_that_goes_on(bench, monkeypatch):
+    """An earlier life wrote down 12 steps and saved 4; this one comes from there to 7, and ends."""
+    told: list[tuple[float, str]] = []
+
+    class Bar(report.Progress):
+        def advance(self, n=1, **info):
+            super().advance(n, **info)
+            told.append((self.done, info.get("now", "")))
+
+    def life(step: int) -> None:
+        hosts = bench.folder / "s-0" / "hosts"
+        hosts.mkdir(parents=True, exist_ok=True)
+        with (hosts / "host-0.txt").open("a") as file:
+            file.write(f"process 0 of 1 on here\nlast finished step {step:12d} at 2026-11-23T01:56:51+0000\n")
+
+    life(12)
+    (bench.folder / "s-0" / "checkpoints" / "4").mkdir(parents=True)
+    (bench.folder / "s-0" / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir()
+    monkeypatch.setattr(report, "Progress", Bar)
+    bench.on_start = lambda name: life(7) if name == "s-0" else None
+    bench.statuses, bench.seconds = {"s-2": 1}, 0.3
+    swept = bench.sweep("seeds")
+    assert (swept.done, list(swept.failed)) == (("s-0", "s-1"), ["s-2"])
+    assert [told[0], told[-1]] == [(7.0, "s-0 at 7 of 20"), (60.0, "none")]
+    counts = [done for done, _ in told]
+    assert counts == sorted(counts)
+    assert {40.0, 60.0} <= set(counts)
 
 
 def test_a_signal_ends_the_runs_and_the_sweep_says_what_is_left(bench):

@@ -94,16 +94,34 @@ def test_the_same_experiment_goes_on_and_another_is_refused_line_by_line(workdir
         workdir.keep_experiment(EXPERIMENT)
         workdir.keep_experiment(EXPERIMENT)
         assert workdir.experiment.read_text() == tree.render(EXPERIMENT)
+        workdir.metrics.write_text("{}\n")
         with pytest.raises(ValueError, match="belongs to another experiment") as caught:
             workdir.keep_experiment(Settings(4))
         assert str(caught.value).splitlines()[1:-1] == ["  depth: 6 -> 4"]
         assert workdir.experiment.read_text() == tree.render(EXPERIMENT)
-    assert sorted(path.name for path in workdir.path.iterdir()) == [".lock", "experiment.txt"]
+    assert sorted(path.name for path in workdir.path.iterdir()) == [".lock", "experiment.txt", "metrics.jsonl"]
+
+
+def test_an_experiment_that_came_to_nothing_gives_way_to_one_that_is_mended(workdir):
+    """The first was refused after it was written down: by its batch shapes, for want of memory."""
+    with workdir.held():
+        workdir.keep_experiment(EXPERIMENT)
+        workdir.metrics.write_text("")
+        workdir.checkpoints.mkdir()
+        (workdir.checkpoints / "20.orbax-checkpoint-tmp").mkdir()
+        workdir.keep_experiment(Settings(4))
+        assert workdir.experiment.read_text() == tree.render(Settings(4))
+        assert workdir.saved_steps() == 0
+        (workdir.checkpoints / "20").mkdir()
+        assert workdir.saved_steps() == 20
+        with pytest.raises(ValueError, match="belongs to another experiment"):
+            workdir.keep_experiment(EXPERIMENT)
 
 
 def test_an_option_that_came_later_is_the_same_experiment_at_its_default(workdir):
     with workdir.held():
         workdir.experiment.write_text(". = Settings\ndepth = 6")
+        workdir.metrics.write_text("{}\n")
         workdir.keep_experiment(EXPERIMENT)
         with pytest.raises(ValueError, match="seed: absent -> 1"):
             workdir.keep_experiment(Settings(6, seed=1))

@@ -118,6 +118,18 @@ def test_every_life_is_kept_and_an_error_is_written_down(tmp_path):
     assert faulthandler.is_enabled() == was_enabled
 
 
+def test_others_can_read_where_a_run_is_and_tell_its_lives_apart(tmp_path):
+    assert (Watchdog.last_step(tmp_path), Watchdog.size(tmp_path)) == (0, 0)
+    with Watchdog(tmp_path, limit_s=60.0, grace_s=60.0) as watchdog:
+        watchdog.beat(4_000_000)
+    before = Watchdog.size(tmp_path)
+    assert (Watchdog.last_step(tmp_path), Watchdog.last_step(tmp_path, beyond=before)) == (4_000_000, 0)
+    with Watchdog(tmp_path, limit_s=60.0, grace_s=60.0) as watchdog:
+        assert Watchdog.last_step(tmp_path) == 0
+        watchdog.beat(7)
+        assert (Watchdog.last_step(tmp_path), Watchdog.last_step(tmp_path, beyond=before)) == (7, 7)
+
+
 def test_a_beat_costs_next_to_nothing(tmp_path):
     with Watchdog(tmp_path, limit_s=60.0, grace_s=60.0) as watchdog:
         began = time.process_time()
