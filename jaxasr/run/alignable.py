@@ -108,7 +108,7 @@ def examine(reference: str, results: Path) -> Iterator[str]:
             done[name, solved.lesson] = row | provenance(Path(reference.partition(":")[0]).parent)
             append(results, done[name, solved.lesson])
             yield json.dumps(row)
-    rows = [done[name, tree.fingerprint(lesson)] for name, lesson in lessons.items()]
+    rows = [done[name, tree.fingerprint(lesson)] | {"steps": lesson.steps} for name, lesson in lessons.items()]
     picture = results.with_name(f"{reference.rpartition(':')[2]}.png")
     draw(rows, picture)
     yield table(rows)
@@ -118,11 +118,13 @@ def examine(reference: str, results: Path) -> Iterator[str]:
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows in Markdown, errors in percent."""
     lengths = _lengths(rows)
-    header = ["mechanism", "parameters", "train form %", "decode form %", *(f"{n} symbols %" for n in lengths), "step"]
+    errors = ["train form %", "decode form %", *(f"{n} symbols %" for n in lengths)]
+    header = ["mechanism", "parameters", "steps", *errors, "step"]
     return markdown(
         header,
         [
-            [row["name"], f"{row['parameters']:,}", _percent(row["train_form"]), _percent(row["decode_form"])]
+            [row["name"], f"{row['parameters']:,}", f"{row['steps']:,}"]
+            + [_percent(row["train_form"]), _percent(row["decode_form"])]
             + [_percent(row[f"errors_at_{n}"]) for n in lengths]
             + [f"{row['step_to_first']:.2f}"]
             for row in rows
