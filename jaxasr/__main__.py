@@ -21,6 +21,7 @@ jaxasr verify-resume EXPERIMENT --hosts 2,1,4              that a killed run goe
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ from jaxasr.arguments import (
     run_arguments,
 )
 
-JOBS = ("train", "eval", "bench")  # commands that several processes run together
+JOBS = ("train", "eval")  # commands that several processes run together
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,10 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _joined(name: str) -> contextlib.AbstractContextManager[None]:
     """What several processes do together is in here; the others of a job are met before JAX is used."""
     if name not in JOBS:
+        _refuse_several(name)
         return contextlib.nullcontext()
     from jaxasr.scale import hosts
 
     return hosts.joined()
+
+
+def _refuse_several(name: str) -> None:
+    """Each of them would do the whole of it, into the same files."""
+    if (os.environ.get("JAXASR_PROCESSES") or "1") != "1":
+        raise ValueError(
+            f"it is one process's work, and JAXASR_PROCESSES={os.environ['JAXASR_PROCESSES']}: start it without "
+            f"launch/local.sh, or as one task; several processes run {', '.join(JOBS)} together"
+        )
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -23,7 +23,7 @@ def render(template: str, given: Mapping[str, str], environment: Mapping[str, st
     text = "".join(line for line in template.splitlines(keepends=True) if not line.startswith("#"))
     names = set(_NAME.findall(text))
     values = {name: environment[name] for name in names if environment.get(name)} | dict(given)
-    missing, strange = sorted(names - values.keys()), sorted(given.keys() - names)
+    missing, strange = sorted(name for name in names if not values.get(name)), sorted(given.keys() - names)
     if missing or strange:
         found = {"no value for": missing, "no place for": strange}
         said = "; ".join(f"{what} {', '.join(which)}" for what, which in found.items() if which)

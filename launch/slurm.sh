@@ -8,7 +8,10 @@
 # A task has all devices that Slurm lets it see. 120 s before the time limit all tasks save and leave; then, and when a
 # task dies, the job is requeued and goes on. A mistake of the user's (status 1 or 2) ends it. See launch/README.md.
 set -uo pipefail
-[ $# -gt 0 ] || { echo "usage: sbatch [OPTIONS] launch/slurm.sh COMMAND..." >&2; exit 2; }
+if [ $# -eq 0 ] || [ -z "${SLURM_JOB_ID:-}" ]; then
+    echo "usage: sbatch [OPTIONS] launch/slurm.sh COMMAND... (not bash: it is sbatch that finds the nodes)" >&2
+    exit 2
+fi
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(scontrol --oneliner show node "$first" | grep -o ' NodeAddr=[^ ]*') # its name need not resolve
 export JAXASR_COORDINATOR=${JAXASR_COORDINATOR:-${address#*=}:$((20000 + SLURM_JOB_ID % 20000))}

@@ -8,11 +8,15 @@
 set -euo pipefail
 dry=
 [ "${1:-}" != --dry-run ] || { dry=1; shift; }
-[ $# -ge 2 ] || { echo "usage: bash launch/tpu_vm.sh [--dry-run] NAME COMMAND..." >&2; exit 2; }
+if [[ $# -lt 2 || ! $1 =~ ^[a-z][-a-z0-9]*$ || $2 == -* ]]; then # an option that stands elsewhere is no name, no command
+    echo "usage: bash launch/tpu_vm.sh [--dry-run] NAME COMMAND...: NAME of a-z, 0-9 and -; it was given: $*" >&2
+    exit 2
+fi
 name=$1
 shift
 : "${JAXASR_TPU_ZONE:?as in us-west4-a}" "${JAXASR_TPU_TYPE:?as in v5litepod-16}"
 : "${JAXASR_TPU_RUNTIME:?as in v2-alpha-tpuv5-lite: gcloud compute tpus versions list}"
+[ -n "$dry" ] || type gcloud > /dev/null || exit 1
 cd "$(dirname "$0")/.."
 root=(gcloud compute tpus tpu-vm)
 where=("$name" "--zone=$JAXASR_TPU_ZONE")
@@ -29,16 +33,30 @@ run() {
 on_all() { run "${root[@]}" ssh "${where[@]}" --worker=all --command="$1"; }
 create() {
     run "${root[@]}" create "${where[@]}" "--accelerator-type=$JAXASR_TPU_TYPE" "--version=$JAXASR_TPU_RUNTIME" "${spot[@]}"
+} 2> >(tee "$said" >&2)
+ours= # whether there may be a slice that this script has asked for: another's of the same name is left alone
+delete() {
+    [ -n "$ours" ] || return 0
+    run "${root[@]}" delete "${where[@]}" --quiet || echo "$name may still be there, and cost: delete it by hand" >&2
+    ours=
 }
-delete() { run "${root[@]}" delete "${where[@]}" --quiet || true; }
+refused() { # a mistake that would come again, and not want of capacity
+    sleep 0.2 # for tee
+    grep -qE 'ALREADY_EXISTS|INVALID_ARGUMENT|NOT_FOUND|PERMISSION_DENIED|UNAUTHENTICATED' "$said" || return 0
+    ! grep -q ALREADY_EXISTS "$said" || ours=
+    echo "the slice was refused, as it would be again: given up" >&2
+    exit 1
+}
 ready() { [ -n "$dry" ] || [ "$("${root[@]}" describe "${where[@]}" '--format=value(state)' 2> /dev/null)" = READY ]; }
 set_up() {
     run "${root[@]}" scp jaxasr.tar.gz "$name:" "--zone=$JAXASR_TPU_ZONE" --worker=all && on_all "$install" || return
     [ -z "${JAXASR_TPU_SETUP:-}" ] || on_all "$JAXASR_TPU_SETUP"
 }
 
+said=$(mktemp)
+[ -z "$(git status --porcelain --untracked-files=no)" ] || echo "changes that are not committed stay here" >&2
+trap 'run rm -f jaxasr.tar.gz; rm -f "$said"; delete' EXIT
 run git archive --output=jaxasr.tar.gz HEAD
-trap 'run rm -f jaxasr.tar.gz; delete' EXIT
 trap 'exit 143' TERM INT
 made='' installed='' failed=0
 for ((restart = 0; restart <= ${JAXASR_RESTARTS:-20}; restart++)); do
@@ -47,7 +65,11 @@ for ((restart = 0; restart <= ${JAXASR_RESTARTS:-20}; restart++)); do
         made='' installed=''
     fi
     if [ -z "$made" ]; then
-        until create; do sleep 60; done # no capacity, most often
+        ours=1
+        until create; do
+            refused
+            sleep "${JAXASR_TPU_WAIT_S:-60}" # no capacity, most often
+        done
         made=1
     fi
     if [ -n "$installed" ] || set_up; then

@@ -268,6 +268,12 @@ def test_shapes_that_nothing_fits(river, refused, tmp_path):
     assert "fits" in refused(arguments)
 
 
+@pytest.mark.parametrize("command", [["show", "a.py"], ["sweep", "a.py:b"], ["bench", "lstm"]])
+def test_what_is_one_processs_work_is_refused_to_several(command, refused, monkeypatch):
+    monkeypatch.setenv("JAXASR_PROCESSES", "2")
+    assert refused(command).startswith("it is one process's work, and JAXASR_PROCESSES=2: start it without")
+
+
 # What a user gets wrong: the run
 
 

@@ -14,7 +14,7 @@ from jaxasr.records import Batch, Hypotheses, LanguageModel, Sum
 from jaxasr.run.experiment import Experiment, Split, recogniser_of, search_of
 from jaxasr.run.watch import hypothesis_sums
 from jaxasr.run.workdir import Workdir
-from jaxasr.scale import How, placement
+from jaxasr.scale import How, is_first, placement
 from jaxasr.train import TrainState
 
 NOTHING: Mapping[str, LanguageModel] = {}
@@ -72,13 +72,14 @@ class Judge:
         totals = {name: sum((each[name] for each in watched[1:]), watched[0][name]) for name in watched[0]}
         self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
         score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")
-        draw_alignment(
-            *latest[0],
-            self.data,
-            rate_hz=self._rate_hz,
-            path=workdir.pictures / f"alignment.{self.name}.png",
-            title=self.name,
-        )
+        if is_first():  # the others have other rows of the batch
+            draw_alignment(
+                *latest[0],
+                self.data,
+                rate_hz=self._rate_hz,
+                path=workdir.pictures / f"alignment.{self.name}.png",
+                title=self.name,
+            )
         return evaluation
 
 

@@ -48,6 +48,12 @@ def test_a_name_without_a_value_and_a_value_without_a_name_are_refused():
     assert "no value for CLAIM; no place for HOST; the template has CHIP, CHIPS, CLAIM, COMMAND, HOSTS" in ran.stderr
 
 
+def test_an_empty_value_is_none():
+    ran = render("launch/gke.yaml", *VALUES, "CLAIM=", "--", *COMMAND)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "no value for CLAIM" in ran.stderr
+
+
 def test_without_a_command_nothing_is_filled_in():
     ran = render("launch/gke.yaml", *VALUES, "CLAIM=runs")
     assert ran.returncode == 1

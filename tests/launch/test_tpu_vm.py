@@ -1,6 +1,7 @@
 """launch/tpu_vm.sh with a gcloud that only writes down what it is asked: what is run, when, and when it gives up."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,9 @@ echo "$4 ${@: -1}" >> "$CALLS"
 calls=$(grep -c "^$4" "$CALLS")
 case "$4 ${@: -1}" in
     describe*) [ "$calls" -le "$READY" ] && echo READY || echo PREEMPTED ;;
+    create*)
+        [ "$calls" -le "${FULL:-0}" ] && { echo "RESOURCE_EXHAUSTED: no more capacity" >&2; exit 1; }
+        [ -z "${REFUSAL:-}" ] || { echo "ERROR: $REFUSAL: las" >&2; exit 1; } ;;
     ssh*"jaxasr train"*) [ "$(grep -c "^ssh.*jaxasr train" "$CALLS")" -ge "$SUCCEEDS" ] ;;
 esac
 """
@@ -88,6 +92,40 @@ def test_a_run_that_fails_on_a_slice_that_is_there_is_tried_three_times(gcloud):
     calls = [line.split()[0] for line in Path(gcloud["CALLS"]).read_text().splitlines()]
     assert [calls.count(each) for each in ("create", "scp", "ssh", "delete")] == [1, 1, 4, 1]
     assert calls[-1] == "delete"
+
+
+def test_want_of_capacity_is_waited_for(gcloud):
+    ran = tpu_vm("las", "jaxasr", "train", READY="99", SUCCEEDS="1", FULL="2", JAXASR_TPU_WAIT_S="0", **gcloud)
+    assert ran.returncode == 0, ran.stderr
+    calls = [line.split()[0] for line in Path(gcloud["CALLS"]).read_text().splitlines()]
+    assert calls == ["create", "create", "create", "scp", "ssh", "ssh", "delete"]
+    assert ran.stderr.count("no more capacity") == 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "calls"), [("ALREADY_EXISTS", ["create"]), ("INVALID_ARGUMENT", ["create", "delete"])]
+)
+def test_a_mistake_is_not_repeated_and_the_slice_of_another_is_not_deleted(gcloud, refusal, calls):
+    ran = tpu_vm("las", "jaxasr", "train", REFUSAL=refusal, READY="99", SUCCEEDS="1", **gcloud)
+    assert ran.returncode == 1
+    assert f"ERROR: {refusal}: las\nthe slice was refused, as it would be again: given up\n" in ran.stderr
+    assert [line.split()[0] for line in Path(gcloud["CALLS"]).read_text().splitlines()] == calls
+
+
+@pytest.mark.parametrize("given", [["las", "--dry-run", "true"], ["--dryrun", "las", "true"], ["las"], ["Las", "true"]])
+def test_an_option_in_the_wrong_place_makes_no_slice(gcloud, given):
+    ran = tpu_vm(*given, **gcloud)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert f"it was given: {' '.join(given)}" in ran.stderr
+    assert not Path(gcloud["CALLS"]).exists()
+
+
+def test_without_gcloud_nothing_is_begun(tmp_path):
+    for tool in ("bash", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
+    ran = tpu_vm("las", "true", **SLICE, PATH=str(tmp_path))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "gcloud: not found" in ran.stderr
 
 
 @pytest.mark.parametrize("missing", SLICE)
