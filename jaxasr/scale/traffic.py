@@ -2,9 +2,11 @@
 
 Every scheduled instruction reads its operands and writes its result, times the trips of the loops around it (XLA's own
 `bytes accessed` takes a loop's body once). Of what is sliced only the slice counts, and of what is updated in place only the
-update: that is what a scan does to its inputs and outputs. What XLA keeps in a TPU's vector memory costs nothing here.
+update: that is what a scan does to its inputs and outputs. What XLA keeps in a TPU's vector memory costs nothing here, nor
+does room that is only set aside: a buffer that nothing has been written to yet, the workspace of a library's product.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +16,8 @@ _FREE = {
     *("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"),
     *("while", "conditional", "call", "opt-barrier", "add-dependency", "iota", "get-dimension-size"),
 }
+_FREE_TARGETS = ("AllocateBuffer", "ConcatBitcast")  # custom calls that give memory a name
+_TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _PASSED = ("bitcast", "reshape", "copy", "convert")
 
 
@@ -36,12 +40,18 @@ def traffic_of(program: Program) -> Traffic:
         for each in computation.values():
             if each.opcode == "while":
                 trips += times * program.trips(name, each)
-            if each.opcode in _FREE:
+            if _free(each):
                 continue
             total += times * _moved(program, computation, each)
             arrays = any(made.dims for made in each.types)
             kernels += times * (arrays and not each.opcode.endswith("-done"))
     return Traffic(total, kernels, trips)
+
+
+def _free(each: Instruction) -> bool:
+    """Whether nothing runs."""
+    target = _TARGET.search(each.attributes) if each.opcode == "custom-call" else None
+    return each.opcode in _FREE or (target is not None and target[1] in _FREE_TARGETS)
 
 
 def _moved(program: Program, computation: Computation, each: Instruction) -> int:
@@ -55,6 +65,8 @@ def _moved(program: Program, computation: Computation, each: Instruction) -> int
         return 2 * _main(each)
     if each.opcode == "dynamic-update-slice":
         return 2 * _main(operands[1])
+    if each.opcode == "custom-call":
+        return sum(map(_main, operands)) + _taken(computation, each)
     if each.opcode != "fusion":
         return sum(map(_main, operands)) + _main(each)
     fused = program.computations[each.called()]
@@ -107,6 +119,15 @@ def _written(fused: Computation, fusion: Instruction) -> int:
             update = fused.get(result.operands[1]) if result.opcode == "dynamic-update-slice" else None
             total += kept.bytes if update is None else update.bytes
     return total
+
+
+def _taken(computation: Computation, called: Instruction) -> int:
+    """Bytes of a result in main memory, without the parts that nobody takes: a workspace."""
+    users = [each for each in computation.values() if called.name in each.operands]
+    places = {each.attributes.partition("index=")[2].partition(",")[0] for each in users}
+    if len(called.types) == 1 or called.is_root or any(each.opcode != "get-tuple-element" for each in users):
+        return _main(called)
+    return sum(each.bytes for place, each in enumerate(called.types) if each.space == 0 and str(place) in places)
 
 
 def _main(instruction: Instruction) -> int:

@@ -60,3 +60,19 @@ def test_a_scan_reads_its_weights_at_every_step_and_its_inputs_once():
     weights, inputs = 50 * 64 * 64 * 4, 50 * 4 * 64 * 4
     assert weights + inputs <= found.bytes <= weights + 12 * inputs  # the rest: carry, sums and tanh of each step
     assert found.loop_trips == 50
+
+
+def test_room_that_is_set_aside_is_neither_moved_nor_a_kernel():
+    """A TPU's buffer for what a loop stacks up; a product of a GPU's library, with its workspace."""
+    text = """ENTRY %main (x: bf16[8,4], w: bf16[4,2]) -> bf16[8,2] {
+  %x = bf16[8,4]{1,0} parameter(0)
+  %w = bf16[4,2]{1,0} parameter(1)
+  %stack = bf16[17,8,2]{2,1,0} custom-call(), custom_call_target="AllocateBuffer"
+  %product = (bf16[8,2]{1,0}, s8[4194304]{0}) custom-call(%x, %w), custom_call_target="__cublas$lt$matmul"
+  ROOT %y = bf16[8,2]{1,0} get-tuple-element(%product), index=0
+}
+"""
+    program = read_program(text)
+    assert traffic_of(program) == Traffic(bytes=2 * (8 * 4 + 4 * 2 + 8 * 2), kernels=1, loop_trips=0)
+    used = text.replace("}\n", "  %w8 = s8[4194304]{0} get-tuple-element(%product), index=1\n}\n")
+    assert traffic_of(read_program(used)).bytes == 2 * (8 * 4 + 4 * 2 + 8 * 2) + 4_194_304
