@@ -60,10 +60,10 @@ def slowly_hard(focus: nn.Focus, *terms: train.Term) -> Lesson:
     return paced(_normed(focus, *terms), LONG_STEPS, LONG_WARM)
 
 
-def hearing(encoder: nn.Encoder, **changes: object) -> Lesson:
+def hearing(encoder: nn.Encoder, attention: nn.Attention = LOCATION) -> Lesson:
     """The lesson with another encoder before a speller with location-aware attention."""
-    speller = nn.Speller(1, 48, LOCATION, vocab=TONES.vocab, embedding=16)
-    return replace(LESSON, model=replace(LESSON.model, encoder=encoder, decoder=speller), **changes)
+    speller = nn.Speller(1, 48, attention, vocab=TONES.vocab, embedding=16)
+    return replace(LESSON, model=replace(LESSON.model, encoder=encoder, decoder=speller))
 
 
 def writing(decoder: nn.Decoder) -> Lesson:
@@ -118,7 +118,8 @@ def encoders() -> Iterator[tuple[str, Lesson]]:
     yield "CRDNN", hearing(nn.Crdnn(nn.Listener(width=32, pools=(1,), front=crdnn_front), dense=(48,)))
     yield "TDS", hearing(nn.Tds((4, 6), depths=(1, 1), strides=(2, 2), taps=9, output=48))
     quartznet = nn.QuartzNet((48, 48), (5, 5), repeats=1, depth=2, first=(48, 5, 2), last=(48, 5, 1), output=48)
-    yield "QuartzNet", longer(hearing(quartznet))
+    as_far = nn.LocationAttention(32, filters=8, taps=31)  # in time as LOCATION, positions being half as long
+    yield "QuartzNet", longer(hearing(quartznet, as_far))
     yield "Transformer, sinusoids", hearing(nn.TransformerEncoder(2, 48, 4, front=conv, expansion=2))
     yield "Transformer, rotary", hearing(nn.TransformerEncoder(2, 48, 4, front=conv, positions="rotary", expansion=2))
     yield "Conformer", hearing(nn.Conformer(2, 48, 4, front=conv, taps=9, expansion=2))
