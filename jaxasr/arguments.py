@@ -65,7 +65,7 @@ def names(text: str) -> tuple[str, ...]:
 def counts(text: str) -> tuple[int, ...]:
     """1,2"""
     if not all(each.isdigit() for each in names(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, such as 0,0,1")
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, such as 2,1,4")
     return tuple(int(count) for count in names(text))
 
 

@@ -225,17 +225,13 @@ def plan(options: argparse.Namespace) -> int:
 
 def verify_resume(options: argparse.Namespace) -> int:
     """Trains, kills, goes on with other numbers of processes, and compares with a run without a break."""
-    import tempfile
-
     from jaxasr import run
 
-    folder = options.workdir or Path(tempfile.mkdtemp(prefix="verify-resume-"))
-    print(f"workdirs, traces and what the processes say are in {folder}", flush=True)
     proof = run.verify_resume(
         options.experiment,
         options.assignments,
         options.data_dir,
-        folder,
+        options.workdir,
         hosts=options.hosts,
         steps=options.steps,
         limit_s=options.limit_s,

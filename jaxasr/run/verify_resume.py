@@ -5,7 +5,8 @@ of a life are killed (SIGKILL) some steps behind a save, and the next life has a
 device of this machine's CPU, and writes down what it was given at each step.
 """
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
@@ -90,11 +91,12 @@ def verify_resume(
     reference: str,
     assignments: Sequence[str],
     data_dir: Path,
-    folder: Path,
+    folder: Path | None = None,
     *,
     hosts: Sequence[int],
     steps: int | None = None,
     limit_s: float = 900.0,
+    say: Callable[[str], None] = print,
 ) -> Proof:
     """Trains, kills, goes on, and compares.
 
@@ -104,14 +106,15 @@ def verify_resume(
     Args:
         reference: the experiment, as on the command line.
         assignments: of the experiment; steps and the times of saves are set here.
-        folder: takes workdirs, traces and what the processes say; it must be new.
+        folder: takes workdirs, traces and what the processes say; it must be new. None: a temporary one.
         hosts: processes of each life.
         steps: of the whole run, cut down to a multiple of the lives; None: 4 for each.
         limit_s: that each life may take.
+        say: is told of the folder when all is well.
 
     Raises:
-        ValueError: too few lives, processes or steps, a batch that can't be shared out over the processes, or a folder that
-            is not new.
+        ValueError: too few lives, processes or steps, a batch that can't be shared out over the processes, a folder that
+            is not new, or an assignment of what is set here.
         RuntimeError: a process failed.
         TimeoutError: a life took too long.
     """
@@ -123,13 +126,13 @@ def verify_resume(
         f"save_every={each}",
         f"log_every={each}",
     ]
+    _refuse_set(assignments, set_here)
     assignments = (*assignments, *set_here)
     experiment = load(reference, tree.parse(list(assignments)))
     data = experiment.train_data.open(data_dir)
     _refuse_uneven(data, lcm(*hosts))
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty; the proof begins with the first step, so give a new --workdir")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _new(folder)
+    say(f"workdirs, traces and what the processes say are in {folder}")
 
     same = len(set(hosts)) == 1
     unbroken = Life(UNBROKEN, hosts[0] if same else 1, 0)
@@ -206,6 +209,22 @@ def distance(whole: Any, broken: Any) -> float:
 def _loss_distance(seen: Seen, other: Seen) -> float:
     losses = (*seen.losses, *other.losses)
     return (max(losses) - min(losses)) / max(abs(other.losses[0]), 1e-30)
+
+
+def _new(folder: Path | None) -> Path:
+    """The folder, made, if it is empty; None: a temporary one."""
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="verify-resume-"))
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; the proof begins with the first step, so give a new --workdir")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _refuse_set(assignments: Sequence[str], here: Sequence[str]) -> None:
+    twice = sorted(tree.parse(list(assignments)).keys() & tree.parse(list(here)).keys())
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: the proof sets these itself, by --steps and --hosts; leave them out")
 
 
 def _refuse_uneven(data: OpenPipeline, processes: int) -> None:

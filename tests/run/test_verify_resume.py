@@ -222,7 +222,13 @@ def lines(tmp_path_factory) -> Path:
 
 def test_batches_that_can_not_be_shared_out_are_refused(lines, tmp_path):
     with pytest.raises(ValueError, match=r"batches of [\d, ]+ examples .* add train_data.shapes.examples_multiple=7"):
-        verify_resume(LM, (), lines, tmp_path / "new", hosts=(7, 1))
+        verify_resume(LM, (), lines, tmp_path / "new", hosts=(7, 1), say=pytest.fail)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_the_proof_sets_itself_is_refused(lines, tmp_path):
+    with pytest.raises(ValueError, match="save_every, steps: the proof sets these itself, by --steps and --hosts"):
+        verify_resume(LM, ("steps=4", "save_every=2", "seed=1"), lines, tmp_path, hosts=(1, 1), say=pytest.fail)
 
 
 def test_a_folder_with_something_in_it_is_refused(lines, tmp_path):
