@@ -145,7 +145,7 @@ def _ours(row: Row, column: Column, results: Sequence[Result]) -> _Ours | None:
     split, latest = column.split or column.name, dict[str, Result]()
     for each in results:
         name = each.get("name", "")
-        if each["split"] == split and any(fnmatchcase(name, pattern) for pattern in row.patterns):
+        if each.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns):
             latest[name] = each
     once = {each["experiment"]: each for each in latest.values()}
     if not once:
@@ -157,6 +157,12 @@ def _ours(row: Row, column: Column, results: Sequence[Result]) -> _Ours | None:
 
 def _refuse_mixed(row: Row, column: Column, runs: Sequence[Result]) -> None:
     for run in runs:
+        if column.metric not in run:
+            there = ", ".join(sorted(run.get("intervals", {}))) or "no scores"
+            raise ValueError(
+                f"row {row.label!r}: run {run['name']} has no {column.metric} on {column.split or column.name}, but {there}; "
+                "give the column another metric, or the row other runs"
+            )
         if run.get("trained", 0) != run.get("steps", 0):
             raise ValueError(
                 f"row {row.label!r}: run {run['name']} was evaluated on {column.split or column.name} after "

@@ -45,6 +45,16 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
+def test_a_run_without_the_columns_score_is_named(bench):
+    bench.add("plain-0", 0.1, intervals={"perplexity": [8.0, 9.0]})
+    rows = [{k: v for k, v in row.items() if k != "wer"} for row in report.read(bench.results)]
+    bench.results.unlink()
+    report.append(bench.results, {"name": "plain-1"})  # something else that was written there
+    report.append(bench.results, rows[0])
+    with pytest.raises(ValueError, match="row 'plain': run plain-0 has no wer on test, but perplexity; give the column"):
+        table(bench.file)
+
+
 def test_without_runs_every_row_says_so(bench):
     lines = bench.lines()
     assert lines[0] == ["# Table 1 of Somebody 2020: WER on test."]
