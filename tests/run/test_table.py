@@ -51,7 +51,9 @@ def test_a_run_without_the_columns_score_is_named(bench):
     bench.results.unlink()
     report.append(bench.results, {"name": "plain-1"})  # something else that was written there
     report.append(bench.results, rows[0])
-    with pytest.raises(ValueError, match="row 'plain': run plain-0 has no wer on test, but perplexity; give the column"):
+    with pytest.raises(
+        ValueError, match="row 'plain': run plain-0 has no wer on test, but perplexity; give the column"
+    ):
         table(bench.file)
 
 
