@@ -13,6 +13,10 @@ free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.gets
 export JAXASR_COORDINATOR=127.0.0.1:${JAXASR_PORT:-$(python3 -c "$free")} JAXASR_PROCESSES=$processes
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$devices"
 IFS=, read -ra gpus <<< "${CUDA_VISIBLE_DEVICES:-$(seq -s, 0 $((processes * devices - 1)))}"
+if [[ ${CUDA_VISIBLE_DEVICES:--1} != -1 && ${JAX_PLATFORMS:-} != cpu && ${#gpus[@]} -lt $((processes * devices)) ]]; then
+    echo "local.sh: CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES has not the $processes x $devices GPUs asked for" >&2
+    exit 2
+fi
 
 running=() status=0 killer=
 signal_all() { [ ${#running[@]} -eq 0 ] || kill -"$1" "${running[@]}" 2> /dev/null; }
@@ -29,6 +33,7 @@ for ((k = 0; k < processes; k++)); do
     JAXASR_PROCESS=$k CUDA_VISIBLE_DEVICES=$mine "$@" > >(sed -u "s/^/[$k] /") 2> >(sed -u "s/^/[$k] /" >&2) &
     running[k]=$!
 done
+exec 3>&2
 while [ ${#running[@]} -gt 0 ]; do
     for k in "${!running[@]}"; do
         kill -0 "${running[k]}" 2> /dev/null && continue
@@ -36,11 +41,11 @@ while [ ${#running[@]} -gt 0 ]; do
         code=$?
         unset "running[k]"
         [ $code -eq 0 ] && continue
-        echo "process $k ended with status $code" >&2
+        echo "process $k ended with status $code" >&3
         [ $status -ne 0 ] || status=$code
         end_all
     done
     sleep 0.2
-done
+done 2> /dev/null # where bash says of each that was killed what it has just been told
 [ -z "$killer" ] || kill "$killer" 2> /dev/null
 exit $status

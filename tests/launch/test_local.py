@@ -65,7 +65,14 @@ def test_one_that_does_not_hear_is_killed():
     job = 'trap "" TERM; [ "$JAXASR_PROCESS" = 0 ] && { sleep 0.5; exit 3; }; while :; do sleep 0.2; done'
     status, _, err = ended(local("2", "1", "bash", "-c", job, JAXASR_GRACE_S="1"))
     assert status == 3
-    assert "process 1 ended with status 137" in err
+    assert sorted(err.splitlines()) == ["process 0 ended with status 3", "process 1 ended with status 137"]
+
+
+def test_fewer_gpus_than_asked_for_are_refused():
+    status, lines, err = ended(local("2", "2", "true", CUDA_VISIBLE_DEVICES="6,7,8", JAX_PLATFORMS=""))
+    assert (status, lines) == (2, [])
+    assert "CUDA_VISIBLE_DEVICES=6,7,8 has not the 2 x 2 GPUs asked for" in err
+    assert ended(local("2", "2", "true", CUDA_VISIBLE_DEVICES="6", JAX_PLATFORMS="cpu"))[0] == 0
 
 
 def test_a_signal_is_passed_on_and_waited_for():
