@@ -33,6 +33,7 @@ from jaxasr.run.plan_report import report_of as report_of
 from jaxasr.run.searches import chosen_search as chosen_search
 from jaxasr.run.searches import search_for_files as search_for_files
 from jaxasr.run.searches import tuned_changes as tuned_changes
+from jaxasr.run.stages import Stage as Stage
 from jaxasr.run.stream import StableWord as StableWord
 from jaxasr.run.stream import Streamer as Streamer
 from jaxasr.run.sweep import Swept as Swept

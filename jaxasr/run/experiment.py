@@ -3,14 +3,17 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from jaxasr import tree
 from jaxasr.data import Normalize, Pipeline, Tokenize
 from jaxasr.decode import Search
 from jaxasr.nn import Lm, Seq2Seq
+from jaxasr.run.stages import Stage
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.train import Distill, Objective, Optimizer, WeightNoise
 
@@ -43,6 +46,7 @@ class Experiment:
     steps: int  # batches to train on
     watch: Split  # decoded every `eval_every` steps: what the best checkpoint is chosen by (WER, or perplexity)
     evals: Mapping[str, Split] = field(default_factory=dict)  # decoded at the end, from the best checkpoint
+    pretraining: tuple[Stage, ...] = ()  # smaller models that the run begins with; their steps are among `steps`
     eval_every: int = 1_000
     save_every: int = 500
     log_every: int = 50
@@ -69,11 +73,21 @@ class Experiment:
             self._check_ctc(self.model)
         else:
             self._check_objective_of_lm()
+        self._check_pretraining()
 
     @property
     def tokenizer(self) -> Tokenizer:
         """That of the training data, and so of the whole run."""
         return tokenizer_of(self.train_data)
+
+    @property
+    def stages(self) -> tuple["Experiment", ...]:
+        """What is trained one after another, each up to its own `steps` from where the one before ended; the last is this."""
+        if not self.pretraining:
+            return (self,)
+        alone = replace(self, pretraining=())
+        smaller = (tree.override(replace(alone, steps=each.until), each.values) for each in self.pretraining)
+        return (*smaller, self)
 
     @property
     def averages(self) -> bool:
@@ -84,6 +98,18 @@ class Experiment:
     def splits(self) -> dict[str, Split]:
         """All that is evaluated on, by the names that errors use."""
         return {"watch": self.watch, **{f"evals.{name}": split for name, split in self.evals.items()}}
+
+    def _check_pretraining(self) -> None:
+        ends = [0, *(each.until for each in self.pretraining), self.steps]
+        if any(a >= b for a, b in pairwise(ends)) or any(each % self.log_every for each in ends[:-1]):
+            raise ValueError(
+                f"the stages of pretraining end at {ends[1:-1]} of {self.steps} steps; they have to end one after another, "
+                f"before the run does, each at a multiple of log_every={self.log_every}"
+            )
+        try:
+            _ = self.stages
+        except ValueError as error:
+            raise ValueError(f"a stage of pretraining: {error}") from error
 
     def _check_kind(self) -> None:
         """A recogniser hears, and is searched; a language model reads, and nothing is searched."""

@@ -35,7 +35,10 @@ def variables_of(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Ch
         _refuse_another(model, tokenizer, checkpoints.metadata(there), workdir)
         saved, metadata = checkpoints.restore_part(there, like)
         if which == "mean":
-            saved = average_checkpoints(checkpoints, checkpoints.steps(), like)
+            alike = [
+                each for each in checkpoints.steps() if checkpoints.metadata(each).fingerprint == metadata.fingerprint
+            ]
+            saved = average_checkpoints(checkpoints, alike, like)  # but those of pretraining
     return {"params": saved["train"]["average"], **saved["train"]["statistics"]}, metadata
 
 
@@ -51,7 +54,8 @@ def _refuse_another(model: Model, tokenizer: Tokenizer, metadata: Metadata, work
     if differing:
         raise ValueError(
             f"{workdir.path} holds another model. From there -> to this experiment:\n  " + "\n  ".join(differing) + "\n"
-            "Give the experiment that it was trained with, overrides included; experiment.txt in the folder has it"
+            "Give the experiment that it was trained with, overrides included; experiment.txt in the folder has it. "
+            "A run that is still in its pretraining holds a smaller model than its own"
         )
 
 
