@@ -194,6 +194,7 @@ def test_a_part_of_the_system_takes_no_options_of_an_experiment():
         benchmark("lstm", batch_scale=(1.0,), devices=None)
 
 
+@pytest.mark.slow
 def test_a_language_model_is_measured_for_real(tmp_path):
     (tmp_path / "lines.txt").write_text("AB CD\nD\nABBA\n")
     lines = data.source("text", tmp_path / "lines.txt", {"name": "lines", "dev": "0"})

@@ -192,6 +192,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(river, 
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [4]
 
 
+@pytest.mark.slow  # five steps of every way are compared in test_ways.py
 @pytest.mark.parametrize("how", ["pmap", "mesh"])
 def test_four_devices_come_where_one_comes(restless, river, whole, tmp_path, how):
     """Four examples a batch, one a device. Dropout, masks and noise are the example's, so they are the same too."""
