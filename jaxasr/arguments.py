@@ -71,7 +71,10 @@ def counts(text: str) -> tuple[int, ...]:
 
 def numbers(text: str) -> tuple[float, ...]:
     """0.5,2"""
-    return tuple(float(number) for number in names(text))
+    try:
+        return tuple(float(number) for number in names(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, such as 0.5,2") from None
 
 
 def benchmark(text: str) -> str:
@@ -117,15 +120,24 @@ def machine_of(options: argparse.Namespace) -> Any:
     """What the options say of devices, loaders and data."""
     from jaxasr import run, scale
 
-    rules = getattr(options, "rules", None)
     return run.Machine(
         data_dir=options.data_dir,
         how=options.how,
         workers=options.workers,
         layout=scale.Layout.parse(options.mesh),
-        rules=run.function_of(rules, "rules")() if rules else scale.Rules(),
+        rules=rules_of(getattr(options, "rules", None)),
         **({"stuck_s": options.stuck_s} if "stuck_s" in options else {}),
     )
+
+
+def rules_of(file: str | None) -> Any:
+    """What the function `rules` of the file gives; without a file the built-in ones."""
+    from jaxasr import run, scale
+
+    rules = run.function_of(file, "rules")() if file else scale.Rules()
+    if not isinstance(rules, scale.Rules):
+        raise ValueError(f"{file}: rules() gives a {type(rules).__name__}; scale.Rules is needed")
+    return rules
 
 
 def use_this_machine() -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxasr.arguments import experiment_of, machine_of, use_this_machine
+from jaxasr.arguments import experiment_of, machine_of, rules_of, use_this_machine
 
 
 def prepare(options: argparse.Namespace) -> int:
@@ -199,11 +199,10 @@ def plan(options: argparse.Namespace) -> int:
     """What an experiment takes on a machine that is not here: memory, FLOPs, collectives, time, cost."""
     from jaxasr import run, scale, tree
 
-    rules = run.function_of(options.rules, "rules")() if options.rules else scale.Rules()
     asked = run.Asked(
         scale.topology(options.topology),
         layouts=tuple(scale.Layout.parse(each) for each in options.mesh),
-        rules=rules,
+        rules=rules_of(options.rules),
         batch_scales=options.batch_scale,
         price=options.price,
         efficiency=options.efficiency,

@@ -205,7 +205,9 @@ def test_an_override_that_does_not_fit_names_what_does(river, refused, override,
 
 
 def test_an_experiment_that_is_not_there(refused):
-    assert "no experiment file nowhere.py; the repository's are under experiments/" in refused(["show", "nowhere.py"])
+    assert "there is no file nowhere.py; the repository's experiments are under experiments/" in refused(
+        ["show", "nowhere.py"]
+    )
     assert "has no function 'best'; it has experiment, " in refused(["show", f"{TINY}:best"])
 
 
@@ -266,6 +268,22 @@ def test_a_transcript_longer_than_the_shapes_allow_is_left_out_and_counted(river
 def test_shapes_that_nothing_fits(river, refused, tmp_path):
     arguments = river.arguments("train", "train_data.shapes.seconds=(0.05,)", workdir=tmp_path)
     assert "fits" in refused(arguments)
+
+
+def test_rules_that_are_none_and_a_mesh_without_devices(refused, tmp_path):
+    (tmp_path / "rules.py").write_text("def rules():\n    return ('kernel', ('tensor',))\n")
+    train = ["train", TINY, "--workdir", tmp_path / "run"]
+    assert "rules.py: rules() gives a tuple; scale.Rules is needed" in refused(
+        [*train, "--rules", tmp_path / "rules.py"]
+    )
+    plan = ["plan", TINY, "--topology", "cpu:2", "--rules", tmp_path / "rules.py"]
+    assert "rules() gives a tuple" in refused(plan)
+    for given in (["--mesh", "data=4"], ["--rules", tmp_path / "some.py"]):
+        (tmp_path / "some.py").write_text(
+            "from jaxasr.scale import Rules\n\ndef rules():\n    return Rules((('x', (None,)),))\n"
+        )
+        assert "--how jit is for one device, without mesh and rules" in refused([*train, "--how", "jit", *given])
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", [["show", "a.py"], ["sweep", "a.py:b"], ["bench", "lstm"]])

@@ -248,7 +248,7 @@ def module_of(path: Path) -> ModuleType:
         ValueError: it is no Python file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no experiment file {path}; the repository's are under experiments/")
+        raise FileNotFoundError(f"there is no file {path}; the repository's experiments are under experiments/")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file; an experiment is FILE.py or FILE.py:function")

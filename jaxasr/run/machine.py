@@ -19,6 +19,10 @@ class Machine:
     rules: Rules = field(default_factory=Rules)  # where the state lies on it
     stuck_s: float = 1_800.0  # a process that makes no step for so long ends, and with it the job
 
+    def __post_init__(self):
+        if self.how == "jit" and (self.layout.data > 1 or self.rules != Rules()):
+            raise ValueError("--how jit is for one device, without mesh and rules; leave these out, or use --how mesh")
+
     def watchdog(self, folder: Path) -> Watchdog:
         """What ends a process that is stuck."""
         return Watchdog(folder, self.stuck_s, PATIENCE * self.stuck_s)

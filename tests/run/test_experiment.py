@@ -64,7 +64,7 @@ def test_a_file_gives_its_experiment_with_overrides(experiment):
 
 def test_what_gives_no_experiment_is_refused(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"no experiment file .*lost.py; the repository's are under experiments/"
+        FileNotFoundError, match=r"there is no file .*lost.py; the repository's experiments are under experiments/"
     ):
         load("experiments/lost.py")
     with pytest.raises(
