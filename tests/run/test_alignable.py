@@ -46,7 +46,6 @@ UNSOLVED = {
     "attentions: fixed vector": "theory: see below",
     "attentions: monotonic, cold": "never soft: see below",
     "attentions: sampled (REINFORCE), cold": "never soft",
-    "encoders: QuartzNet": "so narrow a one needs more steps than the lesson has: experiments/alignable/README.md",
 }
 
 
