@@ -36,6 +36,7 @@ from jaxasr.arguments import (
     data_dir,
     experiment_arguments,
     machine_arguments,
+    mesh_argument,
     named,
     names,
     numbers,
@@ -158,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         machine_arguments(sub)
         sub.add_argument("--name", dest="run_name", default="", help="of the run in tables (that of the workdir)")
         if name == "train":
+            mesh_argument(sub)
             sub.add_argument(
                 "--stuck-s",
                 type=float,
@@ -216,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--workdir", type=Path, help="each run's folder lies in it (runs/FOLDER/GENERATOR)")
     sub.add_argument("--results", type=Path, help="the rows of all (results.jsonl beside FILE)")
     machine_arguments(sub)
+    mesh_argument(sub)
 
     sub = command("table", commands.table)
     sub.add_argument("file", type=Path, help="FILE.py with COLUMNS and ROWS; FILE.md is written beside it")

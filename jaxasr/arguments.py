@@ -41,14 +41,18 @@ def machine_arguments(sub: argparse.ArgumentParser) -> None:
         default="auto",
         help="how the step is compiled; auto: a mesh of all accelerators or processes where there are several, else jit",
     )
+    sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
+    data_dir(sub)
+
+
+def mesh_argument(sub: argparse.ArgumentParser) -> None:
+    """How a state is laid out over devices: of what trains. A search shares out the examples over all there are."""
     sub.add_argument(
         "--mesh",
         default="",
         metavar="AXIS=N,...",
         help="its axes, such as data=4,fsdp=2,tensor=2 (all devices are data)",
     )
-    sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
-    data_dir(sub)
 
 
 def data_dir(sub: argparse.ArgumentParser) -> None:
@@ -124,7 +128,7 @@ def machine_of(options: argparse.Namespace) -> Any:
         data_dir=options.data_dir,
         how=options.how,
         workers=options.workers,
-        layout=scale.Layout.parse(options.mesh),
+        layout=scale.Layout.parse(getattr(options, "mesh", "")),
         rules=rules_of(getattr(options, "rules", None)),
         **({"stuck_s": options.stuck_s} if "stuck_s" in options else {}),
     )
