@@ -30,7 +30,7 @@ def made(folder, river, runs, *, processes=1):
     code = CODE.format(runs=[(files[name], *way) for name, way in runs.items()], data_dir=str(river.data_dir))
     flags = f"--xla_force_host_platform_device_count={8 // processes}"
     with several(code, processes, XLA_FLAGS=flags) as started:
-        for end in ended(started, 300.0):
+        for end in ended(started, 900.0):
             assert end.status == 0, end.err
     return {name: dict(np.load(file)) for name, file in files.items()}
 
