@@ -63,9 +63,9 @@ class _Ours:
 
     @property
     def key(self) -> dict[str, str]:
-        """What has to be equal for two figures to be compared."""
+        """What has to be equal for two figures to be compared. An option that is off may be newer than a row without it."""
         run = self.runs[0]
-        search = {f"search.{name}": str(value) for name, value in run["search"].items()}
+        search = {f"search.{name}": str(value) for name, value in run["search"].items() if value is not None}
         return {name: str(run.get(name)) for name in COMPARABLE} | search
 
     def cells(self, metric: str, published: float | None) -> list[str]:

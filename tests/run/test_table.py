@@ -100,6 +100,12 @@ def test_the_last_result_of_a_run_counts_and_twins_count_once(bench):
     assert bench.lines()[6][2:6] == ["10.00", "one seed", "[8.00, 13.00]", "1"]
 
 
+def test_an_option_that_is_off_is_no_difference_from_one_that_was_not_there_yet(bench):
+    bench.add("plain-0", 0.1)
+    bench.add("plain-1", 0.1, 1, search={"width": 4, "merge": None})
+    assert bench.lines()[6][5] == "2"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
