@@ -1,6 +1,8 @@
 """Strictness for every test: CPU, four virtual devices, no silent broadcasting, shapes checked at run time."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -19,8 +21,19 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("jaxasr", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("jaxasr")
 
+MAPS = Path("/proc/self/maps")  # of Linux, which lets a process have 65,530 unless told otherwise
+MOST_MAPS = 30_000
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Numbers that are the same in every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_let_go() -> Iterator[None]:
+    """Every compiled program is mapped into memory several times; a process that has too many maps dies of the next one."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
