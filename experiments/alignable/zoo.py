@@ -91,15 +91,15 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     yield "location-aware, smoothed", spelling(nn.LocationAttention(32, filters=8, taps=15, focus=nn.Smooth()))
     yield "location-aware, 2 heads", spelling(nn.MultiHead(LOCATION, 2, 64))
     yield "mixture of Gaussians", spelling(nn.GmmAttention(32, components=3, pace=4.0, spread=3.0))
-    yield "monotonic", slowly_hard(nn.Monotonic())
+    yield "monotonic", hard(nn.Monotonic())
     yield "monotonic, cold", hard(nn.Monotonic(), warm=False)
     yield "MoChA", slowly_hard(nn.Chunkwise(energies=additive, chunk=4), train.Quantity(weight=1.0))
     yield "MILk", hard(nn.Chunkwise(energies=additive, chunk=0))
     yield "sampled (REINFORCE)", slowly_hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0))
     yield "sampled (REINFORCE), cold", hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0), warm=False)
-    yield "Gumbel, straight-through", slowly_hard(nn.GumbelSoftmax())
+    yield "Gumbel, straight-through", hard(nn.GumbelSoftmax())
     yield "latent, marginal of 4", hard(nn.Latent(best=4), warm=False)
-    yield "latent, Viterbi of 4", longer(hard(nn.Latent(best=4, over="max"), warm=False))
+    yield "latent, Viterbi of 4", hard(nn.Latent(best=4, over="max"), warm=False)
     yield "fixed vector", spelling(nn.NoAttention())
 
 
