@@ -40,6 +40,7 @@ from jaxasr.arguments import (
     named,
     names,
     numbers,
+    rules_argument,
     run_arguments,
 )
 
@@ -167,9 +168,7 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="S",
                 help="a process that makes no step for so long ends, and with it the job (1800)",
             )
-            sub.add_argument(
-                "--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh"
-            )
+            rules_argument(sub)
             sub.add_argument("--teacher", type=Path, help="workdir of the run that teaches the experiment's `teacher`")
             sub.add_argument(
                 "--fused", type=Path, help="workdir of the run of the language model that the decoder fuses"
@@ -236,9 +235,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="AXIS=N,...",
         help="to be tried; may be given again (some usual ones)",
     )
-    sub.add_argument(
-        "--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh"
-    )
+    rules_argument(sub)
     sub.add_argument(
         "--batch-scale", type=numbers, default=(1.0,), metavar="1,2", help="times the experiment's batch (1)"
     )

@@ -55,6 +55,13 @@ def mesh_argument(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def rules_argument(sub: argparse.ArgumentParser) -> None:
+    """Where single arrays of the state lie on it."""
+    sub.add_argument(
+        "--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh"
+    )
+
+
 def data_dir(sub: argparse.ArgumentParser) -> None:
     """Where prepared corpora are."""
     default = Path(os.environ.get(DATA_DIR) or Path.home() / ".cache" / "jaxasr" / "data")
