@@ -23,6 +23,7 @@ from jaxasr.run.log import Log, Witness
 from jaxasr.run.machine import Machine
 from jaxasr.run.pace import Pace
 from jaxasr.run.steps import Saved, Steps
+from jaxasr.run.together import refuse_another
 from jaxasr.run.workdir import Workdir
 from jaxasr.scale import is_first
 from jaxasr.scale.chips import chip_of, chips_among
@@ -56,7 +57,7 @@ def train(
         began_s: when this life of the run began, by time.perf_counter; None: now.
 
     Raises:
-        ValueError: the folder is another run's, or in use.
+        ValueError: the folder is another run's, or in use; or the job's processes are not about to make one run.
         Interrupted: SIGTERM or SIGINT came; all is saved.
         Diverged: a loss is not finite; the step, its utterances and the last finite step are named.
     """
@@ -79,6 +80,7 @@ def train(
             by=decided_by(experiment.model),
         ) as checkpoints:
             done = checkpoints.last() or 0
+            refuse_another(experiment, data, done)
             left = [each for each in stages if each.experiment.steps >= done]
             with goodput.spent("restore" if done else "other"):
                 saved = left[0].restored(checkpoints, say) if done else left[0].first(Elders(teacher, fused))

@@ -28,7 +28,7 @@ DAY_S = 86_400.0
 
 _CPUINFO = Path("/proc/cpuinfo")
 _SILENCE_S = 20.0  # of a start that waits, before it says for whom
-_barriers = itertools.count()
+_meetings = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,22 @@ def barrier(name: str, *, timeout_s: float = DAY_S) -> None:
         RuntimeError: some process did not come within `timeout_s`. One that dies ends the job sooner.
     """
     if jax.distributed.is_initialized():
-        client().wait_at_barrier(f"jaxasr/{next(_barriers)}/{name}", round(timeout_s * 1000))
+        client().wait_at_barrier(f"jaxasr/{next(_meetings)}/{name}", round(timeout_s * 1000))
+
+
+def of_first(name: str, value: str, *, timeout_s: float = DAY_S) -> str:
+    """What the first process gives; each gives its own, and all ask in the same order. No device takes part.
+
+    Raises:
+        RuntimeError: the first did not give it within `timeout_s`. One that dies ends the job sooner.
+    """
+    if not jax.distributed.is_initialized():
+        return value
+    key = f"jaxasr/{next(_meetings)}/{name}"
+    if process()[0] == 0:
+        client().key_value_set(key, value)
+        return value
+    return client().blocking_key_value_get(key, round(timeout_s * 1000))
 
 
 def client() -> Any:
