@@ -111,6 +111,18 @@ def test_a_small_one_computes_a_loss(file):
     assert sums["cross_entropy"].mean == pytest.approx(math.log(small.tokenizer.size), rel=0.2)
 
 
+def test_conformer_l_taken_apart_keeps_its_size():
+    """Gulati et al. 2020, section 3.4.1: as many parameters in every row."""
+    built = variants(f"{ROOT / 'experiments/conformer_gulati2020/conformer.py'}:table_3")
+    leaves = {
+        name: jax.tree.leaves(jax.eval_shape(lambda each=each: variables(each, batch())))
+        for name, each in built.items()
+    }
+    sizes = {name: sum(leaf.size for leaf in each) for name, each in leaves.items()}
+    assert len(sizes) == 15
+    assert all(abs(size / sizes["L-0"] - 1) < 0.005 for size in sizes.values()), sizes
+
+
 def test_every_generator_yields_variants(file):
     """All of them are built; a name stands for one experiment."""
     for name in generators(file):

@@ -44,6 +44,27 @@ def experiment() -> Experiment:
     )
 
 
+def table_2():
+    """Sizes, schedules (B and D) and policies, three seeds a row."""
+    noise, schedule = "weight_noise.from_step", "optimizer.schedule"
+    twice = {
+        "steps": 160_000,
+        f"{schedule}.ramp_until": 1_000,
+        f"{schedule}.hold_until": 40_000,
+        f"{schedule}.decay_until": 160_000,
+    }
+    schedules = {"B": {}, "D": twice | {noise: 20_000}}
+    masks = {"model.augment.freq_masks": 2, "model.augment.time_masks": 2}
+    policies = {"none": {"model.augment": None}, "LB": {}, "LD": masks}
+    for depth, width, schedule in ((4, 1024, "B"), (4, 1024, "D"), (6, 1024, "D"), (6, 1280, "D")):
+        size = {"model.encoder.pools": (1,) * depth, "model.encoder.width": width, "model.decoder.width": width}
+        for policy, changes in policies.items():
+            row = f"{depth}x{width}-{schedule}-{policy}"
+            for seed in (0, 1, 2):
+                name = "LB-full" if row == "4x1024-B-LB" else row  # table 6 has it as well
+                yield f"{name}-{seed}", size | schedules[schedule] | changes | {"seed": seed}
+
+
 def table_6():
     """The ablation of the policy, three seeds a row."""
     rows = {"full": {}, "no-warp": {"warp_frames": 0}, "no-freq": {"freq_masks": 0}, "no-time": {"time_masks": 0}}

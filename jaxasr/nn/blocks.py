@@ -1,5 +1,6 @@
 """What Transformer and Conformer layers are made of, and how a stack of them is run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,9 @@ from jaxasr.shapes import Lengths
 Positions = Literal["none", "rotary", "relative"]
 Layers = Literal["apart", "scan"]
 Remat = Literal["none", "blocks", "dots"]
+Bend = Literal["relu", "swish"]
+
+BENDS: dict[Bend, Callable[[Array], Array]] = {"relu": jax.nn.relu, "swish": jax.nn.swish}
 
 _KEPT: dict[Remat, Any] = {
     "blocks": jax.checkpoint_policies.nothing_saveable,
@@ -54,14 +58,13 @@ class FeedForward(nn.Module):
     """Normalise, widen, bend, drop, narrow."""
 
     hidden: int
-    activation: Literal["relu", "swish"]
+    activation: Bend
     dropout: float
     use: int  # as in `residual`
 
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], chance: Chance | None) -> Float[Array, "b s d"]:
-        bend = jax.nn.relu if self.activation == "relu" else jax.nn.swish
-        wide_bsm = bend(Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
+        wide_bsm = BENDS[self.activation](Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
         if chance is not None:
             wide_bsm = chance.dropout(wide_bsm, self.dropout, 3 * self.use + 2)
         return Dense(x_bsd.shape[-1], name="narrow")(wide_bsm)

@@ -14,4 +14,5 @@ from jaxasr.report.tables import MARKS as MARKS
 from jaxasr.report.tables import Cell as Cell
 from jaxasr.report.tables import Column as Column
 from jaxasr.report.tables import Row as Row
+from jaxasr.report.tables import cells as cells
 from jaxasr.report.tables import markdown as markdown

@@ -63,6 +63,15 @@ class Row:
         return (self.runs,) if isinstance(self.runs, str) else self.runs
 
 
+def cells(columns: Sequence[Column], percents: str, mark: Mark) -> dict[str, Cell]:
+    """The published figures of a row, in the order of the columns: `cells(COLUMNS, "2.1 4.3", "C2")`.
+
+    Raises:
+        ValueError: there are more or fewer than columns.
+    """
+    return {column.name: Cell(percent, mark) for column, percent in zip(columns, percents.split(), strict=True)}
+
+
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose columns are aligned; a column of figures only (an empty cell counts as one) stands to the right.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxasr.report import markdown
+from jaxasr.report import Cell, Column, cells, markdown
 
 
 def test_columns_are_aligned_and_figures_stand_to_the_right():
@@ -26,3 +26,12 @@ def test_a_column_with_a_word_stands_to_the_left():
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"a row of 1 cells under a header of 2: \['x'\]"):
         markdown(["a", "b"], [["x"]])
+
+
+def test_published_figures_stand_in_the_order_of_the_columns():
+    columns = (Column("dev"), Column("test"))
+    assert cells(columns, "1.9 4.4", "C2") == {"dev": Cell("1.9", "C2"), "test": Cell("4.4", "C2")}
+    with pytest.raises(ValueError, match="shorter"):
+        cells(columns, "1.9", "C2")
+    with pytest.raises(ValueError, match="a figure in percent is needed"):
+        cells(columns, "1.9 -", "C2")

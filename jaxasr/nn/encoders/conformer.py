@@ -3,18 +3,20 @@
 Source: Gulati et al. 2020, arXiv:2005.08100.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxasr.nn.blocks import FeedForward, SelfAttention
+from jaxasr.nn.blocks import BENDS, Bend, FeedForward, Positions, SelfAttention
 from jaxasr.nn.chance import Chance, residual
-from jaxasr.nn.encoders.self_attentive import SelfAttentive
+from jaxasr.nn.encoders.self_attentive import Placing, SelfAttentive, refuse_others
 from jaxasr.nn.layers import Dense, masked
 from jaxasr.ops.depthwise import depthwise
+
+Convolution = Literal["after", "before", "none"]
+Feeds = Literal["halves", "full", "one"]
 
 
 class ConvolutionModule(nn.Module):
@@ -22,6 +24,7 @@ class ConvolutionModule(nn.Module):
 
     taps: int
     causal: bool
+    activation: Bend
 
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
@@ -31,7 +34,7 @@ class ConvolutionModule(nn.Module):
             "filters", nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=0, out_axis=()), (self.taps, d)
         )
         x_bsd = depthwise(masked(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
-        return Dense(d, name="mix")(jax.nn.swish(nn.LayerNorm(name="after")(x_bsd)))
+        return Dense(d, name="mix")(BENDS[self.activation](nn.LayerNorm(name="after")(x_bsd)))
 
 
 class ConformerBlock(nn.Module):
@@ -40,27 +43,44 @@ class ConformerBlock(nn.Module):
     heads: int
     hidden: int
     dropout: float
+    positions: Positions
     taps: int
     causal: bool
+    convolution: Convolution
+    feeds: Feeds
+    activation: Bend
 
     @nn.compact
     def __call__(
         self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], chance: Chance | None
     ) -> tuple[Float[Array, "b s d"], None]:
         visible_bqk, valid_bs = constants
-        fed_bsd = FeedForward(self.hidden, "swish", self.dropout, use=0, name="feed_before")(x_bsd, chance)
-        x_bsd = residual(x_bsd, fed_bsd, chance, use=0, dropout=self.dropout, scale=0.5)
-        attended_bsd = SelfAttention(x_bsd.shape[-1], self.heads, "relative", name="attention")(x_bsd, visible_bqk)
-        x_bsd = residual(x_bsd, attended_bsd, chance, use=1, dropout=self.dropout)
-        convolved_bsd = ConvolutionModule(self.taps, self.causal, name="convolution")(x_bsd, valid_bs)
-        x_bsd = residual(x_bsd, convolved_bsd, chance, use=2, dropout=self.dropout)
-        fed_bsd = FeedForward(self.hidden, "swish", self.dropout, use=3, name="feed_after")(x_bsd, chance)
-        x_bsd = residual(x_bsd, fed_bsd, chance, use=3, dropout=self.dropout, scale=0.5)
-        return nn.LayerNorm(name="norm")(x_bsd), None
+
+        def fed(x_bsd: Array, name: str, use: int) -> Array:
+            fed_bsd = FeedForward(self.hidden, self.activation, self.dropout, use=use, name=name)(x_bsd, chance)
+            scale = 0.5 if self.feeds == "halves" else 1.0
+            return residual(x_bsd, fed_bsd, chance, use=use, dropout=self.dropout, scale=scale)
+
+        def attended(x_bsd: Array) -> Array:
+            read_bsd = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, name="attention")(x_bsd, visible_bqk)
+            return residual(x_bsd, read_bsd, chance, use=1, dropout=self.dropout)
+
+        def convolved(x_bsd: Array) -> Array:
+            made_bsd = ConvolutionModule(self.taps, self.causal, self.activation, name="convolution")(x_bsd, valid_bs)
+            return residual(x_bsd, made_bsd, chance, use=2, dropout=self.dropout)
+
+        if self.feeds != "one":
+            x_bsd = fed(x_bsd, "feed_before", 0)
+        if self.convolution == "before":
+            x_bsd = convolved(x_bsd)
+        x_bsd = attended(x_bsd)
+        if self.convolution == "after":
+            x_bsd = convolved(x_bsd)
+        return nn.LayerNorm(name="norm")(fed(x_bsd, "feed_after", 3)), None
 
 
 class Conformer(SelfAttentive):
-    """Conformer layers over a front, relative positions in every one.
+    """Conformer layers over a front, relative positions in every one; and what the paper's ablations make of them.
 
     Where the paper normalises the convolution by statistics of the batch, here each position is normalised over its
     channels (layer normalisation), with as many parameters. Statistics of a batch, masked and summed over devices or
@@ -72,14 +92,20 @@ class Conformer(SelfAttentive):
     front looks ahead. An even number of taps, such as the paper's 32, sees one position more ahead than back.
     """
 
+    positions: Placing = "relative"
     taps: int = 32  # of the convolution, in encoder positions
+    convolution: Convolution = "after"  # the attention, or before it, or none (table 3 and 4)
+    feeds: Feeds = "halves"  # before and after, in half steps or in full ones; or one, after (table 3 and 5)
+    activation: Bend = "swish"  # of the feed-forward layers and the convolution (table 3)
 
     block: ClassVar[type[nn.Module]] = ConformerBlock
 
     def __post_init__(self):
         if self.taps < 1:
             raise ValueError(f"Conformer.taps is {self.taps}; it must be at least 1")
+        refuse_others(self, convolution=Convolution, feeds=Feeds, activation=Bend)
         super().__post_init__()
 
     def fields(self) -> dict[str, Any]:
-        return super().fields() | {"taps": self.taps, "causal": self.context is not None}
+        own = {name: getattr(self, name) for name in ("taps", "convolution", "feeds", "activation")}
+        return super().fields() | own | {"causal": self.context is not None}

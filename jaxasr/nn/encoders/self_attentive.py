@@ -1,8 +1,9 @@
 """What the encoders made of self-attention share: a front that shortens time, a projection, and a stack of layers."""
 
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.blocks import Chunks, Layers, Remat, run_layers, visible
@@ -11,7 +12,10 @@ from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.layers import Dense, Dropout, masked
 from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.positions import sinusoid
 from jaxasr.records import Training
+
+Placing = Literal["sinusoid", "rotary", "relative"]
 
 
 class SelfAttentive(Encoder):
@@ -25,7 +29,7 @@ class SelfAttentive(Encoder):
     width: int
     heads: int
     front: Front | None = None
-    expansion: int = 4  # width of the feed-forward layers in widths
+    expansion: int | float = 4  # width of the feed-forward layers in widths
     dropout: float = 0.0  # on what enters the stack, on every branch, and inside the feed-forward layers
     stochastic_depth: float = (
         0.0  # probability that a branch of the last layer is left out; linear from the first layer on
@@ -33,6 +37,8 @@ class SelfAttentive(Encoder):
     context: Chunks | None = None  # what a position may see; None: everything
     layers: Layers = "apart"
     remat: Remat = "none"  # what of a block the backward pass computes a second time (blocks.run_layers)
+
+    positions: Placing = "sinusoid"  # added at the bottom; or turned queries and keys, or distances, in every layer
 
     block: ClassVar[type[nn.Module]]
 
@@ -45,10 +51,7 @@ class SelfAttentive(Encoder):
             )
         if not 0.0 <= self.stochastic_depth < 1.0:
             raise ValueError(f"{name}.stochastic_depth is {self.stochastic_depth}; it must be at least 0 and below 1")
-        if self.layers not in ("apart", "scan"):
-            raise ValueError(f"{name}.layers is {self.layers!r}; 'apart' or 'scan' is needed")
-        if self.remat not in get_args(Remat):
-            raise ValueError(f"{name}.remat is {self.remat!r}; it must be one of {', '.join(get_args(Remat))}")
+        refuse_others(self, layers=Layers, remat=Remat, positions=Placing)
         super().__post_init__()
 
     @property
@@ -64,7 +67,7 @@ class SelfAttentive(Encoder):
         x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.front is not None:
             x, lengths_b = self.front(x, lengths_b, training)
-        x = self.placed(Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
+        x = self._placed(Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
         x = Dropout(self.dropout, name="dropout")(x, training)
         valid_bs = valid_from_lengths(lengths_b, x.shape[1])
         chance = None
@@ -78,12 +81,33 @@ class SelfAttentive(Encoder):
 
     def fields(self) -> dict[str, Any]:
         """What the blocks are made with."""
-        return {"heads": self.heads, "hidden": self.expansion * self.width, "dropout": self.dropout}
-
-    def placed(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-        """What enters the stack, with positions where they are absolute."""
-        return x_bsd
+        return {
+            "heads": self.heads,
+            "hidden": round(self.expansion * self.width),
+            "dropout": self.dropout,
+            "positions": "none" if self.positions == "sinusoid" else self.positions,
+        }
 
     def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
         """What leaves the stack, as the decoder sees it."""
         return x_bsd
+
+    def _placed(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+        """What enters the stack, with positions where they are absolute."""
+        if self.positions != "sinusoid":
+            return x_bsd
+        table_sd = sinusoid(jnp.arange(x_bsd.shape[1]), self.width).astype(x_bsd.dtype)
+        return x_bsd + table_sd[None]
+
+
+def refuse_others(module: object, **choices: Any) -> None:
+    """Finds that every field named has one of the values of its Literal.
+
+    Raises:
+        ValueError: one has not.
+    """
+    for name, allowed in choices.items():
+        value = getattr(module, name)
+        if value not in get_args(allowed):
+            one_of = ", ".join(map(repr, get_args(allowed)))
+            raise ValueError(f"{type(module).__name__}.{name} is {value!r}; it must be one of {one_of}")

@@ -1,15 +1,13 @@
 """The Transformer encoder, with pre-normalisation."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxasr.nn.blocks import FeedForward, Positions, SelfAttention
 from jaxasr.nn.chance import Chance, residual
 from jaxasr.nn.encoders.self_attentive import SelfAttentive
-from jaxasr.ops.positions import sinusoid
 
 
 class TransformerBlock(nn.Module):
@@ -32,32 +30,16 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerEncoder(SelfAttentive):
-    """Transformer layers over a front, with sinusoids added at the bottom or queries and keys turned in every layer.
+    """Transformer layers over a front, with sinusoids added at the bottom, or another idea of positions in every layer.
 
     Every layer sees the whole utterance, or with `context` chunks of it: then a position depends on nothing behind its
     chunk but the frames that the front looks ahead.
 
     Sources: Vaswani et al. 2017; Dong et al. 2018, Speech-Transformer; pre-normalisation, Xiong et al. 2020 (2002.04745);
-    rotation, Su et al. 2021 (2104.09864).
+    rotation, Su et al. 2021 (2104.09864); relative positions, Dai et al. 2019 (1901.02860).
     """
 
-    positions: Literal["sinusoid", "rotary"] = "sinusoid"
-
     block: ClassVar[type[nn.Module]] = TransformerBlock
-
-    def __post_init__(self):
-        if self.positions not in ("sinusoid", "rotary"):
-            raise ValueError(f"TransformerEncoder.positions is {self.positions!r}; 'sinusoid' or 'rotary' is needed")
-        super().__post_init__()
-
-    def fields(self) -> dict[str, Any]:
-        return super().fields() | {"positions": "rotary" if self.positions == "rotary" else "none"}
-
-    def placed(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-        if self.positions == "rotary":
-            return x_bsd
-        table_sd = sinusoid(jnp.arange(x_bsd.shape[1]), self.width).astype(x_bsd.dtype)
-        return x_bsd + table_sd[None]
 
     def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
         return nn.LayerNorm(name="norm")(x_bsd)

@@ -41,5 +41,8 @@ ENCODERS: dict[str, Encoder] = {
     "conformer, chunks, remat": Conformer(
         1, 8, 2, taps=3, context=Chunks(3, 1), remat="blocks", expansion=2, dropout=0.4
     ),
+    "conformer, convolution first, one feed": Conformer(
+        1, 8, 2, taps=3, convolution="before", feeds="one", positions="rotary", expansion=2, dropout=0.4
+    ),
     "CRDNN": Crdnn(listener(pools=(1,), front=CRDNN_FRONT), dense=(4,), dropout=0.4),
 }

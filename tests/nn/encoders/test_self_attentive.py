@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import zlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import AdditiveAttention, Chunks, Conformer, ConvFront, Speller, TransformerEncoder
+from jaxasr.nn.blocks import Layers
+from jaxasr.nn.encoders.conformer import Feeds
+from jaxasr.nn.encoders.self_attentive import refuse_others
 from tests.nn.precision import equations
 from tests.nn.tiny import near, streams, training_of
 from tests.reference import positions, self_attentive
@@ -25,6 +29,12 @@ TWINS = {
     "rotary, chunks": dataclasses.replace(TRANSFORMER, positions="rotary", context=Chunks(2, 1)),
     "conformer": CONFORMER,
     "conformer, even, causal": dataclasses.replace(CONFORMER, taps=4, context=Chunks(1)),
+    "relative": dataclasses.replace(TRANSFORMER, positions="relative"),
+    "conformer, ReLU, convolution before": dataclasses.replace(CONFORMER, activation="relu", convolution="before"),
+    "conformer, full steps, rotary": dataclasses.replace(CONFORMER, feeds="full", positions="rotary"),
+    "conformer, one feed, no convolution": dataclasses.replace(
+        CONFORMER, feeds="one", convolution="none", positions="sinusoid", expansion=2.5
+    ),
 }
 
 
@@ -60,14 +70,24 @@ def test_values_are_the_twins(frames_btf, kind):
             if module.context is not None:
                 back = q // module.context.size - k // module.context.size
                 visible_qk[q, k] = 0 <= back <= (99 if module.context.before is None else module.context.before)
-        if kind == "sinusoids":
+        how = "none" if module.positions == "sinusoid" else module.positions
+        if how == "none":
             x_sd = x_sd + np.stack([positions.sinusoid(at, 8) for at in range(length)])
         for layer in range(2):
             own = params[f"block_{layer}"]
             if isinstance(module, Conformer):
-                x_sd = self_attentive.conformer(own, x_sd, visible_qk, heads=2, causal=module.context is not None)
+                x_sd = self_attentive.conformer(
+                    own,
+                    x_sd,
+                    visible_qk,
+                    heads=2,
+                    causal=module.context is not None,
+                    positions=how,
+                    convolution=module.convolution,
+                    feeds=module.feeds,
+                    bend=getattr(self_attentive, module.activation),
+                )
             else:
-                how = "rotary" if module.positions == "rotary" else "none"
                 x_sd = self_attentive.transformer(own, x_sd, visible_qk, heads=2, positions=how)
         if not isinstance(module, Conformer):
             x_sd = self_attentive.norm(params["norm"], x_sd)
@@ -164,6 +184,10 @@ def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
         (lambda: Conformer(0, 8, 2), "Conformer has depth 0"),
         (lambda: Conformer(1, 6, 2), "the width a multiple of twice the heads"),
         (lambda: Conformer(1, 8, 2, taps=0), "Conformer.taps is 0"),
+        (
+            lambda: refuse_others(SimpleNamespace(feeds="two", layers="scan"), layers=Layers, feeds=Feeds),
+            "SimpleNamespace.feeds is 'two'; it must be one of 'halves', 'full', 'one'",
+        ),
         (lambda: TransformerEncoder(1, 8, 2, stochastic_depth=1.0), "TransformerEncoder.stochastic_depth is 1.0"),
         (lambda: Chunks(0), "a chunk has at least 1 position"),
         (lambda: Chunks(2, -1), "sees at least 0 chunks before it"),
