@@ -69,7 +69,7 @@ def collectives_of(program: Program, mesh: Mapping[str, int], nodes: Sequence[in
             members = _members(each, math.prod(mesh.values()))
             if len(members) < 2:
                 continue
-            size = sum(computation[operand].bytes for operand in each.operands)
+            size = _size(each, [computation[operand].bytes for operand in each.operands])
             found.append(
                 Collective(
                     kind=kind,
@@ -90,6 +90,13 @@ def total_bytes(collectives: Sequence[Collective]) -> dict[tuple[str, str], int]
         key = each.kind, "+".join(each.axes)
         totals[key] = totals.get(key, 0) + each.bytes * each.times
     return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+
+def _size(each: Instruction, operands: Sequence[int]) -> int:
+    """The bytes that go in; of a sum, what is summed: a TPU may widen bfloat16 to float32 on the way."""
+    if each.opcode != "all-reduce" or len(each.types) != len(operands):
+        return sum(operands)
+    return sum(max(into, out.bytes) for into, out in zip(operands, each.types, strict=True))
 
 
 def _members(instruction: Instruction, devices: int) -> list[int]:

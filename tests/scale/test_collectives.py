@@ -77,6 +77,13 @@ def test_kinds_axes_and_bytes(line: str, expected: Collective):
     assert collectives_of(_program("  " + line), MESH) == (expected,)
 
 
+def test_a_sum_that_widens_what_goes_in_counts_as_what_comes_out():
+    """As libtpu prints the gradients of a model in bfloat16, whose sums over devices are float32."""
+    lines = """  %n = bf16[8,4] convert(%x)
+  ROOT %r = (f32[8,4], f32[8,4]) all-reduce(%x, %n), replica_groups={{0,4},{1,5},{2,6},{3,7}}, to_apply=%a"""
+    assert [each.bytes for each in collectives_of(_program(lines), MESH)] == [2 * 8 * 4 * 4]
+
+
 def test_a_group_of_one_says_nothing_to_anybody():
     line = "  ROOT %r = f32[8,4] all-reduce(%x), replica_groups={{0},{1},{2},{3},{4},{5},{6},{7}}, to_apply=%a"
     assert collectives_of(_program(line), MESH) == ()
