@@ -31,6 +31,9 @@ class Measured:
     measure: Measure
     rounds: list[Spent] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return f"{self.setting.part}, {self.setting.how} on {self.setting.devices}, {_batch(self.work)}"
+
     @property
     def load(self) -> tuple[Any, ...]:
         """The same for all that do the same work."""
@@ -79,13 +82,7 @@ def row_of(each: Measured, others: Sequence[Measured]) -> dict[str, Any]:
     """A row of results, without what is common to the run."""
     times, cpu = speedup(each, others), cpu_ratio(each, others)
     amount = "audio_s_per_s" if each.work.shape.samples else "tokens_per_s"
-    return {
-        "part": each.setting.part,
-        "how": each.setting.how,
-        "devices": each.setting.devices,
-        "samples": each.work.shape.samples,
-        "tokens": each.work.shape.tokens,
-        "examples": each.work.examples,
+    return _what(each) | {
         "s": round(each.s, 6),
         "cpu_s": round(each.cpu_s, 6),
         "rounds_s": [round(one.wall_s, 6) for one in each.rounds],
@@ -95,6 +92,11 @@ def row_of(each: Measured, others: Sequence[Measured]) -> dict[str, Any]:
         "ideal_speedup": ideal(each.setting.devices),
         "efficiency": times and round(times / ideal(each.setting.devices), 4),
     }
+
+
+def refused_row(each: Measured, why: str) -> dict[str, Any]:
+    """The same of what can't be measured here."""
+    return _what(each) | {"refused": why}
 
 
 def table(measured: Sequence[Measured]) -> str:
@@ -108,6 +110,17 @@ def picture(measured: Sequence[Measured], path: Path, title: str) -> None:
     """Throughput and efficiency over the devices."""
     unit = "audio s/s" if measured[0].work.shape.samples else "tokens/s"
     report.scaling([_point(each, measured) for each in measured], path=path, title=title, unit=unit)
+
+
+def _what(each: Measured) -> dict[str, Any]:
+    return {
+        "part": each.setting.part,
+        "how": each.setting.how,
+        "devices": each.setting.devices,
+        "samples": each.work.shape.samples,
+        "tokens": each.work.shape.tokens,
+        "examples": each.work.examples,
+    }
 
 
 def _point(each: Measured, others: Sequence[Measured]) -> report.Point:

@@ -17,7 +17,7 @@ from jaxasr.data import OpenPipeline
 from jaxasr.data.bench import bench_loader
 from jaxasr.records import LanguageModel
 from jaxasr.run.bench_overhead import loop_share
-from jaxasr.run.bench_report import Measured, Setting, picture, row_of, table
+from jaxasr.run.bench_report import Measured, Setting, picture, refused_row, row_of, table
 from jaxasr.run.bench_work import (
     Work,
     busiest,
@@ -122,8 +122,12 @@ def bench_experiment(
     )
     models = language_models(lms, experiment.tokenizer).models
     measured = list(_settings(experiment, data, data_dir, plan, devices, models))
+    refused = _measure(measured, plan.rounds)
+    for each, why in refused:
+        report.append(folder / ROWS, about | refused_row(each, why))
+        yield f"left out: {each}: {why}"
+    measured = [each for each in measured if each.rounds]
     if measured:
-        _measure(measured, plan.rounds)
         for each in measured:
             report.append(folder / ROWS, about | row_of(each, measured))
         yield table(measured)
@@ -140,12 +144,20 @@ def bench_experiment(
         yield from _profiled(measured, folder / PROFILE)
 
 
-def _measure(measured: Sequence[Measured], rounds: int) -> None:
-    with report.Progress(rounds * len(measured), "bench", "measurements") as bar:
+def _measure(measured: Sequence[Measured], rounds: int) -> list[tuple[Measured, str]]:
+    """Measures in turn; what the runtime refuses (too much for the memory) is done with, and comes back with the reason."""
+    refused: dict[int, str] = {}
+    with report.Progress(rounds * len(measured), "bench", "measurements", quiet=not measured) as bar:
         for _ in range(rounds):
-            for each in measured:
-                each.rounds.append(each.measure())
+            for number, each in enumerate(measured):
+                if number not in refused:
+                    try:
+                        each.rounds.append(each.measure())
+                    except jax.errors.JaxRuntimeError as error:
+                        refused[number] = str(error).partition("\n")[0]
+                        each.rounds.clear()
                 bar.advance(1, now=f"{each.setting.part} {each.setting.how} on {each.setting.devices}")
+    return [(measured[number], why) for number, why in refused.items()]
 
 
 def _devices(most: int) -> Sequence[Any]:

@@ -151,6 +151,26 @@ def test_rows_picture_and_table_tell_what_was_measured(tones, tmp_path, monkeypa
     assert "bench.jsonl" in lines[2]
 
 
+def test_what_does_not_fit_is_named_and_the_rest_is_measured(tones, tmp_path, monkeypatch):
+    def step_measure(step, state, work):
+        def measure() -> Spent:
+            if work.examples > 8:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes.\nA long story.")
+            return Spent(0.5, 0.5)
+
+        return measure
+
+    experiment = fake(monkeypatch, tiny.experiment())
+    monkeypatch.setattr(bench_scaling, "step_measure", step_measure)
+    plan = bench_plan({"devices": (1,), "how": ("jit",), "only": ("step",), "batch_scale": (1.0, 2.0), "rounds": 2})
+    lines = list(bench_experiment(experiment, tones, tmp_path / "out", source=TINY, plan=plan))
+    why = "RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes."
+    assert f"left out: step, jit on 1, 16 x 1.00 s: {why}" in lines
+    refused, row = [json.loads(line) for line in (tmp_path / "out" / "bench.jsonl").read_text().splitlines()]
+    assert (refused["examples"], refused["refused"], "s" in refused) == (16, why, False)
+    assert (row["examples"], row["s"]) == (8, 0.5)
+
+
 def test_without_devices_one_and_all_are_measured(tones, tmp_path, monkeypatch):
     plan = Plan(only=("evaluation",), rounds=1)
     list(bench_experiment(fake(monkeypatch, tiny.experiment()), tones, tmp_path, source=TINY, plan=plan))
