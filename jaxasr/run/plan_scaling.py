@@ -1,7 +1,8 @@
 """Where a step stops scaling: the forecast of one batch shape on fewer and on more chips than it was compiled for.
 
-strong   the global batch stays. Arithmetic is shared out; what a chip reads and writes is fixed + shared / chips, fitted
-         to the programs compiled for two numbers of chips; kernels stay; collectives over data spread over all.
+strong   the global batch stays. Arithmetic is shared out; what a chip reads and writes is fixed + shared / chips, through
+         the programs compiled for two numbers of chips (beyond them neither part is below 0: with few examples more may
+         stay on the chip); kernels stay; collectives over data spread over all.
 weak     the batch grows with the chips. A chip's program stays, and only its collectives spread further.
 """
 
@@ -72,13 +73,19 @@ def _strong_s(
 ) -> float | None:
     if smaller is None:
         return None
-    less, few = smaller
-    shared = max(0.0, (less.memory_bytes - work.memory_bytes) / (1 / few - 1 / devices))
-    fixed = max(0.0, work.memory_bytes - shared / devices)
     spread = Work(
         flops=work.flops * devices / count,
-        memory_bytes=fixed + shared / count,
+        memory_bytes=_strong_bytes(work, devices, *smaller, count),
         kernels=work.kernels,
         collectives=over(work.collectives, count, was=devices, node_devices=limits.node_devices),
     )
     return forecast(spread, limits, assumed).step_s
+
+
+def _strong_bytes(work: Work, devices: int, less: Work, few: int, count: int) -> float:
+    shared = (less.memory_bytes - work.memory_bytes) / (1 / few - 1 / devices)
+    fixed = work.memory_bytes - shared / devices
+    if count <= devices:
+        return fixed + shared / count
+    fixed = min(max(fixed, 0.0), work.memory_bytes)
+    return fixed + (work.memory_bytes - fixed) * devices / count

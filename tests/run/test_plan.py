@@ -151,6 +151,15 @@ def test_scaling_by_hand():
     assert stops_at(points, "weak", 0.5) is None
 
 
+def test_scaling_goes_through_what_was_compiled_where_more_chips_move_less_than_their_share():
+    """On 4 devices 12 MB, on 16 devices 2 MB: nothing is fixed beyond."""
+    work = Work(flops=0.0, memory_bytes=2e6, kernels=0, collectives=())
+    points = scaled(work, 16, (replace(work, memory_bytes=12e6), 4), LIMITS, PERFECT)
+    assert [each.strong_s for each in points[:5]] == pytest.approx([12e-3, 16e-3 / 3, 2e-3, 1e-3, 0.5e-3])
+    more = scaled(work, 16, (replace(work, memory_bytes=1e6), 4), LIMITS, PERFECT)
+    assert [each.strong_s for each in more[:5]] == pytest.approx([1e-3, 5e-3 / 3, 2e-3, 2e-3, 2e-3])
+
+
 def test_a_growing_batch_pays_for_its_collectives_alone():
     summed = Collective("all-reduce", ("data",), 2, 1_000_000, 1)
     work = Work(flops=1e9, memory_bytes=0.0, kernels=0, collectives=(summed,))
