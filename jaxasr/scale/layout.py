@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
@@ -53,10 +54,10 @@ class Layout:
         return cls(**sizes)
 
     def mesh(self, devices: Sequence[jax.Device]) -> Mesh:  # pyright: ignore[reportInvalidTypeForm]
-        """The devices in three axes, AXES.
+        """The devices in three axes, AXES; those that are linked best stand innermost.
 
         Raises:
-            ValueError: the devices are more or fewer.
+            ValueError: the devices are more or fewer, or slices of TPUs that the data axis does not share out.
         """
         rest, left = divmod(len(devices), self.fsdp * self.tensor)
         data = self.data or rest
@@ -66,7 +67,29 @@ class Layout:
                 "others leave)"
             )
         sizes, types = (data, self.fsdp, self.tensor), (AxisType.Auto,) * len(AXES)
-        return jax.make_mesh(sizes, AXES, axis_types=types, devices=devices)
+        return Mesh(arranged(devices, sizes), AXES, axis_types=types)
+
+
+def arranged(devices: Sequence[Any], sizes: tuple[int, int, int]) -> np.ndarray:
+    """The devices in so many rows of each axis, nodes of GPUs and slices of TPUs one behind the other along the first.
+
+    `jax.make_mesh` refuses several nodes or slices, and axes that are no side of a torus of TPUs.
+
+    Raises:
+        ValueError: slices of TPUs that the first axis does not share out: the others would go through the slow network.
+    """
+    slices = len({each.slice_index for each in devices}) if hasattr(devices[0], "slice_index") else 1
+    if devices[0].platform != "tpu" or slices == 1:
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    data, *inner = sizes
+    if data % slices:
+        raise ValueError(
+            f"a mesh of {sizes} over {slices} slices of TPUs; the first axis, data, must be a multiple of {slices}, for the "
+            "others talk within a slice"
+        )
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // slices, *inner), (slices, 1, 1), devices, allow_split_physical_axes=True
+    )
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The mesh, and who reads which rows: for any number of processes, and for a tensor axis that spans some of them."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 
-from jaxasr.scale.layout import Layout, Seat, seat, seat_among
+from jaxasr.scale.layout import Layout, Seat, arranged, seat, seat_among
 
 
 def held_by(data, fsdp, tensor, processes):
@@ -39,6 +41,54 @@ def test_sizes_that_make_no_mesh_are_refused():
 
 def test_data_takes_the_devices_that_the_others_leave():
     assert dict(Layout(fsdp=2).mesh(jax.devices()).shape) == {"data": 2, "fsdp": 2, "tensor": 1}
+
+
+def gpus(nodes, each):
+    """As JAX lists those of several nodes: every node is a slice."""
+    return [
+        SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3", id=number, slice_index=number // each)
+        for number in range(nodes * each)
+    ]
+
+
+def tpus(slices, sides):
+    """Tori of TPU v5p."""
+    places = list(np.ndindex(sides))
+    return [
+        SimpleNamespace(
+            platform="tpu", device_kind="TPU v5p", id=len(places) * s + n, slice_index=s, coords=place, core_on_chip=0
+        )
+        for s in range(slices)
+        for n, place in enumerate(places)
+    ]
+
+
+def ids(devices, sizes):
+    return np.vectorize(lambda each: each.id)(arranged(devices, sizes))
+
+
+def test_nodes_of_gpus_stand_one_behind_the_other_and_an_axis_may_span_them():
+    """jax.make_mesh refuses them: "does not support multi-slice topologies"."""
+    for sizes in ((16, 1, 1), (4, 2, 2), (1, 16, 1), (2, 4, 2)):
+        np.testing.assert_array_equal(ids(gpus(2, 8)[::-1], sizes), np.arange(16).reshape(sizes))
+
+
+def test_an_axis_that_is_no_side_of_a_torus_splits_one():
+    """jax.make_mesh refuses it on v5p. Devices that talk most are neighbours."""
+    found = arranged(tpus(1, (4, 4, 4)), (32, 1, 2))
+    assert found.shape == (32, 1, 2)
+    assert len({each.id for each in found.flat}) == 64
+    assert all(sum(abs(np.subtract(a.coords, b.coords))) == 1 for a, b in found[:, 0])
+
+
+def test_slices_of_tpus_are_shared_out_by_the_data_axis_alone():
+    found = arranged(tpus(2, (2, 2, 1)), (4, 2, 1))
+    assert [each.slice_index for each in found[:, 0, 0]] == [0, 0, 1, 1]
+    assert {each.slice_index for each in found[2:].flat} == {1}
+    with pytest.raises(
+        ValueError, match=r"\(1, 8, 1\) over 2 slices of TPUs; the first axis, data, must be a multiple of 2"
+    ):
+        arranged(tpus(2, (2, 2, 1)), (1, 8, 1))
 
 
 @pytest.mark.parametrize(
