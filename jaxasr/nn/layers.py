@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr.ops import random
+from jaxasr.ops.convolution import convolve
 from jaxasr.ops.products import plus, wide_dot_general, widened
 from jaxasr.records import Training
 
@@ -48,11 +49,7 @@ class Conv(nn.Module):
         shape = (*self.taps, x_btfc.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
         bias_d = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        axes = ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(
-            x_btfc, kernel.astype(x_btfc.dtype), self.strides, self.padding, dimension_numbers=axes
-        )
-        return with_bias(y, bias_d)
+        return with_bias(convolve(x_btfc, kernel.astype(x_btfc.dtype), self.padding, self.strides), bias_d)
 
 
 class Embed(nn.Module):
