@@ -51,7 +51,9 @@ def _forward(x_btfc: Array, filters: Array, padding: Padding):
 def _backward(padding: Padding, saved: tuple[Array, Array], dy_bkmo: Array):
     x_btfc, filters = saved
     (dx_btfc,) = jax.linear_transpose(lambda x: _plain(x, filters, padding), x_btfc)(dy_bkmo)
-    by_products = functools.partial(_filter_gradient, padding=padding, taps=filters.shape[:2])
+
+    def by_products(x_btfc: Array, dy_bkmo: Array) -> Array:
+        return _filter_gradient(x_btfc, dy_bkmo, padding, (filters.shape[0], filters.shape[1]))
 
     def by_convolution(x_btfc: Array, dy_bkmo: Array) -> Array:
         return jax.linear_transpose(lambda f: _plain(x_btfc, f, padding), filters)(dy_bkmo)[0]
@@ -62,7 +64,7 @@ def _backward(padding: Padding, saved: tuple[Array, Array], dy_bkmo: Array):
 _convolve.defvjp(_forward, _backward)
 
 
-def _filter_gradient(x_btfc: Array, dy_bkmo: Array, *, padding: Padding, taps: tuple[int, int]) -> Array:
+def _filter_gradient(x_btfc: Array, dy_bkmo: Array, padding: Padding, taps: tuple[int, int]) -> Array:
     """dF_ijco = sum over b, k and m of x_(k + i)(m + j)c dy_kmo, x with its padding: stretches of k one after another."""
     (b, k, m, o), c = dy_bkmo.shape, x_btfc.shape[-1]
     rows = max(1, min(k, _STRETCH // (m * taps[1] * c)))
