@@ -28,7 +28,8 @@ HARD_STEPS = 2_000
 LONG_STEPS = 2_400  # of the lessons that are not learned to the last symbol in fewer
 LOCATION = nn.LocationAttention(32, filters=8, taps=15)
 WARM = 600  # steps of soft attention before a hard one takes over
-LONG_WARM = 1_200
+PATIENT_STEPS = 4_800  # of hard ones that are not learned to the last symbol in those
+PATIENT_WARM = 1_200
 
 
 def paced(lesson: Lesson, steps: int, hold: int) -> Lesson:
@@ -54,10 +55,14 @@ def hard(focus: nn.Focus, *terms: train.Term, warm: bool = True) -> Lesson:
     return paced(_normed(focus, *terms), HARD_STEPS, 1_400)
 
 
-def slowly_hard(focus: nn.Focus, *terms: train.Term) -> Lesson:
-    """The same, soft until it is all but solved; what is hard learns while the rate falls."""
-    focus = nn.WarmStart(soft=nn.Softmax(), hard=focus, until=LONG_WARM)
-    return paced(_normed(focus, *terms), LONG_STEPS, LONG_WARM)
+def patient(lesson: Lesson) -> Lesson:
+    """The lesson with four times the steps."""
+    return paced(lesson, PATIENT_STEPS, PATIENT_STEPS // 2)
+
+
+def patiently_hard(focus: nn.Focus, *terms: train.Term) -> Lesson:
+    """The lesson for a hard attention that needs more time, and is soft for longer."""
+    return patient(_normed(nn.WarmStart(soft=nn.Softmax(), hard=focus, until=PATIENT_WARM), *terms))
 
 
 def hearing(encoder: nn.Encoder, attention: nn.Attention = LOCATION) -> Lesson:
@@ -79,7 +84,7 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     yield "additive", spelling(additive)
     yield "additive, sharpened", spelling(nn.AdditiveAttention(32, focus=nn.Softmax(temperature=0.5)))
     best = nn.WarmStart(soft=nn.Softmax(), hard=nn.Softmax(top=3), until=WARM)
-    yield "additive, best 3", longer(spelling(nn.AdditiveAttention(32, focus=best)))
+    yield "additive, best 3", patient(spelling(nn.AdditiveAttention(32, focus=best)))
     yield "additive, windowed", longer(spelling(nn.AdditiveAttention(32, focus=nn.Window(left=6, right=10))))
     advancing = nn.GaussianLocal(reach=8, width=32, centre="advancing", pace=4.0)
     yield "additive, Gaussian local", longer(spelling(nn.AdditiveAttention(32, focus=advancing)))
@@ -91,15 +96,15 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     yield "location-aware, smoothed", spelling(nn.LocationAttention(32, filters=8, taps=15, focus=nn.Smooth()))
     yield "location-aware, 2 heads", spelling(nn.MultiHead(LOCATION, 2, 64))
     yield "mixture of Gaussians", spelling(nn.GmmAttention(32, components=3, pace=4.0, spread=3.0))
-    yield "monotonic", hard(nn.Monotonic())
+    yield "monotonic", patiently_hard(nn.Monotonic())
     yield "monotonic, cold", hard(nn.Monotonic(), warm=False)
-    yield "MoChA", slowly_hard(nn.Chunkwise(energies=additive, chunk=4), train.Quantity(weight=1.0))
+    yield "MoChA", patiently_hard(nn.Chunkwise(energies=additive, chunk=4), train.Quantity(weight=1.0))
     yield "MILk", hard(nn.Chunkwise(energies=additive, chunk=0))
-    yield "sampled (REINFORCE)", slowly_hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0))
+    yield "sampled (REINFORCE)", patiently_hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0))
     yield "sampled (REINFORCE), cold", hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0), warm=False)
-    yield "Gumbel, straight-through", hard(nn.GumbelSoftmax())
+    yield "Gumbel, straight-through", patiently_hard(nn.GumbelSoftmax())
     yield "latent, marginal of 4", hard(nn.Latent(best=4), warm=False)
-    yield "latent, Viterbi of 4", hard(nn.Latent(best=4, over="max"), warm=False)
+    yield "latent, Viterbi of 4", patient(_normed(nn.Latent(best=4, over="max")))
     yield "fixed vector", spelling(nn.NoAttention())
 
 
