@@ -73,7 +73,8 @@ def with_gradients(model, objective=OBJECTIVE):
     """In training: the loss summed over the batch, what the model says, and the gradient of all parameters."""
 
     def loss(params, others, batch):
-        outputs: Outputs = model.apply({"params": params, **others}, batch, step=jnp.zeros((), int), rngs=streams())
+        step = jax.lax.optimization_barrier(jnp.zeros((), int))  # a value of the trace, as in a run: no constant
+        outputs: Outputs = model.apply({"params": params, **others}, batch, step=step, rngs=streams())
         return objective(outputs, batch)["loss"].value, outputs
 
     return jax.value_and_grad(loss, has_aux=True)
