@@ -105,10 +105,7 @@ def test_products_are_of_bfloat16_and_nothing_long_is_added_up_in_it(name):
     work = of_the_model(products(run, *given))
     assert len(work) > 20
     assert [each for each in work if set(each.operands) != {"bfloat16"}] == []
-    # the tie counts of maxima are small numbers
-    assert [
-        each for each in narrow_sums(run, *given) if "front" not in each.where and "_encode" not in each.where
-    ] == []
+    assert narrow_sums(run, *given) == []
     (_, outputs), gradients = jax.eval_shape(run, *given)
     floats = [leaf for leaf in jax.tree.leaves((outputs, gradients)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert {str(leaf.dtype) for leaf in floats} == {"float32"}
