@@ -19,6 +19,10 @@ if [[ ${CUDA_VISIBLE_DEVICES:--1} != -1 && ${JAX_PLATFORMS:-} != cpu && ${#gpus[
 fi
 
 running=() status=0 killer=
+label() { # ends when its process does, whatever signal the whole group gets (Ctrl-C)
+    trap '' INT TERM USR1 USR2
+    exec sed -u "s/^/[$1] /"
+}
 signal_all() { [ ${#running[@]} -eq 0 ] || kill -"$1" "${running[@]}" 2> /dev/null; }
 end_all() { # asks, and after a while kills: who waits in a collective can't hear
     signal_all TERM
@@ -30,7 +34,7 @@ trap 'signal_all TERM' TERM INT # and no more than that: a checkpoint may take i
 trap 'signal_all USR1' USR1
 for ((k = 0; k < processes; k++)); do
     mine=$(IFS=,; echo "${gpus[*]:k * devices:devices}")
-    JAXASR_PROCESS=$k CUDA_VISIBLE_DEVICES=$mine "$@" > >(sed -u "s/^/[$k] /") 2> >(sed -u "s/^/[$k] /" >&2) &
+    JAXASR_PROCESS=$k CUDA_VISIBLE_DEVICES=$mine "$@" > >(label $k) 2> >(label $k >&2) &
     running[k]=$!
 done
 exec 3>&2

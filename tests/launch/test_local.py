@@ -6,11 +6,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 TELL = 'echo "$JAXASR_PROCESS of $JAXASR_PROCESSES at $JAXASR_COORDINATOR, GPUs $CUDA_VISIBLE_DEVICES, $XLA_FLAGS"'
 
 
-def local(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+def local(*arguments: str, group: bool = False, **variables: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAXASR_PORT")}
     return subprocess.Popen(
         ["bash", "launch/local.sh", *arguments],
@@ -19,6 +21,7 @@ def local(*arguments: str, **variables: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=group,
     )
 
 
@@ -84,6 +87,19 @@ def test_a_signal_is_passed_on_and_waited_for():
     status, lines, _ = ended(process)
     assert status == 5
     assert lines == ["[0] asked", "[1] asked"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_said_last_is_heard_when_the_whole_group_gets_the_signal(signum):
+    """As Ctrl-C does, and `timeout`: what labels the lines must outlive what says them."""
+    job = 'trap "sleep 0.3; echo saved; exit 5" TERM; trap "" INT; echo runs; while :; do sleep 0.1; done'
+    process = local("2", "1", "bash", "-c", job, group=True)
+    assert process.stdout is not None
+    assert {process.stdout.readline() for _ in range(2)} == {"[0] runs\n", "[1] runs\n"}
+    os.killpg(process.pid, signum)
+    status, lines, _ = ended(process)
+    assert status == 5
+    assert lines == ["[0] saved", "[1] saved"]
 
 
 def test_nonsense_is_refused_with_the_usage():
