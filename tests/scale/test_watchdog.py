@@ -56,9 +56,9 @@ def test_when_one_hangs_the_others_end_and_say_where_they_were(tmp_path):
     assert stopped.status != 0
     assert "process 0 of 2: no step for 2 s after step" in waited.err
     texts = [(tmp_path / "hosts" / f"host-{number}.txt").read_text() for number in range(2)]
-    for text in texts:
-        assert "in train_step\n" in text
-        assert last_step(text) >= 6
+    assert "in train_step\n" in texts[0]
+    assert 'File "<string>", line ' in texts[1]  # the signal stopped it anywhere in a step, or between two
+    assert min(last_step(text) for text in texts) >= 6
     assert abs(last_step(texts[0]) - last_step(texts[1])) <= 1
     assert f"{STUCK}; the stacks of its threads are in {tmp_path}" in waited.err
 
