@@ -75,8 +75,9 @@ def table_3():
 
 
 def table_4():
-    """Where the convolution of L stands."""
-    yield from of_large({"L": {}, "convolution-first": {"convolution": "before"}})
+    """Where the convolution of L stands, and of which kind it is."""
+    places = {"convolution-first": {"convolution": "before"}, "side-by-side": {"convolution": "beside"}}
+    yield from of_large({"L": {}, **places, "lightweight": {"filters": "lightweight"}})
 
 
 def table_5():

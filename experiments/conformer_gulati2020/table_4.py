@@ -6,6 +6,6 @@ COLUMNS = (Column("dev-clean"), Column("dev-other"))
 ROWS = (
     Row("attention, then convolution", "L-*", cells(COLUMNS, "1.9 4.4", "C2")),
     Row("convolution, then attention", "convolution-first-*", cells(COLUMNS, "1.9 4.5", "C2")),
-    Row("side by side", (), cells(COLUMNS, "2.0 4.9", "C2")),
-    Row("lightweight convolution", (), cells(COLUMNS, "2.0 4.8", "C2")),
+    Row("side by side", "side-by-side-*", cells(COLUMNS, "2.0 4.9", "C2")),
+    Row("lightweight convolution", "lightweight-*", cells(COLUMNS, "2.0 4.8", "C2")),
 )

@@ -1,5 +1,7 @@
 """Layers made of self-attention for one example, by loops over heads, queries and keys. Parameters as Flax names them."""
 
+import functools
+
 import numpy as np
 
 from tests.reference.attention import softmax
@@ -76,20 +78,30 @@ def conformer(
     step = 0.5 if feeds == "halves" else 1.0
     if feeds != "one":
         x_td = x_td + step * feed(params["feed_before"], x_td, bend)
-    if convolution == "before":
-        x_td = x_td + convolve(params["convolution"], x_td, bend, causal)
-    x_td = x_td + self_attention(params["attention"], x_td, visible_qk, heads=heads, positions=positions)
-    if convolution == "after":
-        x_td = x_td + convolve(params["convolution"], x_td, bend, causal)
+    attention = functools.partial(self_attention, params["attention"], visible_qk=visible_qk, heads=heads)
+    if convolution == "beside":
+        left, right = np.split(x_td, 2, axis=1)
+        read_td = attention(left, positions=positions)
+        x_td = x_td + np.concatenate([read_td, convolve(params["convolution"], right, bend, causal)], axis=1)
+    else:
+        if convolution == "before":
+            x_td = x_td + convolve(params["convolution"], x_td, bend, causal)
+        x_td = x_td + attention(x_td, positions=positions)
+        if convolution == "after":
+            x_td = x_td + convolve(params["convolution"], x_td, bend, causal)
     return norm(params["norm"], x_td + step * feed(params["feed_after"], x_td, bend))
 
 
 def convolve(params, x_td, bend, causal):
-    """The convolution of the Conformer: section 2.2."""
-    d, taps = x_td.shape[1], len(params["filters"])
+    """The convolution of the Conformer: section 2.2. Fewer filters than channels: Wu et al. 2019, equation 5."""
+    d, (taps, heads) = x_td.shape[1], params["filters"].shape
     gated = dense(params["gate"], norm(params["norm"], x_td))
     before = taps - 1 if causal else (taps - 1) // 2
-    convolved_td = depthwise(gated[:, :d] * sigmoid(gated[:, d:]), params["filters"], before=before)
+    filters_kd = params["filters"]
+    if heads < d:
+        shares = [softmax(filters_kd[:, head]) for head in range(heads)]
+        filters_kd = np.stack([shares[channel * heads // d] for channel in range(d)], axis=1)
+    convolved_td = depthwise(gated[:, :d] * sigmoid(gated[:, d:]), filters_kd, before=before)
     return dense(params["mix"], bend(norm(params["after"], convolved_td)))
 
 

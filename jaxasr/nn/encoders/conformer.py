@@ -6,6 +6,7 @@ Source: Gulati et al. 2020, arXiv:2005.08100.
 from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -15,24 +16,31 @@ from jaxasr.nn.encoders.self_attentive import Placing, SelfAttentive, refuse_oth
 from jaxasr.nn.layers import Dense, masked
 from jaxasr.ops.depthwise import depthwise
 
-Convolution = Literal["after", "before", "none"]
+Convolution = Literal["after", "before", "beside", "none"]
+Filters = Literal["depthwise", "lightweight"]
 Feeds = Literal["halves", "full", "one"]
 
 
 class ConvolutionModule(nn.Module):
-    """Normalise, gate, convolve each channel over time, normalise, bend, mix the channels (section 2.2)."""
+    """Normalise, gate, convolve each channel over time, normalise, bend, mix the channels (section 2.2).
+
+    Lightweight filters are averages over the taps, and one serves the channels of a whole head: Wu et al. 2019, section 3.
+    """
 
     taps: int
     causal: bool
+    filters: Filters
+    heads: int
     activation: Bend
 
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
         d = x_bsd.shape[-1]
         x_bsd = nn.glu(Dense(2 * d, name="gate")(nn.LayerNorm(name="norm")(x_bsd)))
-        filters_kd = self.param(
-            "filters", nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=0, out_axis=()), (self.taps, d)
-        )
+        initial = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=0, out_axis=())
+        filters_kd = self.param("filters", initial, (self.taps, d if self.filters == "depthwise" else self.heads))
+        if self.filters == "lightweight":
+            filters_kd = jnp.repeat(jax.nn.softmax(filters_kd, axis=0), d // self.heads, axis=1)
         x_bsd = depthwise(masked(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
         return Dense(d, name="mix")(BENDS[self.activation](nn.LayerNorm(name="after")(x_bsd)))
 
@@ -47,6 +55,7 @@ class ConformerBlock(nn.Module):
     taps: int
     causal: bool
     convolution: Convolution
+    filters: Filters
     feeds: Feeds
     activation: Bend
 
@@ -66,16 +75,20 @@ class ConformerBlock(nn.Module):
             return residual(x_bsd, read_bsd, chance, use=1, dropout=self.dropout)
 
         def convolved(x_bsd: Array) -> Array:
-            made_bsd = ConvolutionModule(self.taps, self.causal, self.activation, name="convolution")(x_bsd, valid_bs)
-            return residual(x_bsd, made_bsd, chance, use=2, dropout=self.dropout)
+            convolution = ConvolutionModule(
+                self.taps, self.causal, self.filters, self.heads, self.activation, name="convolution"
+            )
+            return residual(x_bsd, convolution(x_bsd, valid_bs), chance, use=2, dropout=self.dropout)
 
         if self.feeds != "one":
             x_bsd = fed(x_bsd, "feed_before", 0)
-        if self.convolution == "before":
-            x_bsd = convolved(x_bsd)
-        x_bsd = attended(x_bsd)
-        if self.convolution == "after":
-            x_bsd = convolved(x_bsd)
+        if self.convolution == "beside":
+            left, right = jnp.split(x_bsd, 2, axis=-1)
+            x_bsd = jnp.concatenate([attended(left), convolved(right)], axis=-1)
+        else:
+            order = {"after": (attended, convolved), "before": (convolved, attended), "none": (attended,)}
+            for branch in order[self.convolution]:
+                x_bsd = branch(x_bsd)
         return nn.LayerNorm(name="norm")(fed(x_bsd, "feed_after", 3)), None
 
 
@@ -94,7 +107,8 @@ class Conformer(SelfAttentive):
 
     positions: Placing = "relative"
     taps: int = 32  # of the convolution, in encoder positions
-    convolution: Convolution = "after"  # the attention, or before it, or none (table 3 and 4)
+    convolution: Convolution = "after"  # or before the attention, beside it on half the channels, or none (tables 3, 4)
+    filters: Filters = "depthwise"  # or lightweight: one for each head of the attention (table 4)
     feeds: Feeds = "halves"  # before and after, in half steps or in full ones; or one, after (table 3 and 5)
     activation: Bend = "swish"  # of the feed-forward layers and the convolution (table 3)
 
@@ -103,9 +117,16 @@ class Conformer(SelfAttentive):
     def __post_init__(self):
         if self.taps < 1:
             raise ValueError(f"Conformer.taps is {self.taps}; it must be at least 1")
-        refuse_others(self, convolution=Convolution, feeds=Feeds, activation=Bend)
+        refuse_others(self, convolution=Convolution, filters=Filters, feeds=Feeds, activation=Bend)
+        if self.convolution == "beside" and self.width % (4 * self.heads):
+            raise ValueError(
+                f"Conformer has width {self.width} and {self.heads} heads; with convolution='beside' the attention "
+                f"has half the channels, and the width must be a multiple of {4 * self.heads}"
+            )
+        if self.convolution == "none" and self.filters != "depthwise":
+            raise ValueError(f"Conformer.filters is {self.filters!r}, but with convolution='none' there are none")
         super().__post_init__()
 
     def fields(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("taps", "convolution", "feeds", "activation")}
+        own = {name: getattr(self, name) for name in ("taps", "convolution", "filters", "feeds", "activation")}
         return super().fields() | own | {"causal": self.context is not None}

@@ -44,5 +44,8 @@ ENCODERS: dict[str, Encoder] = {
     "conformer, convolution first, one feed": Conformer(
         1, 8, 2, taps=3, convolution="before", feeds="one", positions="rotary", expansion=2, dropout=0.4
     ),
+    "conformer, lightweight convolution beside": Conformer(
+        1, 8, 2, taps=3, convolution="beside", filters="lightweight", expansion=2, dropout=0.4
+    ),
     "CRDNN": Crdnn(listener(pools=(1,), front=CRDNN_FRONT), dense=(4,), dropout=0.4),
 }

@@ -35,6 +35,8 @@ TWINS = {
     "conformer, one feed, no convolution": dataclasses.replace(
         CONFORMER, feeds="one", convolution="none", positions="sinusoid", expansion=2.5
     ),
+    "conformer, side by side": dataclasses.replace(CONFORMER, convolution="beside"),
+    "conformer, lightweight, causal": dataclasses.replace(CONFORMER, filters="lightweight", context=Chunks(1)),
 }
 
 
@@ -184,6 +186,8 @@ def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
         (lambda: Conformer(0, 8, 2), "Conformer has depth 0"),
         (lambda: Conformer(1, 6, 2), "the width a multiple of twice the heads"),
         (lambda: Conformer(1, 8, 2, taps=0), "Conformer.taps is 0"),
+        (lambda: Conformer(1, 12, 2, convolution="beside"), "the width must be a multiple of 8"),
+        (lambda: Conformer(1, 8, 2, convolution="none", filters="lightweight"), "convolution='none' there are none"),
         (
             lambda: refuse_others(SimpleNamespace(feeds="two", layers="scan"), layers=Layers, feeds=Feeds),
             "SimpleNamespace.feeds is 'two'; it must be one of 'halves', 'full', 'one'",
