@@ -76,7 +76,7 @@ class Scores:
 
     @cached_property
     def rouge_2(self) -> float:
-        """Mean F measure of pairs of words."""
+        """Mean F measure of pairs of words; a text of one word has none and gets 0, also if it is right."""
         return float(np.mean([utterance.rouge_2 for utterance in self.utterances]))
 
     @cached_property
@@ -113,6 +113,7 @@ def bleu(ngrams: Float[np.ndarray, " counts"] | Int[np.ndarray, " counts"]) -> f
         total=counts[NGRAMS:],
         sys_len=hypothesis_words,
         ref_len=reference_words,
+        smooth_method="exp",
         max_ngram_order=NGRAMS,
     )
     return min(found.score / 100, 1.0)  # it computes by logarithms, which can end a hair above

@@ -54,6 +54,15 @@ def test_bleu_is_sacrebleus():
     assert measure([""], [""]).bleu == 0.0
 
 
+@pytest.mark.parametrize("hypothesis", ["the cat sat on a mat", "the dog sat at the mat", "x y z"])
+def test_bleu_without_a_longer_match_is_smoothed_as_sacrebleu_does(hypothesis):
+    """No four words in a row, or not even two, are right; or none at all."""
+    reference = "the cat sat in the mat today"
+    expected = sacrebleu.corpus_bleu([hypothesis], [[reference]]).score / 100
+    assert (expected > 0) == bool(set(hypothesis.split()) & set(reference.split()))
+    assert measure([reference], [hypothesis]).bleu == pytest.approx(expected)
+
+
 def test_rouge_is_rouge_scores_mean_on_ascii():
     rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"])
     kept = [i for i, reference in enumerate(REFERENCES) if reference]
