@@ -24,6 +24,8 @@ from jaxasr.text.tokenizer import Tokenizer
 class Hotwords:
     """Each letter of a phrase adds `bonus` as soon as it is written; what was added for a phrase that is left is taken back.
 
+    Whole phrases inside one that is left keep theirs: of NEW YORK CITY and YORK, NEW YORK is paid for YORK.
+
     Its table takes 8 bytes for each letter of the phrases times each token.
 
     Raises:
@@ -91,18 +93,24 @@ def automaton(written: tuple[str, ...], phrases: tuple[str, ...]) -> Automaton:
 
 
 class _Trie:
-    """The automaton letter by letter. A node's debt is what was paid since the last phrase that its path completes."""
+    """The automaton letter by letter. A node's debt is what was paid on its path for letters of no finished phrase."""
 
     def __init__(self, patterns: Iterable[str]):
         self.next: list[dict[str, int]] = [{}]
         self.fails, self._depths = [0], [0]
         ends = {self._add(pattern) for pattern in patterns}
-        self.debts, self.banks = [0] * len(self.next), [0] * len(self.next)  # a bank is what a finished phrase keeps
-        for node in sorted(range(len(self.next)), key=self._depths.__getitem__):
+        nodes = range(len(self.next))
+        self.debts, self.banks = [0] * len(nodes), [0] * len(nodes)  # a bank is what a finished phrase keeps
+        owed: list[list[int]] = [[] for _ in nodes]  # the depths of the letters of a debt
+        finished = [0] * len(nodes)  # length of the longest phrase that ends a node's path
+        for node in sorted(nodes, key=self._depths.__getitem__):
             for letter, child in self.next[node].items():
                 self.fails[child] = self.step(self.fails[node], letter) if node else 0
-                owed = self.debts[node] + (letter != " ")
-                self.debts[child], self.banks[child] = (0, owed) if child in ends else (owed, 0)
+                depth = self._depths[child]
+                paid = owed[node] + [depth] * (letter != " ")
+                finished[child] = depth if child in ends else finished[self.fails[child]]
+                owed[child] = [each for each in paid if each <= depth - finished[child]]
+                self.debts[child], self.banks[child] = len(owed[child]), len(paid) - len(owed[child])
 
     def step(self, node: int, letter: str) -> int:
         """Where one letter leads."""

@@ -34,11 +34,14 @@ def test_letters_are_paid_at_once_and_paid_back():
     assert paid(("AAB",), "AAB AAB") == [1, 2, 3, 3, 4, 5, 6, 6]
     assert paid(("A", "A B"), "A B") == [1, 1, 2, 2]
     assert paid(("A B",), "A B") == [1, 1, 2, 2]  # a space is no letter
+    assert paid(("A B A", "B"), "A B B") == [1, 1, 2, 2, 2, 2]  # B stays, as it is one; the A before it was left
 
 
-@pytest.mark.parametrize("phrases", [("AB",), ("A", "AB"), ("A", "A B"), ("B A", "AA")])
+@pytest.mark.parametrize(
+    "phrases", [("AB",), ("A", "AB"), ("A", "A B"), ("B A", "AA"), ("A B", "B"), ("A B A", "B"), ("B A AB", "A", "A A")]
+)
 def test_in_the_end_whole_phrases_alone_were_paid(phrases):
-    """Phrases that share no word, or of which one begins the other: every text of up to five letters."""
+    """Phrases that share no word, or of which one stands in the other: every text of up to five letters."""
     for n in range(6):
         for letters in itertools.product(" AB", repeat=n):
             said = "".join(letters)
