@@ -1,5 +1,6 @@
 """From variables and a split to numbers, hypotheses and pictures of where the speller looked."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,18 +139,25 @@ def headline(evaluation: score.Evaluation) -> str:
 
 
 def numbers(evaluation: score.Evaluation, rate_hz: int) -> dict[str, Any]:
-    """What a row of results holds: every score as a fraction with its 95 % interval over utterances, counts and speed."""
+    """What a row of results holds: every score as a fraction with its 95 % interval over utterances, counts and speed.
+
+    None is a rate that is infinite: insertions, and not a word of reference to count them against.
+    """
     estimates = evaluation.estimates()
-    scores = {name: round(each.value, 6) for name, each in estimates.items()}
-    intervals = {name: [round(each.interval.low, 6), round(each.interval.high, 6)] for name, each in estimates.items()}
+    scores = {name: _finite(each.value) for name, each in estimates.items()}
+    intervals = {name: [_finite(each.interval.low), _finite(each.interval.high)] for name, each in estimates.items()}
     rtfx = evaluation.speed.audio_per_wall(rate_hz)
     return scores | {
         "intervals": intervals,
         "words": evaluation.scores.words.references,
         "characters": evaluation.scores.characters.references,
         "utterances": len(evaluation.utterances),
-        "oracle_wer": round(evaluation.oracle, 6),
+        "oracle_wer": _finite(evaluation.oracle),
         "cut": list(evaluation.cut),
         "looping": list(evaluation.looping),
         "audio_s_per_s": None if rtfx is None else round(rtfx, 1),
     }
+
+
+def _finite(rate: float) -> float | None:
+    return round(rate, 6) if math.isfinite(rate) else None

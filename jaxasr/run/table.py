@@ -73,7 +73,8 @@ class _Ours:
         values = [100 * run[metric] for run in self.runs]
         mean = float(np.mean(values))
         seeds = score.mean_interval(values) if len(values) > 1 else None
-        low, high = 100 * np.mean([run["intervals"][metric] for run in self.runs], axis=0)
+        bounds = np.array([run["intervals"][metric] for run in self.runs], np.float64)
+        low, high = 100 * np.nan_to_num(bounds, nan=np.inf).mean(axis=0)  # a bound that is None is infinite
         commits = {f"{run['commit'][:7]}{'+' * bool(run['dirty'])}" for run in self.runs}
         return [
             f"{mean:.2f}",
@@ -157,8 +158,9 @@ def _ours(row: Row, column: Column, results: Sequence[Result]) -> _Ours | None:
 
 def _refuse_mixed(row: Row, column: Column, runs: Sequence[Result]) -> None:
     for run in runs:
-        if column.metric not in run:
-            there = ", ".join(sorted(run.get("intervals", {}))) or "no scores"
+        if run.get(column.metric) is None:
+            told = [name for name in run.get("intervals", {}) if run.get(name, 0) is not None]
+            there = ", ".join(sorted(told)) or "no scores"
             raise ValueError(
                 f"row {row.label!r}: run {run['name']} has no {column.metric} on {column.split or column.name}, but {there}; "
                 "give the column another metric, or the row other runs"

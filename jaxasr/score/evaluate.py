@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxasr.records import Batch, Hypotheses
 from jaxasr.report import Progress
-from jaxasr.score.alignment import count_words
+from jaxasr.score.alignment import Counts, count_words
 from jaxasr.score.estimates import Estimate, estimates
 from jaxasr.score.loops import loops
 from jaxasr.score.metrics import Scores, measure
@@ -118,7 +118,7 @@ class Evaluation:
         pairs = [(each.reference, candidate.text) for each in self.utterances for candidate in each.candidates]
         errors = iter(count.errors for count in count_words(*zip(*pairs, strict=True)))
         fewest = sum(min(islice(errors, len(each.candidates))) for each in self.utterances)
-        return fewest / max(self.scores.words.references, 1)
+        return Counts(0, 0, fewest, self.scores.words.references).rate  # of what kind they are doesn't matter
 
     def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
         """Every score with its bootstrap interval, for which utterances or whole speakers are drawn."""

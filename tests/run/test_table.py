@@ -57,6 +57,16 @@ def test_a_run_without_the_columns_score_is_named(bench):
         table(bench.file)
 
 
+def test_a_rate_over_no_words_is_no_score(bench):
+    """None in a row: infinite. A single bound may be so as well."""
+    bench.add("plain-0", 0.1, intervals={"wer": [0.05, None], "cer": [0.0, 0.1]})
+    assert bench.lines()[6][2:5] == ["10.00", "one seed", "[5.00, inf]"]
+    nothing_said = {"name": "plain-1", "wer": None, "intervals": {"wer": [0.0, None], "cer": [0.0, 0.1]}}
+    report.append(bench.results, report.read(bench.results)[0] | nothing_said)
+    with pytest.raises(ValueError, match="row 'plain': run plain-1 has no wer on test, but cer; give the column"):
+        table(bench.file)
+
+
 def test_without_runs_every_row_says_so(bench):
     lines = bench.lines()
     assert lines[0] == ["# Table 1 of Somebody 2020: WER on test."]

@@ -89,6 +89,15 @@ def test_hypotheses_stand_beside_references_in_the_order_they_came():
     assert found.utterances[2].speaker == "berta"
 
 
+def test_where_nothing_was_said_rates_are_infinite_or_nothing():
+    silence, noise = replace(FIRST, texts=("", "", "")), replace(SECOND, texts=("",))
+    found = score.evaluate(told, [silence, noise], decode_text)
+    assert found.scores.wer == found.oracle == float("inf")  # the last has no candidate without a word
+    assert found.estimates()["wer"].interval.high == float("inf")
+    silent = replace(FIRST, batch=batch_of([[], [], []], rows=4), texts=("", "", ""))
+    assert score.evaluate(told, [silent], decode_text).oracle == 0.0
+
+
 def test_each_candidate_keeps_what_every_scorer_added():
     def shared(batch: Batch) -> Hypotheses:
         found = told(batch)
