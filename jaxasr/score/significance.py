@@ -127,11 +127,11 @@ def compare(
     Args:
         words: of the references, which are the same for both.
     """
-    rows = totals([errors_a, errors_b, words], blocks=blocks, resamples=resamples, seed=seed)
-    differences = _rates(rows[:, [1, 2]]) - _rates(rows[:, [0, 2]])
+    drawn_a, drawn_b, drawn_words = totals([errors_a, errors_b, words], blocks=blocks, resamples=resamples, seed=seed).T
+    differences = _rates(np.stack([drawn_b - drawn_a, drawn_words], axis=1))
     more = np.asarray(errors_b, np.float64) - np.asarray(errors_a, np.float64)
     return Comparison(
-        difference=float(more.sum() / max(np.sum(words), 1)),
+        difference=float(_rates(np.array([[more.sum(), np.sum(words)]]))[0]),
         interval=percentiles(differences, level),
         better=float(np.mean(differences < 0)),
         p_value=matched_pairs(more if blocks is None else _sum_blocks(more[:, None], blocks)[:, 0]),
@@ -153,9 +153,9 @@ def matched_pairs(differences: Column) -> float:
 
 
 def _rates(rows: Float64[np.ndarray, "resamples two"]) -> Float64[np.ndarray, " resamples"]:
-    """Errors over words; a draw without a word has rate 0, or infinite if it has errors."""
+    """Errors over words; a draw without a word has rate 0, or infinite if it has errors (more, or fewer)."""
     errors, words = rows.T
-    empty = np.where(errors > 0, np.inf, 0.0)
+    empty = np.where(errors == 0, 0.0, np.copysign(np.inf, errors))
     return np.divide(errors, words, out=empty, where=words > 0)
 
 

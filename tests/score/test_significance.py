@@ -97,11 +97,21 @@ def test_sets_without_words_have_a_rate():
     assert rate_interval([1, 0], [0, 0]).high == float("inf")
 
 
+def test_systems_are_compared_where_a_draw_has_no_words():
+    """Two utterances, one of them without a word; each system writes one there. A quarter of the draws has no other."""
+    same = compare([1, 1], [1, 1], [0, 5])
+    assert (same.difference, same.interval.low, same.interval.high) == (0.0, 0.0, 0.0)
+    worse = compare([1, 1], [2, 1], [0, 5])
+    assert (worse.difference, worse.interval.low, worse.interval.high) == (0.2, 0.0, float("inf"))
+    assert compare([2], [1], [0]).difference == float("-inf")
+
+
 @pytest.mark.parametrize(
     "call",
     [
         lambda: rate_interval([], []),
         lambda: rate_interval([1, 2], [1]),
+        lambda: compare([1], [1, 2], [1, 2]),
         lambda: rate_interval([1], [1], blocks=["a", "b"]),
         lambda: rate_interval([1], [1], resamples=0),
         lambda: rate_interval([1], [1], level=95.0),
