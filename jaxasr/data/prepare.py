@@ -28,7 +28,7 @@ def prepare(
     """Prepares a corpus under `data_dir`, unless it is prepared already.
 
     It appears there whole or not at all; with `overwrite`, what was there stays until then. Bad rows are listed in
-    DATA_DIR/NAME/rejects.jsonl.
+    DATA_DIR/NAME/rejects.jsonl; while an earlier corpus stands there with its own list, in rejects-new.jsonl.
 
     Args:
       max_bad_share: of all rows; more is an error.
@@ -37,6 +37,7 @@ def prepare(
     Raises:
       ValueError: too many bad rows, a split without a good one, or a corpus that cannot be read as a whole.
       FileNotFoundError: files of the corpus as a whole are missing.
+      FileExistsError: what stands in the corpus's place was not made by this function.
       BlockingIOError: another process is preparing the same corpus.
     """
     if not 0 <= max_bad_share <= 1:
@@ -45,10 +46,13 @@ def prepare(
     folder = ledger.folder(data_dir, source.name)
     home = folder.parent
     with _alone(home):
-        if (folder / ledger.LEDGER).is_file() and not overwrite:
+        stands = (folder / ledger.LEDGER).is_file()
+        if stands and not overwrite:
             _refuse_other(folder, recipe(source))
             return contents(folder, was_there=True)
-        rejects = home / "rejects.jsonl"
+        _refuse_strange(folder)
+        listed = home / "rejects.jsonl"
+        rejects = home / "rejects-new.jsonl" if stands else listed
         rejects.unlink(missing_ok=True)
         with _staging(home) as stage:
             builder = SpeechBuilder(
@@ -63,9 +67,12 @@ def prepare(
                 download_dir=(data_dir if source.url_infos else stage) / "downloads",
                 download_config=tfds.download.DownloadConfig(manual_dir=getattr(source, "folder", None)),
             )
-            if folder.exists():
-                shutil.rmtree(folder)
+            if stands:
+                folder.rename(stage / "before")  # and goes with the stage
+                listed.unlink(missing_ok=True)
             Path(builder.data_dir).rename(folder)
+            if rejects.is_file():
+                rejects.rename(listed)
     return contents(folder, was_there=False)
 
 
@@ -75,6 +82,15 @@ def _refuse_other(folder: Path, asked: str) -> None:
         raise ValueError(
             f"{folder} was prepared as `{found}`, which is not `{asked}`: "
             "give this one another name (name=...), or replace that one with --overwrite"
+        )
+
+
+def _refuse_strange(folder: Path) -> None:
+    """TFDS keeps its own corpora in the same place: they are never replaced."""
+    if folder.exists() and not (folder / ledger.LEDGER).is_file():
+        raise FileExistsError(
+            f"{folder} has no {ledger.LEDGER}, so `jaxasr prepare` did not make it and leaves it alone: give the corpus "
+            "another name (name=...) or another --data-dir, or move the folder away"
         )
 
 

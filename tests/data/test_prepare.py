@@ -156,6 +156,26 @@ def test_damage_is_found_when_asked_to_prepare_again(tiny_folder: Path, tmp_path
     assert len(Corpus("tiny", "dev").open(tmp_path)) == 4
 
 
+def test_a_folder_of_another_s_making_is_left_alone(tiny_folder: Path, tmp_path: Path):
+    theirs = tmp_path / "tiny" / "1.0.0" / "tiny-train.tfrecord-00000-of-00001"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"TFDS's own")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match=r"1.0.0 has no prepared.json.*leaves it alone.*name="):
+            prepare(Manifest(tiny_folder), tmp_path, overwrite=overwrite)
+    assert theirs.read_bytes() == b"TFDS's own"
+
+
+def test_a_failed_overwrite_leaves_the_list_of_what_was_left_out_before(folder: Path, tmp_path: Path):
+    before = prepare(Manifest(folder), tmp_path, max_bad_share=1.0).rejects
+    (folder / "good-2.flac").unlink()
+    with pytest.raises(ValueError, match=r"8 of 10 rows are bad.*rejects-new.jsonl"):
+        prepare(Manifest(folder), tmp_path, overwrite=True)
+    assert prepare(Manifest(folder), tmp_path).rejects == before == dict.fromkeys(BAD, 1)
+    assert prepare(Manifest(folder), tmp_path, overwrite=True, max_bad_share=1.0).rejects["missing file"] == 2
+    assert sorted(path.name for path in (tmp_path / "mixed").iterdir()) == [".lock", "1.0.0", "rejects.jsonl"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_an_error_on_the_way_leaves_what_was_there(
     tiny_folder: Path, tmp_path: Path, tone: Callable[..., bytes], error: BaseException
