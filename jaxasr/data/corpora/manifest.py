@@ -23,7 +23,8 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 from jaxasr.data.corpora.source import Candidate, Reject, Split
 
 _FILES = ("manifest.jsonl", "manifest.csv", "manifest.tsv")
-_SPLIT_NAME = re.compile(r"\w[\w-]*")
+_SPLIT_NAME = re.compile(r"(?!all$)\w[\w-]*")  # TFDS reads "all" as every split
+_NEEDED = ("id", "audio", "text")
 _Line = tuple[str, dict[str, str] | str]  # where, and the columns or what is wrong
 
 
@@ -51,7 +52,7 @@ class Manifest:
         """One split for each value of the column, in the order of their first rows."""
         del downloads  # nothing to fetch
         path = _manifest_path(self.folder)
-        rows = Counter(_split_of(row, self.split_column) for _, row in _lines(path))
+        rows = Counter(_split_of(row, self.split_column) for _, row in _lines(path, self.split_column))
         bad = rows.pop("", 0)
         if not rows:
             raise ValueError(f"{path} has no usable row: {_complaint(path, self.split_column)}")
@@ -62,7 +63,7 @@ class Manifest:
         }
 
     def _candidates(self, path: Path, split: str, *, strays: bool) -> Iterator[Candidate | Reject]:
-        for where, row in _lines(path):
+        for where, row in _lines(path, self.split_column):
             found = _split_of(row, self.split_column)
             if found == split:
                 assert isinstance(row, dict)
@@ -85,37 +86,57 @@ def _manifest_path(folder: Path) -> Path:
     return there[0]
 
 
-def _lines(path: Path) -> Iterator[_Line]:
+def _lines(path: Path, column: str) -> Iterator[_Line]:
     """Each row as text by column, or what is wrong with it; never more than one line in memory."""
-    return _json_lines(path) if path.suffix == ".jsonl" else _table_lines(path)
+    return _json_lines(path, column) if path.suffix == ".jsonl" else _table_lines(path)
 
 
-def _json_lines(path: Path) -> Iterator[_Line]:
+def _json_lines(path: Path, column: str) -> Iterator[_Line]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                content = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-                row = {str(key): "" if value is None else str(value) for key, value in content.items()}
-            except (ValueError, AttributeError) as error:
-                row = f"no JSON object ({error})"
-            yield f"{path.name} line {number}", row
+            if line.strip():
+                yield f"{path.name} line {number}", _json_row(line.removeprefix(b"\xef\xbb\xbf"), column)
+
+
+def _json_row(line: bytes, column: str) -> dict[str, str] | str:
+    try:
+        content = json.loads(line)
+        row = {str(key): "" if value is None else str(value) for key, value in content.items()}
+    except (ValueError, AttributeError) as error:
+        return f"no JSON object ({error})"
+    nested = [key for key in (*_NEEDED, "speaker", column) if isinstance(content.get(key), list | dict)]
+    return f"{nested[0]!r} is {row[nested[0]]:.80}, a text is needed" if nested else _legible(row)
 
 
 def _table_lines(path: Path) -> Iterator[_Line]:
+    """Raises ValueError where a quotation mark is left open: what is a row behind it nobody can say."""
     quoting = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL
     delimiter = "\t" if path.suffix == ".tsv" else ","
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter=delimiter, quoting=quoting)
-        for row in reader:
-            where = f"{path.name} line {reader.line_num}"
-            if None in row or None in row.values():
-                yield where, f"not as many cells as the first line, which has {len(reader.fieldnames or ())}"
-            elif any("\udc80" <= char <= "\udcff" for value in row.values() for char in value):
-                yield where, "not UTF-8"
-            else:
-                yield where, dict(row)
+        reader, begins = csv.DictReader(lines, delimiter=delimiter, quoting=quoting, strict=True), 1
+        try:
+            columns = len(reader.fieldnames or ())
+            begins = reader.line_num + 1
+            for row in reader:
+                where, begins = f"{path.name} line {reader.line_num}", reader.line_num + 1
+                if None in row or None in row.values():
+                    yield where, f"not as many cells as the first line, which has {columns}"
+                else:
+                    yield where, _legible(dict(row))
+        except csv.Error as error:
+            raise ValueError(
+                f"{path} line {begins}: no row of a table begins there ({error}). A cell that begins with a quotation mark "
+                "has to end with one, those within doubled; manifest.tsv and manifest.jsonl have no such rule"
+            ) from error
+
+
+def _legible(row: dict[str, str]) -> dict[str, str] | str:
+    """The row, unless it holds half a character: a byte that is no UTF-8, or JSON's \\ud800 alone."""
+    try:
+        "".join([*row, *row.values()]).encode()
+    except UnicodeEncodeError:
+        return "not UTF-8"
+    return row
 
 
 def _split_of(row: dict[str, str] | str, column: str) -> str:
@@ -126,19 +147,19 @@ def _split_of(row: dict[str, str] | str, column: str) -> str:
 def _wrong(row: dict[str, str] | str, column: str) -> str:
     if isinstance(row, str):
         return row
-    missing = [key for key in ("id", "audio", "text", column) if key not in row]
+    missing = [key for key in (*_NEEDED, column) if key not in row]
     if missing:
         return f"no column {', '.join(map(repr, missing))}; there are {', '.join(row)}"
     empty = [key for key in ("id", "audio") if not row[key]]
     if empty:
         return f"nothing in column {empty[0]!r}"
     if not _SPLIT_NAME.fullmatch(row[column]):
-        return f"{row[column]!r} in column {column!r} cannot name a split: letters, digits, _ and - can"
+        return f"{row[column]!r} in column {column!r} cannot name a split: letters, digits, _ and - can, but not 'all'"
     return ""
 
 
 def _complaint(path: Path, column: str) -> str:
-    where, row = next(_lines(path), (path.name, "there is none"))
+    where, row = next(_lines(path, column), (path.name, "there is none"))
     return f"{where}: {_wrong(row, column)} (the column of the split is chosen with split_column=...)"
 
 

@@ -79,6 +79,11 @@ def test_the_name_is_that_of_the_folder_unless_given(tmp_path: Path):
         ('{"id": "x", "audio": "x.wav", "split": "train"}', "no column 'text'; there are id, audio, split"),
         ('{"id": "", "audio": "x.wav", "text": "X", "split": "train"}', "nothing in column 'id'"),
         ('{"id": "x", "audio": "x.wav", "text": "X", "split": "a/b"}', "'a/b' in column 'split' cannot name a split"),
+        ('{"id": "x", "audio": "x.wav", "text": "X", "split": "all"}', "'all' in column 'split' cannot name a split"),
+        ('{"id": "x", "audio": "x.wav", "text": ["X"], "split": "train"}', "'text' is ['X'], a text is needed"),
+        ('{"id": "x", "audio": "x.wav", "text": "X", "speaker": {}, "split": "train"}', "'speaker' is {}, a text"),
+        ('{"id": "\\ud800", "audio": "x.wav", "text": "X", "split": "train"}', "not UTF-8"),
+        ('{"id": "x", "audio": "x.wav", "text": "X\\udfff", "split": "train"}', "not UTF-8"),
         ('{"id": "x", "audio": "x.wav", "text": "X", "split": null}', "'' in column 'split' cannot name a split"),
     ],
 )
@@ -115,6 +120,24 @@ def test_a_table_that_is_not_utf_8_loses_only_that_row(tmp_path: Path, read: Rea
     assert [each.id for each in found] == ["a1", "a2", ""]
     assert isinstance(found[2], Reject)
     assert found[2].detail == "not UTF-8"
+
+
+def test_a_quoted_cell_may_have_several_lines(tmp_path: Path, read: Read):
+    rows = [{**ROWS[0], "text": 'HELLO,\r\n"YOU"\nTHERE'}, *ROWS[1:]]
+    found = read(Manifest(write(tmp_path, "csv", rows)))["train"]
+    assert [each.id for each in found] == ["a1", "a2"]
+    assert isinstance(found[0], Candidate)
+    assert found[0].text == 'HELLO,\r\n"YOU"\nTHERE'
+    assert found[1].where == "manifest.csv line 6"
+
+
+@pytest.mark.parametrize("rest", [1, 10_000])
+def test_an_open_quotation_mark_swallows_no_rows(tmp_path: Path, rest: int, read: Read):
+    write(tmp_path, "csv", ROWS)
+    with (tmp_path / "manifest.csv").open("a") as file:
+        file.write('c1,c1.flac,"HELLO,carl,train,\n' + "".join(f"d{n},d{n}.flac,YES,dan,train,\n" for n in range(rest)))
+    with pytest.raises(ValueError, match=r"manifest.csv line 5: no row of a table.*quotation mark"):
+        read(Manifest(tmp_path))
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, read: Read):
