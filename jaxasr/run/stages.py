@@ -1,14 +1,14 @@
 """Stages: the smaller models, or easier tasks, that a run begins with before it trains the experiment's own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 
 from jaxasr import tree
+from jaxasr.train import Optimizer, TrainState, begun_again
 
-State = TypeVar("State")
 OF = ("model", "objective", "optimizer", "weight_noise")  # what a stage may change: data and vocabulary are the run's
 
 
@@ -16,9 +16,13 @@ OF = ("model", "objective", "optimizer", "weight_noise")  # what a stage may cha
 class Stage:
     """The experiment with some values changed, trained until a step of the run.
 
-    What the next stage has in the same place and shape goes on from it: parameters, their average, what the optimizer keeps.
-    All else of the next stage begins as it would in a run of its own, such as a layer that is new on top. So an encoder can
-    grow layer by layer (`model.encoder.pools=(1, 32)`, then `(1, 4, 8)`), and regularisation can wait until it has.
+    What the next stage has in the same place and shape goes on from it: parameters and their average. All else of the next
+    stage begins as it would in a run of its own, such as a layer that is new on top. So an encoder can grow layer by layer
+    (`model.encoder.pools=(1, 32)`, then `(1, 4, 8)`), and regularisation can wait until it has.
+
+    What the optimizer keeps goes on if all of it has its place in the next stage. Otherwise, as where a parameter is new,
+    its moments begin afresh for all (Adam corrects their bias by one count: a new layer would be given several times the
+    rate); the place in the schedule and the plateau stay.
 
     Source: layer-wise pretraining, Zeyer et al. 2018 (arXiv:1805.03294), section 2.
     """
@@ -39,12 +43,13 @@ class Stage:
         return tree.parse(self.changes)
 
 
-def grown(fresh: State, before: State) -> tuple[State, list[str]]:
+def grown(fresh: TrainState, before: TrainState, optimizer: Optimizer) -> tuple[TrainState, list[str]]:
     """The state of the next stage, and the paths of its parameters that begin afresh.
 
     Args:
         fresh: as it would begin by itself.
         before: what the stage before came to.
+        optimizer: of the next stage.
     """
     known = dict(jax.tree_util.tree_flatten_with_path(before)[0])
 
@@ -54,4 +59,8 @@ def grown(fresh: State, before: State) -> tuple[State, list[str]]:
     leaves = jax.tree_util.tree_flatten_with_path(fresh)[0]
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, leaf in leaves if not kept(path, leaf)]
     state = jax.tree_util.tree_map_with_path(lambda path, leaf: known[path] if kept(path, leaf) else leaf, fresh)
+    if any(name.startswith(("params/", "optimizer/")) for name in names):
+        places = jax.tree.map(lambda leaf: leaf.sharding, fresh.optimizer)
+        begin = jax.jit(lambda params, kept: begun_again(optimizer.build(), params, kept), out_shardings=places)
+        state = replace(state, optimizer=begin(state.params, before.optimizer))
     return state, [name.removeprefix("params/") for name in names if name.startswith("params/")]

@@ -99,7 +99,7 @@ class Steps:
         """Where the stage before ended."""
         shapes, window = self._blank()
         fresh = initial_state(self.experiment, self.data, self.step.shardings(shapes))
-        state, new = grown(fresh, before.train)
+        state, new = grown(fresh, before.train, self.experiment.optimizer)
         say(f"the next stage begins; new in it: {', '.join(new) or 'no parameters'}")
         return Saved(self.step.place_state(state), window)
 

@@ -14,6 +14,7 @@ from jaxasr.train.optimizer import Adam as Adam
 from jaxasr.train.optimizer import Optimizer as Optimizer
 from jaxasr.train.optimizer import Sgd as Sgd
 from jaxasr.train.optimizer import accumulate as accumulate
+from jaxasr.train.optimizer import begun_again as begun_again
 from jaxasr.train.optimizers import AdaDelta as AdaDelta
 from jaxasr.train.optimizers import Adafactor as Adafactor
 from jaxasr.train.optimizers import Lion as Lion

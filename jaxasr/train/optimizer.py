@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxasr.train.plateau import Newbob, scale_by_plateau
+from jaxasr.train.plateau import Newbob, Plateau, scale_by_plateau
 from jaxasr.train.schedules import Rate, Schedule, Step
 
 
@@ -161,6 +161,20 @@ def accumulate(inner: optax.GradientTransformation, *, every: int) -> optax.Grad
         return jax.lax.cond(state.batches + 1 == every, finish, wait, mean)
 
     return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def begun_again(optimizer: optax.GradientTransformation, params: Any, before: Any) -> Any:
+    """The optimizer's first state, but at the place in the schedule and with the plateau of the state `before`.
+
+    Args:
+        before: of an optimizer that may be another, of parameters that may be others.
+    """
+    places = {type(node): node for node in jax.tree.leaves(before, is_leaf=_is_place) if _is_place(node)}
+    return jax.tree.map(lambda node: places.get(type(node), node), optimizer.init(params), is_leaf=_is_place)
+
+
+def _is_place(node: Any) -> bool:
+    return isinstance(node, optax.ScaleByScheduleState | Plateau)
 
 
 def decays(params: Any) -> Any:

@@ -2,16 +2,19 @@
 
 import shutil
 from dataclasses import replace
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import tree
+from jaxasr import train, tree
 from jaxasr.run.restore import trained_variables
 from jaxasr.run.stages import Stage, grown
 from jaxasr.run.workdir import Workdir
 from jaxasr.train import read_metrics
+from jaxasr.train.optimizers import own_average
 from tests.nn.tiny import compiled_quickly
 from tests.run import tiny
 from tests.run.river import compile_cache, saved_state
@@ -65,14 +68,83 @@ def test_stages_can_be_changed_from_the_command_line(growing):
     assert changed.stages[0].model.encoder.width == 4
 
 
+RAMP = train.RampHoldDecay(100, 200, 300, peak=1.0)
+
+
+def state_of(optimizer, number, **shapes):
+    """Before a first step, each parameter the same number throughout."""
+    params = {name: jnp.full(shape, float(number)) for name, shape in shapes.items()}
+    return train.new_state({"params": params}, optimizer.build(), jax.random.key(0))
+
+
+def stepped(state, optimizer, steps):
+    """After so many batches of the same gradient, and what the last one changed."""
+    update, updates = jax.jit(optimizer.build().update), {}
+    gradients = jax.tree.map(jnp.ones_like, state.params)
+    for _ in range(steps):
+        updates, kept = update(gradients, state.optimizer, state.params, weight=jnp.ones(()))
+        state = replace(state, optimizer=kept)
+    return state, updates
+
+
+def same_leaves(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
 def test_what_has_the_same_place_and_shape_goes_on():
-    before = {"params": {"kept": jnp.ones(3), "wider": jnp.ones(2)}, "count": jnp.int32(7)}
-    fresh = {"params": {"kept": jnp.zeros(3), "wider": jnp.zeros(4), "new": jnp.zeros(1)}, "count": jnp.int32(0)}
-    state, new = grown(fresh, before)
+    before = state_of(train.Sgd(RAMP), 1, kept=(3, 2), wider=2, gone=1)
+    fresh = state_of(train.Sgd(RAMP), 0, kept=(3, 2), wider=4, new=1)
+    state, new = grown(fresh, before, train.Sgd(RAMP))
     assert sorted(new) == ["new", "wider"]
-    np.testing.assert_array_equal(state["params"]["kept"], 1.0)
-    np.testing.assert_array_equal(state["params"]["wider"], np.zeros(4))
-    assert state["count"] == 7
+    for params in (state.params, state.average):
+        np.testing.assert_array_equal(params["kept"], np.ones((3, 2)))
+        np.testing.assert_array_equal(params["wider"], np.zeros(4))
+
+
+def test_the_optimizer_goes_on_where_all_that_it_keeps_has_its_place():
+    before, after = train.Adam(RAMP, on_plateau=train.Newbob(0.5)), train.Adam(RAMP, b1=0.8, on_plateau=None)
+    trained, _ = stepped(state_of(before, 1, a=(2, 2)), before, 7)
+    state, new = grown(state_of(after, 0, a=(2, 2)), trained, after)
+    assert new == []
+    moments_and_place: Any = trained.optimizer
+    same_leaves(state.optimizer, moments_and_place[:2])
+
+
+def test_a_new_layer_is_given_no_more_than_the_rate():
+    """Adam's second moment of it is nearly nothing at first: its bias is corrected as in a run of its own."""
+    adam = train.Adam(RAMP)
+    trained, _ = stepped(state_of(adam, 1, a=(2, 2)), adam, 140)
+    state, new = grown(state_of(adam, 0, a=(2, 2), b=(2, 2)), trained, adam)
+    assert new == ["b"]
+    for _ in range(20):
+        state, updates = stepped(state, adam, 1)
+        for name in "ab":
+            np.testing.assert_allclose(updates[name], -np.ones((2, 2)), rtol=1e-3)  # the peak, once
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"weight_decay": 1e-9}, {"clip_norm": 1e9}, {"l2": 1e-9}, {"accumulate_steps": 2}],
+    ids=lambda changes: next(iter(changes)),
+)
+@pytest.mark.parametrize("way", ["off", "on"])
+def test_a_change_of_the_optimizer_leaves_the_place_in_the_schedule(changes, way):
+    """Half of the ramp is behind it; the rate does not begin again, and neither moment is taken for another's."""
+    before, after = train.Adam(RAMP), train.Adam(RAMP, **changes)
+    if way == "off":
+        before, after = after, before
+    trained, _ = stepped(state_of(before, 1, a=(2, 2)), before, 50 * before.accumulate_steps)
+    state, _ = grown(state_of(after, 0, a=(2, 2)), trained, after)
+    _, updates = stepped(state, after, after.accumulate_steps)
+    np.testing.assert_allclose(updates["a"], np.full((2, 2), -0.51), rtol=1e-3)
+
+
+def test_the_iterate_of_a_schedule_free_optimizer_begins_at_the_parameters():
+    free = train.ScheduleFree(RAMP)
+    trained, _ = stepped(state_of(free, 1, a=(2, 2)), free, 3)
+    state, _ = grown(state_of(free, 0, a=(2, 2), b=(2, 2)), trained, free)
+    same_leaves(own_average(state.optimizer, state.params), state.params)
 
 
 def test_a_run_grows_and_may_be_killed_in_any_stage(growing, river, tmp_path):
