@@ -107,9 +107,16 @@ class Experiment:
                 f"before the run does, each at a multiple of log_every={self.log_every}"
             )
         try:
-            _ = self.stages
+            stages = self.stages
         except ValueError as error:
             raise ValueError(f"a stage of pretraining: {error}") from error
+        for end, around in zip(ends[1:], pairwise(stages), strict=False):
+            for every in (stage.optimizer.accumulate_steps for stage in around):
+                if end % every:
+                    raise ValueError(
+                        f"a stage of pretraining ends at {end}; it has to end at a multiple of "
+                        f"optimizer.accumulate_steps={every}, of its own and of the next stage: where an update is complete"
+                    )
 
     def _check_kind(self) -> None:
         """A recogniser hears, and is searched; a language model reads, and nothing is searched."""

@@ -54,6 +54,10 @@ def test_a_stage_is_the_experiment_with_its_changes(growing):
         (lambda: Stage(4, ("model.ctc=None",)), "a stage of pretraining: objective.ctc_weight"),
         (lambda: Stage(3, ("objective.label_smoothing=0",)), "at a multiple of log_every=4"),
         (lambda: Stage(8, ("objective.label_smoothing=0",)), r"end at \[8\] of 8 steps"),
+        (
+            lambda: Stage(4, ("optimizer.accumulate_steps=3",)),
+            "ends at 4; .* a multiple of optimizer.accumulate_steps=3",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_trained(stage, message):
