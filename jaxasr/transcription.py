@@ -110,6 +110,8 @@ def _refuse_idle(options: argparse.Namespace) -> None:
     given = [_flag(name) for name, default in idle.items() if getattr(options, name) != default]
     if given:
         raise ValueError(f"{', '.join(given)} can't be used with{'' if options.stream else 'out'} --stream")
+    if options.hotword_bonus != _WITHOUT_STREAM["hotword_bonus"] and not options.hotwords:
+        raise ValueError("--hotword-bonus is what --hotwords are paid, and none were given")
 
 
 def _flag(name: str) -> str:
@@ -117,7 +119,8 @@ def _flag(name: str) -> str:
 
 
 _WITH_STREAM = {"real_time": False, "chunk_ms": None, "new_encoder": False}
-_WITHOUT_STREAM = {"search": "", "tuned": None, "hotwords": None, "lms": [], "window_s": None, "times": "auto"}
+_WITHOUT_STREAM = {"search": "", "tuned": None, "hotwords": None, "hotword_bonus": 0.5, "lms": []}
+_WITHOUT_STREAM |= {"window_s": None, "times": "auto", "rows": 8}
 
 
 def _phrases(file: Path) -> list[str]:

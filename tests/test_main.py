@@ -387,6 +387,8 @@ def test_options_that_would_do_nothing_and_words_that_nobody_gave(river, refused
     for given, message in {
         ("--real-time",): "--real-time can't be used without --stream",
         ("--stream", "--lm", "a=b.arpa", "--search", "beam"): "--search, --lm can't be used with --stream",
+        ("--stream", "--hotword-bonus", "1", "--rows", "2"): "--hotword-bonus, --rows can't be used with --stream",
+        ("--hotword-bonus", "1"): "--hotword-bonus is what --hotwords are paid, and none were given",
         ("--search", "bean"): "there is no search 'bean'; there are watch, train, test, greedy, beam, ctc",
         ("--search", "beam", "search.widht=3"): "Did you mean 'width'?",
         (
