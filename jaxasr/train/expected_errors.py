@@ -27,7 +27,7 @@ class ExpectedErrors:
     Source: Prabhavalkar et al. 2018 (1712.01818), equations 3, 8 and 9.
     """
 
-    search: Callable[[Any, Batch], Hypotheses]  # such as decode.Beam(4, n_best=4)
+    search: Callable[[Any, Batch], Hypotheses]  # such as decode.Beam(4, nbest=4)
     weight: float = 1.0
     unit: Literal["word", "token"] = "word"
     spelling: Spelling | None = field(default=None, compare=False, metadata={"show": False})  # measured as a run begins
