@@ -28,7 +28,7 @@ class MaxTokens:
     """The most tokens that a search may write for one example: floor(per_position * encoder positions) + extra.
 
     A hypothesis that has not ended by then is cut and says so (`finished` False). An example without a single encoder
-    position gets no token at all. The rule reads the example's own length, so padding never moves it.
+    position gets no token at all, any other at least one. The rule reads the example's own length, so padding never moves it.
     """
 
     per_position: float = 1.5  # tokens per encoder position; a character takes about 65 ms of English speech
@@ -44,7 +44,7 @@ class MaxTokens:
         """The limit of every length from 0 to `positions`; the last one is the static size of the token axis."""
         # in integers of a millionth, because floor(0.1 * 30) must be 3 on every host and device
         millionths = np.arange(positions + 1, dtype=np.int64) * round(self.per_position * 1_000_000)
-        limits = (millionths // 1_000_000 + self.extra).astype(np.int32)
+        limits = np.maximum(millionths // 1_000_000 + self.extra, 1).astype(np.int32)
         limits[0] = 0
         return limits
 

@@ -15,6 +15,7 @@ from tests.decode.toy import Scripted, batch_of
 
 def test_the_limit_is_exact_for_every_length():
     np.testing.assert_array_equal(MaxTokens(1.5, 4).table(4), [0, 5, 7, 8, 10])
+    np.testing.assert_array_equal(MaxTokens(0.5, 0).table(4), [0, 1, 1, 1, 2])  # what is heard may be written or end
     assert MaxTokens(0.1, 0).table(30)[30] == 3  # 0.1 * 30 is 3.0000000000000004 in float64 and less than 3 in float32
 
 
