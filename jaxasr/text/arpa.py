@@ -13,6 +13,7 @@
 import gzip
 import os
 import re
+import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ def read_arpa(path: Path) -> NGram:
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             return _read(_Lines(path, iter(file)))
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is cut off or damaged: {error}") from error
 
 

@@ -168,9 +168,11 @@ def test_files_that_are_no_files(write, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no ARPA file .*lost.arpa; `jaxasr ngram` makes one"):
         read_arpa(tmp_path / "lost.arpa")
     path = write(SRILM, "lm.gz")
-    path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(ValueError, match=r"lm\.gz is cut off or damaged"):
-        read_arpa(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-60], whole[:40] + b"\xff" * 40 + whole[80:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"lm\.gz is cut off or damaged"):
+            read_arpa(path)
     path.write_bytes(SRILM.encode("latin-1", errors="replace"))
     with pytest.raises(ValueError, match="a word that is no UTF-8"):
         read_arpa(path)

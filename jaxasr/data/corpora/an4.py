@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.corpora.source import Candidate, Reject, Split
+from jaxasr.data.corpora.source import Candidate, Reject, Split, unpacking
 
 _AUDIO = (".sph", ".wav", ".flac", ".raw")
 _LINE = re.compile(r"(?:<s>)?\s*(?P<text>.*?)\s*(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*")
@@ -51,6 +51,12 @@ class An4:
         """train (848 utterances), dev (100) and test (130)."""
         if (self.folder / "manifest.jsonl").is_file():
             splits = Manifest(self.folder, self.name, split_column="espnet_split").splits(downloads)
+            unknown = splits.keys() - _SPLIT_OF_ESPNET
+            if unknown:
+                raise ValueError(
+                    f"{self.folder} has {', '.join(sorted(unknown))} in column 'espnet_split'; AN4's splits there are "
+                    f"{', '.join(_SPLIT_OF_ESPNET)}. A folder with splits of its own is a `manifest`"
+                )
             return {_SPLIT_OF_ESPNET[split]: splits[split] for split in _SPLIT_OF_ESPNET if split in splits}
         tree = _Archive(self.folder) if self.folder.is_file() else _Folder(self.folder)
         training = sorted(_fileids(tree, "train"), key=_kaldi_id)
@@ -99,18 +105,20 @@ class _Archive:
 
     def read(self, name: str) -> str:
         """A file of etc/."""
-        for path, content in self._members():
-            if path.parts[-2:] == ("etc", name):
-                return content().decode()
+        with unpacking(self.root):
+            for path, content in self._members():
+                if path.parts[-2:] == ("etc", name):
+                    return content().decode()
         raise FileNotFoundError(f"{self.root} is not AN4: there is no etc/{name} in the archive")
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
         """File id, suffix and how to read, of every recording, in the order of the archive."""
-        for path, content in self._members():
-            if path.suffix in _AUDIO and "wav" in path.parts:
-                fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
-                data = content()
-                yield fileid, path.suffix, lambda data=data: data
+        with unpacking(self.root):
+            for path, content in self._members():
+                if path.suffix in _AUDIO and "wav" in path.parts:
+                    fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
+                    data = content()
+                    yield fileid, path.suffix, lambda data=data: data
 
     def _members(self) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
         with tarfile.open(self.root, "r|*") as archive:

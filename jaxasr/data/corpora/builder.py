@@ -128,12 +128,18 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _refuse_bad(self, empty: list[str]) -> None:
         rows = self._good + self._bad
-        if self._bad > self._max_bad_share * rows or empty:
-            what = f"{self._bad} of {rows} rows are bad ({self._bad / max(rows, 1):.1%})"
-            what += f", and nothing good is in {', '.join(empty)}" if empty else ""
+        bad = f"{self._bad} of {rows} rows are bad ({self._bad / max(rows, 1):.1%})"
+        nothing = f"nothing good is in {', '.join(empty)}"
+        if self._bad > self._max_bad_share * rows:
             raise ValueError(
-                f"corpus {self.name!r} is not prepared: {what}; at most {self._max_bad_share:.1%} may be. "
-                f"They are listed in {self._rejects}: mend them, or allow more with --max-bad-share"
+                f"corpus {self.name!r} is not prepared: {bad}{f', and {nothing}' if empty else ''}; at most "
+                f"{self._max_bad_share:.1%} may be. They are listed in {self._rejects}: mend them, or allow more with "
+                "--max-bad-share"
+            )
+        if empty:
+            listed = f"; {bad}, listed in {self._rejects}" if self._bad else ""
+            raise ValueError(
+                f"corpus {self.name!r} is not prepared: {nothing}, and a split needs one row at least{listed}"
             )
 
 

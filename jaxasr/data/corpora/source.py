@@ -1,7 +1,12 @@
 """What a corpus is before it is prepared: named splits, each a stream of candidates. Audio is fetched, never held."""
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import gzip
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import tensorflow_datasets as tfds
@@ -71,3 +76,16 @@ class Source(Protocol):
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
         """The splits by name. Errors about the corpus as a whole (no such folder) are raised here."""
         ...
+
+
+@contextlib.contextmanager
+def unpacking(path: Path) -> Iterator[None]:
+    """While an archive or a compressed file is read.
+
+    Raises:
+      ValueError: it is cut off, damaged or no such file at all.
+    """
+    try:
+        yield
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path} is cut off or damaged ({error}): fetch it again") from error

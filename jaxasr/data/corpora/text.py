@@ -17,7 +17,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from jaxasr.data.corpora.source import Candidate, Reject, Split
+from jaxasr.data.corpora.source import Candidate, Reject, Split, unpacking
 
 _SUFFIXES = (".txt", ".txt.gz")
 _SHARES = 10_000  # of which dev takes some
@@ -80,10 +80,16 @@ def _files(folder: Path) -> dict[str, Path]:
         paths, root = sorted(path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES)), folder
     if not paths:
         raise FileNotFoundError(f"{folder} holds no text: a file .txt or .txt.gz is needed, or a folder with some")
-    return {re.sub(r"\.txt(\.gz)?$", "", path.relative_to(root).as_posix()): path for path in paths}
+    files = {re.sub(r"\.txt(\.gz)?$", "", path.relative_to(root).as_posix()): path for path in paths}
+    twice = sorted(set(paths) - set(files.values()))
+    if twice:
+        raise ValueError(
+            f"{twice[0]} stands beside {twice[0].name}.gz, whose lines would have the same ids: rename one"
+        )
+    return files
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not empty, by their numbers; never more than one in memory."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+    with unpacking(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
         yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())

@@ -115,6 +115,24 @@ def test_a_folder_with_a_manifest_gives_the_same_names_of_splits(
     assert {name: list(split) for name, split in splits.items()} == {name: [kind] for kind, name in kinds.items()}
 
 
+def test_splits_that_an4_has_not_are_not_passed_over(tmp_path: Path, write_manifest: Callable[..., Path], read: Read):
+    rows = [{"id": kind, "audio": "x", "text": "YES", "espnet_split": kind} for kind in ("test", "train_all")]
+    with pytest.raises(ValueError, match="has train_all in column 'espnet_split'; AN4's splits there are train_nodev"):
+        read(An4(write_manifest(tmp_path / "an4", rows, {})))
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_an_archive_that_is_cut_off_is_named(folder: Path, kept: float, read: Read):
+    path = archive_of(folder, "an4_sphere.tar.gz")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(ValueError, match=r"an4_sphere.tar.gz is cut off or damaged .*fetch it again"):
+        read(An4(path))
+    path.write_bytes(b"<html>not found</html>" * 100)
+    with pytest.raises(ValueError, match=r"an4_sphere.tar.gz is cut off or damaged"):
+        read(An4(path))
+
+
 def test_what_is_not_an4_says_what_is_needed(tmp_path: Path, read: Read):
     with pytest.raises(FileNotFoundError, match=r"is not AN4: there is no etc/an4_train.fileids.*an4_sphere.tar.gz"):
         by_id(read)(An4(tmp_path))

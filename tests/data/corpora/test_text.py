@@ -16,6 +16,7 @@ from jaxasr.data.prepared import Corpus
 Read = Callable[[Source], dict[str, list[Candidate | Reject]]]
 
 LINES = [f"NUMBER {number} IS IT" for number in range(200)]
+PACKED = gzip.compress("\n".join(LINES * 20).encode())
 
 
 @pytest.fixture
@@ -79,6 +80,26 @@ def test_what_is_no_text_or_no_share_is_refused(tmp_path: Path, read: Read):
             read(Text(place))
     with pytest.raises(ValueError, match=r"dev=1\.5: the share"):
         Text(tmp_path, dev=1.5)
+
+
+@pytest.mark.parametrize("content", [PACKED[:-300], PACKED[:40] + b"\xff" * 40 + PACKED[80:], b"HELLO"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, read: Read):
+    (tmp_path / "a.txt.gz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.txt\.gz is cut off or damaged .*fetch it again"):
+        read(Text(tmp_path))
+
+
+def test_a_file_and_its_packed_copy_are_not_mixed_up(tmp_path: Path, read: Read):
+    (tmp_path / "a.txt").write_text("ONE")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"TWO"))
+    with pytest.raises(ValueError, match=r"a\.txt stands beside a\.txt\.gz, whose lines would have the same ids"):
+        read(Text(tmp_path))
+
+
+def test_a_dev_that_no_line_falls_to_is_no_matter_of_bad_rows(tmp_path: Path, book: Path):
+    book.write_text("ONE\nTWO\n")
+    with pytest.raises(ValueError, match=r"nothing good is in dev, and a split needs one row at least$"):
+        prepare(Text(book), tmp_path / "data")
 
 
 def test_it_is_chosen_on_the_command_line(book: Path):
