@@ -35,13 +35,16 @@ def prepare(
       normalizer: a transcript of which this leaves nothing is bad.
 
     Raises:
-      ValueError: too many bad rows, a split without a good one, or a corpus that cannot be read as a whole.
+      ValueError: too many bad rows, a split without a good one, a corpus that cannot be read as a whole, or no such
+        normaliser.
       FileNotFoundError: files of the corpus as a whole are missing.
       FileExistsError: what stands in the corpus's place was not made by this function.
       BlockingIOError: another process is preparing the same corpus.
     """
     if not 0 <= max_bad_share <= 1:
         raise ValueError(f"the share of bad rows that is put up with is {max_bad_share}; it has to be from 0 to 1")
+    if normalizer not in text.KINDS:
+        raise ValueError(f"there is no text normaliser {normalizer!r}; there are {', '.join(text.KINDS)}")
     Corpus(source.name, "train")  # raises if the name is none
     folder = ledger.folder(data_dir, source.name)
     home = folder.parent

@@ -218,8 +218,12 @@ def test_sources_are_named_and_their_options_checked(tiny_folder: Path):
     assert source("librispeech", None, {"parts": "dev-clean, test-clean"}) == Librispeech(None, parts=parts)
     with pytest.raises(KeyError, match="no corpus 'an5'; there are manifest, an4, librispeech, spoken, tfds"):
         source("an5", tiny_folder, {})
-    with pytest.raises(KeyError, match="'an4' has no option split_column; it has folder, name"):
+    with pytest.raises(KeyError, match=r"'an4' has no option split_column; it has name, and its folder .* --from"):
         source("an4", tiny_folder, {"split_column": "x"})
+    with pytest.raises(KeyError, match="'manifest' has no option folder; it has name, split_column, and its folder"):
+        source("manifest", tiny_folder, {"folder": "elsewhere"})
+    with pytest.raises(KeyError, match=r"'spoken' has no option folder; it has name, train, dev, test, seed\W*$"):
+        source("spoken", None, {"folder": "elsewhere"})
     with pytest.raises(ValueError, match="option train is 'many'; a whole number"):
         source("spoken", None, {"train": "many"})
     with pytest.raises(ValueError, match="give it with --from"):
@@ -234,6 +238,13 @@ def test_sources_are_named_and_their_options_checked(tiny_folder: Path):
 def test_the_share_of_bad_rows_is_a_share(tiny_folder: Path, tmp_path: Path, share: float):
     with pytest.raises(ValueError, match="from 0 to 1"):
         prepare(Manifest(tiny_folder), tmp_path, max_bad_share=share)
+
+
+def test_a_normaliser_that_there_is_not_is_refused_at_once(tiny_folder: Path, tmp_path: Path):
+    unchecked = getattr(prepare, "__wrapped__", prepare)  # beneath the type checks of the tests
+    with pytest.raises(ValueError, match="no text normaliser 'uper'; there are verbatim, upper"):
+        unchecked(Manifest(tiny_folder), tmp_path, normalizer="uper")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_that_could_not_be_opened_is_refused(tiny_folder: Path, tmp_path: Path):

@@ -37,15 +37,19 @@ def source(corpus: str, folder: Path | None, options: Mapping[str, object]) -> S
             f"there is no corpus {corpus!r}; there are {', '.join(CORPORA)} (your own: manifest; texts alone: text)"
         )
     fields = {field.name: field for field in dataclasses.fields(CORPORA[corpus])}
+    place = fields.pop("folder", None)
     unknown = set(options) - set(fields)
     if unknown:
-        raise KeyError(f"corpus {corpus!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(fields)}")
+        told = ", and its folder is given with --from" if place else ""
+        raise KeyError(
+            f"corpus {corpus!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(fields)}{told}"
+        )
     given = {name: _converted(fields[name], value) for name, value in options.items()}
-    if "folder" not in fields:
+    if place is None:
         if folder is not None:
             raise ValueError(f"corpus {corpus!r} is made here, not read: --from {folder} has no meaning")
         return CORPORA[corpus](**given)
-    if folder is None and fields["folder"].default is dataclasses.MISSING:
+    if folder is None and place.default is dataclasses.MISSING:
         raise ValueError(f"corpus {corpus!r} is read from a folder or an archive: give it with --from")
     if folder is not None and not folder.exists():
         raise FileNotFoundError(f"corpus {corpus!r} cannot be read from {folder}, which does not exist")

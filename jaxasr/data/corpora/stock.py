@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
+from google.protobuf.message import DecodeError
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.proto import tf_example_pb2
 
@@ -53,13 +54,17 @@ class Stock:
         form = info.get("fileFormat", "tfrecord")
         if form not in _FORMATS:
             raise ValueError(f"{self.folder} holds {form} files; {' and '.join(_FORMATS)} can be read")
-        return {
-            split["name"]: Split(
-                self._candidates(sorted(self.folder.glob(f"{info['name']}-{split['name']}.{form}-*")), audio),
-                sum(map(int, split["shardLengths"])),
-            )
-            for split in info["splits"]
-        }
+        found = {}
+        for split in info["splits"]:
+            lengths = [int(length) for length in split["shardLengths"]]
+            paths = sorted(self.folder.glob(f"{info['name']}-{split['name']}.{form}-*"))
+            if len(paths) != len(lengths):
+                raise FileNotFoundError(
+                    f"{self.folder} has {len(paths)} of the {len(lengths)} {form} files of its split {split['name']!r}: "
+                    "bring the whole folder, or let TFDS prepare it again"
+                )
+            found[split["name"]] = Split(self._candidates(dict(zip(paths, lengths, strict=True)), audio), sum(lengths))
+        return found
 
     def _audio(self) -> tuple[str, Mapping[str, Any]]:
         """Name and description of the one Audio feature."""
@@ -72,17 +77,22 @@ class Stock:
             )
         return found[0]
 
-    def _candidates(self, paths: list[Path], audio: tuple[str, Mapping[str, Any]]) -> Iterator[Candidate]:
-        for path in paths:
+    def _candidates(self, lengths: dict[Path, int], audio: tuple[str, Mapping[str, Any]]) -> Iterator[Candidate]:
+        for path, length in lengths.items():
+            number = -1
             for number, record in enumerate(_records(path)):
-                features = tf_example_pb2.Example.FromString(record).features.feature  # pyright: ignore
                 where = f"{path.name} record {number}"
+                features = _features(record, where)
                 yield Candidate(
                     id=_text(features, self.id) or f"{path.name}-{number}",
                     text=_text(features, self.text),
                     speaker=_text(features, self.speaker),
                     where=where,
                     audio=functools.partial(_file, features[audio[0]], audio[1], where),
+                )
+            if number + 1 != length:
+                raise ValueError(
+                    f"{path} has {number + 1} records, {length} by dataset_info.json: TFDS has to prepare it again"
                 )
 
 
@@ -110,6 +120,13 @@ def _tfrecord(file: BinaryIO, head: bytes, path: Path) -> bytes:
     if len(head) < 12 or len(data) < size + 4:
         raise ValueError(f"{path} ends within a record: TFDS has to prepare it again")
     return data[:size]
+
+
+def _features(record: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        return tf_example_pb2.Example.FromString(record).features.feature  # pyright: ignore
+    except DecodeError as error:
+        raise ValueError(f"{where} is damaged ({error}): TFDS has to prepare it again") from error
 
 
 def _text(features: Mapping[str, Any], name: str) -> str:

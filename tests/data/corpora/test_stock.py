@@ -107,6 +107,26 @@ def test_a_truncated_record_file_is_refused(tmp_path: Path):
         prepare(Stock(tmp_path / "2.1.1"), tmp_path / "data")
 
 
+@pytest.mark.parametrize("form", ["tfrecord", "array_record"])
+def test_a_missing_file_is_no_smaller_corpus(tmp_path: Path, form: str):
+    folder = stock(tmp_path / "2.1.1", form=form)
+    first, second = (folder / f"librispeech-train.{form}-0000{shard}-of-00002" for shard in (0, 1))
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(ValueError, match=rf"{second.name} has 1 records, 2 by dataset_info.json"):
+        prepare(Stock(folder), tmp_path / "data")
+    second.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"has 1 of the 2 {form} files of its split 'train'"):
+        prepare(Stock(folder), tmp_path / "data")
+
+
+def test_a_damaged_record_is_named(tmp_path: Path):
+    path = stock(tmp_path / "2.1.1") / "librispeech-test.tfrecord-00000-of-00001"
+    content = path.read_bytes()
+    path.write_bytes(content[:12] + b"\xff" * 20 + content[32:])
+    with pytest.raises(ValueError, match=rf"{path.name} record 0 is damaged"):
+        prepare(Stock(tmp_path / "2.1.1"), tmp_path / "data")
+
+
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
