@@ -62,11 +62,17 @@ def sweep(
         command: what trains and evaluates a variant; `python -m jaxasr train` by default.
 
     Raises:
-        ValueError: a variant can't be built, or jobs is less than 1; nothing has been started then.
+        ValueError: a variant can't be built or has no evals, or jobs is less than 1; nothing has been started then.
     """
     if jobs < 1:
         raise ValueError(f"jobs={jobs}; it must be 1 or more")
     built = variants(reference, tree.parse(list(assignments)))
+    bare = [name for name, each in built.items() if not each.evals]
+    if bare:
+        raise ValueError(
+            f"{reference}: {', '.join(bare)} has no evals, and their rows are how a sweep knows what is done; give the "
+            "experiment one at least"
+        )
     command = command or _command(reference, folder, results, machine, assignments)
     with requests_to_stop() as requests:
         work = _Work(built, folder, results, command)

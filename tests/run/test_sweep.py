@@ -43,6 +43,11 @@ def one_of_two():
     yield "bad", {"watch.data.corpora.split": "lost"}
 
 
+def without():
+    yield "good", {"seed": 3}
+    yield "bare", {"evals": {}}
+
+
 def twins():
     yield "a", {"seed": 7}
     yield "b", {"seed": 7}
@@ -240,8 +245,12 @@ def test_mistakes_are_answered_before_anything_starts(bench, capsys):
         bench.sweep("seeds", jobs=0)
     with pytest.raises(ValueError, match=r"variant 's-0' of .*: Experiment has no field 'stpes'"):
         bench.sweep("seeds", assignments=["stpes=3"])
+    with pytest.raises(ValueError, match="without: bare has no evals, and their rows are how a sweep knows"):
+        bench.sweep("without")
     assert main(["sweep", f"{bench.file}:lost"]) == 1
-    assert "has no function 'lost'; it has again, experiment, one_of_two, seeds, twins" in capsys.readouterr().err
+    assert (
+        "has no function 'lost'; it has again, experiment, one_of_two, seeds, twins, without" in capsys.readouterr().err
+    )
     assert (bench.started, bench.folder.exists()) == ([], False)
 
 
