@@ -21,7 +21,7 @@ from jaxasr.train.writer import write_whole
 Result = Mapping[str, Any]  # a row of results.jsonl
 
 SAME = ("recipe", "data", "tokenizer")  # what the runs of one row share beside what makes them comparable
-COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search
+COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and what it fuses
 HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over utterances", "seeds", "difference", "commit")
 NOTES = """\
 * Published figures: {marks}.
@@ -66,7 +66,8 @@ class _Ours:
         """What has to be equal for two figures to be compared. An option that is off may be newer than a row without it."""
         run = self.runs[0]
         search = {f"search.{name}": str(value) for name, value in run["search"].items() if value is not None}
-        return {name: str(run.get(name)) for name in COMPARABLE} | search
+        lms = {f"language model {name}": told for name, told in run.get("lms", {}).items()}
+        return {name: str(run.get(name)) for name in COMPARABLE} | search | lms
 
     def cells(self, metric: str, published: float | None) -> list[str]:
         """From "ours" to "commit"."""

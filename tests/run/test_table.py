@@ -124,11 +124,13 @@ def test_an_option_that_is_off_is_no_difference_from_one_that_was_not_there_yet(
         ({"normalizer": "lower"}, "normalizer upper and lower"),
         ({"search": {"width": 8, "lm": 0.3}}, "search.width 4 and 8, search.lm None and 0.3"),
         ({"checkpoint": "mean"}, "checkpoint best and mean"),
+        ({"lms": {"words": "0123abcd"}}, "language model words 4567cdef and 0123abcd"),
         ({"trained": 10}, "row 'plain': run plain-1 was evaluated on test after 10 of 20 steps"),
     ],
 )
 def test_runs_that_are_no_seeds_of_one_recipe_are_refused(bench, change, message):
-    bench.add("plain-0", 0.1)
+    lms = {"lms": {"words": "4567cdef"}} if "lms" in change else {}
+    bench.add("plain-0", 0.1, **lms)
     bench.add("plain-1", 0.1, 1, **change)
     with pytest.raises(ValueError, match=message):
         table(bench.file)
