@@ -81,8 +81,8 @@ class Log:
         last = f"the last finite step was {pending.step - 1}" if pending.step else "there was no finite step"
         return (
             f"the {name.replace('_', ' ')} of step {pending.step} is not finite; {last}. Its batch is in {path}: utterances "
-            f"{', '.join(pending.ids)}. Start again from the last checkpoint with a lower learning rate, a smaller "
-            "clip_norm or without these utterances"
+            f"{', '.join(pending.ids)}. The same command would come to this step again: begin anew, in another --workdir, "
+            "with a lower learning rate, a smaller clip_norm or without these utterances"
         )
 
 
