@@ -76,6 +76,8 @@ def train(options: argparse.Namespace) -> int:
     use_this_machine()
     experiment = experiment_of(options)
     run.refuse_unread(dict(options.lms), [split.search for split in experiment.splits.values()])
+    decoded = (experiment.watch, *run.chosen_splits(experiment, options.splits).values())
+    run.refuse_unready(decoded, options.data_dir, dict(options.lms))
     try:
         elders = {"teacher": options.teacher, "fused": options.fused}
         began_s = process_began_s() if sys.argv[1:2] == ["train"] else None  # this process may do other things too
@@ -97,8 +99,9 @@ def evaluate(options: argparse.Namespace) -> int:
         changes = run.tuned_changes(options.tuned, experiment, options.splits)
         print("\n".join(f"tuned: {path}={value}" for path, value in changes.items()), file=sys.stderr)
         experiment = tree.override(experiment, changes)
-    chosen = [split for name, split in experiment.evals.items() if name in (options.splits or experiment.evals)]
+    chosen = run.chosen_splits(experiment, options.splits).values()
     run.refuse_unread(dict(options.lms), [split.search for split in chosen])
+    run.refuse_unready(chosen, options.data_dir, dict(options.lms))
     return _evaluate(options, experiment)
 
 

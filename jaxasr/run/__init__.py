@@ -12,7 +12,9 @@ from jaxasr.run.calibrate import calibrate as calibrate
 from jaxasr.run.experiment import Experiment as Experiment
 from jaxasr.run.experiment import Split as Split
 from jaxasr.run.experiment import function_of as function_of
+from jaxasr.run.final import chosen_splits as chosen_splits
 from jaxasr.run.final import evaluate_run as evaluate_run
+from jaxasr.run.final import refuse_unready as refuse_unready
 from jaxasr.run.interrupt import Interrupted as Interrupted
 from jaxasr.run.language_models import refuse_unread as refuse_unread
 from jaxasr.run.live import Delays as Delays

@@ -1,14 +1,14 @@
 """The end of a run: every split decoded with its best checkpoint, and a row of results for each that says what it is of."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxasr import report, tree
-from jaxasr.run.experiment import Experiment, decided_by, normalizer_of
+from jaxasr.run.experiment import Experiment, Split, decided_by, normalizer_of
 from jaxasr.run.judges import judge_of
-from jaxasr.run.language_models import NO_LMS, language_models
+from jaxasr.run.language_models import NO_LMS, language_models, refuse_ungiven
 from jaxasr.run.machine import Machine
 from jaxasr.run.restore import Choice, trained_variables
 from jaxasr.run.workdir import Workdir
@@ -47,17 +47,12 @@ def evaluate_run(
         KeyError: no such split.
         FileNotFoundError: no such run or checkpoint.
     """
-    unknown = sorted(set(splits) - set(experiment.evals))
-    if unknown:
-        raise KeyError(
-            f"no split {', '.join(unknown)} in this experiment; it has {', '.join(experiment.evals) or 'none'}"
-        )
+    chosen = chosen_splits(experiment, splits)
     fused = language_models(lms, experiment.tokenizer)
     with Workdir.here(folder) as workdir:
         variables, about = _restored(experiment, workdir, checkpoint, source)
         rows = []
-        for split_name in splits or experiment.evals:
-            split = experiment.evals[split_name]
+        for split_name, split in chosen.items():
             judge = judge_of(experiment, split_name, split, machine.data_dir, fused.models, machine.how)
             verdict = judge(variables, workdir, workers=machine.workers)
             row = {
@@ -76,6 +71,33 @@ def evaluate_run(
                     if path is not None:
                         report.append(path, row)
     return rows
+
+
+def chosen_splits(experiment: Experiment, names: Sequence[str] = ()) -> dict[str, Split]:
+    """Those of `experiment.evals`; no names mean all.
+
+    Raises:
+        KeyError: no such split.
+    """
+    unknown = sorted(set(names) - set(experiment.evals))
+    if unknown:
+        raise KeyError(
+            f"no split {', '.join(unknown)} in this experiment; it has {', '.join(experiment.evals) or 'none'}"
+        )
+    return {name: experiment.evals[name] for name in names or experiment.evals}
+
+
+def refuse_unready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, str]) -> None:
+    """Finds at once what would be missing when these splits are decoded, which may be after days of training.
+
+    Raises:
+        FileNotFoundError: a corpus is not prepared.
+        ValueError: a corpus has no such split or is damaged, or a search fuses a language model that is not given.
+    """
+    splits = tuple(splits)
+    refuse_ungiven(lms, [split.search for split in splits])
+    for split in splits:
+        split.data.open(data_dir)
 
 
 def _restored(

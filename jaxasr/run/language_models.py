@@ -59,6 +59,20 @@ def refuse_unread(places: Mapping[str, str], searches: Iterable[Search | None]) 
             )
 
 
+def refuse_ungiven(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
+    """Does nothing if each model that one of the searches fuses is among these.
+
+    Raises:
+        ValueError: one is not.
+    """
+    asked = {each.name for search in searches for each in _scorers(search) if isinstance(each, decode.Lm)}
+    for name in sorted(asked - set(places)):
+        raise ValueError(
+            f"a search that is used fuses a language model {name!r}; given: {', '.join(places) or 'none'}. Give it: "
+            f"--lm {name}=PLACE, or leave its split out with --splits"
+        )
+
+
 def _scorers(search: Search | None) -> tuple[decode.Scorer, ...]:
     if isinstance(search, decode.Rescored):
         return (*search.first.scorers, *search.scorers)

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxasr import tree
-from jaxasr.run import Machine, evaluate_run
+from jaxasr import decode, tree
+from jaxasr.__main__ import main
+from jaxasr.run import Machine, Split, evaluate_run, refuse_unready
 from jaxasr.run.evaluate import Judge, compiled_search, draw_alignment, headline, numbers
 from jaxasr.run.restore import trained_variables
 from jaxasr.run.workdir import Workdir
 from tests.run import tiny
-from tests.run.river import TINY
+from tests.run.river import TINY, write_tones
 
 
 @pytest.fixture
@@ -67,6 +68,24 @@ def test_a_split_that_is_not_there_names_those_that_are(river, copy):
     with pytest.raises(KeyError, match="no split best, dev in this experiment; it has train, test"):
         evaluate_run(tiny.experiment(), copy, Machine(river.data_dir), splits=("dev", "test", "best"))
     assert not (copy / "results.jsonl").exists()
+
+
+def test_what_would_be_missing_in_the_end_is_missed_before_the_first_step(tmp_path, capsys):
+    write_tones(tmp_path / "wavs")
+    data = ["--data-dir", str(tmp_path / "data")]
+    assert main(["prepare", "manifest", "--from", str(tmp_path / "wavs"), *data, "name=tones"]) == 0
+    for given, message in (
+        (["--splits", "dev,test"], "no split dev in this experiment; it has train, test"),
+        (["evals.test.data.corpora.split=lost"], "has no split 'lost'"),
+        (["evals.test.data.corpora.name=elsewhere"], "elsewhere"),
+    ):
+        assert main(["train", str(TINY), "--workdir", str(tmp_path / "run"), *data, *given]) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    fused = Split(tiny.experiment().watch.data, decode.Beam(3, scorers=(decode.Lm("words", 0.2),)))
+    with pytest.raises(ValueError, match=r"fuses a language model 'words'; given: none. Give it: --lm words=PLACE"):
+        refuse_unready([fused], tmp_path / "data", {})
+    refuse_unready([fused], tmp_path / "data", {"words": "a.arpa"})
 
 
 def test_a_judge_decodes_again_with_the_search_that_it_has(river, copy):
