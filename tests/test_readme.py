@@ -1,4 +1,4 @@
-"""What the README shows is run."""
+"""What the README shows is run, and the figures of the experiments' pages are those of their rows."""
 
 import importlib.util
 import re
@@ -11,11 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import decode, nn, run, text, train
+from jaxasr import decode, nn, report, run, text, train, tree
+from jaxasr.run.alignable import table as table_of_lessons
+from jaxasr.run.experiment import module_of
+from jaxasr.score import mean_interval
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+AN4, ALIGNABLE = ROOT / "experiments/an4", ROOT / "experiments/alignable"
 
 
 @pytest.fixture
@@ -85,3 +90,43 @@ def test_its_beam_is_one_and_every_name_of_its_section_is_there():
     names = set(re.findall(r"`(?:decode\.)?([A-Z]\w+)(?:\(.*\))?`", section)) - {"Hypotheses"}
     assert names
     assert not {name for name in names if not hasattr(decode, name)}
+
+
+def test_the_figures_of_an4_are_those_of_its_rows():
+    page = (AN4 / "README.md").read_text()
+    rows = [row for row in report.read(AN4 / "results.jsonl") if row["commit"].startswith("d726274")]
+    dev, test = ([row for row in rows if row["split"] == split] for split in ("dev", "test"))
+    for a, b in zip(dev, test, strict=True):
+        ours = f"{percent(b['wer'])} [{', '.join(map(percent, b['intervals']['wer']))}] | {percent(b['cer'])}"
+        assert f"| {a['seed']} | {percent(a['wer'])} | {ours} |" in page
+    over = mean_interval([row["wer"] for row in test])
+    of_dev, of_test, of_cer = (percent(mean(each, key)) for each, key in ((dev, "wer"), (test, "wer"), (test, "cer")))
+    over_seeds = f"**{of_test}** [{percent(over.low)}, {percent(over.high)} over seeds]"
+    assert f"| mean of 3 | {of_dev} | {over_seeds} | {of_cer} |" in page
+    assert f"test {over_seeds}, dev {of_dev} |" in README
+
+
+def test_the_figures_of_its_searches_are_those_of_their_rows():
+    page, rows = (AN4 / "README.md").read_text(), report.read(AN4 / "searches.jsonl")
+    for name in module_of(AN4 / "searches.py").SEARCHES:
+        own = sorted((row for row in rows if row["split"] == f"test-{name}"), key=lambda row: row["seed"])
+        wers, speeds = [percent(row["wer"]) for row in own], [row["audio_s_per_s"] for row in own]
+        oracle = f" {percent(mean(own, 'oracle_wer'))}" if own[0]["search"].get("nbest") else ""
+        line = f"| {' '.join(wers)} | {percent(mean(own, 'wer'))} |{oracle} | {min(speeds):.0f} to {max(speeds):.0f} |"
+        assert line in page.replace("**", ""), name
+
+
+@pytest.mark.parametrize("generator", ["attentions", "encoders", "decoders"])
+def test_the_table_of_lessons_is_of_their_rows(generator):
+    done = {(row["name"], row["lesson"]): row for row in report.read(ALIGNABLE / "results.jsonl")}
+    lessons = getattr(module_of(ALIGNABLE / "zoo.py"), generator)()
+    rows = [done[name, tree.fingerprint(lesson)] | {"steps": lesson.steps} for name, lesson in lessons]
+    assert table_of_lessons(rows) in (ALIGNABLE / "README.md").read_text()
+
+
+def mean(rows, key):
+    return float(np.mean([row[key] for row in rows]))
+
+
+def percent(share):
+    return f"{100 * share:.1f}"
