@@ -10,7 +10,7 @@ jaxasr tune EXPERIMENT --workdir DIR --grid PATH=V,V ...   the numbers of a sear
 jaxasr transcribe EXPERIMENT --workdir DIR FILE ...        speech files of any length to text
 jaxasr calibrate EXPERIMENT --workdir DIR                  confidences of words that mean what they say
 jaxasr transcribe EXPERIMENT --workdir DIR --stream -      a microphone's pipe, or one file, to words as they become sure
-jaxasr alignable FILE:GENERATOR                           every mechanism on strings of tones, and its table
+jaxasr alignable FILE:GENERATOR                            every mechanism on strings of tones, and its table
 jaxasr sweep FILE:GENERATOR [PATH=VALUE ...]               every variant that has no rows yet, some at once
 jaxasr plan EXPERIMENT --topology v5e:16x16                what a run takes on a machine that is not here
 jaxasr table FILE                                          a published table beside our rows
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--overwrite", action="store_true", help="prepare it again though it is there")
     sub.add_argument("--max-bad-share", type=float, default=0.01, help="rows that may be bad before it fails (0.01)")
     sub.add_argument("--normalizer", default="upper", help="a transcript of which it leaves nothing is bad (upper)")
-    sub.add_argument("assignments", nargs="*", metavar="OPTION=VALUE", help="fields of the corpus: split_column=fold")
+    sub.add_argument("assignments", nargs="*", default=[], metavar="OPTION=VALUE", help="such as split_column=fold")
     data_dir(sub)
 
     sub = command("pieces", commands.pieces)
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("ngram", commands.ngram)
     sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
     sub.add_argument("file", type=Path, metavar="FILE.arpa", help="the file to write; gzipped if it ends in .gz")
-    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="of the experiment")
+    sub.add_argument("assignments", nargs="*", default=[], metavar="PATH=VALUE", help="of the experiment")
     sub.add_argument("--order", type=int, required=True, help="of the longest n-grams: 6 for characters, 3 for words")
     sub.add_argument("--unit", choices=("token", "word"), default="token", help="of what it is a model (token)")
     sub.add_argument(
@@ -212,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("sweep", commands.sweep)
     sub.add_argument("experiment", metavar="FILE:GENERATOR", help="yields (name, overrides) of the file's experiment")
-    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="of every variant")
+    sub.add_argument("assignments", nargs="*", default=[], metavar="PATH=VALUE", help="of every variant")
     sub.add_argument("--jobs", type=int, default=1, help="runs at once (1)")
     sub.add_argument("--workdir", type=Path, help="each run's folder lies in it (runs/FOLDER/GENERATOR)")
     sub.add_argument("--results", type=Path, help="the rows of all (results.jsonl beside FILE)")
@@ -266,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
         type=benchmark,
         help=f"{', '.join(BENCHMARKS)}, or an experiment: FILE.py, FILE.py:function",
     )
-    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="of an experiment")
+    sub.add_argument("assignments", nargs="*", default=[], metavar="PATH=VALUE", help="of an experiment")
     sub.add_argument(
         "--threads", type=counts, metavar="N,N", help="processes bound to so many cores, one after another"
     )

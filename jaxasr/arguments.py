@@ -13,7 +13,8 @@ BENCHMARKS = ("data", "lstm", "search", "training")  # those that need no experi
 def experiment_arguments(sub: argparse.ArgumentParser) -> None:
     """An experiment and changes of it."""
     sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
-    sub.add_argument("assignments", nargs="*", metavar="PATH=VALUE", help="such as model.encoder.width=256 seed=1")
+    example = "such as model.encoder.width=256 seed=1"
+    sub.add_argument("assignments", nargs="*", default=[], metavar="PATH=VALUE", help=example)
 
 
 def run_arguments(sub: argparse.ArgumentParser) -> None:

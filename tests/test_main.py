@@ -185,6 +185,15 @@ def test_a_command_that_is_none_is_refused_with_its_usage(arguments, capsys):
     assert "usage: jaxasr" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["prepare", "ngram", "show", "train", "sweep", "bench"])
+def test_only_what_is_needed_is_asked_for(command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([command])
+    asked = capsys.readouterr().err.rpartition("arguments are required: ")[2]
+    assert asked
+    assert "=VALUE" not in asked
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -211,8 +211,11 @@ def _wrong_when_forced(lesson: Lesson, variables: Any) -> float:
 
 
 def _lessons(reference: str) -> dict[str, Lesson]:
+    file, _, generator = reference.partition(":")
+    if not generator:
+        raise ValueError(f"{reference} names no generator; write {file}:GENERATOR, one that yields (name, Lesson)")
     lessons: dict[str, Lesson] = {}
-    for pair in function_of(reference, "attentions")():
+    for pair in function_of(reference)():
         if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Lesson)):
             raise ValueError(f"{reference} yields {pair!r}; it must yield pairs of a name and a Lesson")
         name, lesson = pair

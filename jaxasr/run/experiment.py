@@ -251,9 +251,12 @@ def module_of(path: Path) -> ModuleType:
     """The Python file, run anew.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file, or a folder.
         ValueError: it is no Python file.
     """
+    if path.is_dir():
+        files = ", ".join(sorted(each.name for each in path.glob("*.py")))
+        raise FileNotFoundError(f"{path} is a folder, and a Python file is needed; it has {files or 'none'}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; the repository's experiments are under experiments/")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)

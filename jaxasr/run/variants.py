@@ -1,5 +1,6 @@
 """From a reference on a command line to an experiment, or to the named variants that a generator yields."""
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 
@@ -25,6 +26,9 @@ def load(reference: str, overrides: Mapping[str, object] | None = None) -> Exper
             raise KeyError(f"{':'.join(generator)} has no variant {variant!r}; it has {', '.join(named)}")
         return named[variant]
     value = function_of(reference)()
+    if inspect.isgenerator(value):
+        named = ", ".join(variants(reference))
+        raise ValueError(f"{reference} yields variants; write {reference}:VARIANT, one of {named}")
     if not isinstance(value, Experiment):
         raise ValueError(f"{reference} gives a {type(value).__name__}; an Experiment is needed")
     return tree.override(value, overrides or {})

@@ -108,5 +108,10 @@ def test_a_generator_that_is_none_is_refused(lessons, tmp_path, generator, messa
         list(run.examine(f"{lessons}:{generator}", tmp_path / "results.jsonl"))
 
 
+def test_a_file_without_a_generator_is_refused(lessons, tmp_path):
+    with pytest.raises(ValueError, match=r"names no generator; write .*\.py:GENERATOR"):
+        list(run.examine(str(lessons), tmp_path / "results.jsonl"))
+
+
 def test_every_lesson_has_a_fingerprint_of_its_own():
     assert len({tree.fingerprint(lesson) for lesson in LESSONS.values()}) == len(LESSONS)

@@ -74,6 +74,9 @@ def test_what_gives_no_experiment_is_refused(tmp_path):
         load(f"{TINY}:best")
     with pytest.raises(ValueError, match=r"no_experiment gives a str; an Experiment is needed"):
         load(f"{TINY}:no_experiment")
+    (tmp_path / "mine.py").touch()
+    with pytest.raises(FileNotFoundError, match=r"is a folder, and a Python file is needed; it has mine.py"):
+        load(str(tmp_path))
     (tmp_path / "notes.txt").write_text("no Python")
     with pytest.raises(ValueError, match=r"notes.txt is not a Python file"):
         load(str(tmp_path / "notes.txt"))

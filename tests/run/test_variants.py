@@ -41,6 +41,8 @@ def test_one_variant_has_a_reference_of_its_own(generator):
     assert tree.fingerprint(load(f"{reference}:two", {"steps": "320"})) == tree.fingerprint(expected)
     with pytest.raises(KeyError, match="has no variant 'three'; it has one, two"):
         load(f"{reference}:three")
+    with pytest.raises(ValueError, match=r"some yields variants; write .*:some:VARIANT, one of one, two"):
+        load(reference)
 
 
 @pytest.mark.parametrize(
