@@ -15,6 +15,7 @@ from jaxasr.nn.decoders.cells import CELLS, CellKind
 from jaxasr.nn.decoders.fusion import Fusion
 from jaxasr.nn.decoders.interface import Decoded, Decoder
 from jaxasr.nn.layers import Dense, Dropout, Embed
+from jaxasr.nn.lms.transformer import TransformerLm
 from jaxasr.ops.attention import by_head
 from jaxasr.ops.mixture import mixed_log_probs
 from jaxasr.ops.products import widened
@@ -189,6 +190,11 @@ class Speller(Decoder):
 
     @property
     def lookback(self) -> int:
+        if self.fusion is not None and isinstance(self.fusion.lm, TransformerLm):
+            raise ValueError(
+                "Speller.fusion has a TransformerLm, which keeps something of every token of a segment; a stream, whose "
+                "segments may be of any length, needs an LstmLm"
+            )
         return self.attention.lookback
 
     def stopped(self, state: SpellerState) -> Int[Array, " b"]:
@@ -263,7 +269,7 @@ class Speller(Decoder):
         share = amount_at(self.sampling, training.step)
         randomness = randomness_of(self.make_rng("draw"), training)
         module, variables = self.unbind()
-        variables, memory, state = jax.lax.stop_gradient((variables, memory, state))
+        variables, memory, state = jax.lax.stop_gradient((variables, memory, state.with_room(inputs_bk.shape[1])))
 
         def step(carry: tuple[SpellerState, Array], now: tuple[Array, Array]):
             (state, own_b), (told_b, position) = carry, now

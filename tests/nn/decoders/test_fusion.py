@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import AdditiveAttention, ColdFusion, DeepFusion, Fusion, Latent, LstmLm, Speller, TransformerLm
+from jaxasr.nn import (
+    AdditiveAttention,
+    ColdFusion,
+    DeepFusion,
+    Fusion,
+    Latent,
+    LstmLm,
+    Monotonic,
+    Speller,
+    TransformerLm,
+)
 from tests.nn.tiny import VOCAB, near, rows, speller, streams, training_of
 
 LENGTHS = np.array([5, 2, 0])
@@ -94,6 +104,24 @@ def test_padding_and_neighbours_change_nothing(hidden_bsd, module):
         alone = logits(variables_of(module), *one)
         real = [4, 2][row]
         near(together[row, :real], alone[0, :real], rtol=1e-4, atol=1e-5)
+
+
+def test_a_language_model_has_room_for_all_that_the_model_says_itself(hidden_bsd):
+    """However few tokens `max_tokens` says, for whoever steps by hand: without room its logits would be NaN."""
+
+    def own(max_tokens):
+        lm = TransformerLm(1, 4, 2, vocab=VOCAB, max_tokens=max_tokens)
+        module = speller(fusion=ColdFusion(lm, 7), sampling=1.0)
+        return logits_of(module, train=True)(variables_of(module), hidden_bsd, LENGTHS, TOKENS, IDS)
+
+    near(own(1), own(20), rtol=1e-4, atol=1e-5)
+
+
+def test_a_stream_has_no_room_for_a_language_model_that_keeps_every_token():
+    attention = AdditiveAttention(5, focus=Monotonic())
+    assert speller(attention=attention, fusion=DeepFusion(LstmLm(1, 2, vocab=VOCAB))).lookback == 0
+    with pytest.raises(ValueError, match="a TransformerLm, which keeps something of every token"):
+        _ = speller(attention=attention, fusion=DeepFusion(TransformerLm(1, 2, 1, vocab=VOCAB))).lookback
 
 
 def sigmoid(x):
