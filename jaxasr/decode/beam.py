@@ -273,7 +273,7 @@ def _read(beam: Beam, found: _Beam, limits_b: Int[Array, " b"]) -> Hypotheses:
         tokens_bwu=jnp.moveaxis(tokens_ubw, 0, -1),
         token_lengths_bw=lengths_bw,
         scores_bw=scores_bw,
-        log_probs_bw=jnp.where(scores_bw > -jnp.inf, jnp.sum(shares_bwk, axis=-1), -jnp.inf),
+        log_probs_bw=jnp.where(scores_bw > -jnp.inf, jnp.sum(shares_bwk, axis=-1), scores_bw),  # else -inf or NaN
         shares_bwk=shares_bwk,
         weights_buhs=along(found.weights_ubwhs, sources_ubw[:, :, 0], lengths_bw[:, 0]),
         finished_bw=ended_bw[:, : beam.nbest],

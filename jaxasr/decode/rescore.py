@@ -43,7 +43,7 @@ class Rescored:
         added_bwk, weights_bwuhs = _forced(joint(here, self.scorers, end_threshold=None), found)
         there_bw = found.scores_bw > -jnp.inf
         shares_bwk = jnp.where(there_bw[:, :, None], added_bwk, 0.0)
-        log_probs_bw = jnp.where(there_bw, found.log_probs_bw + jnp.sum(shares_bwk, axis=-1), -jnp.inf)
+        log_probs_bw = found.log_probs_bw + jnp.sum(shares_bwk, axis=-1)
         lengths_bw = found.token_lengths_bw + found.finished_bw
         scores_bw = log_probs_bw / jnp.maximum(lengths_bw, 1) ** self.first.length_norm
         order_bw = jnp.lexsort((-scores_bw, ~found.finished_bw), axis=1)

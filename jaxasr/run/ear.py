@@ -43,8 +43,14 @@ class Ear:
     calibrated: Calibrated = np.exp  # what makes confidences of log posteriors
 
     def __call__(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> list[Reading]:
-        """One reading a wave; 1 to `rows` waves, none longer than a window."""
+        """One reading a wave; 1 to `rows` waves, none longer than a window.
+
+        Raises:
+            FloatingPointError: the log probability of a hypothesis is NaN.
+        """
         heard: Heard = jax.device_get(self.hearing(self.variables, self._batch(waves), self.lms))
+        if np.isnan(heard.log_probs_b[: len(waves)]).any():
+            raise FloatingPointError("the log probability of a window is NaN; the parameters are probably not finite")
         return [self._reading(heard, row, len(wave_n)) for row, wave_n in enumerate(waves)]
 
     def _batch(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> Batch:

@@ -1,4 +1,4 @@
-"""How long a search may run."""
+"""How long a search may run, and what it makes of a model that says NaN."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.decode import Beam, Greedy, MaxTokens
+from jaxasr import text
+from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, Rescored, Search
 from jaxasr.records import Batch, Start, Step, pytree
-from tests.decode.toy import Scripted, batch_of
+from tests.decode.toy import Scripted, batch_of, search, toy
 
 
 def test_the_limit_is_exact_for_every_length():
@@ -64,3 +65,25 @@ def test_a_state_that_fills_gets_room_for_the_longest_transcript(rng, how):
     jax.eval_shape(lambda: how(Writes(jnp.zeros((1, 3))), batch))
     assert set(ROOMS[:1]) == {1}  # asked for its shapes
     assert set(ROOMS[1:]) == {13}
+
+
+LIMIT = MaxTokens(1.0, 2)
+TWO = Beam(3, nbest=2, max_tokens=LIMIT)
+SEARCHES = {
+    "greedy": Greedy(LIMIT),
+    "ctc": CtcGreedy(),
+    "beam": replace(TWO, length_norm=0.5, ctc_weight=0.3),
+    "merged": replace(TWO, merge=text.Characters("ABC")),
+    "rescored": Rescored(TWO, (LengthReward(0.1),)),
+}
+
+
+@pytest.mark.parametrize("how", SEARCHES.values(), ids=SEARCHES)
+def test_a_model_that_says_nan_is_heard_to_say_it(rng, how: Search):
+    """Whoever reads the best hypothesis finds NaN, and no empty transcript; padding rows stay clean."""
+    model = toy(4, seed=1)
+    broken = {name: jnp.nan * model.weights[name] for name in ("read", "ctc")}
+    found = search(how, replace(model, weights=model.weights | broken), batch_of(rng, 5, 3, padding_rows=1))
+    assert np.isnan(found.scores_bw[:2, 0]).all()
+    assert np.isnan(found.log_probs_bw[:2, 0]).all()
+    assert (found.scores_bw[2, 0], found.log_probs_bw[2, 0]) == (0.0, 0.0)
