@@ -39,13 +39,16 @@ class Corpus:
 
         Raises:
           FileNotFoundError: not prepared.
-          ValueError: no such split, or truncated or altered since it was prepared.
+          ValueError: no such split, a slice without an example, or truncated or altered since it was prepared.
         """
         folder = ledger.folder(data_dir, self.name)
         _refuse_unprepared(folder)
         parts = ledger.read(folder).splits
         pieces = [_piece(folder, parts, each) for each in _instructions(self, parts)]
         rows = [row for piece in pieces for row in piece.rows]
+        if not rows:
+            counts = ", ".join(f"{split} has {part.examples}" for split, part in parts.items())
+            raise ValueError(f"corpus {self.name!r} has no example in its slice {self.split!r}: {counts}; take more")
         offsets = np.cumsum([0, *(len(piece.files) for piece in pieces)])[:-1]
         return Prepared(
             name=self.name,

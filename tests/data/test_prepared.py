@@ -125,6 +125,13 @@ def test_an_unknown_split_names_those_there_are(tiny_corpus: Path, split: str):
         Corpus("tiny", split).open(tiny_corpus)
 
 
+def test_a_slice_without_an_example_is_refused(tiny_corpus: Path):
+    with pytest.raises(
+        ValueError, match=r"'tiny' has no example in its slice 'dev\[:10%\]': train has 24, dev has 4, test"
+    ):
+        Corpus("tiny", "dev[:10%]").open(tiny_corpus)
+
+
 def test_a_truncated_shard_is_refused(copy: Path):
     content = (copy / SHARD).read_bytes()
     (copy / SHARD).write_bytes(content[:-100])
