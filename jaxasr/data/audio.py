@@ -1,6 +1,7 @@
 """Compressed audio bytes to 16-bit samples: every format, rate and number of channels that libsndfile reads."""
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,10 @@ from jaxtyping import Int, Int16
 _BLOCK_FRAMES = 1 << 20  # what is decoded at once, so that an hour of stereo needs little more than its own result
 _STREAM_FRAMES = 1 << 16  # the same where a file is only passed through
 _INTEGER = ("PCM_", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")  # subtypes that decode to integers without clipping
+
+_SAMPLE_BYTES = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)  # libsndfile's log
+_UNKNOWN_BYTES = 0x7FFFF000  # and more: what is written as the length where it was not known (sox, ffmpeg, into a pipe)
+_HEADER_BYTES = 1024  # that a writer may have counted among the samples
 
 
 class NoSamples(ValueError):  # noqa: N818 - what it says, as StopIteration
@@ -48,6 +53,20 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
     if not blocks:
         raise NoSamples(f"{id}: an audio file of zero samples")
     return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), native_hz
+
+
+def refuse_cut_off(data: bytes, *, id: str) -> None:
+    """Refuses a WAV, AIFF or AU file with fewer samples than its header says; libsndfile decodes what is there.
+
+    FLAC that is cut off does not decode, and of Ogg and MP3 nobody can say. `data` and `id` are those of `decode_audio`.
+
+    Raises:
+      ValueError: it was cut off.
+    """
+    with soundfile.SoundFile(io.BytesIO(data)) as file:
+        told = _SAMPLE_BYTES.search(file.extra_info)
+    if told and int(told[2]) + _HEADER_BYTES < int(told[1]) < _UNKNOWN_BYTES:
+        raise ValueError(f"{id}: cut off, its header says {told[1]} bytes of samples, {told[2]} are there")
 
 
 def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndarray, " n"]]:

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from jaxasr.data import audio, decode_audio, samples_at
+from jaxasr.data.audio import refuse_cut_off
 
 
 def written(wave: np.ndarray, rate_hz: int, format: str, subtype: str) -> bytes:
@@ -120,6 +121,31 @@ def test_what_is_no_audio_is_named(data: bytes):
 def test_zero_samples_are_an_error_of_their_own():
     with pytest.raises(audio.NoSamples, match="silent: an audio file of zero samples"):
         decode_audio(written(np.zeros(0), 16_000, "WAV", "PCM_16"), id="silent")
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [("WAV", "PCM_16"), ("WAVEX", "PCM_24"), ("WAV", "IMA_ADPCM"), ("AIFF", "PCM_16"), ("AU", "PCM_16")],
+)
+def test_a_file_with_less_than_its_header_says_is_refused(tone: Callable[..., bytes], format: str, subtype: str):
+    whole = tone(1.0, format=format, subtype=subtype)
+    refuse_cut_off(whole, id="x")
+    for kept in (0.1, 0.5, 0.8):
+        with pytest.raises(ValueError, match=r"x: cut off, its header says \d+ bytes of samples, \d+ are there"):
+            refuse_cut_off(whole[: int(len(whole) * kept)], id="x")
+
+
+@pytest.mark.parametrize("length", [0x7FFFF000, 0xFFFFFFFF, 32_000 + 44])
+def test_a_length_that_was_not_known_or_is_a_header_too_large_cuts_nothing_off(tone: Callable[..., bytes], length: int):
+    data = tone(1.0, format="WAV")
+    place = data.index(b"data") + 4
+    refuse_cut_off(data[:place] + length.to_bytes(4, "little") + data[place + 4 :], id="x")
+
+
+@pytest.mark.parametrize("format", ["FLAC", "OGG", "MP3", "NIST"])
+def test_whole_files_of_other_formats_are_not_refused(tone: Callable[..., bytes], format: str):
+    subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(format, "PCM_16")
+    refuse_cut_off(tone(1.0, format=format, subtype=subtype), id="x")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

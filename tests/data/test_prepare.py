@@ -101,6 +101,15 @@ def test_an_id_stands_once_in_a_corpus_whatever_the_split(folder: Path, tmp_path
     assert Corpus("mixed", "test").open(tmp_path).ids == ["t"]
 
 
+def test_an_utterance_that_was_cut_off_is_left_out(folder: Path, tmp_path: Path, tone: Callable[..., bytes]):
+    (folder / "cut.wav").write_bytes(tone(1.0, format="WAV")[:9000])
+    with (folder / "manifest.jsonl").open("a") as lines:
+        lines.write('{"id": "cut", "audio": "cut.wav", "text": "YES", "split": "train"}\n')
+    assert prepare(Manifest(folder), tmp_path, max_bad_share=1.0).rejects["undecodable"] == 2
+    (last,) = (tmp_path / "mixed" / "rejects.jsonl").read_text().splitlines()[-1:]
+    assert "cut: cut off, its header says 32000 bytes of samples, 8956 are there" in last
+
+
 def test_a_normaliser_may_refuse_a_text(folder: Path, tmp_path: Path):
     with (folder / "manifest.jsonl").open("a") as lines:
         lines.write('{"id": "digits", "audio": "good-0.flac", "text": "ROOM 12", "split": "train"}\n')

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jaxasr import text
-from jaxasr.data.audio import NoSamples, decode_native
+from jaxasr.data.audio import NoSamples, decode_native, refuse_cut_off
 from jaxasr.data.corpora.source import Candidate, Reject
 from jaxasr.data.ledger import Row
 
@@ -60,6 +60,7 @@ def _look(candidate: Candidate | Reject, normalizer: text.Kind) -> Checked | Rej
     try:
         audio = candidate.audio()
         wave_n, rate_hz = decode_native(audio, id=candidate.id)
+        refuse_cut_off(audio, id=candidate.id)
     except OSError as error:
         return Reject(candidate.where, candidate.id, "missing file", str(error))
     except NoSamples as error:
