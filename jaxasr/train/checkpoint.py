@@ -70,6 +70,7 @@ class Checkpoints:
 
         Raises:
             FileNotFoundError: to read, and there is no such folder.
+            ValueError: the scores of a checkpoint in it can't be read.
         """
         if keep_last < 1 or keep_best < 0:
             raise ValueError(
@@ -84,18 +85,25 @@ class Checkpoints:
         self.directory = directory
         self._by = by
         self._needed_bytes = 0
-        self._manager = ocp.CheckpointManager(
-            directory.absolute(),
-            options=ocp.CheckpointManagerOptions(
-                best_fn=lambda metrics: metrics[by],
-                best_mode="min",
-                preservation_policy=_Keep(keep_last, keep_best, by),
-                create=writes,
-                read_only=not writes,
-                cleanup_tmp_directories=writes,
-                enable_async_checkpointing=writes,
-            ),
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                directory.absolute(),
+                options=ocp.CheckpointManagerOptions(
+                    best_fn=lambda metrics: metrics[by],
+                    best_mode="min",
+                    preservation_policy=_Keep(keep_last, keep_best, by),
+                    create=writes,
+                    read_only=not writes,
+                    cleanup_tmp_directories=writes,
+                    enable_async_checkpointing=writes,
+                ),
+            )
+        except ValueError as error:  # the scores of all are read when the folder is opened
+            halves = [path for path in directory.glob("*/metrics/metrics") if not path.read_text().endswith("}")]
+            raise ValueError(
+                f"{directory} can't be opened: {', '.join(map(str, halves)) or 'a file in it'} is damaged; remove the folder "
+                f"of that step to go back to one before it. {error}"
+            ) from error
 
     def __enter__(self) -> "Checkpoints":
         return self

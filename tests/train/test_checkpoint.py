@@ -181,6 +181,16 @@ def test_a_damaged_checkpoint_says_so(checkpoints):
         checkpoints.restore(1, {"x": jnp.zeros(1000)})
 
 
+def test_a_damaged_score_is_named_when_the_folder_is_opened(checkpoints):
+    for step in (1, 2):
+        checkpoints.save(step, {"x": jnp.ones(1)}, METADATA, {"dev/wer": 0.1}, wait=True)
+    scores = checkpoints.directory / "2" / "metrics" / "metrics"
+    for half in (scores.read_text()[:-3], ""):
+        scores.write_text(half)
+        with pytest.raises(ValueError, match=r"can't be opened: \S*/2/metrics/metrics is damaged; remove the folder"):
+            Checkpoints(checkpoints.directory, by="dev/wer", mode="read")
+
+
 def test_too_little_space_is_refused_before_a_byte_is_written(checkpoints, monkeypatch):
     checkpoints.save(1, {"x": jnp.ones(1000)}, METADATA)
     checkpoints.wait()
