@@ -43,7 +43,10 @@ def label_smoothed_cross_entropy(
     """
     logits_buv = masks.zero_padding(logits_buv, valid_bu).astype(jnp.float32)
     target_bu = jnp.take_along_axis(logits_buv, targets_bu[..., None], axis=-1)[..., 0]
-    spread_bu = jnp.mean(logits_buv, axis=-1) if prior_v is None else logits_buv @ prior_v
+    if prior_v is None:
+        spread_bu = jnp.mean(logits_buv, axis=-1)
+    else:
+        spread_bu = jnp.matmul(logits_buv, prior_v, precision=jax.lax.Precision.HIGHEST)
     expected_bu = (1 - smoothing) * target_bu + smoothing * spread_bu
     loss_bu = jax.nn.logsumexp(logits_buv, axis=-1) - expected_bu
     correct_bu = (jnp.argmax(logits_buv, axis=-1) == targets_bu) & valid_bu

@@ -36,6 +36,21 @@ def test_cross_entropy_against_the_formula(rng, smoothing, prior):
     assert found.correct_bu[0].sum() == 4
 
 
+def test_a_prior_is_weighed_in_float32_wherever_the_default_of_products_is_narrower(rng):
+    logits_buv, targets_bu = jnp.asarray(rng.normal(size=(1, 2, 5)), jnp.float32), jnp.zeros((1, 2), jnp.int32)
+
+    def loss(logits_buv):
+        valid_bu, prior_v = jnp.ones((1, 2), bool), jnp.array(PRIOR)
+        return losses.label_smoothed_cross_entropy(
+            logits_buv, targets_bu, valid_bu, smoothing=0.1, prior_v=prior_v
+        ).loss_bu.sum()
+
+    lowered = jax.jit(jax.value_and_grad(loss)).lower(logits_buv).as_text()
+    products = [line for line in lowered.splitlines() if "dot_general" in line]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
 def test_cross_entropy_gives_padding_no_gradient_whatever_stands_there(rng):
     logits_buv = jnp.asarray(rng.normal(size=(1, 3, 4)), jnp.float32).at[0, 2].set(jnp.nan)
     targets_bu, valid_bu = jnp.array([[1, 2, 0]]), jnp.array([[True, True, False]])
