@@ -52,7 +52,7 @@ class Experiment:
     log_every: int = 50
     teacher: Model | None = None  # whose words are distilled (train.Distill); its parameters come from its own run
     weight_noise: WeightNoise | None = None  # on the parameters in training
-    ema_decay: float = 0.0  # of the averaged parameters, which are those that are evaluated; 0: no averaging
+    ema_decay: float = 0.0  # a batch, of the averaged parameters, which are those that are evaluated; 0: no averaging
     keep_last: int = 2  # newest checkpoints that stay
     keep_best: int = 1  # best ones that stay besides
     seed: int = 0
@@ -66,6 +66,11 @@ class Experiment:
                 raise ValueError(f"{name}={getattr(self, name)} must be a multiple of log_every={self.log_every}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay={self.ema_decay}; it must be in [0, 1), 0 for no averaging")
+        if self.ema_decay > 0 and self.optimizer.averages:
+            raise ValueError(
+                f"ema_decay={self.ema_decay} and the optimizer is {type(self.optimizer).__name__}, whose own average is what "
+                "is evaluated; leave ema_decay=0"
+            )
         self._check_vocabulary()
         self._check_kind()
         if isinstance(self.model, Seq2Seq):

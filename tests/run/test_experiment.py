@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from jaxasr import data, text, tree
+from jaxasr import data, text, train, tree
 from jaxasr.run import Split, load
 from tests.run import tiny
 from tests.run.river import TINY
+
+FREE = train.ScheduleFree(train.Constant(1e-3))
 
 
 @pytest.fixture
@@ -24,6 +26,10 @@ def experiment():
         ({"eval_every": 30}, "eval_every=30 must be a multiple of log_every=20"),
         ({"save_every": 50}, "save_every=50 must be a multiple of log_every=20"),
         ({"ema_decay": 1.0}, r"ema_decay=1.0; it must be in \[0, 1\)"),
+        (
+            {"optimizer": FREE},
+            "ema_decay=0.9 and the optimizer is ScheduleFree, whose own average is what is evaluated",
+        ),
         (
             {"model.decoder.vocab": 9},
             r"model.decoder.vocab=9 but the tokenizer of train_data has 6 tokens \(the end included\); give the head",
