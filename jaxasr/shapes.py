@@ -18,4 +18,5 @@ Lengths = Int[Array, " b"]
 Ids = UInt32[Array, " b"]
 Tokens = Int[Array, "b u"]
 Logits = Float[Array, "b u v"]
+STACK = "blocks"  # in a parameter's path: it is of all layers of a stack, which are its first axis (nn/blocks.py)
 PRNGKey = Key[Array, ""] | jax.Array  # one key, new style or raw

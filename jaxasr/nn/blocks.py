@@ -15,7 +15,7 @@ from jaxasr.ops.attention import attention_weights, read_all
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.positions import distances, rotary, shift_relative, sinusoid
 from jaxasr.ops.products import plus, times, wide_einsum
-from jaxasr.shapes import Lengths
+from jaxasr.shapes import STACK, Lengths
 
 Positions = Literal["none", "rotary", "relative"]
 Layers = Literal["apart", "scan"]
@@ -164,7 +164,7 @@ def run_layers(
     if layers == "scan":
         in_axes: Any = (nn.broadcast, 0)
         scanned = nn.scan(made, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=in_axes, length=depth)
-        return scanned(**fields, name="blocks")(x_bsd, constants, chance)[0]
+        return scanned(**fields, name=STACK)(x_bsd, constants, chance)[0]
     for layer in range(depth):
         own = jax.tree.map(lambda leaf, layer=layer: leaf[layer], chance)
         x_bsd = made(**fields, name=f"block_{layer}")(x_bsd, constants, own)[0]

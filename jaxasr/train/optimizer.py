@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxasr.shapes import STACK
 from jaxasr.train.plateau import Newbob, Plateau, scale_by_plateau
 from jaxasr.train.schedules import Rate, Schedule, Step
 
@@ -179,4 +180,10 @@ def _is_place(node: Any) -> bool:
 
 def decays(params: Any) -> Any:
     """True where weight decay acts: matrices and kernels (rank 2 and more), neither biases nor gains of norms."""
-    return jax.tree.map(lambda p: jnp.ndim(p) >= 2, params)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: rank_in_layer(path, leaf) >= 2, params)
+
+
+def rank_in_layer(path: Any, leaf: Any) -> int:
+    """The axes of a parameter, less that of layers where it is of a stack: one layer's bias has rank 1 there as well."""
+    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    return jnp.ndim(leaf) - (STACK in names)

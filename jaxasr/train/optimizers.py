@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 from optax import contrib
 
-from jaxasr.train.optimizer import Optimizer, accumulate, decays
+from jaxasr.train.optimizer import Optimizer, accumulate, decays, rank_in_layer
 from jaxasr.train.plateau import Plateau, new_plateau
 
 
@@ -190,19 +190,20 @@ def own_average(state: Any, params: Any) -> Any | None:
 
 def _kinds(params: Any) -> Any:
     def kind(path: Any, leaf: Float[Array, "..."]) -> str:
-        return "matrix" if leaf.ndim == 2 and "embed" not in jax.tree_util.keystr(path) else "other"
+        matrix = rank_in_layer(path, leaf) == 2 and "embed" not in jax.tree_util.keystr(path)
+        return "matrix" if matrix else "other"
 
     return jax.tree_util.tree_map_with_path(kind, params)
 
 
 def _rows_and_columns(updates: Any) -> Any:
-    return jax.tree.map(lambda _: contrib.MuonDimensionNumbers(0, 1), updates)
+    return jax.tree.map(lambda _: contrib.MuonDimensionNumbers(-2, -1), updates)
 
 
 def _like_adam(updates: Any, params: Any = None) -> Any:
     """An orthogonal m x n matrix has a root mean square of 1 / sqrt(max(m, n)); Adam's is about 0.2."""
     del params
-    return jax.tree.map(lambda u: u * (0.2 * max(u.shape) ** 0.5), updates)
+    return jax.tree.map(lambda u: u * (0.2 * max(u.shape[-2:]) ** 0.5), updates)
 
 
 def _shares(optimizer: Optimizer, *names: str) -> None:

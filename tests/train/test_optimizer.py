@@ -45,6 +45,14 @@ def test_decay_is_decoupled_and_leaves_vectors_alone():
     }
 
 
+def test_a_bias_of_stacked_layers_is_as_little_a_matrix_as_that_of_one():
+    layer = {"kernel": jnp.ones((4, 5)), "bias": jnp.ones(5), "norm": {"scale": jnp.ones(5)}}
+    apart = {"encoder": {f"block_{number}": layer for number in range(3)}}
+    scanned = {"encoder": {"blocks": jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), layer)}}
+    found = [decays(apart)["encoder"]["block_0"], decays(scanned)["encoder"]["blocks"]]
+    assert found == [{"kernel": True, "bias": False, "norm": {"scale": False}}] * 2
+
+
 def test_the_gradient_is_clipped_by_its_global_norm():
     gradient = {"kernel": jnp.full((2, 3), 3.0), "bias": jnp.full(3, 4.0)}
     norm = (6 * 9 + 3 * 16) ** 0.5

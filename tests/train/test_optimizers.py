@@ -1,5 +1,7 @@
 """The other optimizers by their formulas, and what a plateau does."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,6 +92,19 @@ def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam(rng):
     singular = np.linalg.svd(np.asarray(found["kernel"]) / (0.2 * 6**0.5), compute_uv=False)
     assert np.all((singular > 0.6) & (singular < 1.3))
     assert 0.1 < np.sqrt(np.mean(np.square(found["kernel"]))) < 0.3
+
+
+def test_muon_treats_stacked_layers_as_layers_apart(rng):
+    layers = [
+        {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in (("kernel", (4, 6)), ("bias", (6,)))}
+        for _ in range(9)
+    ]
+    apart = {f"block_{number}": layer for number, layer in enumerate(layers)}
+    scanned = {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)}
+    each, all_at_once = (run(Muon(Constant(1.0)).build(), [tree], tree)[0] for tree in (apart, scanned))
+    for number, name in itertools.product(range(9), ("kernel", "bias")):
+        expected = each[f"block_{number}"][name]
+        np.testing.assert_allclose(all_at_once["blocks"][name][number], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_schedule_free_is_algorithm_1(rng):
