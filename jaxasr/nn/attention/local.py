@@ -71,6 +71,13 @@ class Window(Focus):
         return replace(weighed, state=WindowState(centre_b, weighed.state))
 
 
+class Place(NamedTuple):
+    """Where a local focus is. The end is that of the whole utterance, of which a `Window` around it shows a part."""
+
+    at_b: Float[Array, " b"]  # the last place, or the number of the token
+    last_b: Float[Array, " b"]  # position of the utterance
+
+
 class GaussianLocal(Focus):
     """A softmax over a window around a place p of the utterance of S positions, under a bell of width reach / 2.
 
@@ -91,6 +98,11 @@ class GaussianLocal(Focus):
             raise ValueError(
                 f"GaussianLocal has reach={self.reach}, width={self.width} and pace={self.pace}; each must be more than 0"
             )
+        if self.centre == "predicted" and self.pace != 1.0:
+            raise ValueError(
+                f"GaussianLocal has pace={self.pace} and centre='predicted', which has none; leave pace out, or take "
+                "centre='advancing'"
+            )
         super().__post_init__()
 
     def setup(self):
@@ -99,28 +111,31 @@ class GaussianLocal(Focus):
         bias = nn.initializers.constant(begin)
         self.place = Dense(1, use_bias=self.centre == "advancing", bias_init=bias, result="float32")
 
-    def initial_state(self, memory: Memory) -> Float[Array, " b"]:
-        return jnp.zeros(memory.valid_bs.shape[0], jnp.float32)
+    def initial_state(self, memory: Memory) -> Place:
+        last_b = jnp.maximum(jnp.sum(memory.valid_bs, axis=1, dtype=jnp.float32) - 1.0, 0.0)
+        return Place(jnp.zeros_like(last_b), last_b)
 
     def __call__(
-        self, energy_bs: Float[Array, "b s"], query_bd: Float[Array, "b d"], memory: Memory, state: Float[Array, " b"]
+        self, energy_bs: Float[Array, "b s"], query_bd: Float[Array, "b d"], memory: Memory, state: Place
     ) -> Weighed:
-        last_b = jnp.maximum(jnp.sum(memory.valid_bs, axis=1) - 1.0, 0.0)
-        place_b = jnp.minimum(self._place(query_bd, last_b + 1, state), last_b)
+        place_b = jnp.minimum(self._place(query_bd, state), state.last_b)
         window_bs = near(place_b, energy_bs.shape[1], left=self.reach, right=self.reach)
         weights_bs = masked_softmax(energy_bs, memory.valid_bs & window_bs)
         if self.centre == "monotonic":
-            return Weighed(weights_bs[:, None], state + 1)
+            return Weighed(weights_bs[:, None], state._replace(at_b=state.at_b + 1))
         weights_bs = weights_bs * bell(place_b, energy_bs.shape[1], spread=self.reach / 2)
-        return Weighed(weights_bs[:, None], place_b)
+        return Weighed(weights_bs[:, None], state._replace(at_b=place_b))
 
-    def _place(self, query_bd: Array, lengths_b: Array, state: Array) -> Float[Array, " b"]:
+    def _place(self, query_bd: Array, state: Place) -> Float[Array, " b"]:
         if self.centre == "monotonic":
-            return state * self.pace
+            return state.at_b * self.pace
         score_b = self.place(jnp.tanh(self.hidden(query_bd)))[:, 0]
         if self.centre == "predicted":
-            return lengths_b * jax.nn.sigmoid(score_b)
-        return state + jax.nn.softplus(score_b)
+            return (state.last_b + 1) * jax.nn.sigmoid(score_b)
+        return state.at_b + jax.nn.softplus(score_b)
+
+
+_SUREST = 1 - 1e-6  # of moving: from the last position there is nowhere to go, and what went would be lost for good
 
 
 class Forward(Focus):
@@ -155,7 +170,7 @@ class Forward(Focus):
     ) -> Weighed:
         move_b = None
         if self.agent == "learned":
-            move_b = jax.nn.sigmoid(self.move(query_bd)[:, 0])
+            move_b = jnp.minimum(jax.nn.sigmoid(self.move(query_bd)[:, 0]), _SUREST)
         prior_bs = moved_on(state, reach=self.reach, move_b=move_b)
         possible_bs = prior_bs > 1e-30  # the logarithm's derivative stays in the range of float32
         energy_bs = energy_bs.astype(jnp.float32) + jnp.log(jnp.where(possible_bs, prior_bs, 1.0))

@@ -36,7 +36,8 @@ def test_a_window_takes_any_focus(drawn):
 @pytest.mark.parametrize("centre", ["monotonic", "predicted", "advancing"])
 def test_local_weights_are_those_of_the_paper(drawn, centre):
     energies_ubs, queries_ubd = drawn
-    weights_ubs, _, variables = weigh_all(GaussianLocal(2, 4, centre, pace=1.5), energies_ubs, queries_ubd)
+    pace = 1.0 if centre == "predicted" else 1.5
+    weights_ubs, _, variables = weigh_all(GaussianLocal(2, 4, centre, pace), energies_ubs, queries_ubd)
     params = variables.get("params", {})
     for row in range(2):
         place = 0.0
@@ -58,7 +59,21 @@ def test_local_weights_are_those_of_the_paper(drawn, centre):
 
 def test_an_advancing_place_begins_with_the_pace(drawn):
     _, states, _ = weigh_all(GaussianLocal(2, 4, "advancing", pace=1.75), drawn[0])  # queries of zero
-    np.testing.assert_allclose(states[-1], [STEPS * 1.75] * 2, rtol=1e-5)
+    np.testing.assert_allclose(states[-1].at_b, [STEPS * 1.75] * 2, rtol=1e-5)
+
+
+def test_a_place_in_a_window_goes_on_to_the_end_of_the_utterance():
+    """The window shows 5 of 20 positions; what it shows is not the length that a place is held to."""
+    local = GaussianLocal(1, 4, "advancing", pace=2.0)
+    weights_ubs, _, _ = weigh_all(Window(1, 3, inner=local), np.zeros((12, 1, 20)))
+    np.testing.assert_array_equal(np.argmax(weights_ubs[:, 0], axis=-1), np.minimum(2 * np.arange(1, 13), 19))
+
+
+def test_forward_attention_stays_at_the_end_however_sure_it_is_to_move():
+    """In float32 the agent's probability of moving is 1, which leaves none for staying."""
+    agent = {"params": {"move": {"kernel": np.zeros((QUERY, 1)), "bias": np.array([40.0])}}}
+    weights_ubs, _, _ = weigh_all(Forward(1, "learned"), np.zeros((6, 1, 4)), change=lambda _: agent)
+    np.testing.assert_allclose(weights_ubs[2:, 0], [[0, 0, 0, 1]] * 4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("reach", "agent"), [(1, "none"), (3, "none"), (1, "learned"), (3, "learned")])
@@ -92,6 +107,7 @@ def test_forward_attention_gets_past_what_float32_can_not_hold():
         (lambda: Window(3, 0), "it could never move on"),
         (lambda: GaussianLocal(0, 3), "reach=0"),
         (lambda: GaussianLocal(2, 3, pace=0.0), r"pace=0\.0"),
+        (lambda: GaussianLocal(2, 3, pace=4.0), r"pace=4\.0 and centre='predicted', which has none"),
         (lambda: Forward(0), "reach is 0"),
     ],
 )
