@@ -75,7 +75,7 @@ class Softmax(Focus):
                 "temperature that it has to use"
             )
         for name, temperature in (("temperature", self.temperature), ("decode_temperature", self.decode_temperature)):
-            if isinstance(temperature, float) and not temperature > 0:
+            if not (temperature is None or callable(temperature) or temperature > 0):
                 raise ValueError(f"Softmax.{name} is {temperature}; it must be more than 0")
         if self.top is not None and self.top < 1:
             raise ValueError(f"Softmax.top is {self.top}; it must be 1 or more, or None for all positions")
@@ -88,6 +88,11 @@ class Softmax(Focus):
             energy_bs = energy_bs.astype(jnp.float32) / amount_at(self._temperature(memory), _step(memory))
         valid_bs = memory.valid_bs if self.top is None else among_top(energy_bs, memory.valid_bs, top=self.top)
         return Weighed(masked_softmax(energy_bs, valid_bs)[:, None], state)
+
+    @property
+    def plain(self) -> bool:
+        """True: the softmax of the energies as they are, in both forms."""
+        return is_constant(self.temperature, 1.0) and self.decode_temperature in (None, 1.0) and self.top is None
 
     def _temperature(self, memory: Memory) -> Amount:
         if memory.training is None and self.decode_temperature is not None:

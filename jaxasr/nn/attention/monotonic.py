@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.attention.focus import Focus
+from jaxasr.nn.attention.focus import Focus, Softmax
 from jaxasr.nn.attention.interface import Memory, Randomness, Weighed
 from jaxasr.nn.attention.scored import ScoredAttention
 from jaxasr.ops.monotonic import Stop, expected_alignment, expected_chunk, hard_chunk, hard_stop
@@ -98,7 +98,7 @@ class ChunkState(NamedTuple):
 class Chunkwise(Focus):
     """Monotonic chunkwise attention (MoChA): a softmax over the `chunk` positions that end where reading stopped.
 
-    The chunk's energies are those of an attention of its own, whose focus is not used. With `chunk` 0 it looks back without
+    The chunk's energies are those of an attention of its own, without a focus. With `chunk` 0 it looks back without
     limit (MILk). Training form: the expected weights over all paths of `stops`. Decode form: the softmax of the one chunk.
 
     Source: Chiu and Raffel 2018 (1712.05382), section 2.4; without a limit, Arivazhagan et al. 2019 (1906.05218).
@@ -111,6 +111,12 @@ class Chunkwise(Focus):
     def __post_init__(self):
         if self.chunk < 0:
             raise ValueError(f"Chunkwise.chunk is {self.chunk}; it must be positions, or 0 for all before the stop")
+        focus = self.energies.focus
+        if not isinstance(focus, Softmax) or not focus.plain:
+            raise ValueError(
+                f"Chunkwise.energies.focus is a {type(focus).__name__} that changes weights, and would not be used: a chunk "
+                "is read under the softmax of its energies; leave it out"
+            )
         super().__post_init__()
 
     def prepare(self, hidden_bsd: Float[Array, "b s d"]) -> Any:

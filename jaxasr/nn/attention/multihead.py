@@ -1,4 +1,4 @@
-"""Several heads of any attention, each with parameters, a state and a share of the values of its own."""
+"""Several heads of an attention, each with parameters, a state and a share of the values of its own."""
 
 from collections.abc import Callable
 from dataclasses import field, replace
@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.attention.dot import DotAttention
+from jaxasr.nn.attention.fixed import NoAttention
 from jaxasr.nn.attention.interface import Attention, Memory, Randomness, Weighed
 from jaxasr.nn.layers import Dense
 from jaxasr.ops.masks import valid_from_lengths
@@ -45,6 +47,11 @@ class MultiHead(Attention):
             raise ValueError(
                 f"MultiHead.inner is {type(self.inner).__name__} with {self.inner.heads} heads and "
                 f"mixing={self.inner.mixing}; it needs one head, and no mixture of positions"
+            )
+        if isinstance(self.inner, (DotAttention, NoAttention, MultiHead)):
+            raise ValueError(
+                f"MultiHead.inner is {type(self.inner).__name__}, whose own values, or beginning of the decoder's state, "
+                "would be lost; DotAttention has heads itself"
             )
         super().__post_init__()
 

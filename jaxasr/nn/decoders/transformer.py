@@ -126,6 +126,11 @@ class TransformerDecoder(Decoder):
                 "TransformerDecoder has NoAttention(read='never') and no state that could begin with the utterance: it would "
                 "hear nothing; set read='always', or take a Speller"
             )
+        if self.attention.mixing is not None:
+            raise ValueError(
+                f"TransformerDecoder.attention has mixing={self.attention.mixing!r}, positions that only a Speller can mix; "
+                "give it to one, or take another focus than Latent"
+            )
         if not 0.0 <= self.stochastic_depth < 1.0:
             raise ValueError(
                 f"TransformerDecoder.stochastic_depth is {self.stochastic_depth}; it must be at least 0 and below 1"

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxasr.nn import AdditiveAttention, Chunkwise, Monotonic
+from jaxasr.nn import AdditiveAttention, Chunkwise, Monotonic, Smooth, Softmax
 from tests.nn.attention.steps import weigh_all
 from tests.reference import monotonic as reference
 
@@ -88,3 +88,9 @@ def test_what_can_not_stop_is_refused():
         Monotonic(noise=-1.0)
     with pytest.raises(ValueError, match="chunk is -2"):
         Chunkwise(AdditiveAttention(2), -2)
+
+
+@pytest.mark.parametrize("focus", [Smooth(), Softmax(0.5), Softmax(top=2), Softmax(decode_temperature=2.0)])
+def test_a_chunk_has_no_focus_of_its_own(focus):
+    with pytest.raises(ValueError, match=rf"energies\.focus is a {type(focus).__name__} that .* would not be used"):
+        Chunkwise(AdditiveAttention(2, focus=focus), 2)

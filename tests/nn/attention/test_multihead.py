@@ -88,6 +88,8 @@ def energies(module, hidden_bsd, queries_bud):
     [
         ((INNER, 3, 8), "heads=3 and width=8; .* multiple of the heads"),
         ((nn.NoAttention(), 2, 8), "NoAttention with 2 heads"),
+        ((nn.NoAttention(directions=1), 2, 8), "beginning of the decoder's state, would be lost"),
+        ((nn.DotAttention(4, 1), 2, 8), "DotAttention, whose own values"),
         ((nn.AdditiveAttention(3, focus=nn.Latent()), 2, 8), "mixing=sum"),
     ],
 )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import DotAttention, LocationAttention, NoAttention, Sampled, TransformerDecoder
+from jaxasr.nn import DotAttention, Latent, LocationAttention, NoAttention, Sampled, TransformerDecoder
 from jaxasr.nn.attention.scored import AdditiveAttention
 from tests.nn.tiny import VOCAB, near, rows, streams, training_of, with_garbage
 from tests.reference import self_attentive
@@ -168,6 +168,7 @@ def test_what_the_layers_drew_is_one_draw(hidden_bsd):
         ({"stochastic_depth": 1.0}, "TransformerDecoder.stochastic_depth is 1.0"),
         ({"max_tokens": 0}, "max_tokens 0"),
         ({"attention": NoAttention(read="never")}, "hear nothing"),
+        ({"attention": AdditiveAttention(4, focus=Latent())}, "mixing='sum', positions that only a Speller can mix"),
     ],
 )
 def test_what_can_not_be_is_refused(wrong, says):
