@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxasr.decode.beam import Beam
 from jaxasr.decode.scorers import Joint, Scorer, joint
-from jaxasr.decode.search import encoded
+from jaxasr.decode.search import MaxTokens, encoded
 from jaxasr.records import END, Batch, Decodable, Hypotheses
 
 
@@ -36,9 +36,14 @@ class Rescored:
         """As in `Beam`: those of the first pass, then those of the second."""
         return (*self.first.parts, *(each.name for each in self.scorers))
 
+    @property
+    def max_tokens(self) -> MaxTokens:
+        """As in `Beam`: that of the first pass."""
+        return self.first.max_tokens
+
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
         """The n best of each example, in their new order. As `Beam` in all else."""
-        here = encoded(decodable, batch, self.first.max_tokens)
+        here = encoded(decodable, batch, self.max_tokens)
         found = self.first.of(here)
         added_bwk, weights_bwuhs = _forced(joint(here, self.scorers, end_threshold=None), found)
         there_bw = found.scores_bw > -jnp.inf

@@ -44,6 +44,8 @@ def test_a_search_has_the_name_of_its_split_or_is_a_plain_one():
     assert chosen_search(here, "ctc") == CtcGreedy()
     beam = chosen_search(here, "beam", {"width": "20", "ctc_weight": "0.5"})
     assert beam == Beam(20, length_norm=1.0, ctc_weight=0.5, max_tokens=MaxTokens(0.5, 3))
+    twice = Rescored(Beam(4, nbest=2, max_tokens=MaxTokens(0.5, 3)), (LengthReward(0.1),))
+    assert chosen_search(experiment(watch=twice), "greedy") == Greedy(MaxTokens(0.5, 3))
     with pytest.raises(ValueError, match="no search 'beem'; there are watch, train, test, greedy, beam, ctc"):
         chosen_search(here, "beem")
     with pytest.raises(ValueError, match="Beam has no field 'widht'"):
