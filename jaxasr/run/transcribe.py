@@ -109,7 +109,7 @@ def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str]
     """The search, paid for writing these phrases.
 
     Raises:
-        ValueError: it is no beam, or the model cannot write a phrase.
+        ValueError: it is no beam, or the model cannot write a phrase, or nothing of it.
     """
     if not phrases:
         return search
@@ -119,6 +119,10 @@ def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str]
         )
     kind = normalizer_of(experiment.train_data)
     written = tuple(normalize(kind, each) if kind else each for each in phrases)  # pyright: ignore[reportArgumentType]
+    if lost := [each for each, form in zip(phrases, written, strict=True) if not form.strip()]:
+        raise ValueError(
+            f"hotwords {lost} have no letter left in the form {kind!r}, which the model writes: leave them out"
+        )
     return replace(search, scorers=(*search.scorers, Hotwords(experiment.tokenizer, written, bonus)))
 
 

@@ -167,6 +167,8 @@ def test_hotwords_are_paid_for_in_a_beam_and_refused_elsewhere():
         with_hotwords(Greedy(), experiment, ("AB",), 0.7)
     with pytest.raises(ValueError, match="'E' in 'EA' is not in the alphabet"):
         with_hotwords(Beam(3), experiment, ("ea",), 0.7)
+    with pytest.raises(ValueError, match=r"hotwords \['--', '\?'\] have no letter left in the form 'upper'"):
+        with_hotwords(Beam(3), experiment, ("--", "ab", "?"), 0.7)
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "tones", "one tone"])
