@@ -55,7 +55,8 @@ def tune(
     lms: Mapping[str, str] = NO_LMS,
     say: Callable[[str], None] = print,
 ) -> list[Point]:
-    """Decodes a split with every point of the grid; best first. Writes tuned.json and pictures/tuned.png into the folder.
+    """Decodes a split with every point of the grid; best first. Writes tuned.json and pictures/tuned.png into the folder,
+    and what the best point heard, as hypotheses.SPLIT.tuned.jsonl.
 
     Args:
         grid: the values of each field of the search, by path ("ctc_weight", "scorers.0.weight").
@@ -73,13 +74,18 @@ def tune(
     workdir = Workdir(folder)
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     fused, points = language_models(lms, experiment.tokenizer), []
+    best: list[score.Evaluation] = []
     with report.Progress(len(searches), "tune", "searches") as bar:
         for point, search in searches.items():
             judge = Judge(experiment, f"{split}.tuned", search, machine.data_dir, fused.models, machine.how)
-            points.append(_measured(dict(point), judge(variables, workdir, workers=machine.workers)))
+            evaluation = judge(variables, workdir, workers=machine.workers)
+            points.append(_measured(dict(point), evaluation))
+            if min(points, key=lambda point: point.wer) is points[-1]:
+                best[:] = [evaluation]
             bar.advance(1)
             bar.say(f"{_told(points[-1].changes)}: WER {points[-1].wer:.2%}")
     points.sort(key=lambda point: point.wer)
+    score.write_hypotheses(best[0], workdir.path / f"hypotheses.{split}.tuned.jsonl")  # over those of the last point
     for line in table(points):
         say(line)
     about = {"split": split, "data": metadata.data, "checkpoint": checkpoint, "lms": fused.told}

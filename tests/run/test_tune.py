@@ -44,6 +44,17 @@ def test_what_the_split_cannot_tell_from_the_best_is_marked():
     assert "50.00%  [50.00%, 50.00%]  25.00%  a=3" in lines[2]
 
 
+def test_what_the_best_point_heard_is_kept(river, workdir):
+    """Limits of one token and of as many as it likes: the last point of the grid is the worst."""
+    grid = {"max_tokens.per_position": ("1.5", "0.01"), "max_tokens.extra": ("1",)}
+    points = run.tune(tiny.experiment(), workdir, run.Machine(data_dir=river.data_dir), grid, split="train")
+    assert points[0].changes["max_tokens.per_position"] == "1.5"
+    assert points[0].wer < points[1].wer
+    lines = (workdir / "hypotheses.train.tuned.jsonl").read_text().splitlines()
+    kept = [json.loads(line) for line in lines]
+    assert tuple(each["substitutions"] + each["deletions"] + each["insertions"] for each in kept) == points[0].errors
+
+
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
