@@ -77,17 +77,11 @@ class Speed:
     """How fast the search was, from waves on the host to tokens on the host.
 
     The first batch of each shape is left out, for it may have been compiled; if every batch was the first of its shape
-    there is nothing to tell, and the rates are None.
+    there is nothing to tell, and the rate is None.
     """
 
-    utterances: int
     samples: int
     wall_s: float
-
-    @property
-    def utterances_per_s(self) -> float | None:
-        """Hypotheses per second."""
-        return self.utterances / self.wall_s if self.wall_s else None
 
     def audio_per_wall(self, rate_hz: int) -> float | None:
         """Seconds of audio per second (RTFx)."""
@@ -162,7 +156,7 @@ class _Stopwatch:
     """Times batches of shapes that it has seen before."""
 
     def __init__(self) -> None:
-        self.speed = Speed(0, 0, 0.0)
+        self.speed = Speed(0, 0.0)
         self._seen: set[tuple[int, ...]] = set()
 
     def timed(self, decode: Callable[[Batch], Hypotheses], labelled: Labelled) -> "_Found":
@@ -171,8 +165,8 @@ class _Stopwatch:
         wall_s = time.perf_counter() - began
         shape = (*batch.wave_bn.shape, *batch.tokens_bu.shape)
         if shape in self._seen:
-            was, lengths = self.speed, labelled.sample_lengths
-            self.speed = Speed(was.utterances + len(lengths), was.samples + sum(lengths), was.wall_s + wall_s)
+            was = self.speed
+            self.speed = Speed(was.samples + sum(labelled.sample_lengths), was.wall_s + wall_s)
         self._seen.add(shape)
         return found
 

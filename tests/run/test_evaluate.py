@@ -12,7 +12,7 @@ def evaluation(references: list[str], hypotheses: list[str]) -> score.Evaluation
         score.Utterance(str(i), "anna", said, 16_000, (score.Candidate(heard, -1.0, -1.0, True),))
         for i, (said, heard) in rows
     )
-    return score.Evaluation(utterances, score.measure(references, hypotheses), Speed(0, 0, 0.0))
+    return score.Evaluation(utterances, score.measure(references, hypotheses), Speed(0, 0.0))
 
 
 def test_a_split_without_a_word_of_reference_has_a_row(tmp_path):

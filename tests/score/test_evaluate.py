@@ -128,15 +128,13 @@ def test_the_first_batch_of_a_shape_is_not_timed():
         return told(batch)
 
     speed = score.evaluate(decode, [FIRST, SECOND, SECOND], decode_text).speed
-    assert (speed.utterances, speed.samples) == (2, 32_000)
+    assert speed.samples == 32_000
     assert 0.002 <= speed.wall_s < 1.0
-    assert speed.utterances_per_s == 2 / speed.wall_s
     assert speed.audio_per_wall(16_000) == 2 / speed.wall_s
 
 
 def test_where_every_shape_is_new_there_is_no_speed():
     speed = score.evaluate(told, [FIRST], decode_text).speed
-    assert speed.utterances_per_s is None
     assert speed.audio_per_wall(16_000) is None
 
 
