@@ -1,4 +1,4 @@
-"""What flows down the river: corpus -> Example -> Batch -> Outputs -> Hypotheses -> errors -> result.
+"""What flows down the river: corpus -> Batch -> Outputs -> Hypotheses -> errors -> result.
 
 Every record is a frozen dataclass, and those that enter a compiled step are pytrees. Token 0 is the *end* symbol; it
 also starts the speller and is the blank of CTC, so of a vocabulary of v tokens v - 1 can stand in a transcript.
@@ -38,16 +38,6 @@ def pytree(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
     return cls
-
-
-@dataclass(frozen=True)
-class Example:
-    """One utterance as it leaves the loader, before padding."""
-
-    id: str
-    wave_n: Int16[np.ndarray, " n"]  # PCM, 16 bits
-    tokens_u: Int[np.ndarray, " u"]  # without the end symbol
-    key: int  # 32-bit hash of corpus and id: what randomness is folded with
 
 
 @pytree

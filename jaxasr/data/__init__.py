@@ -1,7 +1,6 @@
 """From corpora to batches; knows no model and no device."""
 
 from jaxasr.data.audio import decode_audio as decode_audio
-from jaxasr.data.audio import samples_at as samples_at
 from jaxasr.data.batches import Batches as Batches
 from jaxasr.data.batches import Evaluation as Evaluation
 from jaxasr.data.batches import Labelled as Labelled

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 import soxr
-from jaxtyping import Int, Int16
+from jaxtyping import Int16
 
 _BLOCK_FRAMES = 1 << 20  # what is decoded at once, so that an hour of stereo needs little more than its own result
 _STREAM_FRAMES = 1 << 16  # the same where a file is only passed through
@@ -27,7 +27,7 @@ class NoSamples(ValueError):  # noqa: N818 - what it says, as StopIteration
 def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.ndarray, " n"]:
     """The samples of an audio file at `rate_hz`: channels are averaged, other rates resampled.
 
-    `n` is `samples_at(samples, its rate, rate_hz)`, so lengths can be planned without decoding.
+    `n` is `samples_at_speed(samples, its rate, factor=1, rate_hz=rate_hz)`, so lengths can be planned without decoding.
 
     Args:
       data: the whole file, as it lies on the disk.
@@ -103,12 +103,6 @@ def seconds_of(path: Path) -> float:
         return float(soundfile.info(str(path)).duration)
     except (OSError, soundfile.LibsndfileError, TypeError):  # who reads the file will say what is wrong with it
         return 0.0
-
-
-def samples_at(samples: Int[np.ndarray, " b"], rates_hz: Int[np.ndarray, " b"], rate_hz: int) -> Int[np.ndarray, " b"]:
-    """Samples that each utterance has once it is resampled to `rate_hz`: rounded to the nearest, halves up (soxr)."""
-    samples, rates_hz = samples.astype(np.int64), rates_hz.astype(np.int64)
-    return (2 * samples * rate_hz + rates_hz) // (2 * rates_hz)
 
 
 def _blocks(file: soundfile.SoundFile, id: str, frames: int) -> Iterator[Int16[np.ndarray, " n"]]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxasr.data import audio, decode_audio, samples_at
+from jaxasr.data import audio, decode_audio
 from jaxasr.data.audio import refuse_cut_off
+from jaxasr.data.lengths import samples_at_speed
 
 
 def written(wave: np.ndarray, rate_hz: int, format: str, subtype: str) -> bytes:
@@ -56,7 +57,8 @@ def test_channels_are_averaged():
 @pytest.mark.parametrize("samples", [1, 2, 7, 441, 12_345])
 def test_the_length_after_resampling_is_known_beforehand(rate_hz: int, samples: int):
     decoded_n = decode_audio(written(np.zeros(samples), rate_hz, "WAV", "PCM_16"), id="x")
-    assert len(decoded_n) == samples_at(np.array([samples]), np.array([rate_hz]), 16_000)[0]
+    known = samples_at_speed(np.array([samples]), np.array([rate_hz]), factor=1.0, rate_hz=16_000)
+    assert len(decoded_n) == known[0]
 
 
 def test_a_resampled_tone_keeps_its_pitch(tone: Callable[..., bytes]):
