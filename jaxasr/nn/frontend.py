@@ -80,6 +80,16 @@ class SpecAugment(nn.Module):
     time_share: float = 1.0  # p: and at most this share of the utterance
     warp_frames: int = 0  # W: the control point moves by up to W frames
 
+    def __post_init__(self):
+        counts = (self.freq_masks, self.freq_bins, self.time_masks, self.time_frames, self.warp_frames)
+        if min(counts) < 0 or not 0.0 <= self.time_share <= 1.0:
+            raise ValueError(
+                "SpecAugment has freq_masks, freq_bins, time_masks, time_frames and warp_frames of "
+                f"{', '.join(map(str, counts))} and time_share {self.time_share}; none may be negative, and the share "
+                "must be in [0, 1]"
+            )
+        super().__post_init__()
+
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], batch: Batch
     ) -> Float[Array, "b t f"]:

@@ -91,3 +91,9 @@ def test_noise_is_drawn_from_the_stream_of_augmentation():
 def test_noise_that_makes_no_sense_is_refused(share, low, high):
     with pytest.raises(ValueError, match=f"share {share} and decibels {low} to {high}"):
         AddNoise(share, low, high)
+
+
+@pytest.mark.parametrize("wrong", [{"time_share": 20.0}, {"time_share": -0.1}, {"warp_frames": -5}, {"freq_bins": -1}])
+def test_masks_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="none may be negative, and the share must be in"):
+        SpecAugment(freq_masks=1, time_masks=1, **wrong)
