@@ -224,6 +224,11 @@ def _lessons(reference: str) -> dict[str, Lesson]:
         lessons[name] = lesson
     if not lessons:
         raise ValueError(f"{reference} yields nothing; it must yield pairs of a name and a Lesson")
+    several = dict.fromkeys(lesson.lengths for lesson in lessons.values())
+    if len(several) > 1:
+        raise ValueError(
+            f"{reference} yields lessons of other lengths: {', '.join(map(str, several))}; one table has the same for all"
+        )
     return lessons
 
 

@@ -27,6 +27,10 @@ def two():
 def twins():
     yield from [("a", next(two())[1])] * 2
 
+def unlike():
+    for number, (name, lesson) in enumerate(two()):
+        yield name, replace(lesson, lengths=(2, 3 + number))
+
 def nothing():
     yield from ()
 
@@ -99,6 +103,7 @@ def test_rows_are_kept_and_what_is_done_is_not_done_again(lessons, tmp_path):
     [
         ("twins", "yields 'a' twice"),
         ("nothing", "yields nothing"),
+        ("unlike", r"lessons of other lengths: \(2, 3\), \(2, 4\); one table"),
         ("numbers", "it must yield pairs of a name and a Lesson"),
         ("three", "has no function 'three'"),
     ],
