@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import Conv, Dropout, masked
+from jaxasr.nn.layers import Conv, Dropout, check_rates, masked
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.pooling import max_over_bins, max_over_time
 from jaxasr.records import Training
@@ -57,6 +57,11 @@ class ConvFront(Front):
 
     channels: tuple[int, ...] = (32, 32)
     streams = True
+
+    def __post_init__(self):
+        if min((1, *self.channels)) < 1:
+            raise ValueError(f"ConvFront.channels is {self.channels}; it needs a number of at least 1 for each layer")
+        super().__post_init__()
 
     @property
     def stride(self) -> int:
@@ -126,6 +131,7 @@ class VggFront(Front):
                 f"VggFront has channels {self.channels}, time_pools {self.time_pools} and bin_pools {self.bin_pools}; "
                 "it needs one number of at least 1 for each block in all three"
             )
+        check_rates(self, "dropout")
         super().__post_init__()
 
     @property

@@ -81,13 +81,10 @@ class SpecAugment(nn.Module):
     warp_frames: int = 0  # W: the control point moves by up to W frames
 
     def __post_init__(self):
-        counts = (self.freq_masks, self.freq_bins, self.time_masks, self.time_frames, self.warp_frames)
-        if min(counts) < 0 or not 0.0 <= self.time_share <= 1.0:
-            raise ValueError(
-                "SpecAugment has freq_masks, freq_bins, time_masks, time_frames and warp_frames of "
-                f"{', '.join(map(str, counts))} and time_share {self.time_share}; none may be negative, and the share "
-                "must be in [0, 1]"
-            )
+        counts = ("freq_masks", "freq_bins", "time_masks", "time_frames", "warp_frames")
+        if min(getattr(self, name) for name in counts) < 0 or not 0.0 <= self.time_share <= 1.0:
+            told = ", ".join(f"{name} {getattr(self, name)}" for name in (*counts, "time_share"))
+            raise ValueError(f"SpecAugment has {told}; none may be below 0, and the share at most 1")
         super().__post_init__()
 
     def __call__(

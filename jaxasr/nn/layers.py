@@ -81,8 +81,7 @@ class Dropout(nn.Module):
     over_time: bool = False  # one mask for a whole sequence (variational dropout, Gal and Ghahramani 2016)
 
     def __post_init__(self):
-        if not 0.0 <= self.rate < 1.0:
-            raise ValueError(f"Dropout.rate is {self.rate}; it must be at least 0 and below 1")
+        check_rates(self, "rate")
         super().__post_init__()
 
     @nn.compact
@@ -92,6 +91,18 @@ class Dropout(nn.Module):
         shared = (1,) if self.over_time and x.ndim > 2 else ()
         key = self.make_rng("dropout")
         return random.dropout(x, rate=self.rate, ids_b=jnp.asarray(training.ids_b), key=key, shared_axes=shared)
+
+
+def check_rates(module: nn.Module, *names: str) -> None:
+    """Finds that fields are shares that leave something over.
+
+    Raises:
+        ValueError: one is not at least 0 and below 1.
+    """
+    for name in names:
+        rate = getattr(module, name)
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"{type(module).__name__}.{name} is {rate}; it must be at least 0 and below 1")
 
 
 def masked(x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"]) -> Float[Array, "b t d"]:

@@ -119,6 +119,11 @@ def test_blocks_need_a_number_each(sizes):
         VggFront(*sizes)
 
 
+def test_convolutions_need_channels():
+    with pytest.raises(ValueError, match=r"ConvFront\.channels is \(2, 0\); it needs a number of at least 1"):
+        ConvFront((2, 0))
+
+
 def test_a_front_that_lacks_a_part_says_which():
     class Half(Front):
         """Nothing of its own."""

@@ -1,9 +1,13 @@
+import dataclasses
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxasr.nn
 from jaxasr.nn.layers import Dropout, masked, stack_frames
+from tests.nn import tiny
 from tests.nn.tiny import streams, training_of
 
 IDS = jnp.array([5, 9], jnp.uint32)
@@ -61,3 +65,32 @@ def test_two_layers_of_one_model_draw_for_themselves():
 def test_a_rate_that_drops_all_is_refused(rate):
     with pytest.raises(ValueError, match=rf"Dropout.rate is {rate}; it must be at least 0 and below 1"):
         Dropout(rate)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (jaxasr.nn.VggFront(), "dropout"),
+        (tiny.listener(), "dropout"),
+        (tiny.listener(), "recurrent_dropout"),
+        (jaxasr.nn.LatencyControlled(4, (1,), 4, 2), "dropout"),
+        (jaxasr.nn.Tds(), "dropout"),
+        (jaxasr.nn.QuartzNet(), "dropout"),
+        (jaxasr.nn.Crdnn(tiny.listener(front=jaxasr.nn.VggFront())), "dropout"),
+        (jaxasr.nn.Conformer(1, 8, 2), "dropout"),
+        (jaxasr.nn.TransformerEncoder(1, 8, 2), "stochastic_depth"),
+        (tiny.speller(), "dropout"),
+        (jaxasr.nn.TransformerDecoder(1, 8, 2, tiny.ADDITIVE, vocab=6), "dropout"),
+        (jaxasr.nn.LstmLm(1, 4, vocab=6), "dropout"),
+        (jaxasr.nn.LstmLm(1, 4, vocab=6), "recurrent_dropout"),
+        (jaxasr.nn.TransformerLm(1, 4, 2, vocab=6), "dropout"),
+        (jaxasr.nn.TransformerLm(1, 4, 2, vocab=6), "stochastic_depth"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_model_with_such_a_rate_is_refused_when_it_is_made(module, name):
+    for rate in (-0.5, 1.0):
+        with pytest.raises(
+            ValueError, match=rf"{type(module).__name__}\.{name} is {rate}; it must be at least 0 and below 1"
+        ):
+            dataclasses.replace(module, **{name: rate})

@@ -102,6 +102,10 @@ class AdditiveAttention(ScoredAttention):
     width: int  # of the energy's hidden layer
     vector: Literal["free", "normed"] = "free"  # v
 
+    def __post_init__(self):
+        _check_width(self, self.width)
+        super().__post_init__()
+
     def setup(self):
         self.query = Dense(self.width, use_bias=False)
         self.key = Dense(self.width)
@@ -133,6 +137,10 @@ class ProductAttention(ScoredAttention):
 
     width: int  # of query and key
 
+    def __post_init__(self):
+        _check_width(self, self.width)
+        super().__post_init__()
+
     def setup(self):
         self.query = Dense(self.width)
         self.key = Dense(self.width)
@@ -154,8 +162,11 @@ class LocationAttention(AdditiveAttention):
     taps: int = 101  # encoder positions that a filter spans, odd
 
     def __post_init__(self):
-        if self.taps % 2 == 0:
-            raise ValueError(f"LocationAttention.taps is {self.taps}; it must be odd, so that a filter has a centre")
+        if min(self.filters, self.taps) < 1 or self.taps % 2 == 0:
+            raise ValueError(
+                f"LocationAttention has filters={self.filters} and taps={self.taps}; both must be positive, and taps odd, so "
+                "that a filter has a centre"
+            )
         super().__post_init__()
 
     def setup(self):
@@ -168,3 +179,9 @@ class LocationAttention(AdditiveAttention):
 
     def remembered(self, memory: Memory, before: Any, weights_bs: Float[Array, "b s"] | None) -> Float[Array, "b s"]:
         return jnp.zeros(memory.valid_bs.shape, jnp.float32) if weights_bs is None else weights_bs
+
+
+def _check_width(module: ScoredAttention, width: int) -> None:
+    """Raises ValueError unless there is a width."""
+    if width < 1:
+        raise ValueError(f"{type(module).__name__}.width is {width}; it must be 1 or more")

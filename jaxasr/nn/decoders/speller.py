@@ -14,7 +14,7 @@ from jaxasr.nn.attention.interface import Attention, Memory, Mixture, Weighed, a
 from jaxasr.nn.decoders.cells import CELLS, CellKind
 from jaxasr.nn.decoders.fusion import Fusion
 from jaxasr.nn.decoders.interface import Decoded, Decoder
-from jaxasr.nn.layers import Dense, Dropout, Embed
+from jaxasr.nn.layers import Dense, Dropout, Embed, check_rates
 from jaxasr.nn.lms.transformer import TransformerLm
 from jaxasr.ops.attention import by_head
 from jaxasr.ops.mixture import mixed_log_probs
@@ -80,15 +80,17 @@ class Speller(Decoder):
             raise ValueError(f"Speller.maxout is {self.maxout}; it must be an even number of units, or 0 for none")
         if not callable(self.sampling) and not 0.0 <= self.sampling <= 1.0:
             raise ValueError(f"Speller.sampling is {self.sampling}; it must be in [0, 1], or a schedule")
-        if self.depth < 1 or self.vocab < 2:
+        if min(self.depth, self.width, self.embedding) < 1 or self.vocab < 2:
             raise ValueError(
-                f"Speller has depth {self.depth} and vocab {self.vocab}; it needs a layer, and a token beside the end"
+                f"Speller has depth {self.depth}, width {self.width}, embedding {self.embedding} and vocab {self.vocab}; all "
+                "must be positive, with a token beside the end"
             )
         if self.fusion is not None and (self.fusion.lm.vocab != self.vocab or self.attention.mixing is not None):
             raise ValueError(
                 f"Speller.fusion has a language model of {self.fusion.lm.vocab} tokens, the Speller has {self.vocab} and the "
                 f"mixing {self.attention.mixing!r}; fusion needs the same vocabulary and an attention that mixes nothing"
             )
+        check_rates(self, "dropout")
         super().__post_init__()
 
     def setup(self):

@@ -13,7 +13,7 @@ from jaxasr.nn.attention.interface import Attention, Memory
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
 from jaxasr.nn.chance import Chance, chances, residual
 from jaxasr.nn.decoders.interface import Decoded, Decoder
-from jaxasr.nn.layers import Dense, Dropout, Embed
+from jaxasr.nn.layers import Dense, Dropout, Embed, check_rates
 from jaxasr.ops.attention import read, read_all
 from jaxasr.ops.positions import sinusoid
 from jaxasr.ops.products import times
@@ -131,10 +131,7 @@ class TransformerDecoder(Decoder):
                 f"TransformerDecoder.attention has mixing={self.attention.mixing!r}, positions that only a Speller can mix; "
                 "give it to one, or take another focus than Latent"
             )
-        if not 0.0 <= self.stochastic_depth < 1.0:
-            raise ValueError(
-                f"TransformerDecoder.stochastic_depth is {self.stochastic_depth}; it must be at least 0 and below 1"
-            )
+        check_rates(self, "dropout", "stochastic_depth")
         super().__post_init__()
 
     def setup(self):

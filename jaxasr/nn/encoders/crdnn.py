@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.encoders.listener import Listener
-from jaxasr.nn.layers import Dense, Dropout, masked
+from jaxasr.nn.layers import Dense, Dropout, check_rates, masked
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
 
@@ -32,6 +32,7 @@ class Crdnn(Encoder):
                 f"Crdnn has dense {self.dense} and a listener with front {self.recurrent.front}; it needs widths of at "
                 "least 1 and a front, such as front=VggFront()"
             )
+        check_rates(self, "dropout")
         super().__post_init__()
 
     @property

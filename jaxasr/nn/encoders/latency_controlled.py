@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder, Pace
 from jaxasr.nn.encoders.listener import Heard, pooled, refuse_front, through_front
-from jaxasr.nn.layers import Dropout, masked
+from jaxasr.nn.layers import Dropout, check_rates, masked
 from jaxasr.nn.recurrent import LstmGates
 from jaxasr.ops.lstm import Carry, carried, lstm, lstm_from, zero_carry
 from jaxasr.ops.masks import valid_from_lengths
@@ -51,6 +51,7 @@ class LatencyControlled(Encoder):
                 f"must be multiples of it, such as {max(1, self.chunk // self.stride) * self.stride} and "
                 f"{max(0, self.ahead // self.stride) * self.stride}"
             )
+        check_rates(self, "dropout")
         super().__post_init__()
 
     @property

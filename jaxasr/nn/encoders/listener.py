@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder, Pace
-from jaxasr.nn.layers import Dense, Dropout, masked, stack_frames
+from jaxasr.nn.layers import Dense, Dropout, check_rates, masked, stack_frames
 from jaxasr.nn.recurrent import Gru, Lstm
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.pooling import max_over_time
@@ -66,6 +66,7 @@ class Listener(Encoder):
             )
         if self.projection is not None and self.projection < 1:
             raise ValueError(f"Listener.projection is {self.projection}; it needs a positive width, or None for none")
+        check_rates(self, "dropout", "recurrent_dropout")
         super().__post_init__()
 
     @property

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Dense, Dropout, masked
+from jaxasr.nn.layers import Dense, Dropout, check_rates, masked
 from jaxasr.ops.depthwise import depthwise
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
@@ -41,6 +41,7 @@ class QuartzNet(Encoder):
                 f"{self.repeats}, depth {self.depth} and output {self.output}; all must be at least 1, and each group "
                 "needs a width and taps"
             )
+        check_rates(self, "dropout")
         super().__post_init__()
 
     @property

@@ -10,7 +10,7 @@ from jaxasr.nn.blocks import Chunks, Layers, Remat, run_layers, visible
 from jaxasr.nn.chance import chances
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Dense, Dropout, masked
+from jaxasr.nn.layers import Dense, Dropout, check_rates, masked
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.positions import sinusoid
 from jaxasr.records import Training
@@ -49,8 +49,7 @@ class SelfAttentive(Encoder):
                 f"{name} has depth {self.depth}, width {self.width}, heads {self.heads} and expansion {self.expansion}; all "
                 "must be positive, and the width a multiple of twice the heads"
             )
-        if not 0.0 <= self.stochastic_depth < 1.0:
-            raise ValueError(f"{name}.stochastic_depth is {self.stochastic_depth}; it must be at least 0 and below 1")
+        check_rates(self, "dropout", "stochastic_depth")
         refuse_others(self, layers=Layers, remat=Remat, positions=Placing)
         super().__post_init__()
 

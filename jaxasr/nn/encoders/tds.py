@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Conv, Dense, Dropout, masked
+from jaxasr.nn.layers import Conv, Dense, Dropout, check_rates, masked
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Training
 
@@ -33,11 +33,16 @@ class Tds(Encoder):
 
     def __post_init__(self):
         sizes = (self.channels, self.depths, self.strides)
-        if len({len(each) for each in sizes}) > 1 or min((len(sizes[0]), *self.channels, *self.strides, self.taps)) < 1:
+        least = min(
+            (len(sizes[0]), *self.channels, *self.strides, self.taps, 1 if self.output is None else self.output)
+        )
+        if len({len(each) for each in sizes}) > 1 or least < 1 or min(self.depths) < 0:
             raise ValueError(
-                f"Tds has channels {self.channels}, depths {self.depths}, strides {self.strides} and taps {self.taps}; it "
-                "needs one number of at least 1 for each group in all three, and at least one tap"
+                f"Tds has channels {self.channels}, depths {self.depths}, strides {self.strides}, taps {self.taps} and "
+                f"output {self.output}; it needs one number of at least 1 for each group in all three (a depth may be 0), "
+                "at least one tap, and an output of at least 1, or None for none"
             )
+        check_rates(self, "dropout")
         super().__post_init__()
 
     @property

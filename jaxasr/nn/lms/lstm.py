@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import Dropout, Embed
+from jaxasr.nn.layers import Dropout, Embed, check_rates
 from jaxasr.nn.lms.interface import Lm, check_sizes
 from jaxasr.nn.lms.readout import Readout
 from jaxasr.nn.recurrent import LstmGates
@@ -33,6 +33,7 @@ class LstmLm(Lm):
 
     def __post_init__(self):
         check_sizes(self, depth=self.depth, width=self.width, embedding=self._embedding)
+        check_rates(self, "dropout", "recurrent_dropout")
         if self.tied and self._embedding != self.width:
             raise ValueError(
                 f"LstmLm is tied with embedding {self.embedding} and width {self.width}; tied weights need the same width: "

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
 from jaxasr.nn.chance import Chance, chances, residual
 from jaxasr.nn.decoders.transformer import TransformerState
-from jaxasr.nn.layers import Dropout, Embed
+from jaxasr.nn.layers import Dropout, Embed, check_rates
 from jaxasr.nn.lms.interface import Lm, check_sizes
 from jaxasr.nn.lms.readout import Readout
 from jaxasr.ops.positions import sinusoid
@@ -72,10 +72,7 @@ class TransformerLm(Lm):
                 f"TransformerLm has width {self.width} and heads {self.heads}; the width must be even, and a multiple of "
                 "the heads"
             )
-        if not 0.0 <= self.stochastic_depth < 1.0:
-            raise ValueError(
-                f"TransformerLm.stochastic_depth is {self.stochastic_depth}; at least 0 and below 1 is needed"
-            )
+        check_rates(self, "dropout", "stochastic_depth")
         super().__post_init__()
 
     def setup(self):

@@ -43,9 +43,20 @@ def test_it_looked_nowhere_before_the_first_step():
     assert AdditiveAttention(5).init_with_output(jax.random.key(0), method=first)[0] == ScoredState((), ())
 
 
-def test_a_filter_needs_a_centre():
-    with pytest.raises(ValueError, match="taps is 100; it must be odd"):
-        LocationAttention(5, taps=100)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LocationAttention(5, taps=100), "taps=100; both must be positive, and taps odd"),
+        (lambda: LocationAttention(5, taps=-3), "taps=-3; both must be positive"),
+        (lambda: LocationAttention(5, filters=0), "filters=0 and taps=101; both must be positive"),
+        (lambda: LocationAttention(0), r"LocationAttention\.width is 0"),
+        (lambda: AdditiveAttention(0), r"AdditiveAttention\.width is 0"),
+        (lambda: ProductAttention(0), r"ProductAttention\.width is 0"),
+    ],
+)
+def test_energies_of_nothing_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_a_normed_vector_has_the_length_of_its_gain(rng):

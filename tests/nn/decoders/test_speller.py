@@ -170,7 +170,12 @@ def test_dropout_is_drawn_in_training_only(hidden_bsd):
     assert np.any(drawn != other)
 
 
-@pytest.mark.parametrize(("depth", "vocab"), [(0, 6), (1, 1)])
-def test_a_speller_that_can_say_nothing_is_refused(depth, vocab):
-    with pytest.raises(ValueError, match=f"depth {depth} and vocab {vocab}; it needs a layer"):
-        Speller(depth, 4, ADDITIVE, vocab=vocab)
+@pytest.mark.parametrize(
+    "sizes", [{"depth": 0}, {"width": 0}, {"embedding": 0}, {"vocab": 1}], ids=lambda sizes: next(iter(sizes))
+)
+def test_a_speller_that_can_say_nothing_is_refused(sizes):
+    ((name, size),) = sizes.items()
+    with pytest.raises(
+        ValueError, match=f"Speller has .*{name} {size}.* must be positive, with a token beside the end"
+    ):
+        Speller(**({"depth": 1, "width": 4, "attention": ADDITIVE, "vocab": 6} | sizes))

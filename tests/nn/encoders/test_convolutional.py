@@ -119,6 +119,8 @@ def test_crdnn_is_a_listener_under_dense_layers(rng):
         (lambda: Tds((2,), (1, 1), (2,)), "one number of at least 1 for each group in all three"),
         (lambda: Tds((), (), ()), "one number of at least 1 for each group in all three"),
         (lambda: Tds((2,), (1,), (2,), taps=0), "at least one tap"),
+        (lambda: Tds((2,), (-1,), (2,)), r"depths \(-1,\)"),
+        (lambda: Tds(output=0), "output 0"),
         (lambda: QuartzNet((4, 4), (3,)), "each group needs a width and taps"),
         (lambda: QuartzNet(depth=0), "all must be at least 1"),
         (lambda: Crdnn(listener()), r"it needs widths of at least 1 and a front, such as front=VggFront\(\)"),
