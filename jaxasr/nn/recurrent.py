@@ -17,7 +17,7 @@ from jaxasr.ops.lstm import Carry, lstm_directions, lstm_from, zero_carry
 from jaxasr.records import Training
 
 
-def _orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+def orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
     """Orthogonal matrices side by side, one a gate."""
     width, gates = shape[0], shape[1] // shape[0]
     gate = nn.initializers.orthogonal()
@@ -39,7 +39,7 @@ class LstmGates(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "... d"]) -> tuple[Float[Array, "... m"], Float[Array, "e m"]]:
         gates = gate_projection(self.width, "input")(x)
-        recurrent = self.param("recurrent", _orthogonal_gates, (self.width, 4 * self.width))
+        recurrent = self.param("recurrent", orthogonal_gates, (self.width, 4 * self.width))
         return gates, recurrent.astype(gates.dtype)
 
 
@@ -53,7 +53,7 @@ class GruGates(nn.Module):
         self, x: Float[Array, "... d"]
     ) -> tuple[Float[Array, "... m"], Float[Array, "e m"], Float[Array, " e"]]:
         gates = Dense(3 * self.width, name="input")(x)
-        recurrent = self.param("recurrent", _orthogonal_gates, (self.width, 3 * self.width))
+        recurrent = self.param("recurrent", orthogonal_gates, (self.width, 3 * self.width))
         bias = self.param("candidate_bias", nn.initializers.zeros, (self.width,))
         return gates, recurrent.astype(gates.dtype), bias.astype(gates.dtype)
 
@@ -71,10 +71,6 @@ class RecurrentLayer(nn.Module):
     width: int  # of one direction
     bidirectional: bool = True
     recurrent_dropout: float = 0.0
-
-    @property
-    def output_width(self) -> int:
-        return self.width * len(self._directions)
 
     @property
     def _directions(self) -> tuple[str, ...]:
@@ -167,7 +163,7 @@ class JointKernel(nn.Module):
         def both(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
             first, second = jax.random.split(key)
             top = nn.initializers.lecun_normal()(first, (inputs, shape[1]), dtype)
-            return jnp.concatenate([top, _orthogonal_gates(second, (self.width, shape[1]), dtype)])
+            return jnp.concatenate([top, orthogonal_gates(second, (self.width, shape[1]), dtype)])
 
         return self.param("kernel", both, (inputs + self.width, 4 * self.width))
 

@@ -1,4 +1,4 @@
-"""Monotonic attention: where reading stops, as an expectation over all paths and as one path; chunks behind it; its losses.
+"""Monotonic attention: where reading stops, as an expectation over all paths and as one path; chunks behind it; its loss.
 
 Every sum here is of numbers that are not negative, under factors of at most one. There is no division and no difference, so
 float32 is enough for any length and any probabilities.
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr.ops.attention import masked_softmax
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.products import widened
 
 _NOTHING = -1e30  # an energy that weighs nothing
 
@@ -34,10 +36,10 @@ def expected_alignment(
 
     Source: Raffel et al. 2017, equations 10 to 12, there by divisions with cumulative products that run out of range.
     """
-    energy = _wide(energy_bs)
+    energy = widened(energy_bs)
     stop_bs = jnp.where(valid_bs, jax.nn.sigmoid(energy), 0.0)
     go_bs = jnp.where(valid_bs, jax.nn.sigmoid(-energy), 1.0)
-    return stop_bs * linear_recurrence(shifted(go_bs, 1), _wide(before_bs))
+    return stop_bs * linear_recurrence(shifted(go_bs, 1), widened(before_bs))
 
 
 def hard_stop(energy_bs: Float[Array, "b s"], start_b: Int[Array, " b"], valid_bs: Bool[Array, "b s"]) -> Stop:
@@ -64,7 +66,7 @@ def expected_chunk(
     Source: Chiu and Raffel 2018, equations 19 to 21, there by a division of moving sums; without a limit: Arivazhagan et al.
     2019, equation 7.
     """
-    energy = jnp.where(valid_bs, _wide(energy_bs), _NOTHING)
+    energy = jnp.where(valid_bs, widened(energy_bs), _NOTHING)
     if width == 0:
         total_bs = jax.lax.cumlogsumexp(energy, axis=1)
         fall_bs = jnp.exp(total_bs - jnp.concatenate([total_bs[:, 1:], total_bs[:, -1:]], axis=1))
@@ -104,11 +106,6 @@ def linear_recurrence(
     return _recurrence(reverse, decay_bs, x_bs)
 
 
-def _wide(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """At least float32."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def _double(reverse: bool, decay: Array, x: Array) -> Array:
     by = 1
     while by < x.shape[1]:
@@ -146,33 +143,7 @@ def quantity_loss(weights_buhs: Float[Array, "b u h s"], token_lengths_b: Int[Ar
 
     Source: Inaguma et al. 2020 (2005.00712), section 3.2, equation 9.
     """
-    weights = jnp.where(_real(weights_buhs, token_lengths_b)[..., None, None], weights_buhs, 0.0)
+    real_bu = valid_from_lengths(token_lengths_b + 1, weights_buhs.shape[1])
+    weights = jnp.where(real_bu[..., None, None], weights_buhs, 0.0)
     stops_bh = jnp.sum(weights.astype(jnp.float32), axis=(1, 3))
     return jnp.mean(jnp.abs(stops_bh - (token_lengths_b + 1.0)[:, None]), axis=1)
-
-
-def expected_positions(weights_buhs: Float[Array, "b u h s"]) -> Float[Array, "b u h"]:
-    """Where each head stops, expected, in encoder positions: sum over s of s times its weight.
-
-    Source: Inaguma et al. 2020 (2004.05009), section 3.3.
-    """
-    return weights_buhs.astype(jnp.float32) @ jnp.arange(weights_buhs.shape[-1], dtype=jnp.float32)
-
-
-def expected_delay(
-    weights_buhs: Float[Array, "b u h s"], ends_bu: Int[Array, "b u"], token_lengths_b: Int[Array, " b"]
-) -> Float[Array, " b"]:
-    """How many encoder positions after a token's end it is read: the mean over the tokens and heads; 0 without tokens.
-
-    Args:
-        weights_buhs: a row for each token and one for the end.
-        ends_bu: the position at which each token is over, from a reference alignment; the last column is not looked at.
-        token_lengths_b: tokens without the end.
-    """
-    delay_bu = jnp.mean(expected_positions(weights_buhs), axis=2) - ends_bu
-    real_bu = _real(weights_buhs, token_lengths_b - 1)
-    return jnp.sum(jnp.where(real_bu, delay_bu, 0.0), axis=1) / jnp.maximum(token_lengths_b, 1)
-
-
-def _real(weights_buhs: Array, last_b: Array) -> Bool[Array, "b u"]:
-    return jnp.arange(weights_buhs.shape[1])[None] <= last_b[:, None]

@@ -25,7 +25,7 @@ def made(x_btd, layer=Lstm, **changes):
 def test_a_layer_is_the_twin_run_both_ways(x_btd, layer, bidirectional):
     module, params = made(x_btd, layer, bidirectional=bidirectional)
     found_btm = jax.jit(module.apply)({"params": params}, x_btd, LENGTHS)
-    assert found_btm.shape == (4, 5, module.output_width)
+    assert found_btm.shape == (4, 5, WIDTH * (1 + bidirectional))
     for row, length in enumerate(LENGTHS.tolist()):
         ways = []
         for name in ("forward", "backward")[: 1 + bidirectional]:

@@ -141,10 +141,3 @@ def test_quantity_loss_counts_stops_against_tokens_and_the_end():
     np.testing.assert_allclose(monotonic.quantity_loss(two_heads, lengths_b), [1.5, 1.5])
     gradient = jax.grad(lambda w: jnp.sum(monotonic.quantity_loss(w, lengths_b)))(weights_buhs)
     np.testing.assert_array_equal(gradient[0, :, 0], [[-1, -1], [-1, -1], [0, 0]])
-
-
-def test_delay_is_the_distance_to_where_a_token_ended():
-    weights_buhs = jnp.zeros((2, 3, 1, 6)).at[0, 0, 0, 3].set(1.0).at[0, 1, 0, jnp.array([4, 5])].set(0.5)
-    np.testing.assert_allclose(monotonic.expected_positions(weights_buhs)[0, :, 0], [3.0, 4.5, 0.0])
-    delay_b = monotonic.expected_delay(weights_buhs, jnp.array([[2, 4, 9], [7, 7, 7]]), jnp.array([2, 0]))
-    np.testing.assert_allclose(delay_b, [(1.0 + 0.5) / 2, 0.0])

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxasr.nn.layers import Dense
-from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection
+from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection, orthogonal_gates
 from jaxasr.ops.gru import gru_cell
 from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
 from jaxasr.ops.products import wide, widened
@@ -87,14 +86,9 @@ class _GruKernel(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: int) -> tuple[Float[Array, "d m"], Float[Array, "e m"]]:
-        def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
-            gate = nn.initializers.orthogonal()
-            keys = jax.random.split(key, 3)
-            return jnp.concatenate([gate(k, (shape[0], shape[0]), dtype) for k in keys], axis=1)
-
         m = 3 * self.width
         read = self.param("kernel", nn.initializers.lecun_normal(), (inputs, m))
-        return read, self.param("recurrent", orthogonal, (self.width, m))
+        return read, self.param("recurrent", orthogonal_gates, (self.width, m))
 
 
 class _Gru:
