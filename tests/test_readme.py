@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from jaxasr.run.experiment import module_of
 from jaxasr.score import mean_interval
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
+from tests.run.river import TINY, compile_cache, river, shared_folder, spoken
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -69,6 +71,28 @@ def test_its_lesson_runs(cosine, tmp_path, monkeypatch):
 def test_it_learns_its_lesson(cosine):
     (name, lesson), *_ = cosine.lessons()
     assert run.solve(name, replace(lesson, lengths=(10,))).decode_form < 0.02
+
+
+def test_its_python_trains_evaluates_and_transcribes(tmp_path, tmp_path_factory, monkeypatch, capsys):
+    """The block of the README, with an experiment that has been trained already."""
+    block = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "run.train(" in code)
+    for theirs, ours in {"experiments/quickstart/spoken.py": str(TINY), '{"seed": 1}': "{}"}.items():
+        assert theirs in block
+        block = block.replace(theirs, ours)
+    made = river(tmp_path_factory)
+    shutil.copytree(made.workdir, tmp_path / "runs/notebook")
+    (tmp_path / ".cache/jaxasr").mkdir(parents=True)
+    (tmp_path / ".cache/jaxasr/data").symlink_to(made.data_dir)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    names = {"wave_n": spoken("CAD")}
+    with compile_cache(shared_folder(tmp_path_factory)):
+        exec(block, names)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("CAD (Word(text='CAD', start_s=")
+    assert [row["split"] for row in names["rows"]] == ["train", "test"]
+    tokens_bu = np.asarray(names["batch"].tokens_bu)
+    assert names["outputs"].logits_buv.shape[:2] == (len(tokens_bu), tokens_bu.shape[1] + 1)
+    assert names["found"].tokens_bwu.shape[:2] == (len(tokens_bu), 1)
 
 
 def test_every_name_of_the_table_of_choices_is_there():

@@ -32,6 +32,7 @@ from jaxasr.run.plan import Asked as Asked
 from jaxasr.run.plan import Plan as Plan
 from jaxasr.run.plan import plan as plan
 from jaxasr.run.plan_report import report_of as report_of
+from jaxasr.run.restore import trained_variables as trained_variables
 from jaxasr.run.searches import chosen_search as chosen_search
 from jaxasr.run.searches import search_for_files as search_for_files
 from jaxasr.run.searches import tuned_changes as tuned_changes
