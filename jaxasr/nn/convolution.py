@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import Conv, Dropout, check_rates, masked
+from jaxasr.nn.layers import Conv, Dropout, check_rates
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.pooling import max_over_bins, max_over_time
 from jaxasr.records import Training
@@ -166,4 +166,4 @@ class VggFront(Front):
 def _side_by_side(x_btfc: Array, lengths_b: Array) -> Hidden:
     """Bins and channels as one axis, zero at padding."""
     hidden_bsd = x_btfc.reshape(*x_btfc.shape[:2], -1)
-    return masked(hidden_bsd, valid_from_lengths(lengths_b, hidden_bsd.shape[1])), lengths_b
+    return zero_padding(hidden_bsd, valid_from_lengths(lengths_b, hidden_bsd.shape[1])), lengths_b

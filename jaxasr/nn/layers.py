@@ -8,7 +8,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxasr.ops import random
 from jaxasr.ops.convolution import convolve
@@ -103,11 +103,6 @@ def check_rates(module: nn.Module, *names: str) -> None:
         rate = getattr(module, name)
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"{type(module).__name__}.{name} is {rate}; it must be at least 0 and below 1")
-
-
-def masked(x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"]) -> Float[Array, "b t d"]:
-    """`x` where valid, zero elsewhere: what every layer that looks sideways does first."""
-    return jnp.where(valid_bt[..., None], x_btd, 0)
 
 
 def stack_frames(x_btd: Float[Array, "b t d"], by: int) -> Float[Array, "b k m"]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxasr.nn
-from jaxasr.nn.layers import Dropout, masked, stack_frames
+from jaxasr.nn.layers import Dropout, stack_frames
 from tests.nn import tiny
 from tests.nn.tiny import streams, training_of
 
@@ -18,11 +18,6 @@ def test_neighbours_stand_side_by_side_and_the_last_ones_are_filled_up():
     np.testing.assert_array_equal(stack_frames(x_btd, 2), [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]]])
     np.testing.assert_array_equal(stack_frames(x_btd, 1), x_btd)
     assert stack_frames(x_btd[:, :0], 3).shape == (1, 0, 6)
-
-
-def test_masked_is_zero_where_nothing_is_valid_whatever_stood_there():
-    x_btd = jnp.array([[[1.0], [jnp.nan], [jnp.inf]]])
-    np.testing.assert_array_equal(masked(x_btd, jnp.array([[True, False, False]])), [[[1.0], [0.0], [0.0]]])
 
 
 def test_dropout_is_off_without_ids_and_at_rate_zero():

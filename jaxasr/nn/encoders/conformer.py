@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Float
 from jaxasr.nn.blocks import BENDS, Bend, FeedForward, Positions, SelfAttention
 from jaxasr.nn.chance import Chance, residual
 from jaxasr.nn.encoders.self_attentive import Placing, SelfAttentive, refuse_others
-from jaxasr.nn.layers import Dense, masked
+from jaxasr.nn.layers import Dense
 from jaxasr.ops.depthwise import depthwise
+from jaxasr.ops.masks import zero_padding
 
 Convolution = Literal["after", "before", "beside", "none"]
 Filters = Literal["depthwise", "lightweight"]
@@ -41,7 +42,7 @@ class ConvolutionModule(nn.Module):
         filters_kd = self.param("filters", initial, (self.taps, d if self.filters == "depthwise" else self.heads))
         if self.filters == "lightweight":
             filters_kd = jnp.repeat(jax.nn.softmax(filters_kd, axis=0), d // self.heads, axis=1)
-        x_bsd = depthwise(masked(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
+        x_bsd = depthwise(zero_padding(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
         return Dense(d, name="mix")(BENDS[self.activation](nn.LayerNorm(name="after")(x_bsd)))
 
 

@@ -6,8 +6,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.encoders.listener import Listener
-from jaxasr.nn.layers import Dense, Dropout, check_rates, masked
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.nn.layers import Dense, Dropout, check_rates
+from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Training
 
 
@@ -49,4 +49,4 @@ class Crdnn(Encoder):
         for layer, width in enumerate(self.dense):
             x = nn.LayerNorm(name=f"norm_{layer}")(Dense(width, name=f"dense_{layer}")(x))
             x = Dropout(self.dropout, name=f"dropout_{layer}")(jax.nn.leaky_relu(x, self.leak), training)
-        return masked(x, valid_from_lengths(lengths_b, x.shape[1])), lengths_b
+        return zero_padding(x, valid_from_lengths(lengths_b, x.shape[1])), lengths_b

@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder, Pace
 from jaxasr.nn.encoders.listener import Heard, pooled, refuse_front, through_front
-from jaxasr.nn.layers import Dropout, check_rates, masked
+from jaxasr.nn.layers import Dropout, check_rates
 from jaxasr.nn.recurrent import LstmGates
 from jaxasr.ops.lstm import Carry, carried, lstm, lstm_from, zero_carry
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.products import widened
 from jaxasr.records import Training
 
@@ -87,7 +87,7 @@ class LatencyControlled(Encoder):
         self, frames_btf: Array, lengths_b: Array, training: Training | None, heard: Heard | None
     ) -> tuple[Array, Array, Heard]:
         """The positions of all chunks, the real positions of all frames, and where the next window goes on."""
-        x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
+        x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         own = frames_btf.shape[1] - (0 if heard is None else self.ahead)  # the rest has no window of its own
         x, lengths_b, front = through_front(self.front, x, lengths_b, training, heard, own=own)
         rest = math.prod(self.pools)

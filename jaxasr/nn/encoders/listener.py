@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder, Pace
-from jaxasr.nn.layers import Dense, Dropout, check_rates, masked, stack_frames
+from jaxasr.nn.layers import Dense, Dropout, check_rates, stack_frames
 from jaxasr.nn.recurrent import Gru, Lstm
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.pooling import max_over_time
 from jaxasr.records import Training
 
@@ -105,7 +105,7 @@ class Listener(Encoder):
         self, frames_btf: Array, lengths_b: Array, training: Training | None, heard: Heard | None
     ) -> tuple[Array, Array, Heard]:
         """From the beginning of whole utterances, or on from what was `heard`."""
-        x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
+        x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         x, lengths_b, front = through_front(self.front, x, lengths_b, training, heard, own=x.shape[1])
         before, after = self._shortenings()
         layers = []
@@ -137,7 +137,7 @@ class Listener(Encoder):
         x_bsd = Dense(self.projection, name=f"projection_{layer}")(x_bsd)
         if last == (self.projected == "last"):
             x_bsd = jnp.tanh(x_bsd)
-        return masked(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1]))
+        return zero_padding(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1]))
 
 
 def refuse_front(front: Front | None) -> None:

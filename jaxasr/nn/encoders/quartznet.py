@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Dense, Dropout, check_rates, masked
+from jaxasr.nn.layers import Dense, Dropout, check_rates
 from jaxasr.ops.depthwise import depthwise
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Training
 
 
@@ -64,7 +64,7 @@ class QuartzNet(Encoder):
         x = _Separable(width, taps, self.causal, dilation=dilation, name="last")(x, lengths_b)
         x = Dense(self.output, use_bias=False, name="output")(self._rectified(x, training))
         x = self._rectified(nn.LayerNorm(name="output_norm")(x), training)
-        return masked(x, valid_from_lengths(lengths_b, x.shape[1])), lengths_b
+        return zero_padding(x, valid_from_lengths(lengths_b, x.shape[1])), lengths_b
 
     def _block(self, x: Array, lengths_b: Array, width: int, taps: int, name: str, training: Training | None) -> Array:
         around = Dense(width, use_bias=False, name=f"{name}_around")(x)
@@ -91,7 +91,7 @@ class _Separable(nn.Module):
     @nn.compact
     def __call__(self, x_btc: Float[Array, "b t c"], lengths_b: Int[Array, " b"]) -> Float[Array, "b s d"]:
         filters_kc = self.param("filters", nn.initializers.lecun_normal(), (self.taps, x_btc.shape[-1]))
-        x_btc = masked(x_btc, valid_from_lengths(lengths_b, x_btc.shape[1]))
+        x_btc = zero_padding(x_btc, valid_from_lengths(lengths_b, x_btc.shape[1]))
         x_btc = _dilated(x_btc, filters_kc.astype(x_btc.dtype), self.dilation, self.causal)[:, :: self.stride]
         return nn.LayerNorm(name="norm")(Dense(self.width, use_bias=False, name="across")(x_btc))
 

@@ -10,8 +10,8 @@ from jaxasr.nn.blocks import Chunks, Layers, Remat, run_layers, visible
 from jaxasr.nn.chance import chances
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Dense, Dropout, check_rates, masked
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.nn.layers import Dense, Dropout, check_rates
+from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.positions import sinusoid
 from jaxasr.records import Training
 
@@ -63,7 +63,7 @@ class SelfAttentive(Encoder):
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
         """Hidden states, zero at padding, and their lengths. What is random is on where `training` says whose it is."""
-        x = masked(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
+        x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.front is not None:
             x, lengths_b = self.front(x, lengths_b, training)
         x = self._placed(Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
@@ -76,7 +76,7 @@ class SelfAttentive(Encoder):
         x = run_layers(
             self.block, self.fields(), x, constants, chance, depth=self.depth, layers=self.layers, remat=self.remat
         )
-        return masked(self.finished(x), valid_bs), lengths_b
+        return zero_padding(self.finished(x), valid_bs), lengths_b
 
     def fields(self) -> dict[str, Any]:
         """What the blocks are made with."""

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layers import Conv, Dense, Dropout, check_rates, masked
+from jaxasr.nn.layers import Conv, Dense, Dropout, check_rates
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Training
 
@@ -66,7 +66,7 @@ class Tds(Encoder):
         x_bsd = x_btfc.reshape(*x_btfc.shape[:2], -1)
         if self.output is not None:
             x_bsd = Dense(self.output, name="output")(x_bsd)
-        return masked(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1])), lengths_b
+        return zero_padding(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1])), lengths_b
 
 
 class _OverTime(nn.Module):
