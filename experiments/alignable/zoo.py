@@ -81,6 +81,7 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     additive = nn.AdditiveAttention(32)
     yield "dot", spelling(nn.DotAttention(64, heads=1))
     yield "dot, 4 heads", longer(spelling(nn.DotAttention(64, heads=4)))
+    yield "product", spelling(nn.ProductAttention(32))
     yield "additive", spelling(additive)
     yield "additive, sharpened", spelling(nn.AdditiveAttention(32, focus=nn.Softmax(temperature=0.5)))
     best = nn.WarmStart(soft=nn.Softmax(), hard=nn.Softmax(top=3), until=WARM)
@@ -97,6 +98,8 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     yield "location-aware, 2 heads", spelling(nn.MultiHead(LOCATION, 2, 64))
     yield "mixture of Gaussians", spelling(nn.GmmAttention(32, components=3, pace=4.0, spread=3.0))
     yield "monotonic", patiently_hard(nn.Monotonic())
+    stops = nn.WarmStart(soft=nn.Softmax(), hard=nn.Monotonic(), until=PATIENT_WARM)
+    yield "monotonic, 2 heads", patient(spelling(nn.MultiHead(nn.ProductAttention(32, focus=stops), 2, 64)))
     yield "monotonic, cold", hard(nn.Monotonic(), warm=False)
     yield "MoChA", patiently_hard(nn.Chunkwise(energies=additive, chunk=4), train.Quantity(weight=1.0))
     yield "MILk", hard(nn.Chunkwise(energies=additive, chunk=0))
@@ -127,7 +130,13 @@ def encoders() -> Iterator[tuple[str, Lesson]]:
     yield "QuartzNet", longer(hearing(quartznet, as_far))
     yield "Transformer, sinusoids", hearing(nn.TransformerEncoder(2, 48, 4, front=conv, expansion=2))
     yield "Transformer, rotary", hearing(nn.TransformerEncoder(2, 48, 4, front=conv, positions="rotary", expansion=2))
+    yield (
+        "Transformer, distances",
+        hearing(nn.TransformerEncoder(2, 48, 4, front=conv, positions="relative", expansion=2)),
+    )
     yield "Conformer", hearing(nn.Conformer(2, 48, 4, front=conv, taps=9, expansion=2))
+    parts = nn.Conformer(2, 48, 4, front=conv, taps=9, convolution="beside", filters="lightweight", expansion=2)
+    yield "Conformer, lightweight, side by side", hearing(parts)
 
 
 def decoders() -> Iterator[tuple[str, Lesson]]:
