@@ -81,7 +81,7 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     additive = nn.AdditiveAttention(32)
     yield "dot", spelling(nn.DotAttention(64, heads=1))
     yield "dot, 4 heads", longer(spelling(nn.DotAttention(64, heads=4)))
-    yield "product", spelling(nn.ProductAttention(32))
+    yield "product", longer(spelling(nn.ProductAttention(32)))
     yield "additive", spelling(additive)
     yield "additive, sharpened", spelling(nn.AdditiveAttention(32, focus=nn.Softmax(temperature=0.5)))
     best = nn.WarmStart(soft=nn.Softmax(), hard=nn.Softmax(top=3), until=WARM)
