@@ -76,12 +76,13 @@ def train(options: argparse.Namespace) -> int:
     use_this_machine()
     experiment = experiment_of(options)
     run.refuse_unread(dict(options.lms), [split.search for split in experiment.splits.values()])
+    machine = machine_of(options)
     decoded = (experiment.watch, *run.chosen_splits(experiment, options.splits).values())
     run.refuse_unready(decoded, options.data_dir, dict(options.lms))
     try:
         elders = {"teacher": options.teacher, "fused": options.fused}
         began_s = process_began_s() if sys.argv[1:2] == ["train"] else None  # this process may do other things too
-        run.train(experiment, options.workdir, machine_of(options), **elders, lms=dict(options.lms), began_s=began_s)
+        run.train(experiment, options.workdir, machine, **elders, lms=dict(options.lms), began_s=began_s)
     except run.Interrupted as interrupted:
         if scale.is_first():
             print(f"jaxasr train: {interrupted}", file=sys.stderr)
