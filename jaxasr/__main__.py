@@ -1,4 +1,4 @@
-"""The command line: parses, and calls what commands.py does.
+"""The command line: parses, and calls what cli/commands.py does.
 
 jaxasr prepare CORPUS [--from DIR] [OPTION=VALUE ...]      a corpus becomes a prepared one
 jaxasr pieces CORPUS FILE --pieces N                       a SentencePiece vocabulary from a corpus's transcripts
@@ -27,8 +27,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxasr import commands, transcription
-from jaxasr.arguments import (
+from jaxasr.cli import commands
+from jaxasr.cli import transcribe as transcription
+from jaxasr.cli.arguments import (
     BENCHMARKS,
     axis,
     benchmark,

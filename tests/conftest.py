@@ -17,6 +17,9 @@ import jax
 import numpy as np
 import pytest
 
+from tests.trained_lm import LmRun, lm_run
+from tests.trained_run import River, river
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("jaxasr", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("jaxasr")
@@ -37,3 +40,15 @@ def programs_are_let_go() -> Iterator[None]:
     yield
     if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="session", name="river")
+def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> River:
+    """A corpus of tones and a run that has learnt it."""
+    return river(tmp_path_factory)
+
+
+@pytest.fixture(scope="session", name="lm_run")
+def lm_run_fixture(tmp_path_factory: pytest.TempPathFactory) -> LmRun:
+    """A corpus of lines and a language model that has learnt it."""
+    return lm_run(tmp_path_factory)

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 from jaxasr import tree
+from jaxasr.experiment import Experiment, load, variants
+from jaxasr.experiment.experiment import module_of
 from jaxasr.records import Batch
-from jaxasr.run import Experiment, load, table, variants
-from jaxasr.run.begin import training_form
-from jaxasr.run.experiment import module_of
-from jaxasr.train import make_step, new_state
+from jaxasr.run.initial_state import training_form
+from jaxasr.sweep import table
+from jaxasr.training import make_step, new_state
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from jaxasr.__main__ import main
-from jaxasr.run import Workdir
-from jaxasr.run.log import Log
-from tests.run.river import TINY, TRAIN, compile_cache, river, shared_folder, wav
+from jaxasr.experiment import Workdir
+from jaxasr.run.metric_log import Log
+from tests.trained_run import TINY, TRAIN, compile_cache, river, shared_folder, wav
 
 
 @pytest.fixture(scope="session", name="river")

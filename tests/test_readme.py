@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import decode, nn, report, run, text, train, tree
-from jaxasr.run.alignable import table as table_of_lessons
-from jaxasr.run.experiment import module_of
+from jaxasr import decode, nn, report, text, tree
+from jaxasr.bench import examine, solve
+from jaxasr.bench.toy_task import table as table_of_lessons
+from jaxasr.experiment.experiment import module_of
 from jaxasr.score import mean_interval
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
-from tests.run.river import TINY, compile_cache, river, shared_folder, spoken
+from tests.trained_run import TINY, compile_cache, river, shared_folder, spoken
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -63,14 +64,14 @@ def test_its_lesson_runs(cosine, tmp_path, monkeypatch):
         "from dataclasses import replace\nimport cosine\n\ndef lessons():\n    for name, lesson in cosine.lessons():\n"
         "        yield name, replace(lesson, steps=2, lengths=(2,), tones=replace(lesson.tones, longest=2))\n"
     )
-    *_, table, _ = run.examine(f"{path}:lessons", tmp_path / "results.jsonl")
+    *_, table, _ = examine(f"{path}:lessons", tmp_path / "results.jsonl")
     assert "cosine" in table
 
 
 @pytest.mark.slow
 def test_it_learns_its_lesson(cosine):
     (name, lesson), *_ = cosine.lessons()
-    assert run.solve(name, replace(lesson, lengths=(10,))).decode_form < 0.02
+    assert solve(name, replace(lesson, lengths=(10,))).decode_form < 0.02
 
 
 def test_its_python_trains_evaluates_and_transcribes(tmp_path, tmp_path_factory, monkeypatch, capsys):

@@ -7,8 +7,8 @@ A smaller and shorter las.py (experiments/an4) at 60 ms; the search is the atten
 
 from collections.abc import Iterator, Mapping
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 TOKENS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
@@ -31,8 +31,8 @@ def experiment() -> Experiment:
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
-        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(train.RampHoldDecay(200, 1_400, 2_400, peak=2e-3), b2=0.98, clip_norm=5.0),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=training.Adam(training.RampHoldDecay(200, 1_400, 2_400, peak=2e-3), b2=0.98, clip_norm=5.0),
         steps=2_400,
         watch=Split(DEV, decode.Beam(4, length_norm=1.0)),
         evals={
@@ -64,7 +64,7 @@ def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
         "sampled": hard(nn.Sampled(samples=2)),
         "none": nn.NoAttention(),
     }
-    terms = {"sampled": (train.Reinforce(weight=1.0),), "MoChA": (train.Quantity(weight=0.1),)}
+    terms = {"sampled": (training.Reinforce(weight=1.0),), "MoChA": (training.Quantity(weight=0.1),)}
     for seed in (0, 1, 2):
         for name, attention in rows.items():
             changes = {"model.decoder.attention": attention, "objective.extra": terms.get(name, ())}

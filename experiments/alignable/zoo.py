@@ -7,8 +7,8 @@ README.md beside this file has the table, and how to put a mechanism of your own
 from collections.abc import Iterator
 from dataclasses import replace
 
-from jaxasr import data, nn, train
-from jaxasr.run import Lesson
+from jaxasr import data, nn, training
+from jaxasr.bench import Lesson
 
 TONES = data.Tones(shortest=1, longest=10)
 LESSON = Lesson(
@@ -17,8 +17,8 @@ LESSON = Lesson(
         encoder=nn.Listener(width=32, pools=(2, 2)),
         decoder=nn.Speller(1, 48, nn.AdditiveAttention(32), vocab=TONES.vocab, embedding=16),
     ),
-    objective=train.Objective(),
-    optimizer=train.Adam(train.RampHoldDecay(50, 800, 1_200, peak=3e-3), clip_norm=1.0),
+    objective=training.Objective(),
+    optimizer=training.Adam(training.RampHoldDecay(50, 800, 1_200, peak=3e-3), clip_norm=1.0),
     tones=TONES,
     steps=1_200,
 )
@@ -34,7 +34,7 @@ PATIENT_WARM = 1_200
 
 def paced(lesson: Lesson, steps: int, hold: int) -> Lesson:
     """The lesson with so many steps, the rate falling from step `hold` on."""
-    optimizer = train.Adam(train.RampHoldDecay(50, hold, steps, peak=3e-3), clip_norm=1.0)
+    optimizer = training.Adam(training.RampHoldDecay(50, hold, steps, peak=3e-3), clip_norm=1.0)
     return replace(lesson, steps=steps, optimizer=optimizer)
 
 
@@ -49,7 +49,7 @@ def spelling(attention: nn.Attention, **changes: object) -> Lesson:
     return replace(LESSON, model=replace(LESSON.model, decoder=speller), **changes)
 
 
-def hard(focus: nn.Focus, *terms: train.Term, warm: bool = True) -> Lesson:
+def hard(focus: nn.Focus, *terms: training.Term, warm: bool = True) -> Lesson:
     """The lesson for a hard attention: longer, and by default soft at the beginning."""
     focus = nn.WarmStart(soft=nn.Softmax(), hard=focus, until=WARM) if warm else focus
     return paced(_normed(focus, *terms), HARD_STEPS, 1_400)
@@ -60,7 +60,7 @@ def patient(lesson: Lesson) -> Lesson:
     return paced(lesson, PATIENT_STEPS, PATIENT_STEPS // 2)
 
 
-def patiently_hard(focus: nn.Focus, *terms: train.Term) -> Lesson:
+def patiently_hard(focus: nn.Focus, *terms: training.Term) -> Lesson:
     """The lesson for a hard attention that needs more time, and is soft for longer."""
     return patient(_normed(nn.WarmStart(soft=nn.Softmax(), hard=focus, until=PATIENT_WARM), *terms))
 
@@ -101,10 +101,10 @@ def attentions() -> Iterator[tuple[str, Lesson]]:
     stops = nn.WarmStart(soft=nn.Softmax(), hard=nn.Monotonic(), until=PATIENT_WARM)
     yield "monotonic, 2 heads", patient(spelling(nn.MultiHead(nn.ProductAttention(32, focus=stops), 2, 64)))
     yield "monotonic, cold", hard(nn.Monotonic(), warm=False)
-    yield "MoChA", patiently_hard(nn.Chunkwise(energies=additive, chunk=4), train.Quantity(weight=1.0))
+    yield "MoChA", patiently_hard(nn.Chunkwise(energies=additive, chunk=4), training.Quantity(weight=1.0))
     yield "MILk", hard(nn.Chunkwise(energies=additive, chunk=0))
-    yield "sampled (REINFORCE)", patiently_hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0))
-    yield "sampled (REINFORCE), cold", hard(nn.Sampled(samples=2), train.Reinforce(weight=1.0), warm=False)
+    yield "sampled (REINFORCE)", patiently_hard(nn.Sampled(samples=2), training.Reinforce(weight=1.0))
+    yield "sampled (REINFORCE), cold", hard(nn.Sampled(samples=2), training.Reinforce(weight=1.0), warm=False)
     yield "Gumbel, straight-through", patiently_hard(nn.GumbelSoftmax())
     yield "latent, marginal of 4", hard(nn.Latent(best=4), warm=False)
     yield "latent, Viterbi of 4", patient(_normed(nn.Latent(best=4, over="max")))
@@ -154,6 +154,6 @@ def decoders() -> Iterator[tuple[str, Lesson]]:
     )
 
 
-def _normed(focus: nn.Focus, *terms: train.Term) -> Lesson:
+def _normed(focus: nn.Focus, *terms: training.Term) -> Lesson:
     attention = nn.AdditiveAttention(32, vector="normed", focus=focus)
-    return spelling(attention, objective=train.Objective(extra=terms))
+    return spelling(attention, objective=training.Objective(extra=terms))

@@ -5,8 +5,8 @@ r"""Listen, attend and spell on AN4's 848 training utterances (0.63 h): no langu
 ESPnet's split: 848 train, 100 dev (chooses the checkpoint), 130 test (decoded once, at the end). README.md has the rows.
 """
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 TOKENS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
@@ -26,8 +26,8 @@ def experiment() -> Experiment:
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
-        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(train.RampHoldDecay(200, 3_000, 5_200, peak=2e-3), b2=0.98, clip_norm=5.0),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=training.Adam(training.RampHoldDecay(200, 3_000, 5_200, peak=2e-3), b2=0.98, clip_norm=5.0),
         steps=5_200,
         watch=Split(
             data.Pipeline(data.Corpus("an4", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0),

@@ -6,8 +6,8 @@ r"""A character language model on the 848 transcripts that las.py is trained on,
 Its vocabulary is las.py's, so that a search can fuse the two. dev chooses the checkpoint; test is read once, at the end.
 """
 
-from jaxasr import data, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 TOKENS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 TEXT = (data.Normalize("upper"), data.Tokenize(TOKENS))
@@ -20,8 +20,8 @@ def experiment() -> Experiment:
     return Experiment(
         model=nn.LstmLm(1, 256, dropout=0.5, recurrent_dropout=0.3, vocab=TOKENS.size),
         train_data=data.Pipeline(data.Corpus("an4", "train"), TEXT, SHAPES, shuffle_seed=1),
-        objective=train.Objective(),
-        optimizer=train.Adam(train.RampHoldDecay(50, 600, 1_200, peak=4e-3), clip_norm=1.0),
+        objective=training.Objective(),
+        optimizer=training.Adam(training.RampHoldDecay(50, 600, 1_200, peak=4e-3), clip_norm=1.0),
         steps=1_200,
         watch=Split(data.Pipeline(data.Corpus("an4", "dev"), TEXT, EVAL_SHAPES, shuffle_seed=0)),
         evals={

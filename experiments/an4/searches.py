@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxasr import decode
-from jaxasr.run import Experiment, Split, load
+from jaxasr.experiment import Experiment, Split, load
 
 BEAM = decode.Beam(10, length_norm=1.0, nbest=10)
 JOINT = replace(BEAM, ctc_weight=0.3)

@@ -7,8 +7,8 @@ The paper (table 2): 2.7 % on test-clean, 6.3 % on test-other, with a transducer
 
 from collections.abc import Mapping
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
 SPLITS = ("dev-clean", "dev-other", "test-clean", "test-other")
@@ -34,9 +34,9 @@ def experiment() -> Experiment:
         train_data=data.Pipeline(
             tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS), SPEECH, SHAPES, shuffle_seed=1
         ),
-        objective=train.Objective(label_smoothing=0.1),
-        optimizer=train.Adam(train.Noam(width=144, warmup_steps=10_000, scale=5.0), b2=0.98, eps=1e-9, l2=1e-6),
-        weight_noise=train.WeightNoise(0.075, from_step=20_000),
+        objective=training.Objective(label_smoothing=0.1),
+        optimizer=training.Adam(training.Noam(width=144, warmup_steps=10_000, scale=5.0), b2=0.98, eps=1e-9, l2=1e-6),
+        weight_noise=training.WeightNoise(0.075, from_step=20_000),
         steps=500_000,
         watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(8, length_norm=1.0)) for name in SPLITS},

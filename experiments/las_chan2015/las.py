@@ -5,8 +5,8 @@ r"""Listen, Attend and Spell of the paper's size on LibriSpeech 960 h, character
 The paper's figures are of Google voice search, which nobody else has; here their order can be run again. Ours: table_1.md.
 """
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
 SPLITS = ("dev-clean", "dev-other", "test-clean", "test-other")
@@ -30,8 +30,8 @@ def experiment() -> Experiment:
         train_data=data.Pipeline(
             tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS), SPEECH, SHAPES, shuffle_seed=1
         ),
-        objective=train.Objective(),
-        optimizer=train.Sgd(train.Exponential(0.2, 0.98, every_steps=440), clip_norm=1.0),
+        objective=training.Objective(),
+        optimizer=training.Sgd(training.Exponential(0.2, 0.98, every_steps=440), clip_norm=1.0),
         steps=176_000,
         watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(32)) for name in SPLITS},

@@ -5,8 +5,8 @@ r"""Six BLSTMs that grow from two, with weight feedback, on LibriSpeech 960 h (Z
 The paper, without a language model: 14.4 % on dev-other, about 4.9 % on test-clean. Ours: table_1.md beside this file.
 """
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split, Stage
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split, Stage
 
 PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
 SPLITS = ("dev-clean", "dev-other", "test-clean", "test-other")
@@ -42,11 +42,11 @@ def experiment() -> Experiment:
         train_data=data.Pipeline(
             tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS), SPEECH, SHAPES, shuffle_seed=1
         ),
-        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(
-            train.RampHoldDecay(10 * TWENTIETH, 250 * TWENTIETH, 250 * TWENTIETH + 1, peak=8e-4),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=training.Adam(
+            training.RampHoldDecay(10 * TWENTIETH, 250 * TWENTIETH, 250 * TWENTIETH + 1, peak=8e-4),
             clip_norm=5.0,
-            on_plateau=train.Newbob(0.9),
+            on_plateau=training.Newbob(0.9),
         ),
         steps=250 * TWENTIETH,
         watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),

@@ -5,8 +5,8 @@ r"""Monotonic chunkwise attention (Chiu and Raffel 2018, arXiv:1712.05382) in ne
 neural_sp's README: 4.2 % on test-clean, 11.2 % on test-other with a language model. Ours: table_librispeech.md beside this.
 """
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
 SPLITS = ("dev-clean", "dev-other", "test-clean", "test-other")
@@ -34,8 +34,8 @@ def experiment() -> Experiment:
         train_data=data.Pipeline(
             tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS), SPEECH, SHAPES, shuffle_seed=1
         ),
-        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.3, extra=(train.Quantity(0.1),)),
-        optimizer=train.Adam(train.RampHoldDecay(0, 93_750, 421_875, peak=1e-3, end_ratio=0.025), clip_norm=5.0),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.3, extra=(training.Quantity(0.1),)),
+        optimizer=training.Adam(training.RampHoldDecay(0, 93_750, 421_875, peak=1e-3, end_ratio=0.025), clip_norm=5.0),
         steps=421_875,
         watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(10, length_norm=1.0)) for name in SPLITS},

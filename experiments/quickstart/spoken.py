@@ -5,8 +5,8 @@ r"""The embedded default: a small listener, attender and speller on synthetic sp
 Claim: at most 5 % word error rate on voices and word sequences that training has not heard. launch/quickstart.sh runs it.
 """
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 TOKENS = text.Characters(" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
@@ -25,8 +25,8 @@ def experiment() -> Experiment:
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("spoken", "train"), SPEECH, SHAPES, shuffle_seed=1),
-        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(train.RampHoldDecay(100, 550, 1_000, peak=3e-3), b2=0.98, clip_norm=5.0),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=training.Adam(training.RampHoldDecay(100, 550, 1_000, peak=3e-3), b2=0.98, clip_norm=5.0),
         steps=1_000,
         watch=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
         evals={

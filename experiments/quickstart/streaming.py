@@ -8,8 +8,8 @@ Claim: the words of the stream are those of the whole utterance, half of them wi
 its errors: 2,000 steps are too few for attention that decides by itself where to stop.
 """
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 TOKENS = text.Characters(" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
@@ -30,8 +30,8 @@ def experiment() -> Experiment:
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("spoken", "train"), SPEECH, SHAPES, shuffle_seed=1),
-        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(train.RampHoldDecay(100, 1_200, 2_000, peak=3e-3), b2=0.98, clip_norm=5.0),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=training.Adam(training.RampHoldDecay(100, 1_200, 2_000, peak=3e-3), b2=0.98, clip_norm=5.0),
         steps=2_000,
         watch=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
         evals={

@@ -5,8 +5,8 @@ r"""LAS-4-1024 with SpecAugment on LibriSpeech 960 h, schedule B, no language mo
 The paper (table 6): 3.7 % on test-clean, 10.0 % on test-other. Ours: table_6.md beside this file.
 """
 
-from jaxasr import data, decode, nn, text, train
-from jaxasr.run import Experiment, Split
+from jaxasr import data, decode, nn, text, training
+from jaxasr.experiment import Experiment, Split
 
 PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
 SPLITS = ("dev-clean", "dev-other", "test-clean", "test-other")
@@ -33,9 +33,9 @@ def experiment() -> Experiment:
         train_data=data.Pipeline(
             tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS), SPEECH, SHAPES, shuffle_seed=1
         ),
-        objective=train.Objective(label_smoothing=0.1),
-        optimizer=train.Adam(train.RampHoldDecay(500, 20_000, 80_000, peak=1e-3), clip_norm=5.0),
-        weight_noise=train.WeightNoise(0.075, from_step=10_000),
+        objective=training.Objective(label_smoothing=0.1),
+        optimizer=training.Adam(training.RampHoldDecay(500, 20_000, 80_000, peak=1e-3), clip_norm=5.0),
+        weight_noise=training.WeightNoise(0.075, from_step=10_000),
         steps=80_000,
         watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(8, length_norm=1.0)) for name in SPLITS},

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt32
 
-from jaxasr.data.epoch import PlanRow
-from jaxasr.data.lengths import Ragged
-from jaxasr.data.shape import rows_of_host
-from jaxasr.data.stream import Stream
-from jaxasr.data.waves import Waves
+from jaxasr.data.audio_loader import Waves
+from jaxasr.data.batching.epoch import PlanRow
+from jaxasr.data.batching.lengths import Ragged
+from jaxasr.data.batching.shape import rows_of_host
+from jaxasr.data.prefetch import Stream
 from jaxasr.records import Batch
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxasr import text
-from jaxasr.data.buckets import ShapeChoice
-from jaxasr.data.opened import OpenPipeline
-from jaxasr.data.prepared import Corpus
+from jaxasr.data.batching.buckets import ShapeChoice
+from jaxasr.data.bound_pipeline import OpenPipeline
+from jaxasr.data.prepared.corpus import Corpus
 from jaxasr.data.transforms import SpeedPerturb, Transform, check_order, the_tokenizer
 
 

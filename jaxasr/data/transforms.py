@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from jaxasr import text
-from jaxasr.data.lengths import Ragged, speed_ratio
+from jaxasr.data.batching.lengths import Ragged, speed_ratio
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ All four are sums of weighted log probabilities:
     density ratio       Lm("target", 0.4), Lm("source", -0.3)        source: of the training transcripts
     LODR                Lm("target", 0.4), Lm("bigram", -0.2)        a low-order model in the source's place
     internal            Lm("target", 0.4), InternalLm(-0.3)          what the decoder has learnt of the source itself
-The beam says only their names; `--lm target=PATH` says which they are (run/language_models.py).
+The beam says only their names; `--lm target=PATH` says which they are (evaluation/language_models.py).
 """
 
 from dataclasses import dataclass

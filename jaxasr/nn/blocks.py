@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxasr.nn.chance import Chance
+from jaxasr.nn.layer_rng import Chance
 from jaxasr.nn.layers import Dense
-from jaxasr.ops.attention import attention_weights, read_all
+from jaxasr.ops.attention.energies import attention_weights, read_all
+from jaxasr.ops.attention.positions import distances, rotary, shift_relative, sinusoid
 from jaxasr.ops.masks import valid_from_lengths
-from jaxasr.ops.positions import distances, rotary, shift_relative, sinusoid
 from jaxasr.ops.products import plus, times, wide_einsum
 from jaxasr.shapes import STACK, Lengths
 

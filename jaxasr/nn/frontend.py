@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.ops import features, noise, specaugment, vocal_tract
+from jaxasr.ops.audio import features, noise, specaugment, vocal_tract
 from jaxasr.records import Batch, Training
 
 Normalization = Literal["utterance", "global", "none"]

@@ -1,4 +1,4 @@
-"""Recurrent layers: parameters for ops/lstm.py and ops/gru.py.
+"""Recurrent layers: parameters for ops/recurrent/lstm.py and ops/recurrent/gru.py.
 
 Initialisation: Glorot for the input weights, orthogonal for each recurrent gate, forget bias 1 (Jozefowicz et al. 2015).
 """
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.layers import Dense, Dropout
-from jaxasr.ops.directions import batch_major, time_major
-from jaxasr.ops.gru import gru_directions, gru_from
-from jaxasr.ops.lstm import Carry, lstm_directions, lstm_from, zero_carry
+from jaxasr.ops.recurrent.directions import batch_major, time_major
+from jaxasr.ops.recurrent.gru import gru_directions, gru_from
+from jaxasr.ops.recurrent.lstm import Carry, lstm_directions, lstm_from, zero_carry
 from jaxasr.records import Training
 
 
@@ -91,7 +91,7 @@ class RecurrentLayer(nn.Module):
 
 
 class Lstm(RecurrentLayer):
-    """A layer of long short-term memory (ops/lstm.py)."""
+    """A layer of long short-term memory (ops/recurrent/lstm.py)."""
 
     def __call__(
         self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], training: Training | None = None
@@ -122,7 +122,7 @@ class Lstm(RecurrentLayer):
 
 
 class Gru(RecurrentLayer):
-    """A layer of gated recurrent units (ops/gru.py)."""
+    """A layer of gated recurrent units (ops/recurrent/gru.py)."""
 
     def __call__(
         self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], training: Training | None = None

@@ -14,7 +14,7 @@ from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
 from jaxasr.nn.layers import Dense
 from jaxasr.nn.precision import Compute, check_compute, in_precision
-from jaxasr.ops import features
+from jaxasr.ops.audio import features
 from jaxasr.records import Batch, LanguageModel, Outputs, Start, Step, Training
 
 

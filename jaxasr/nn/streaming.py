@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Int16
 from jaxasr.nn.attention.interface import Memory
 from jaxasr.nn.precision import in_precision
 from jaxasr.nn.seq2seq import Seq2Seq
-from jaxasr.ops import features
+from jaxasr.ops.audio import features
 from jaxasr.records import Step, Stream
 from jaxasr.units import samples_from_ms
 

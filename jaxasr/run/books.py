@@ -4,16 +4,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxasr import report
-from jaxasr.run.evaluate import evaluated_variables
-from jaxasr.run.experiment import Experiment, decided_by
+from jaxasr.evaluation.attention_metrics import Alarm, said_of
+from jaxasr.evaluation.decode_split import evaluated_variables
+from jaxasr.experiment.experiment import Experiment, decided_by
+from jaxasr.experiment.workdir import Workdir
+from jaxasr.files import write_whole
 from jaxasr.run.goodput import Goodput
-from jaxasr.run.pace import Pace
 from jaxasr.run.steps import Moment, Saved, Steps
-from jaxasr.run.watch import Alarm, said_of
-from jaxasr.run.workdir import Workdir
+from jaxasr.run.throughput import Pace
 from jaxasr.scale import Watchdog
-from jaxasr.train import Checkpoints, Writer, judged, read_metrics
-from jaxasr.train.writer import write_whole
+from jaxasr.training import Checkpoints, Writer, judged, read_metrics
 
 
 @dataclass

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from jaxasr.cost.chips import Chip
 from jaxasr.scale import CompileCounter
-from jaxasr.scale.chips import Chip
 
 FILE = "goodput.jsonl"
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jaxasr.scale.agreement import Agreement
+from jaxasr.scale.preemption import Agreement
 
 # SIGTERM comes from kill, a preempted machine, Kubernetes and Slurm; Slurm's --signal may be told to send the last two
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)

@@ -12,22 +12,22 @@ from pathlib import Path
 import jax
 
 from jaxasr import report, tree
+from jaxasr.cost.chips import chip_of, chips_among
 from jaxasr.data import OpenPipeline
-from jaxasr.run.begin import Elders, initial_state
+from jaxasr.evaluation.language_models import NO_LMS, language_models
+from jaxasr.experiment.experiment import Experiment, decided_by
+from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.books import Books
-from jaxasr.run.experiment import Experiment, decided_by
 from jaxasr.run.goodput import Goodput
+from jaxasr.run.initial_state import Elders, initial_state
 from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
-from jaxasr.run.language_models import NO_LMS, language_models
-from jaxasr.run.log import Log, Witness
-from jaxasr.run.machine import Machine
-from jaxasr.run.pace import Pace
+from jaxasr.run.metric_log import Log, Witness
+from jaxasr.run.same_run import refuse_another
 from jaxasr.run.steps import Saved, Steps
-from jaxasr.run.together import refuse_another
-from jaxasr.run.workdir import Workdir
+from jaxasr.run.throughput import Pace
 from jaxasr.scale import is_first
-from jaxasr.scale.chips import chip_of, chips_among
-from jaxasr.train import Checkpoints, Writer
+from jaxasr.training import Checkpoints, Writer
 
 Say = Callable[[str], None]
 
@@ -53,7 +53,7 @@ def train(
         fused: that of the run that trained the language model that the decoder fuses, if it does; likewise.
         lms: where the language models are that the watched search fuses, by name.
         say: takes the lines that are for people.
-        witness: is told of each step when its sums are known (run/verify_resume.py).
+        witness: is told of each step when its sums are known (verify/resume.py).
         began_s: when this life of the run began, by time.perf_counter; None: now.
 
     Raises:

@@ -8,18 +8,18 @@ from typing import Any
 import jax
 
 from jaxasr.data import OpenPipeline
+from jaxasr.evaluation.evaluators import Judge, judge_of
+from jaxasr.experiment.experiment import Experiment
+from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.stages import grown
 from jaxasr.records import LanguageModel, pytree
-from jaxasr.run.begin import Elders, blank_batch, bound_objective, initial_state, measured, metadata_of
-from jaxasr.run.experiment import Experiment
+from jaxasr.run.initial_state import Elders, blank_batch, bound_objective, initial_state, measured, metadata_of
 from jaxasr.run.interrupt import Requests
-from jaxasr.run.judges import Judge, judge_of
-from jaxasr.run.log import Log, Window, empty_window
-from jaxasr.run.machine import Machine
-from jaxasr.run.pace import Pace
-from jaxasr.run.stages import grown
-from jaxasr.run.work import counted_step, pure_step
+from jaxasr.run.metric_log import Log, Window, empty_window
+from jaxasr.run.throughput import Pace
+from jaxasr.run.train_step import counted_step, pure_step
 from jaxasr.scale import CompiledStep, compile_step
-from jaxasr.train import Checkpoints, Metadata, Objective, TrainState, scale_of
+from jaxasr.training import Checkpoints, Metadata, Objective, TrainState, scale_of
 
 
 @pytree

@@ -1,18 +1,12 @@
 """The one place that knows devices: how a step is compiled for them, and what they are."""
 
-from jaxasr.scale.across import ALONE as ALONE
-from jaxasr.scale.across import Across as Across
 from jaxasr.scale.cache import CompileCounter as CompileCounter
 from jaxasr.scale.cache import use_compile_cache as use_compile_cache
-from jaxasr.scale.chips import CHIPS as CHIPS
-from jaxasr.scale.chips import Chip as Chip
-from jaxasr.scale.chips import chip_of as chip_of
-from jaxasr.scale.chips import chips_among as chips_among
 from jaxasr.scale.compile import CompiledStep as CompiledStep
 from jaxasr.scale.compile import How as How
 from jaxasr.scale.compile import compile_step as compile_step
-from jaxasr.scale.flops import Flops as Flops
-from jaxasr.scale.flops import Product as Product
+from jaxasr.scale.gradient_reduction import ALONE as ALONE
+from jaxasr.scale.gradient_reduction import Across as Across
 from jaxasr.scale.hosts import Hardware as Hardware
 from jaxasr.scale.hosts import hardware as hardware
 from jaxasr.scale.hosts import is_first as is_first
@@ -22,8 +16,4 @@ from jaxasr.scale.memory import keep_freed_memory as keep_freed_memory
 from jaxasr.scale.placement import Placement as Placement
 from jaxasr.scale.placement import placement as placement
 from jaxasr.scale.rules import Rules as Rules
-from jaxasr.scale.topology import Topology as Topology
-from jaxasr.scale.topology import topology as topology
-from jaxasr.scale.useful import LengthCost as LengthCost
-from jaxasr.scale.useful import length_cost as length_cost
 from jaxasr.scale.watchdog import Watchdog as Watchdog

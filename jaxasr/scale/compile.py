@@ -1,8 +1,8 @@
 """One pure step, compiled for one device or for many: jit, pmap, or jit over a mesh. The step knows none of them.
 
 A step is `step(state, batch, across) -> (state, metrics)`, and all that it asks of the devices it asks of `across`
-(scale/across.py): the sums over examples (gradients, weights, metrics), before it divides. Then all three ways agree,
-however unequal the token counts of the devices are, and in any number of processes.
+(scale/gradient_reduction.py): the sums over examples (gradients, weights, metrics), before it divides. Then all three ways
+agree, however unequal the token counts of the devices are, and in any number of processes.
 """
 
 import math
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
-from jaxasr.scale.across import ALONE, Mapped, Meshed
+from jaxasr.scale.gradient_reduction import ALONE, Mapped, Meshed
 from jaxasr.scale.hosts import barrier
 from jaxasr.scale.layout import DATA, ROWS, Layout, Seat, alike, rows_on, seat, whole_on
 from jaxasr.scale.rules import Rules

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 from jax._src import distributed  # the service's client has no public name; Orbax takes it from here as well
 
-from jaxasr.scale.launched import COORDINATOR, DISTRIBUTED, PROCESSES, START, Launched, address, launched
+from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, START, Launched, address, launched
 
 DAY_S = 86_400.0
 

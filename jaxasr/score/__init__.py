@@ -13,12 +13,12 @@ from jaxasr.score.evaluate import Utterance as Utterance
 from jaxasr.score.evaluate import evaluate as evaluate
 from jaxasr.score.files import write_hypotheses as write_hypotheses
 from jaxasr.score.files import write_texts as write_texts
-from jaxasr.score.loops import repetitions as repetitions
 from jaxasr.score.metrics import Scores as Scores
 from jaxasr.score.metrics import measure as measure
 from jaxasr.score.perplexity import Foreseen as Foreseen
 from jaxasr.score.perplexity import Reading as Reading
 from jaxasr.score.perplexity import read_texts as read_texts
+from jaxasr.score.repetition import repetitions as repetitions
 from jaxasr.score.significance import Comparison as Comparison
 from jaxasr.score.significance import Interval as Interval
 from jaxasr.score.significance import compare as compare

@@ -14,8 +14,8 @@ from jaxasr.records import Batch, Hypotheses
 from jaxasr.report import Progress
 from jaxasr.score.alignment import Counts, count_words
 from jaxasr.score.estimates import Estimate, estimates
-from jaxasr.score.loops import loops
 from jaxasr.score.metrics import Scores, measure
+from jaxasr.score.repetition import loops
 
 DecodeText = Callable[[Sequence[int]], str]
 

@@ -2,14 +2,14 @@
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from jaxasr.files import write_whole
 from jaxasr.score.alignment import Counts, Edit, align_words
 from jaxasr.score.evaluate import Candidate, Evaluation, Utterance
-from jaxasr.score.pages import errors_page
+from jaxasr.score.html import errors_page
 from jaxasr.score.perplexity import Foreseen, Reading
 from jaxasr.score.significance import rate_interval
 
@@ -157,6 +157,4 @@ def _columns(edits: tuple[Edit, ...]) -> Iterator[str]:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    whole = path.with_name(f".{path.name}.{os.getpid()}")
-    whole.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(whole, path)
+    write_whole(path, "".join(f"{line}\n" for line in lines))

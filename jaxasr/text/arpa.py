@@ -11,7 +11,6 @@
 """
 
 import gzip
-import os
 import re
 import zlib
 from array import array
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxasr.files import open_whole
 from jaxasr.text.ngram import Grams, NGram, keys_of
 
 _GZIP = b"\x1f\x8b"
@@ -58,17 +58,12 @@ def write_arpa(model: NGram, path: Path) -> None:
     odd = [word for word in model.words if not word or word.encode().split() != [word.encode()]]
     if odd:
         raise ValueError(f"words that an ARPA file can't hold, empty or with a blank: {odd[:5]}")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
-                    packed.writelines(_written(model))
-            else:
-                raw.writelines(_written(model))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with open_whole(path) as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+                packed.writelines(_written(model))
+        else:
+            raw.writelines(_written(model))
 
 
 @dataclass

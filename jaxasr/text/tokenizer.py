@@ -6,7 +6,6 @@ checkpoints and result rows, so a vocabulary that isn't the one of the training 
 
 import hashlib
 import io
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Literal, Protocol, SupportsIndex, runtime_checkable
 
 import sentencepiece
+
+from jaxasr.files import open_whole
 
 _LEAST_BYTES = 10  # that SentencePiece takes as the longest sentence
 
@@ -190,7 +191,8 @@ def train_sentencepiece(
         raise ValueError(
             f"SentencePiece can't make {pieces} {kind} pieces of {len(sentences)} sentences: {error}"
         ) from error
-    _replace(path, model.getvalue())
+    with open_whole(path) as file:
+        file.write(model.getvalue())
     return SentencePiece(path.name, folder=path.parent)
 
 
@@ -218,13 +220,3 @@ def _load(path: Path, digest: str) -> sentencepiece.SentencePieceProcessor:
         return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
     except RuntimeError as error:
         raise ValueError(f"{path} (digest {digest}) is no SentencePiece model: {error}") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -8,11 +8,11 @@ model.widths = (320, 640)                    Did you mean 'depth'?
 seed = 0
 """
 
-from jaxasr.tree.changes import override as override
-from jaxasr.tree.changes import parse as parse
-from jaxasr.tree.lines import Leaf as Leaf
-from jaxasr.tree.lines import defaults as defaults
-from jaxasr.tree.lines import difference as difference
-from jaxasr.tree.lines import fingerprint as fingerprint
-from jaxasr.tree.lines import flatten as flatten
-from jaxasr.tree.lines import render as render
+from jaxasr.tree.override import override as override
+from jaxasr.tree.override import parse as parse
+from jaxasr.tree.render import Leaf as Leaf
+from jaxasr.tree.render import defaults as defaults
+from jaxasr.tree.render import difference as difference
+from jaxasr.tree.render import fingerprint as fingerprint
+from jaxasr.tree.render import flatten as flatten
+from jaxasr.tree.render import render as render

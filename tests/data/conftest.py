@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.prepare import prepare
+from jaxasr.data.prepared.prepare import prepare
 
 WORDS = ("YES", "NO", "GO", "STOP", "ERASE", "HELP")
 SIZES = {"train": 24, "dev": 4, "test": 6}

@@ -10,7 +10,7 @@ import soundfile
 
 from jaxasr.data import audio, decode_audio
 from jaxasr.data.audio import refuse_cut_off
-from jaxasr.data.lengths import samples_at_speed
+from jaxasr.data.batching.lengths import samples_at_speed
 
 
 def written(wave: np.ndarray, rate_hz: int, format: str, subtype: str) -> bytes:

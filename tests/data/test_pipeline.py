@@ -24,7 +24,7 @@ from jaxasr.data import (
     example_key,
 )
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.prepare import prepare
+from jaxasr.data.prepared.prepare import prepare
 from jaxasr.records import Batch
 
 LETTERS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from jaxasr import text
-from jaxasr.data.lengths import Ragged, keys_at_speed, samples_at_speed, speed_ratio
+from jaxasr.data.batching.lengths import Ragged, keys_at_speed, samples_at_speed, speed_ratio
 from jaxasr.data.transforms import (
     Draft,
     Fault,

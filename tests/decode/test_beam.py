@@ -9,7 +9,7 @@ import pytest
 
 from jaxasr.decode import Beam, Greedy, MaxTokens
 from jaxasr.records import Hypotheses
-from tests.decode.toy import batch_of, next_log_probs, search, toy
+from tests.decode.toy_model import batch_of, next_log_probs, search, toy
 from tests.reference import beam as slow
 
 FOUR_STEPS = MaxTokens(0.0, 4)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxasr.decode import Beam
-from tests.decode.toy import Scripted, batch_of, search
+from tests.decode.toy_model import Scripted, batch_of, search
 
 
 def best(beam: Beam, *probs_v: list[float]) -> tuple[int, ...]:

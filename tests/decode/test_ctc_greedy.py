@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxasr.decode import CtcGreedy
-from tests.decode.toy import Silent, batch_of, row, search, toy
+from tests.decode.toy_model import Silent, batch_of, row, search, toy
 
 
 def test_the_best_path_is_collapsed_and_scored_within_its_length(rng):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxasr.decode import Greedy, MaxTokens
-from tests.decode.toy import batch_of, next_log_probs, search, toy
+from tests.decode.toy_model import batch_of, next_log_probs, search, toy
 from tests.reference import beam as slow
 
 

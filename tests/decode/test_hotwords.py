@@ -10,7 +10,7 @@ import pytest
 from jaxasr import text
 from jaxasr.decode import Beam, Hotwords, MaxTokens
 from jaxasr.decode.hotwords import automaton
-from tests.decode.toy import batch_of, search, toy
+from tests.decode.toy_model import batch_of, search, toy
 
 LETTERS = text.Characters(" AB")
 WRITTEN = tuple(text.written(LETTERS))

@@ -10,7 +10,7 @@ import pytest
 from jaxasr.decode import Beam, MaxTokens
 from jaxasr.decode.scorers import Attention, Ctc, joint
 from jaxasr.decode.search import encoded
-from tests.decode.toy import Silent, batch_of, next_log_probs, row, search, toy
+from tests.decode.toy_model import Silent, batch_of, next_log_probs, row, search, toy
 from tests.reference import beam as slow
 from tests.reference import ctc_prefix as slow_ctc
 

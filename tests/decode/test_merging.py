@@ -11,7 +11,7 @@ import pytest
 
 from jaxasr.decode import Beam, MaxTokens
 from jaxasr.decode.merging import gained
-from tests.decode.toy import Scripted, batch_of, search
+from tests.decode.toy_model import Scripted, batch_of, search
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxasr.decode import Beam, CtcGreedy, Greedy, MaxTokens, Search
-from tests.decode.toy import batch_of, row, search, toy
+from tests.decode.toy_model import batch_of, row, search, toy
 
 LIMIT = MaxTokens(1.0, 2)
 SEARCHES = {

@@ -12,7 +12,7 @@ import pytest
 from jaxasr.decode import Beam, Coverage, InternalLm, LengthReward, Lm, MaxTokens, NoLoops, Progress, Rescored, Scorer
 from jaxasr.records import Batch, Start, pytree
 from tests.decode.test_joint import joint_follow
-from tests.decode.toy import WIDTH, Toy, batch_of, next_steps, row, search, toy
+from tests.decode.toy_model import WIDTH, Toy, batch_of, next_steps, row, search, toy
 from tests.reference import beam as slow
 
 VOCAB, STEPS = 3, 4

@@ -11,7 +11,7 @@ import pytest
 from jaxasr import text
 from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, Rescored, Search
 from jaxasr.records import Batch, Start, Step, pytree
-from tests.decode.toy import Scripted, batch_of, search, toy
+from tests.decode.toy_model import Scripted, batch_of, search, toy
 
 
 def test_the_limit_is_exact_for_every_length():

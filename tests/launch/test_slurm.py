@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from jaxasr.__main__ import main
-from tests.run.river import TINY, saved_state, write_tones
-from tests.scale.several import ROOT, free_port
+from tests.scale.multi_process import ROOT, free_port
+from tests.trained_run import TINY, saved_state, write_tones
 
 STEPS = 120
 START_S, RUN_S = 60.0, 1_200.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import AddNoise, LogMel, SpecAugment
-from jaxasr.ops.features import amplitude
+from jaxasr.ops.audio.features import amplitude
 from tests.nn.tiny import AUGMENT, FRONTEND, batch_of, longer, near, rows, streams
 
 BATCH = jax.tree.map(jnp.asarray, batch_of(np.random.default_rng(0), (400, 250, 131, 0), (1, 1, 1, 0)))

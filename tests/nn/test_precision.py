@@ -16,7 +16,7 @@ from jaxasr import nn
 from jaxasr.decode import Beam, Greedy, MaxTokens
 from jaxasr.nn.precision import check_compute, in_precision
 from jaxasr.records import Outputs
-from jaxasr.train import Objective, make_step, new_state
+from jaxasr.training import Objective, make_step, new_state
 from tests.nn.attention.test_interface import MECHANISMS
 from tests.nn.encoders.kinds import ENCODERS
 from tests.nn.precision import cosine, narrow_sums, products

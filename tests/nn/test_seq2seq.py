@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxasr.nn import Recogniser
 from jaxasr.records import Decodable
-from jaxasr.train import Objective
+from jaxasr.training import Objective
 from tests.nn.tiny import FRONTEND, VOCAB, batch_of, longer, near, rows, seq2seq, streams
 
 TIGHT = batch_of(np.random.default_rng(0))

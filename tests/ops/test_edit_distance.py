@@ -8,7 +8,7 @@ import pytest
 from rapidfuzz.distance import Levenshtein
 
 from jaxasr.ops.edit_distance import Sequences, edit_distance, words_of
-from jaxasr.train import spelling_of
+from jaxasr.training import spelling_of
 
 counted = jax.jit(edit_distance)
 split = jax.jit(words_of)

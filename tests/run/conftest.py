@@ -1,23 +1,10 @@
-"""The run that the tests of this floor share."""
+"""Compiled programs are shared by the tests of this folder."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.run.lm_river import LmRun, lm_run
-from tests.run.river import River, compile_cache, river, shared_folder
-
-
-@pytest.fixture(scope="session", name="river")
-def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> River:
-    """A corpus of tones and a run that has learnt it."""
-    return river(tmp_path_factory)
-
-
-@pytest.fixture(scope="session", name="lm_run")
-def lm_run_fixture(tmp_path_factory: pytest.TempPathFactory) -> LmRun:
-    """A corpus of lines and a language model that has learnt it."""
-    return lm_run(tmp_path_factory)
+from tests.trained_run import compile_cache, shared_folder
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from jaxasr.run.interrupt import Interrupted, requests_to_stop
-from tests.scale.several import ended, several
+from tests.scale.multi_process import ended, several
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 

@@ -18,14 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.run import Diverged, Experiment, Interrupted, Machine, train
+from jaxasr.experiment import Experiment, Machine
+from jaxasr.run import Diverged, Interrupted, train
 from jaxasr.run.goodput import lines as spent_by
-from jaxasr.run.log import Log
 from jaxasr.run.loop import introduction
+from jaxasr.run.metric_log import Log
 from jaxasr.scale import CompileCounter, CompiledStep, Layout, Rules
-from jaxasr.train import Writer, read_metrics
-from tests.run import tiny
-from tests.run.river import TINY, compile_cache, saved_state, shared_folder
+from jaxasr.training import Writer, read_metrics
+from tests import tiny_experiments as tiny
+from tests.trained_run import TINY, compile_cache, saved_state, shared_folder
 
 STOP_AT = 4  # of eight steps: the fifth, so gradients and metrics are half accumulated, and nothing else is due
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxasr.scale import hosts
 from jaxasr.scale.hosts import Hardware, barrier, client, hardware, is_first, join, leave, process
-from tests.scale.several import ended, free_port, several
+from tests.scale.multi_process import ended, free_port, several
 
 
 def test_the_hardware_is_described():

@@ -7,7 +7,7 @@ import pytest
 
 from jaxasr.decode import Beam, LengthReward, MaxTokens, NoLoops
 from jaxasr.scale import placement
-from tests.decode.toy import batch_of, toy
+from tests.decode.toy_model import batch_of, toy
 
 
 @pytest.mark.parametrize(("how", "devices"), [("jit", 1), ("pmap", 4), ("mesh", 4)])

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from jaxasr.scale.watchdog import STUCK, Watchdog
-from tests.scale.several import ROOT, ended, several
+from tests.scale.multi_process import ROOT, ended, several
 
 JOB = """
     import os, time

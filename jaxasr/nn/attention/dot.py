@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import Attention, Memory, Weighed, WeighedAll
 from jaxasr.nn.layers import Dense
-from jaxasr.ops.attention import attention_weights
+from jaxasr.ops.attention.energies import attention_weights
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.products import times, wide_einsum
 from jaxasr.records import Training

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import Attention, Memory, Weighed
-from jaxasr.ops.attention import read
+from jaxasr.ops.attention.energies import read
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
 

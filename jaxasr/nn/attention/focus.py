@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.amount import Amount, amount_at, is_constant
 from jaxasr.nn.attention.interface import Memory, Mixing, Weighed
-from jaxasr.ops.attention import among_top, masked_softmax
+from jaxasr.nn.schedule import Amount, amount_at, is_constant
+from jaxasr.ops.attention.energies import among_top, masked_softmax
 
 
 class Focus(nn.Module):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import Attention, Memory, Weighed
 from jaxasr.nn.layers import Dense
-from jaxasr.ops.local_attention import gaussians
+from jaxasr.ops.attention.local_attention import gaussians
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Training
 from jaxasr.shapes import PRNGKey

@@ -17,8 +17,8 @@ import jax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxasr.ops import random
-from jaxasr.ops.attention import read
-from jaxasr.ops.scan import Linear, scan
+from jaxasr.ops.attention.energies import read
+from jaxasr.ops.recurrent.scan import Linear, scan
 from jaxasr.records import Draws, Training, pytree
 from jaxasr.shapes import PRNGKey
 

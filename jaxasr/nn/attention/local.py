@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.attention.focus import Focus, Softmax
 from jaxasr.nn.attention.interface import Memory, Mixing, Weighed
 from jaxasr.nn.layers import Dense
-from jaxasr.ops.attention import masked_softmax
-from jaxasr.ops.local_attention import bell, median, moved_on, near
+from jaxasr.ops.attention.energies import masked_softmax
+from jaxasr.ops.attention.local_attention import bell, median, moved_on, near
 
 
 class WindowState(NamedTuple):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.attention.focus import Focus, Softmax
 from jaxasr.nn.attention.interface import Memory, Randomness, Weighed
 from jaxasr.nn.attention.scored import ScoredAttention
-from jaxasr.ops.monotonic import Stop, expected_alignment, expected_chunk, hard_chunk, hard_stop
+from jaxasr.ops.attention.monotonic import Stop, expected_alignment, expected_chunk, hard_chunk, hard_stop
 
 
 class Expected(NamedTuple):

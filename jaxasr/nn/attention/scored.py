@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.attention.focus import Focus, Softmax
 from jaxasr.nn.attention.interface import Attention, Memory, Mixing, Weighed
 from jaxasr.nn.layers import Dense
-from jaxasr.ops.attention import additive_energy, location_features
+from jaxasr.ops.attention.energies import additive_energy, location_features
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.products import times, wide_einsum, widened
 from jaxasr.records import Training

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxasr.nn.amount import Amount, amount_at
 from jaxasr.nn.attention.focus import Focus
 from jaxasr.nn.attention.interface import Memory, Mixing, Mixture, Randomness, Weighed
 from jaxasr.nn.layers import Dense
+from jaxasr.nn.schedule import Amount, amount_at
 from jaxasr.ops import random
-from jaxasr.ops.attention import masked_softmax
-from jaxasr.ops.mixture import masked_log_softmax
+from jaxasr.ops.attention.energies import masked_softmax
+from jaxasr.ops.attention.mixture import masked_log_softmax
 from jaxasr.records import Draws
 
 Position = Int[Array, " b"]  # of the transcript

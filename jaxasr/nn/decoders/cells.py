@@ -13,10 +13,10 @@ from jaxtyping import Array, Float
 
 from jaxasr.nn.layers import Dense
 from jaxasr.nn.recurrent import JointKernel, forget_one, gate_projection, orthogonal_gates
-from jaxasr.ops.gru import gru_cell
-from jaxasr.ops.lstm import Carry, lstm_cell, zero_carry
 from jaxasr.ops.products import wide, widened
-from jaxasr.ops.scan import Arrays, Linear
+from jaxasr.ops.recurrent.gru import gru_cell
+from jaxasr.ops.recurrent.lstm import Carry, lstm_cell, zero_carry
+from jaxasr.ops.recurrent.scan import Arrays, Linear
 
 CellKind = Literal["lstm", "gru"]
 Initializer = Callable[..., Array]

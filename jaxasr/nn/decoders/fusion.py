@@ -1,7 +1,7 @@
 """Language models that a decoder is trained with: frozen, and heard by its readout.
 
 The variables of the language model are the collection "lm": not among the parameters, so nothing trains them; a run takes
-them from the run that trained them, before its first step (run/begin.py).
+them from the run that trained them, before its first step (run/initial_state.py).
 """
 
 from typing import Any, ClassVar

@@ -9,18 +9,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.amount import Amount, amount_at, is_constant
 from jaxasr.nn.attention.interface import Attention, Memory, Mixture, Weighed, along_time, randomness_of
 from jaxasr.nn.decoders.cells import CELLS, CellKind
 from jaxasr.nn.decoders.fusion import Fusion
 from jaxasr.nn.decoders.interface import Decoded, Decoder
 from jaxasr.nn.layers import Dense, Dropout, Embed, check_rates
 from jaxasr.nn.lms.transformer import TransformerLm
-from jaxasr.ops.attention import by_head
-from jaxasr.ops.mixture import mixed_log_probs
+from jaxasr.nn.schedule import Amount, amount_at, is_constant
+from jaxasr.ops.attention.energies import by_head
+from jaxasr.ops.attention.mixture import mixed_log_probs
 from jaxasr.ops.products import widened
 from jaxasr.ops.random import gumbel
-from jaxasr.ops.scan import Linear, scan
+from jaxasr.ops.recurrent.scan import Linear, scan
 from jaxasr.records import END, Draws, Training, pytree
 
 

@@ -11,11 +11,11 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.attention.fixed import NoAttention
 from jaxasr.nn.attention.interface import Attention, Memory
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
-from jaxasr.nn.chance import Chance, chances, residual
 from jaxasr.nn.decoders.interface import Decoded, Decoder
+from jaxasr.nn.layer_rng import Chance, chances, residual
 from jaxasr.nn.layers import Dense, Dropout, Embed, check_rates
-from jaxasr.ops.attention import read, read_all
-from jaxasr.ops.positions import sinusoid
+from jaxasr.ops.attention.energies import read, read_all
+from jaxasr.ops.attention.positions import sinusoid
 from jaxasr.ops.products import times
 from jaxasr.records import END, Draws, Training, pytree
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxasr.nn.blocks import BENDS, Bend, FeedForward, Positions, SelfAttention
-from jaxasr.nn.chance import Chance, residual
 from jaxasr.nn.encoders.self_attentive import Placing, SelfAttentive, refuse_others
+from jaxasr.nn.layer_rng import Chance, residual
 from jaxasr.nn.layers import Dense
 from jaxasr.ops.depthwise import depthwise
 from jaxasr.ops.masks import zero_padding

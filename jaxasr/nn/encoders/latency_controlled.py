@@ -12,9 +12,9 @@ from jaxasr.nn.encoders.interface import Encoder, Pace
 from jaxasr.nn.encoders.listener import Heard, pooled, refuse_front, through_front
 from jaxasr.nn.layers import Dropout, check_rates
 from jaxasr.nn.recurrent import LstmGates
-from jaxasr.ops.lstm import Carry, carried, lstm, lstm_from, zero_carry
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.products import widened
+from jaxasr.ops.recurrent.lstm import Carry, carried, lstm, lstm_from, zero_carry
 from jaxasr.records import Training
 
 

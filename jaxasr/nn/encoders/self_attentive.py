@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.blocks import Chunks, Layers, Remat, run_layers, visible
-from jaxasr.nn.chance import chances
 from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
+from jaxasr.nn.layer_rng import chances
 from jaxasr.nn.layers import Dense, Dropout, check_rates
+from jaxasr.ops.attention.positions import sinusoid
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
-from jaxasr.ops.positions import sinusoid
 from jaxasr.records import Training
 
 Placing = Literal["sinusoid", "rotary", "relative"]

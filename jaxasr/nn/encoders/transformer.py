@@ -6,8 +6,8 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxasr.nn.blocks import FeedForward, Positions, SelfAttention
-from jaxasr.nn.chance import Chance, residual
 from jaxasr.nn.encoders.self_attentive import SelfAttentive
+from jaxasr.nn.layer_rng import Chance, residual
 
 
 class TransformerBlock(nn.Module):

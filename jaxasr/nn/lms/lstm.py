@@ -8,8 +8,8 @@ from jaxasr.nn.layers import Dropout, Embed, check_rates
 from jaxasr.nn.lms.interface import Lm, check_sizes
 from jaxasr.nn.lms.readout import Readout
 from jaxasr.nn.recurrent import LstmGates
-from jaxasr.ops.lstm import Carry, lstm_cell, lstm_directions, zero_carry
 from jaxasr.ops.products import wide_einsum
+from jaxasr.ops.recurrent.lstm import Carry, lstm_cell, lstm_directions, zero_carry
 from jaxasr.records import Training
 from jaxasr.shapes import Lengths
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
-from jaxasr.nn.chance import Chance, chances, residual
 from jaxasr.nn.decoders.transformer import TransformerState
+from jaxasr.nn.layer_rng import Chance, chances, residual
 from jaxasr.nn.layers import Dropout, Embed, check_rates
 from jaxasr.nn.lms.interface import Lm, check_sizes
 from jaxasr.nn.lms.readout import Readout
-from jaxasr.ops.positions import sinusoid
+from jaxasr.ops.attention.positions import sinusoid
 from jaxasr.ops.products import times
 from jaxasr.records import Training
 from jaxasr.shapes import Lengths

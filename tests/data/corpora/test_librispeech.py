@@ -17,7 +17,7 @@ from tensorflow_datasets.core.units import Size
 from jaxasr.data import Corpus
 from jaxasr.data.corpora import librispeech
 from jaxasr.data.corpora.librispeech import PARTS, URL_INFOS, Librispeech
-from jaxasr.data.prepare import prepare
+from jaxasr.data.prepared.prepare import prepare
 
 CHAPTERS = {"dev-clean": ("84/121123", "174/50561"), "train-clean-100": ("103/1240", "19/198")}
 WORDS = {0: "CHAPTER ONE", 1: "IT WAS A SMALL TOWN", 2: "SAID HE"}

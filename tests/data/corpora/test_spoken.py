@@ -12,7 +12,7 @@ from jaxasr.data.corpora import espeak, phrases, spoken
 from jaxasr.data.corpora.espeak import Request, Synthesizer
 from jaxasr.data.corpora.phrases import phrase, split_of
 from jaxasr.data.corpora.spoken import VARIANTS, Spoken
-from jaxasr.data.prepare import prepare
+from jaxasr.data.prepared.prepare import prepare
 
 with_espeak = pytest.mark.skipif(
     importlib.util.find_spec("espeakng_loader") is None, reason="eSpeak NG comes with the extra `quickstart`"

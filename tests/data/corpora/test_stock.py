@@ -15,7 +15,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from jaxasr.data import Corpus, decode_audio
 from jaxasr.data.corpora.stock import Stock
-from jaxasr.data.prepare import prepare
+from jaxasr.data.prepared.prepare import prepare
 
 AUDIO = {"shape": {"dimensions": ["-1"]}, "dtype": "int16", "encoding": "none", "sampleRate": "16000"}
 WAVES = [np.arange(-800, 800, dtype=np.int16) * (number + 1) for number in range(5)]

@@ -10,8 +10,8 @@ import pytest
 from jaxasr.data.corpora.choose import recipe, source
 from jaxasr.data.corpora.source import Candidate, Reject, Source
 from jaxasr.data.corpora.text import Text
-from jaxasr.data.prepare import prepare
-from jaxasr.data.prepared import Corpus
+from jaxasr.data.prepared.corpus import Corpus
+from jaxasr.data.prepared.prepare import prepare
 
 Read = Callable[[Source], dict[str, list[Candidate | Reject]]]
 

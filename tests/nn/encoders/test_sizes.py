@@ -84,7 +84,7 @@ def test_listen_attend_and_spell():
 def test_chorowskis_three_gru_layers():
     """Chorowski et al. 2015, section 4: three BiGRUs of 256 over 40 filters and energy with two deltas, 123 in all.
 
-    The candidates' recurrent biases, 256 a direction and layer, are of the later form of the cell (see ops/gru.py).
+    The candidates' recurrent biases, 256 a direction and layer, are of the later form of the cell (see ops/recurrent/gru.py).
     """
     found = parameters_of(Listener(256, (1, 1, 1), cell="gru"), 123)
     assert found == bigru(123, 256) + 2 * bigru(512, 256) == 2_947_584

@@ -1,0 +1,149 @@
+"""The witness of `jaxasr bench training`: the same architectures in plain PyTorch, which is imported here and nowhere else.
+
+Written as one writes PyTorch: `nn.LSTM` over packed sequences where lengths differ, `nn.TransformerEncoderLayer`, the fused
+Adam. Where lengths are equal no mask and no packing is made, to its favour.
+"""
+
+from collections.abc import Callable
+
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional as F  # pyright: ignore[reportMissingImports]  # noqa: N812
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # pyright: ignore[reportMissingImports]
+
+from jaxasr.bench.models import CLIP_NORM, LEARNING_RATE, Load, Recurrent, SelfAttentive, Spec, Trained
+from jaxasr.bench.pytorch_layers import ConformerLayer, ConvFront, TransformerReader, VggFront, sinusoid
+from jaxasr.records import END
+
+
+def pytorch_step(spec: Spec, load: Load, *, threads: int) -> Trained:
+    """PyTorch's step: forward, backward, clipping and Adam on the batch of `jaxasr_step`."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = RecurrentTwin(spec, load) if isinstance(spec, Recurrent) else SelfAttentiveTwin(spec, load)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    frames_btf, tokens_bu = torch.from_numpy(load.frames_btf()), torch.from_numpy(load.tokens_bu())
+    lengths = {equal: torch.tensor(load.lengths(equal=equal)) for equal in (True, False)}
+
+    def step(equal: bool) -> float:
+        optimizer.zero_grad()
+        logits_bkv, ctc_bsv, lengths_b = model(frames_btf, lengths[equal], tokens_bu)
+        loss = _loss(logits_bkv, ctc_bsv, lengths_b, tokens_bu, ctc_weight=spec.ctc_weight)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        optimizer.step()
+        return float(loss.detach())
+
+    return Trained(step, sum(each.numel() for each in model.parameters()))
+
+
+def _loss(
+    logits_bkv: Tensor, ctc_bsv: Tensor | None, lengths_b: Tensor, tokens_bu: Tensor, *, ctc_weight: float
+) -> Tensor:
+    """Cross-entropy and CTC in their mix, divided by tokens and ends: what train.Objective says."""
+    loss = F.cross_entropy(logits_bkv.flatten(0, 1), F.pad(tokens_bu, (0, 1), value=END).flatten())
+    if ctc_bsv is None:
+        return loss
+    log_probs_sbv = ctc_bsv.transpose(0, 1).log_softmax(-1)
+    token_lengths_b = torch.full_like(lengths_b, tokens_bu.shape[1])
+    ctc = F.ctc_loss(log_probs_sbv, tokens_bu, lengths_b, token_lengths_b, blank=END, reduction="sum")
+    return (1 - ctc_weight) * loss + ctc_weight * ctc / logits_bkv[..., 0].numel()
+
+
+class RecurrentTwin(nn.Module):
+    """`bench_models.Recurrent`."""
+
+    def __init__(self, spec: Recurrent, load: Load):
+        super().__init__()
+        made = nn.LSTM if spec.cell == "lstm" else nn.GRU
+        self.pools = spec.pools
+        self.front = VggFront(spec.channels) if spec.channels else None
+        width = load.bins if self.front is None else self.front.width(load.bins)
+        widths = [width] + [spec.width] * (len(spec.pools) - 1)
+        self.layers = nn.ModuleList(made(each, spec.width, batch_first=True, bidirectional=True) for each in widths)
+        self.projections = nn.ModuleList(nn.Linear(2 * spec.width, spec.width) for _ in spec.pools)
+        self.speller = Speller(spec, load.vocab)
+        self.ctc = nn.Linear(spec.width, load.vocab)
+
+    def forward(self, x: Tensor, lengths_b: Tensor, tokens_bu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        equal = bool((lengths_b == x.shape[1]).all())
+        if self.front is not None:
+            x, lengths_b = self.front(x, lengths_b)
+        following = (*self.pools[1:], 1)
+        for k, (layer, project) in enumerate(zip(self.layers, self.projections, strict=True)):
+            if equal:
+                x, _ = layer(x)
+            else:
+                packed = pack_padded_sequence(x, lengths_b, batch_first=True)
+                x, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=x.shape[1])
+            x, lengths_b = x[:, :: following[k]], -(-lengths_b // following[k])
+            x = project(x)
+            x = x if k == len(self.pools) - 1 else torch.tanh(x)
+        return self.speller(x, lengths_b, tokens_bu, equal=equal), self.ctc(x), lengths_b
+
+
+class Speller(nn.Module):
+    """A recurrent cell that reads the previous token and context, and asks a location-aware attention, token by token."""
+
+    def __init__(self, spec: Recurrent, vocab: int):
+        super().__init__()
+        self.embed = nn.Embedding(vocab, spec.spell)
+        self.cell = (nn.LSTMCell if spec.cell == "lstm" else nn.GRUCell)(spec.spell + spec.width, spec.spell)
+        self.query, self.key = nn.Linear(spec.spell, spec.width, bias=False), nn.Linear(spec.width, spec.width)
+        self.filter_bank = nn.Conv1d(1, spec.filters, spec.taps, padding=spec.taps // 2, bias=False)
+        self.location = nn.Linear(spec.filters, spec.width, bias=False)
+        self.energy = nn.Linear(spec.width, 1, bias=False)
+        self.readout = nn.Linear(spec.spell + spec.width, vocab)
+
+    def forward(self, hidden_bsd: Tensor, lengths_b: Tensor, tokens_bu: Tensor, *, equal: bool) -> Tensor:
+        keys_bsd, embedded_bke = self.key(hidden_bsd), self.embed(F.pad(tokens_bu, (1, 0), value=END))
+        padding_bs = None if equal else torch.arange(hidden_bsd.shape[1])[None] >= lengths_b[:, None]
+        weights_bs, context_bd = (
+            hidden_bsd.new_zeros(hidden_bsd.shape[:2]),
+            hidden_bsd.new_zeros(hidden_bsd[:, 0].shape),
+        )
+        state, said = None, []
+        for embedded_be in embedded_bke.unbind(1):
+            state = self.cell(torch.cat([embedded_be, context_bd], -1), state)
+            query_bd = state[0] if isinstance(state, tuple) else state
+            located_bsc = self.filter_bank(weights_bs[:, None]).transpose(1, 2)
+            sum_bsd = keys_bsd + self.location(located_bsc) + self.query(query_bd)[:, None]
+            energy_bs = self.energy(torch.tanh(sum_bsd))[..., 0]
+            if padding_bs is not None:
+                energy_bs = energy_bs.masked_fill(padding_bs, -torch.inf)
+            weights_bs = energy_bs.softmax(-1)
+            context_bd = torch.bmm(weights_bs[:, None], hidden_bsd)[:, 0]
+            said.append(torch.cat([query_bd, context_bd], -1))
+        return self.readout(torch.stack(said, 1))
+
+
+class SelfAttentiveTwin(nn.Module):
+    """`bench_models.SelfAttentive`."""
+
+    def __init__(self, spec: SelfAttentive, load: Load):
+        super().__init__()
+        width, heads, hidden = spec.width, spec.heads, spec.expansion * spec.width
+        self.front = ConvFront(spec.channels)
+        self.project = nn.Linear(self.front.width(load.bins), width)
+        layer: Callable[[], nn.Module]
+        if spec.kind == "conformer":
+            layer, self.norm = lambda: ConformerLayer(width, heads, hidden, spec.taps), nn.Identity()
+        else:
+            options = {"dropout": 0.0, "batch_first": True, "norm_first": True}
+            layer, self.norm = lambda: nn.TransformerEncoderLayer(width, heads, hidden, **options), nn.LayerNorm(width)
+        self.absolute = spec.kind == "transformer"
+        self.layers = nn.ModuleList(layer() for _ in range(spec.depth))
+        self.reader = TransformerReader(spec.decoder_depth, width, heads, hidden, load.vocab)
+        self.ctc = nn.Linear(width, load.vocab) if spec.ctc_weight else None
+
+    def forward(self, x: Tensor, lengths_b: Tensor, tokens_bu: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        equal = bool((lengths_b == x.shape[1]).all())
+        x, lengths_b = self.front(x, lengths_b)
+        x = self.project(x)
+        if self.absolute:
+            x = x + sinusoid(torch.arange(x.shape[1]), x.shape[2])
+        padding_bs = None if equal else torch.arange(x.shape[1])[None] >= lengths_b[:, None]
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=padding_bs)
+        x = self.norm(x)
+        return self.reader(x, tokens_bu, padding_bs), None if self.ctc is None else self.ctc(x), lengths_b

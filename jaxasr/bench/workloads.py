@@ -1,0 +1,147 @@
+"""What a benchmark of an experiment gives its devices to do: batches of the plan, training steps and searches on them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxasr import nn
+from jaxasr.bench.processes import Spent, spent
+from jaxasr.data import OpenPipeline, Shape
+from jaxasr.evaluation.attention_metrics import watched
+from jaxasr.evaluation.decode_split import compiled_search
+from jaxasr.evaluation.evaluators import text_log_probs
+from jaxasr.experiment.experiment import Experiment, search_of
+from jaxasr.records import Batch, LanguageModel
+from jaxasr.run.initial_state import bound_objective, initial_state, training_form
+from jaxasr.scale import CompiledStep, Placement
+from jaxasr.training import TrainState, make_step
+from jaxasr.training.step import StepFunction
+
+LEAST_S = 0.3  # of one measurement: shorter calls are made several times
+
+Measure = Callable[[], Spent]  # measures one call once more
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A batch of the plan. Where it has more examples than the plan's, these are repeated in turn."""
+
+    shape: Shape  # the plan's
+    batch: Batch
+    rate_hz: int
+
+    @property
+    def useful(self) -> float:
+        """Seconds of audio, or tokens and ends, that are no padding."""
+        if self.shape.samples:
+            return float(np.sum(self.batch.sample_lengths_b)) / self.rate_hz
+        return float(np.sum(self.batch.token_lengths_b) + np.sum(self.batch.valid_b))
+
+    @property
+    def examples(self) -> int:
+        """Of all devices."""
+        return len(self.batch.valid_b)
+
+    def of(self, examples: int) -> "Work":
+        """The same with so many examples."""
+        batch = jax.tree.map(lambda x: np.resize(x, (examples, *x.shape[1:])), self.batch)
+        return Work(self.shape, batch, self.rate_hz)
+
+
+def busiest(places: np.ndarray) -> int:
+    """The shape, by its place in the list, that most batches have."""
+    return int(np.bincount(places).argmax())
+
+
+def training_work(data: OpenPipeline, place: int) -> Work:
+    """The fullest batch of a shape in the first epoch."""
+    epoch = data.plan.epoch(0)
+    filled = np.where(epoch.places == place, epoch.stops - epoch.starts, -1)
+    step = int(filled.argmax())
+    if filled[step] < 0:
+        raise ValueError(f"no batch of the first epoch has the shape {data.shapes[place]}; leave it out")
+    with data.batches(step, stop_step=step + 1) as batches:
+        _, row, batch = next(batches)
+    return Work(row.shape, batch, data.rate_hz)
+
+
+def evaluation_work(data: OpenPipeline) -> Work:
+    """A batch of the shape that most batches of the split have."""
+    plan = data.once_plan
+    shape = plan.shapes[busiest(plan.places)]
+    with data.once() as batches:
+        batch = next(each.batch for each in batches if each.row.shape == shape)
+    return Work(shape, batch, data.rate_hz)
+
+
+def step_of(experiment: Experiment, data: OpenPipeline) -> tuple[StepFunction, TrainState]:
+    """The pure step of a run, and its state before the first one; what it would measure of the data is left blank."""
+    objective = bound_objective(experiment, data)
+    pure = make_step(
+        training_form(experiment.model, objective, experiment.teacher),
+        watched(objective),
+        experiment.optimizer.build(),
+        ema_decay=experiment.ema_decay,
+        noise=experiment.weight_noise,
+    )
+    return pure, initial_state(experiment, data)
+
+
+def evaluation_of(experiment: Experiment, state: TrainState, lms: Mapping[str, LanguageModel]) -> Callable[..., Any]:
+    """What the watched split asks of a batch, compiled: (variables, batch) -> hypotheses, or log probabilities of texts."""
+    model = experiment.model
+    if isinstance(model, nn.Lm):
+        return jax.jit(lambda variables, batch: text_log_probs(model, variables, batch))
+    search = compiled_search(model, search_of(experiment.watch))
+    return lambda variables, batch: search(variables, batch, lms)
+
+
+def step_measure(step: CompiledStep[TrainState, Any], state: TrainState, work: Work) -> Measure:
+    """Measures training steps on one batch, which lies on the devices already; the state is theirs for that time only."""
+
+    def measure() -> Spent:
+        here, batch = step.place_state(state), step.place(work.batch)
+
+        def call() -> Any:
+            nonlocal here
+            here, sums = step(here, batch)
+            return here, sums
+
+        return spent_on(call)
+
+    return measure
+
+
+def search_measure(call: Callable[..., Any], placement: Placement, variables: Any, work: Work) -> Measure:
+    """Measures searches of one batch, which lies on the devices already."""
+
+    def measure() -> Spent:
+        whole, shared = (
+            placement.whole(variables),
+            placement.shared(work.batch, placement.seat([len(work.batch.valid_b)])),
+        )
+        return spent_on(lambda: call(whole, shared))
+
+    return measure
+
+
+def spent_on(call: Callable[[], Any]) -> Spent:
+    """What one call takes, after one that may compile; of several if one is short, one dispatched behind the other."""
+    jax.block_until_ready(call())
+    once = _each(call, 1)
+    calls = int(LEAST_S / max(once.wall_s, 1e-9))
+    return _each(call, calls) if calls > 1 else once
+
+
+def _each(call: Callable[[], Any], calls: int) -> Spent:
+    def several() -> None:
+        last = None
+        for _ in range(calls):
+            last = call()
+        jax.block_until_ready(last)
+
+    all_calls = spent(several)
+    return Spent(all_calls.wall_s / calls, all_calls.cpu_s / calls)

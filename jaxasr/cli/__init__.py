@@ -1,0 +1,1 @@
+"""The command line: each module declares the arguments of some subcommands and runs them."""

@@ -1,0 +1,12 @@
+"""What a compiled program costs: FLOPs, memory traffic, collectives, roofline; chips and topologies. Knows no run."""
+
+from jaxasr.cost.chips import CHIPS as CHIPS
+from jaxasr.cost.chips import Chip as Chip
+from jaxasr.cost.chips import chip_of as chip_of
+from jaxasr.cost.chips import chips_among as chips_among
+from jaxasr.cost.flops import Flops as Flops
+from jaxasr.cost.flops import Product as Product
+from jaxasr.cost.topology import Topology as Topology
+from jaxasr.cost.topology import topology as topology
+from jaxasr.cost.useful import LengthCost as LengthCost
+from jaxasr.cost.useful import length_cost as length_cost

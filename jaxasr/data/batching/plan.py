@@ -1,0 +1,121 @@
+"""The batch plan: the position in the data is one integer, the step.
+
+`Plan.row(step)` names the shape, the examples and their speeds. It is a pure function of (lengths, shapes, seed, step):
+whoever has the lengths can say what any host reads at any step, without reading what came before.
+"""
+
+import threading
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from jaxasr.data.batching.epoch import Epoch, PlanRow
+from jaxasr.data.batching.epoch_sampler import Deck
+from jaxasr.data.batching.lengths import Lengths
+from jaxasr.data.batching.shape import Shape
+
+_EPOCHS_HELD = 3  # read-ahead and its consumer may stand on both sides of an epoch's end
+
+
+@dataclass
+class _Cache:
+    """What was computed already; no part of the plan's value."""
+
+    lock: Any = field(default_factory=threading.RLock)
+    first_steps: list[int] = field(default_factory=lambda: [0])
+    epochs: dict[int, Epoch] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All batches of all epochs.
+
+    Raises:
+      ValueError: nothing to plan, or shapes in no order.
+    """
+
+    lengths: Lengths
+    shapes: tuple[Shape, ...]
+    seed: int
+    _cache: _Cache = field(default_factory=_Cache, init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        _check_shapes(self.shapes)
+        if not ((self._deck.fitting > 0) & (self.lengths.weights > 0)).any():
+            raise ValueError(f"of {len(self.lengths.keys)} examples none has a weight and fits a shape: no batch")
+
+    def __reduce__(self):
+        return Plan, (self.lengths, self.shapes, self.seed)
+
+    def row(self, step: int) -> PlanRow:
+        """What a step reads; steps count from 0 through all epochs."""
+        epoch = self.epoch_at(step)
+        return self.epoch(epoch).row(step - self.first_step(epoch), step=step)
+
+    def epoch_at(self, step: int) -> int:
+        """The epoch that a step belongs to."""
+        if step < 0:
+            raise ValueError(f"step {step}: steps count from 0")
+        if self._deck.steady:
+            return step // self._steady_batches
+        with self._cache.lock:
+            while self._cache.first_steps[-1] <= step:
+                self._count_one_more()
+            return bisect_right(self._cache.first_steps, step) - 1
+
+    def first_step(self, epoch: int) -> int:
+        """The step that an epoch begins with."""
+        if self._deck.steady:
+            return epoch * self._steady_batches
+        with self._cache.lock:
+            while len(self._cache.first_steps) <= epoch:
+                self._count_one_more()
+            return self._cache.first_steps[epoch]
+
+    def epoch(self, number: int) -> Epoch:
+        """The batches of an epoch."""
+        with self._cache.lock:
+            held = self._cache.epochs
+            if number not in held:
+                while len(held) >= _EPOCHS_HELD:
+                    held.pop(next(iter(held)))
+                held[number] = self._deck.deal(self.seed, number)
+            return held[number]
+
+    @property
+    def unshaped(self) -> Int64[np.ndarray, " examples"]:
+        """Examples with a weight that fit no shape at any speed, and so never come."""
+        return np.flatnonzero((self.lengths.weights > 0) & (self._deck.fitting == 0))
+
+    @cached_property
+    def _deck(self) -> Deck:
+        return Deck(self.lengths, self.shapes)
+
+    @cached_property
+    def _steady_batches(self) -> int:
+        return self._deck.count(self.seed, 0)
+
+    def _count_one_more(self) -> None:
+        firsts = self._cache.first_steps
+        firsts.append(firsts[-1] + self._deck.count(self.seed, len(firsts) - 1))
+
+
+def plan_once(lengths: Lengths, shapes: tuple[Shape, ...]) -> Epoch:
+    """Every example exactly once, from short to long, at the first speed: the plan of an evaluation.
+
+    Raises:
+      ValueError: an example fits no shape (`ShapeChoice.covering` makes shapes that hold all), or shapes in no order.
+    """
+    _check_shapes(shapes)
+    return Deck(lengths, shapes).once()
+
+
+def _check_shapes(shapes: tuple[Shape, ...]) -> None:
+    for shorter, longer in pairwise(shapes):
+        if longer.samples < shorter.samples or longer.tokens < shorter.tokens or longer.examples > shorter.examples:
+            raise ValueError(f"a longer shape needs as many tokens and at most as many examples: {shorter}, {longer}")

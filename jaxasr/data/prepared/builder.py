@@ -1,0 +1,151 @@
+"""The TFDS builder of every corpus: checks what a source gives and writes it as it comes.
+
+TFDS's own writer holds a split in memory up to 1 GB and needs TensorFlow to spill what is more, so the examples go
+straight into their shards; everything else (download, temporary folder, rename, metadata) is TFDS's. The result is a
+usual TFDS folder: `tfds.builder_from_directory(folder).as_data_source("train")` reads it.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.checksums import UrlInfo
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+from tensorflow_datasets.core.splits import SplitDict
+
+from jaxasr import text
+from jaxasr.data.corpora.source import Reject, Source, Split
+from jaxasr.data.prepared import dataset_info as ledger
+from jaxasr.data.prepared.checks import Checked, examine
+from jaxasr.data.prepared.writer import SHARD_BYTES, SplitWriter
+from jaxasr.report.progress import Progress
+
+FEATURES = tfds.features.FeaturesDict(
+    {
+        "id": tfds.features.Text(),
+        "audio": tfds.features.Scalar(np.object_, doc="A whole audio file, compressed as it came"),
+        "text": tfds.features.Text(doc="The raw transcript"),
+        "speaker": tfds.features.Text(),
+        "samples": tfds.features.Scalar(np.int64, doc="Exact, of one channel, at rate_hz"),
+        "rate_hz": tfds.features.Scalar(np.int32),
+        "crc32": tfds.features.Scalar(np.int64, doc="Of the audio"),
+    }
+)
+
+
+class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Prepares a source under `data_dir`.
+
+    Args:
+      recipe: how this was made, kept in the ledger.
+      normalizer: must leave something of each transcript.
+      max_bad_share: of all rows; more than that is an error, and nothing is prepared.
+      rejects: the file that lists the bad rows.
+    """
+
+    VERSION = tfds.core.Version(ledger.VERSION)
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        recipe: str,
+        data_dir: Path,
+        normalizer: text.Kind,
+        max_bad_share: float,
+        rejects: Path,
+        shard_bytes: int = SHARD_BYTES,
+    ):
+        self.name = source.name  # pyright: ignore[reportAttributeAccessIssue] - one builder serves all
+        self._source, self._recipe = source, recipe
+        self._normalizer: text.Kind = normalizer
+        self._max_bad_share, self._rejects, self._shard_bytes = max_bad_share, rejects, shard_bytes
+        self._seen: set[int] = set()
+        self._good = self._bad = 0
+        super().__init__(data_dir=data_dir, file_format="array_record")
+
+    @property
+    def url_infos(self) -> Mapping[str, UrlInfo]:
+        """Sizes and checksums that downloads are held to."""
+        return self._source.url_infos
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(builder=self, features=FEATURES, description=self._source.description)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:  # pyright: ignore
+        splits = self._source.splits(dl_manager)
+        return {name: self._generate_examples(name, split) for name, split in splits.items()}
+
+    def _generate_examples(self, name: str, split: Split) -> Iterator[tuple[str, dict]]:  # pyright: ignore
+        found = examine(split.candidates, normalizer=self._normalizer, seen=self._seen)
+        with Progress(split.expected, f"{self.name} {name}", "utterances") as bar:
+            for checked in found:
+                if isinstance(checked, Reject):
+                    self._reject(name, checked)
+                    bar.advance(1, bad=self._bad)
+                else:
+                    self._good += 1
+                    bar.advance(1)
+                    yield checked.row.id, _example(checked)
+
+    def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: object) -> None:  # pyright: ignore
+        del download_config
+        written = {name: self._write(name, examples) for name, examples in self._split_generators(dl_manager).items()}
+        self._refuse_bad([name for name, (part, _) in written.items() if not part.examples])
+        self.info.set_splits(SplitDict([info for _, info in written.values()]))
+        ledger.write(
+            Path(self.data_path), ledger.Ledger(self._recipe, {name: part for name, (part, _) in written.items()})
+        )
+
+    def _write(self, name: str, examples: Iterator[tuple[str, dict]]) -> tuple[ledger.Part, tfds.core.SplitInfo]:
+        folder, template = Path(self.data_path), self._get_filename_template(split_name=name)
+        serializer = ExampleSerializer(FEATURES.get_serialized_info())  # pyright: ignore[reportArgumentType]
+
+        def shard_path(number: int, shards: int) -> Path:
+            return Path(template.sharded_filepath(shard_index=number, num_shards=shards))
+
+        with SplitWriter(folder, name, shard_path, shard_bytes=self._shard_bytes) as writer:
+            for _, example in examples:
+                record = serializer.serialize_example(FEATURES.encode_example(example))
+                writer.add(_row(example), record)
+            part = writer.part()
+        shard_lengths = [shard.examples for shard in part.shards]
+        return part, tfds.core.SplitInfo(name, shard_lengths, writer.record_bytes, template)
+
+    def _log_download_bytes(self) -> None:
+        """Nothing: the command reports when all is in place."""
+
+    def _log_download_done(self) -> None:
+        """Nothing: the command reports when all is in place."""
+
+    def _reject(self, split: str, reject: Reject) -> None:
+        with self._rejects.open("a") as lines:
+            lines.write(json.dumps({"split": split, **dataclasses.asdict(reject)}, ensure_ascii=False) + "\n")
+        self._bad += 1
+
+    def _refuse_bad(self, empty: list[str]) -> None:
+        rows = self._good + self._bad
+        bad = f"{self._bad} of {rows} rows are bad ({self._bad / max(rows, 1):.1%})"
+        nothing = f"nothing good is in {', '.join(empty)}"
+        if self._bad > self._max_bad_share * rows:
+            raise ValueError(
+                f"corpus {self.name!r} is not prepared: {bad}{f', and {nothing}' if empty else ''}; at most "
+                f"{self._max_bad_share:.1%} may be. They are listed in {self._rejects}: mend them, or allow more with "
+                "--max-bad-share"
+            )
+        if empty:
+            listed = f"; {bad}, listed in {self._rejects}" if self._bad else ""
+            raise ValueError(
+                f"corpus {self.name!r} is not prepared: {nothing}, and a split needs one row at least{listed}"
+            )
+
+
+def _example(checked: Checked) -> dict:
+    return {**dataclasses.asdict(checked.row), "audio": checked.audio}
+
+
+def _row(example: dict) -> ledger.Row:
+    return ledger.Row(**{key: value for key, value in example.items() if key != "audio"})

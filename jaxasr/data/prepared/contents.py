@@ -1,0 +1,96 @@
+"""What a prepared corpus holds, counted and in lines for people."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxasr.data.prepared import dataset_info as ledger
+from jaxasr.report.histogram import text_histogram
+
+_BINS = 10
+_COLUMNS = 76
+
+
+@dataclass(frozen=True)
+class SplitContents:
+    """What one split holds."""
+
+    examples: int
+    hours: float
+    speakers: int
+    words: int
+    characters: int
+    seconds_b: Float[np.ndarray, " b"]  # of each utterance
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a prepared corpus holds, and what was left out."""
+
+    name: str
+    folder: Path
+    splits: dict[str, SplitContents]
+    rejects: dict[str, int]  # by reason
+    rejects_path: Path
+    was_there: bool  # prepared before, nothing done now
+
+    def lines(self) -> list[str]:
+        """For people."""
+        there = "is already prepared in" if self.was_there else "is prepared in"
+        lines = [f"{self.name} {there} {self.folder}" + (" (--overwrite prepares it again)" if self.was_there else "")]
+        for name, split in self.splits.items():
+            lines += ["", *_split_lines(name, split)]
+        if self.rejects:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejects.items())
+            lines += ["", f"left out: {sum(self.rejects.values())} rows ({reasons}), listed in {self.rejects_path}"]
+        return lines
+
+
+def contents(folder: Path, *, was_there: bool) -> Contents:
+    """What a prepared folder holds, from its indices.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    parts = ledger.read(folder).splits
+    for part in parts.values():
+        ledger.check_shards(folder, part)
+    rejects = folder.parent / "rejects.jsonl"
+    return Contents(
+        name=folder.parent.name,
+        folder=folder,
+        splits={split: _split_contents(ledger.rows(folder, split, part)) for split, part in parts.items()},
+        rejects=_reasons(rejects),
+        rejects_path=rejects,
+        was_there=was_there,
+    )
+
+
+def _reasons(rejects: Path) -> dict[str, int]:
+    if not rejects.is_file():
+        return {}
+    with rejects.open() as lines:
+        return dict(Counter(json.loads(line)["reason"] for line in lines).most_common())
+
+
+def _split_contents(rows: Iterator[ledger.Row]) -> SplitContents:
+    seconds, speakers, words, characters = [], set(), 0, 0
+    for row in rows:
+        seconds.append(row.samples / row.rate_hz)
+        speakers.add(row.speaker)
+        words += len(row.text.split())
+        characters += len(row.text)
+    return SplitContents(len(seconds), sum(seconds) / 3600, len(speakers), words, characters, np.array(seconds))
+
+
+def _split_lines(name: str, split: SplitContents) -> list[str]:
+    written = f"{split.words:,} words, {split.characters:,} characters"
+    if not split.hours:
+        return [f"{name}: {split.examples:,} texts without audio, {written}"]
+    head = f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {split.speakers:,} speakers, {written}"
+    return [head, *(f"  {line}" for line in text_histogram(split.seconds_b, bins=_BINS, unit="s", width=_COLUMNS))]

@@ -1,0 +1,221 @@
+"""N-gram models of an experiment's transcripts: estimated and written as ARPA files, and read for a search.
+
+A model of tokens has a word for each token: what the tokenizer writes for it behind another token, with the space shown as
+"▁", such as "▁", "A" or "▁THE". What writes nothing, or the same as one before it, is "<token:17>". So the words of a
+sentence put together are its text, and files of KenLM or SRILM over SentencePiece's pieces or over characters can be read.
+A model of words has the words of the transcripts.
+"""
+
+import gzip
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal, SupportsIndex
+
+import numpy as np
+
+from jaxasr import text
+from jaxasr.data import Normalize, OpenPipeline
+from jaxasr.experiment.experiment import Experiment
+from jaxasr.ops.ngram.backoff import backoff
+from jaxasr.ops.ngram.word_backoff import word_backoff
+from jaxasr.records import LanguageModel
+from jaxasr.report import Progress
+from jaxasr.score.perplexity import Foreseen, Reading
+from jaxasr.text.ngram import BEGIN, STOP, UNKNOWNS, NGram
+from jaxasr.text.tokenizer import Tokenizer
+from jaxasr.training import spelling_of
+
+Unit = Literal["token", "word"]
+
+ARPA_ENDINGS = (".arpa", ".arpa.gz")
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+_SPACES = (SPACE, "<space>", "|")  # what a space is called in files
+_LN10 = float(np.log(10.0))
+_WORDS_TRIED = 1_000
+_VERBATIM = Normalize("verbatim")
+
+
+@dataclass(frozen=True)
+class NGramFile:
+    """A model that was estimated and written."""
+
+    path: Path
+    unit: Unit
+    model: NGram
+    sentences: int
+    refused: tuple[str, ...]  # lines of text files that the tokenizer can't write, by place and reason
+    watched: Reading  # the transcripts of the watch split
+    unknown: int  # words among them that the model does not know
+
+    def lines(self) -> list[str]:
+        """For people."""
+        counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(self.model.counts, start=1))
+        figures = {name: each.value for name, each in self.watched.estimates().items()}
+        lines = [f"{self.path}: {self.model.order}-gram model of {self.unit}s, of {self.sentences:,} texts: {counts}"]
+        if self.refused:
+            lines += [f"left out: {len(self.refused)} lines that the tokenizer can't write, such as {self.refused[0]}"]
+        if self.watched.unwritable:
+            lines += [f"watch: left out {len(self.watched.unwritable)} texts that the tokenizer can't write"]
+        return [
+            *lines,
+            f"watch: perplexity {figures['perplexity']:.3f} by token, {figures['word_perplexity']:.2f} by word, "
+            f"{figures['bits_per_character']:.3f} bits a character; {len(self.watched.texts)} texts, "
+            f"{self.unknown} words unknown",
+        ]
+
+
+def estimate_ngram(
+    experiment: Experiment,
+    path: Path,
+    data_dir: Path,
+    *,
+    order: int,
+    unit: Unit = "token",
+    texts: Sequence[Path] = (),
+    prune: Sequence[int] = (),
+) -> NGramFile:
+    """Estimates a model of the experiment's training transcripts, writes it, and asks it for the watch split's.
+
+    Args:
+        path: FILE.arpa, or FILE.arpa.gz to be gzipped; its folder is made if it isn't there.
+        unit: of what the model is. Tokens are all of the tokenizer's; words are those seen, and <unk>.
+        texts: more to learn from, a sentence a line (.gz: gzipped), brought to the form of the transcripts. A line that
+            the tokenizer can't write is left out, and told.
+        prune: as in `text.estimate`.
+
+    Raises:
+        FileNotFoundError: the corpus is not prepared, or there is no such text file.
+        ValueError: an order below 1, nothing to learn from, or a name that no search would take for an ARPA file.
+    """
+    _check_files(path, texts)
+    units, data = _Units(experiment.tokenizer, unit), experiment.train_data.open(data_dir)
+    refused: list[str] = []
+    with Progress(None, "ngram", "sentences") as bar:
+        sentences = chain(_transcripts(data, units), _lines(texts, experiment, units, refused))
+        model = text.estimate(_counted(sentences, bar), order, vocabulary=units.vocabulary, prune=prune)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text.write_arpa(model, path)
+    watched, unknown = _foreseen(model, experiment.watch.data.open(data_dir), units)
+    return NGramFile(path, unit, model, int(bar.done), tuple(refused), watched, unknown)
+
+
+def read_ngram(path: Path, tokenizer: Tokenizer) -> LanguageModel:
+    """The model of an ARPA file for a search over these tokens, whether it is one of tokens or of words.
+
+    It is one of tokens if most of its words are what tokens are called (the space also "<space>" or "|"); else one of words
+    if the tokenizer can write most of them.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no ARPA file, or its words are neither.
+    """
+    model = text.read_arpa(path)
+    own = [word for word in model.words if word not in (BEGIN, STOP, *UNKNOWNS)]
+    words = token_words(tokenizer)
+    if SPACE not in model.ids:
+        space = next((each for each in _SPACES if each in model.ids), SPACE)
+        words = [space if word == SPACE else word for word in words]
+    if own and 2 * len(set(own) & set(words)) > len(own):
+        return backoff(model, words)
+    tried = own[:: max(len(own) // _WORDS_TRIED, 1)]
+    strange = [word for word in tried if not _writes(tokenizer, word)]
+    if own and len(strange) < len(tried) / 2:
+        return word_backoff(
+            model, spelling_of(text.written(tokenizer)), np.asarray(spelling_of(list(model.words)).hash_v)
+        )
+    raise ValueError(
+        f"the words of {path}, such as {strange[:5]}, are neither the tokens of the recogniser ({words[1:6]} ...) nor words "
+        f"that its tokens spell; `jaxasr ngram EXPERIMENT {path.name}` makes a model of the experiment's own tokens or words"
+    )
+
+
+def token_words(tokenizer: Tokenizer) -> list[str]:
+    """What each token is called in a model of tokens; the end is </s>."""
+    names: list[str] = [STOP]
+    taken = {BEGIN, STOP, *UNKNOWNS, ""}
+    for token, piece in enumerate(text.written(tokenizer)[1:], start=1):
+        name = piece.replace(" ", SPACE)
+        blank = len(name.encode().split()) != 1
+        names.append(f"<token:{token}>" if name in taken or blank else name)
+        taken.add(names[-1])
+    return names
+
+
+def _check_files(path: Path, texts: Sequence[Path]) -> None:
+    """Before anything is counted."""
+    if not path.name.endswith(ARPA_ENDINGS):
+        raise ValueError(f"{path}: the file of an n-gram model ends in {' or '.join(ARPA_ENDINGS)}")
+    if missing := [str(each) for each in texts if not each.is_file()]:
+        raise FileNotFoundError(f"there is no text file {', '.join(missing)}")
+
+
+class _Units:
+    """How a text becomes the words of a model."""
+
+    def __init__(self, tokenizer: Tokenizer, unit: Unit):
+        self._tokenizer, self._unit = tokenizer, unit
+        self._names = token_words(tokenizer)
+
+    @property
+    def vocabulary(self) -> list[str] | None:
+        """All words, if that is known before."""
+        return self._names[1:] if self._unit == "token" else None
+
+    def of(self, sentence: str, tokens: Iterable[SupportsIndex] | None = None) -> list[str]:
+        """The words of a text, and of its tokens if they are known. Raises ValueError: the tokenizer can't write it."""
+        tokens = self._tokenizer.encode(sentence) if tokens is None else tokens
+        return [self._names[token] for token in tokens] if self._unit == "token" else sentence.split()
+
+
+def _transcripts(data: OpenPipeline, units: _Units) -> Iterator[list[str]]:
+    """Of all examples that have tokens, those that are too long to train on as well."""
+    tokens = data.draft.tokens
+    assert tokens is not None
+    for i, sentence in enumerate(data.draft.texts):
+        if len(tokens[i]):
+            yield units.of(sentence, tokens[i])
+
+
+def _lines(paths: Sequence[Path], experiment: Experiment, units: _Units, refused: list[str]) -> Iterator[list[str]]:
+    """Of text files; what can't be had is noted in `refused`."""
+    normal = next((each for each in experiment.train_data.transforms if isinstance(each, Normalize)), _VERBATIM)
+    for path in paths:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    words = units.of(text.normalize(normal.kind, line))
+                except ValueError as error:
+                    refused.append(f"{path}:{number}: {error}")
+                    continue
+                if words:
+                    yield words
+
+
+def _counted(sentences: Iterable[list[str]], bar: Progress) -> Iterator[list[str]]:
+    for sentence in sentences:
+        bar.advance()
+        yield sentence
+
+
+def _foreseen(model: NGram, data: OpenPipeline, units: _Units) -> tuple[Reading, int]:
+    """What the model says of a split's texts, and how many words of them it does not know."""
+    draft, texts, unwritable, unknown = data.draft, [], [], 0
+    assert draft.tokens is not None
+    for i, sentence in enumerate(draft.texts):
+        tokens = draft.tokens[i]
+        if sentence and not len(tokens):
+            unwritable.append(data.ids[i])
+            continue
+        scores = text.score(model, [units.of(sentence, tokens)])
+        unknown += int((~scores.known).sum())
+        texts.append(Foreseen(data.ids[i], data.speakers[i], sentence, len(tokens) + 1, scores.total * _LN10))
+    return Reading(tuple(texts), tuple(unwritable)), unknown
+
+
+def _writes(tokenizer: Tokenizer, word: str) -> bool:
+    try:
+        return SPACE not in word and bool(tokenizer.encode(word))
+    except ValueError:
+        return False

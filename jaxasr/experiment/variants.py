@@ -1,0 +1,76 @@
+"""From a reference on a command line to an experiment, or to the named variants that a generator yields."""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+
+from jaxasr import tree
+from jaxasr.experiment.experiment import Experiment, function_of
+
+
+def load(reference: str, overrides: Mapping[str, object] | None = None) -> Experiment:
+    """An experiment by its reference, with overrides by dotted path.
+
+    Args:
+        reference: "FILE.py" (its function `experiment`), "FILE.py:function", or "FILE.py:generator:variant".
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file has no such function, it does not give an Experiment, or an override does not fit.
+        KeyError: the generator yields no such variant.
+    """
+    *generator, variant = reference.split(":", 2)
+    if len(generator) == 2:
+        named = variants(":".join(generator), overrides)
+        if variant not in named:
+            raise KeyError(f"{':'.join(generator)} has no variant {variant!r}; it has {', '.join(named)}")
+        return named[variant]
+    value = function_of(reference)()
+    if inspect.isgenerator(value):
+        named = ", ".join(variants(reference))
+        raise ValueError(f"{reference} yields variants; write {reference}:VARIANT, one of {named}")
+    if not isinstance(value, Experiment):
+        raise ValueError(f"{reference} gives a {type(value).__name__}; an Experiment is needed")
+    return tree.override(value, overrides or {})
+
+
+def variants(reference: str, overrides: Mapping[str, object] | None = None) -> dict[str, Experiment]:
+    """The file's `experiment` with what the generator "FILE.py:generator" yields: (name, overrides by dotted path).
+
+    Args:
+        overrides: of all variants, after their own.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: nothing is yielded, something else than such pairs, a name twice or one that can't be a folder's, or
+            an override that does not fit; the message names the variant.
+    """
+    file, _, generator = reference.partition(":")
+    if not generator:
+        raise ValueError(f"{reference} names no generator; write {file}:GENERATOR, one that yields (name, overrides)")
+    base, named = load(file), dict[str, Experiment]()
+    yielded = function_of(reference)()
+    for pair in yielded if isinstance(yielded, Iterable) and not isinstance(yielded, Experiment) else [yielded]:
+        name, own = _pair(pair, reference)
+        if name in named:
+            raise ValueError(f"{reference} yields two variants named {name!r}; each needs a name of its own")
+        try:
+            named[name] = tree.override(base, {**own, **(overrides or {})})
+        except ValueError as error:
+            raise ValueError(f"variant {name!r} of {reference}: {error}") from error
+    if not named:
+        raise ValueError(f"{reference} yields no variant; it has to yield (name, overrides) at least once")
+    return named
+
+
+def _pair(pair: object, reference: str) -> tuple[str, Mapping[str, object]]:
+    match pair:
+        case (str(name), Mapping() as overrides):
+            if not re.fullmatch(r"\w[\w.,=+-]*", name):
+                raise ValueError(
+                    f"{reference} yields a variant named {name!r}; a name becomes a folder: letters, digits and _ . , = + -"
+                )
+            return name, overrides
+    raise ValueError(
+        f'{reference} yields a {type(pair).__name__}; a variant is (name, overrides): ("wide-0", {{"seed": 0}})'
+    )

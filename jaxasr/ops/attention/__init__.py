@@ -1,0 +1,1 @@
+"""Attention as functions: energies, soft and monotonic alignment, positions."""

@@ -1,0 +1,1 @@
+"""Waves to features, and their augmentation."""

@@ -1,0 +1,1 @@
+"""Recurrent layers as functions: LSTM, GRU, the two directions, the decoder's scan."""

@@ -1,0 +1,184 @@
+"""A published table beside our own rows.
+
+A table file has a docstring, COLUMNS and ROWS (report.Column, report.Row). Each column becomes a table of its own: published
+figure, ours as the mean over seeds, how sure that is, and the difference. Runs that can't be averaged are refused; rows
+that can't be compared with the ones above stand apart, under what sets them apart.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxasr import report, score
+from jaxasr.experiment.experiment import module_of
+from jaxasr.files import write_whole
+from jaxasr.report import Column, Row
+
+Result = Mapping[str, Any]  # a row of results.jsonl
+
+SAME = ("recipe", "data", "tokenizer")  # what the runs of one row share beside what makes them comparable
+COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and what it fuses
+HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over utterances", "seeds", "difference", "commit")
+NOTES = """\
+* Published figures: {marks}.
+* Ours: the mean over seeds. Over seeds: Student's t over the runs (two at least), the test set taken as it is. Over
+  utterances: bootstrap of the test set's utterances, the runs taken as they are (of several, the mean of their bounds).
+* Difference: ours less published, in points. A commit with a + had changes that were not committed."""
+
+
+def table(file: Path, results: Path | None = None) -> str:
+    """The table as Markdown, which is also written beside the file, as FILE.md.
+
+    Args:
+        file: the table file.
+        results: the rows; results.jsonl beside the file, if there is one, where None.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is no table, or runs of a row that differ in more than their seed; both are named.
+    """
+    module = module_of(file)
+    columns, rows = _checked(file, getattr(module, "COLUMNS", ()), getattr(module, "ROWS", ()))
+    path = results or file.with_name("results.jsonl")
+    found = report.read(path) if results or path.is_file() else []
+    lines = [f"# {(module.__doc__ or file.stem).strip().splitlines()[0]}"]
+    for column in columns:
+        lines += ["", f"## {_title(column)}", "", *_section(column, rows, found)]
+    marks = {cell.mark for row in rows for cell in row.paper.values() if cell}
+    told = "; ".join(f"[{mark}] {meaning}" for mark, meaning in report.MARKS.items() if mark in marks)
+    text = "\n".join([*lines, "", NOTES.format(marks=told or "none")])
+    write_whole(file.with_suffix(".md"), text + "\n")
+    return text
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """The runs of a row, on the split of a column."""
+
+    runs: tuple[Result, ...]
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What has to be equal for two figures to be compared. An option that is off may be newer than a row without it."""
+        run = self.runs[0]
+        search = {f"search.{name}": str(value) for name, value in run["search"].items() if value is not None}
+        lms = {f"language model {name}": told for name, told in run.get("lms", {}).items()}
+        return {name: str(run.get(name)) for name in COMPARABLE} | search | lms
+
+    def cells(self, metric: str, published: float | None) -> list[str]:
+        """From "ours" to "commit"."""
+        values = [100 * run[metric] for run in self.runs]
+        mean = float(np.mean(values))
+        seeds = score.mean_interval(values) if len(values) > 1 else None
+        bounds = np.array([run["intervals"][metric] for run in self.runs], np.float64)
+        low, high = 100 * np.nan_to_num(bounds, nan=np.inf).mean(axis=0)  # a bound that is None is infinite
+        commits = {f"{run['commit'][:7]}{'+' * bool(run['dirty'])}" for run in self.runs}
+        return [
+            f"{mean:.2f}",
+            f"[{seeds.low:.2f}, {seeds.high:.2f}]" if seeds else "one seed",
+            f"[{low:.2f}, {high:.2f}]",
+            str(len(values)),
+            "" if published is None else f"{mean - published:+.2f}",
+            ", ".join(sorted(commits)),
+        ]
+
+
+def _checked(file: Path, columns: Sequence[Any], rows: Sequence[Any]) -> tuple[Sequence[Column], Sequence[Row]]:
+    for name, each, kind in (("COLUMNS", columns, Column), ("ROWS", rows, Row)):
+        if not each or not all(isinstance(one, kind) for one in each):
+            raise ValueError(f"{file} is no table file: it needs {name} = (report.{kind.__name__}(...), ...)")
+    names = [column.name for column in columns]
+    for row in rows:
+        strangers = sorted(set(row.paper) - set(names))
+        if strangers:
+            raise ValueError(f"{file}: row {row.label!r} has figures of {strangers}; the columns are {names}")
+    return columns, rows
+
+
+def _title(column: Column) -> str:
+    ours = "" if column.name == (column.split or column.name) else f", ours on {column.split}"
+    published = f" (published: {column.other_data})" if column.other_data else ""
+    return f"{column.name}, {column.metric.upper()}{ours}{published}"
+
+
+def _section(column: Column, rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
+    """The table of a column, and the rows that stand apart from it, each group under what differs."""
+    groups: list[tuple[dict[str, str], list[list[str]]]] = [({}, [])]
+    for row in rows:
+        ours = _ours(row, column, results)
+        if ours is None:
+            groups[0][1].append([row.label, *_published(row, column), *["not run", "", "", "0", "", ""]])
+            continue
+        key, line = ours.key, _line(row, column, ours)
+        if not groups[0][0]:
+            groups[0] = (key, groups[0][1])
+        for there, lines in groups:
+            if there == key:
+                lines.append(line)
+                break
+        else:
+            groups.append((key, [line]))
+    (first, lines), *others = groups
+    yield report.markdown(HEADER, lines)
+    for key, lines in others:
+        names = [name for name in {**first, **key} if first.get(name) != key.get(name)]
+        differs = ", ".join(f"{name} {key.get(name, 'absent')} (above {first.get(name, 'absent')})" for name in names)
+        yield f"\nNot comparable with the rows above: {differs}.\n"
+        yield report.markdown(HEADER, lines)
+
+
+def _published(row: Row, column: Column) -> list[str]:
+    cell = row.paper.get(column.name)
+    return [cell.shown if cell else ""]
+
+
+def _line(row: Row, column: Column, ours: _Ours) -> list[str]:
+    cell = row.paper.get(column.name)
+    *cells, difference, commit = ours.cells(column.metric, cell.confirmed if cell else None)
+    return [row.label, *_published(row, column), *cells, "other data" if column.other_data else difference, commit]
+
+
+def _ours(row: Row, column: Column, results: Sequence[Result]) -> _Ours | None:
+    """The last result of each run; an experiment and seed that has two names counts once."""
+    split, latest = column.split or column.name, dict[str, Result]()
+    for each in results:
+        name = each.get("name", "")
+        if each.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns):
+            latest[name] = each
+    once = {each["experiment"]: each for each in latest.values()}
+    if not once:
+        return None
+    ours = _Ours(tuple(once.values()))
+    _refuse_mixed(row, column, ours.runs)
+    return ours
+
+
+def _refuse_mixed(row: Row, column: Column, runs: Sequence[Result]) -> None:
+    for run in runs:
+        if run.get(column.metric) is None:
+            told = [name for name in run.get("intervals", {}) if run.get(name, 0) is not None]
+            there = ", ".join(sorted(told)) or "no scores"
+            raise ValueError(
+                f"row {row.label!r}: run {run['name']} has no {column.metric} on {column.split or column.name}, but {there}; "
+                "give the column another metric, or the row other runs"
+            )
+        if run.get("trained", 0) != run.get("steps", 0):
+            raise ValueError(
+                f"row {row.label!r}: run {run['name']} was evaluated on {column.split or column.name} after "
+                f"{run['trained']:,} of {run['steps']:,} steps; let it end, or take its row out of the results"
+            )
+        first, this = ({name: str(each.get(name)) for name in SAME} | _Ours((each,)).key for each in (runs[0], run))
+        differs = [
+            f"{name} {first.get(name)} and {this.get(name)}"
+            for name in {**first, **this}
+            if first.get(name) != this.get(name)
+        ]
+        if differs:
+            raise ValueError(
+                f"row {row.label!r} can't be the mean of runs {runs[0]['name']} and {run['name']}, which differ in more than "
+                f"their seed: {', '.join(differs)}. Give them rows of their own, or run again what is out of date"
+            )

@@ -1,0 +1,60 @@
+"""Averages of parameters: a moving one while training, and the mean of saved ones after it."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from jaxasr.training.checkpoint import Checkpoints
+
+Tree = TypeVar("Tree")
+
+
+def ema_update(average: Tree, params: Tree, *, decay: float, step: int | Int[Array, ""]) -> Tree:
+    """The moving average after one more step: decay_t * average + (1 - decay_t) * params.
+
+    decay_t = min(decay, (1 + step) / (10 + step)), so that the random first parameters are forgotten quickly; with
+    `decay` 0 the average is `params`. It is kept in the dtype of `average`: give float32.
+
+    Args:
+        step: steps done before this one.
+
+    Raises:
+        ValueError: a decay outside [0, 1).
+
+    Source: Polyak and Juditsky 1992; the warm-up is that of TensorFlow's ExponentialMovingAverage(num_updates=step).
+    """
+    if not 0.0 <= decay < 1.0:
+        raise ValueError(f"the decay of the moving average is {decay}; it must be in [0, 1)")
+    done = jnp.asarray(step, jnp.float32)
+    keep = jnp.minimum(decay, (1.0 + done) / (10.0 + done))
+    return jax.tree.map(lambda a, p: (keep * a + (1.0 - keep) * p).astype(a.dtype), average, params)
+
+
+def average_checkpoints(checkpoints: Checkpoints, steps: Sequence[int], like: Tree) -> Tree:
+    """The arithmetic mean of saved states, added in float64 and given back in the dtypes of `like`, on the host.
+
+    Args:
+        steps: of the checkpoints to take.
+        like: the fields of the state to average, by name, such as {"params": params}; nothing else is read.
+
+    Raises:
+        ValueError: no step, the same step twice, or a leaf that is no float.
+        FileNotFoundError: a step that is not there.
+    """
+    if not steps or len(set(steps)) != len(steps):
+        raise ValueError(f"the checkpoints to average are {list(steps)}; give at least one step, each once")
+    host = jax.tree.map(_on_host, like)
+    total = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float64), host)
+    for step in steps:
+        total = jax.tree.map(np.add, total, checkpoints.restore_part(step, host)[0])
+    return jax.tree.map(lambda leaf, summed: np.asarray(summed / len(steps), leaf.dtype), host, total)
+
+
+def _on_host(leaf: Any) -> np.ndarray:
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        raise ValueError(f"only floats have a mean; a leaf of the tree to average is {leaf.dtype}")
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)

@@ -1,0 +1,110 @@
+"""Minimum word error rate training: the expected errors of the model's own n best, instead of the likelihood alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxasr.ops.edit_distance import Sequences, Spelling, edit_distance, words_of
+from jaxasr.records import Batch, Hypotheses, NBest, Sum
+from jaxasr.training.auxiliary import Added, Seen
+
+LETTER_FACTOR = 0x01000193  # P of ops.edit_distance.Spelling
+
+
+@dataclass(frozen=True)
+class ExpectedErrors:
+    """sum over the n best of p^ (errors - mean errors), p^ the model's probabilities renormalised over the list.
+
+    The run searches with the model as it is at each step, without gradient, and scores what is found by teacher forcing in
+    the training form (`Outputs.n_best`). Cross-entropy keeps the model from forgetting to spell: with weight 1 here the
+    paper's anchor is Objective(share=0.01). Begin from a trained model. Each step costs a search and the decoder n times.
+
+    Source: Prabhavalkar et al. 2018 (1712.01818), equations 3, 8 and 9.
+    """
+
+    search: Callable[[Any, Batch], Hypotheses]  # such as decode.Beam(4, nbest=4)
+    weight: float = 1.0
+    unit: Literal["word", "token"] = "word"
+    spelling: Spelling | None = field(default=None, compare=False, metadata={"show": False})  # measured as a run begins
+
+    def __post_init__(self):
+        if not self.weight >= 0.0:
+            raise ValueError(f"ExpectedErrors.weight is {self.weight}; it must be 0 or more")
+
+    @property
+    def name(self) -> str:
+        """As in `Term`."""
+        return "expected_errors"
+
+    def __call__(self, seen: Seen) -> Added:
+        """Raises: ValueError: there is no n-best list, or it is not known what the tokens spell."""
+        n_best = seen.outputs.n_best
+        if n_best is None or (self.unit == "word" and self.spelling is None):
+            raise ValueError(
+                "objective.extra has ExpectedErrors, which needs the n best of the model and the spelling of its tokens; "
+                "both come with a run (run/initial_state.py)"
+            )
+        references = self._units(seen.tokens_bu, seen.token_lengths_b)
+        errors_bw = self._errors(references, n_best).astype(jnp.float32)
+        valid_bw = n_best.valid_bw & seen.real_b[:, None]
+        hypotheses_b1 = jnp.sum(valid_bw, axis=1, keepdims=True)
+        mean_b1 = jnp.sum(jnp.where(valid_bw, errors_bw, 0.0), axis=1, keepdims=True) / jnp.maximum(hypotheses_b1, 1)
+        shares_bw = jnp.where(valid_bw, jax.nn.softmax(jnp.where(valid_bw, n_best.log_probs_bw, -1e30)), 0.0)
+        value = jnp.sum(shares_bw * jnp.where(valid_bw, errors_bw - mean_b1, 0.0))
+        units = jnp.sum(jnp.where(seen.real_b, references.lengths_b, 0)).astype(jnp.float32)
+        expected = jnp.sum(shares_bw * jnp.where(valid_bw, errors_bw, 0.0))
+        return Added(value, {"expected_error_rate": Sum(expected, units)})
+
+    def _units(self, tokens_bu: Int[Array, "b u"], lengths_b: Int[Array, " b"]) -> Sequences:
+        if self.spelling is None or self.unit == "token":
+            return Sequences(tokens_bu, lengths_b)
+        return words_of(tokens_bu, lengths_b, self.spelling)
+
+    def _errors(self, references: Sequences, n_best: NBest) -> Int[Array, "b w"]:
+        b, w, _ = n_best.tokens_bwu.shape
+        hypotheses = self._units(n_best.tokens_bwu.reshape(b * w, -1), n_best.token_lengths_bw.reshape(-1))
+        repeated = Sequences(*(jnp.repeat(leaf, w, axis=0) for leaf in references))
+        return edit_distance(repeated, hypotheses).reshape(b, w)
+
+
+def spelling_of(texts: list[str]) -> Spelling:
+    """What tokens spell, from what each writes: token 0 nothing, one that begins a word a space first.
+
+    Raises:
+        ValueError: a token writes a space behind its first letter, so that it can't be said which word it belongs to.
+    """
+    wide = [text for text in texts if " " in text[1:]]
+    if wide:
+        raise ValueError(f"tokens that hold parts of two words: {wide[:5]}; count errors with unit='token'")
+    hashes, powers = np.zeros(len(texts), np.uint32), np.ones(len(texts), np.uint32)
+    for token, text in enumerate(texts):
+        code, power = 0, 1
+        for letter in text.strip():
+            code = (code * LETTER_FACTOR + ord(letter) + 1) % 2**32
+            power = power * LETTER_FACTOR % 2**32
+        hashes[token], powers[token] = code, power
+    begins = np.array([text.startswith(" ") for text in texts])
+    return Spelling(jnp.asarray(hashes), jnp.asarray(powers), jnp.asarray(begins))
+
+
+def log_probs_of(
+    logits_xuv: Float[Array, "x u v"], tokens_bwu: Int[Array, "b w k"], lengths_bw: Int[Array, "b w"]
+) -> Float[Array, "b w"]:
+    """The log probability of each hypothesis with its end, in float32; of several samples the mean over them.
+
+    Args:
+        logits_xuv: teacher-forced, u = k + 1; x = b * w times the samples, side by side.
+    """
+    b, w, k = tokens_bwu.shape
+    samples = logits_xuv.shape[0] // (b * w)
+    targets_xu = jnp.repeat(jnp.pad(tokens_bwu.reshape(b * w, k), ((0, 0), (0, 1))), samples, axis=0)
+    lengths_x = jnp.repeat(lengths_bw.reshape(-1), samples)
+    log_probs_xuv = jax.nn.log_softmax(logits_xuv.astype(jnp.float32))
+    chosen_xu = jnp.take_along_axis(log_probs_xuv, targets_xu[..., None], axis=-1)[..., 0]
+    valid_xu = jnp.arange(k + 1)[None] <= lengths_x[:, None]
+    return jnp.sum(jnp.where(valid_xu, chosen_xu, 0.0), axis=1).reshape(b, w, samples).mean(axis=-1)

@@ -1,0 +1,115 @@
+"""What training minimises: label-smoothed cross-entropy of the attention decoder and CTC in a stated mix, and more."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxasr.ops import losses
+from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.records import Batch, Hypotheses, Outputs, Sum
+from jaxasr.training.auxiliary import Seen, Term
+from jaxasr.training.expected_errors import ExpectedErrors
+
+
+@dataclass(frozen=True)
+class Objective:
+    """share * [(1 - ctc_weight) * cross-entropy + ctc_weight * CTC] + the terms of `extra` times their weights.
+
+    All are sums over the batch divided by its target tokens: those of the transcript and the end. An utterance too short to
+    align has no CTC term; it is counted. A term of weight 0 is not computed.
+
+    Source: the mix is Kim et al. 2017 (1609.06773), equation 9; label smoothing Szegedy et al. 2016, section 7.
+    """
+
+    label_smoothing: float = 0.0
+    ctc_weight: float = 0.0
+    # how the smoothed share is spread over the tokens; "unigram": as in the training transcripts, measured when a run begins
+    prior: Literal["uniform", "unigram"] | tuple[float, ...] = "uniform"
+    share: float = 1.0  # of cross-entropy and CTC beside `extra`; less than 1 where they only anchor it
+    extra: tuple[Term, ...] = ()
+
+    def __post_init__(self):
+        for name in ("label_smoothing", "ctc_weight"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"objective.{name} is {value}; it must be in [0, 1]")
+        if not self.share >= 0.0:
+            raise ValueError(f"objective.share is {self.share}; it must be 0 or more")
+        if isinstance(self.prior, tuple) and not (min(self.prior) >= 0.0 and abs(sum(self.prior) - 1.0) < 1e-3):
+            raise ValueError(
+                f"objective.prior has {len(self.prior)} frequencies with sum {sum(self.prior):.4f} and minimum "
+                f"{min(self.prior)}; they must be 0 or more and sum to 1"
+            )
+        names = [term.name for term in self.extra]
+        if len(set(names)) < len(names):
+            raise ValueError(f"objective.extra has the terms {', '.join(names)}; each may stand there once")
+
+    @property
+    def search(self) -> Callable[[Any, Batch], Hypotheses] | None:
+        """What finds the n best that a term asks for."""
+        searches = [term.search for term in self.extra if isinstance(term, ExpectedErrors) and term.weight > 0.0]
+        return searches[0] if searches else None
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Sum]:
+        """Sums by name; "loss" is the one to minimise. Rows that are padding count nothing."""
+        seen, correct_xu = self._see(outputs, batch)
+        targets = jnp.sum(seen.token_lengths_b + seen.real_b).astype(jnp.float32)
+        sums = {
+            "cross_entropy": Sum(seen.sum(seen.losses_xu), targets),
+            "accuracy": Sum(seen.sum(correct_xu.astype(jnp.float32)), targets),
+        }
+        loss = (1.0 - self.ctc_weight) * sums["cross_entropy"].value
+        if self.ctc_weight > 0.0:
+            ctc = self._ctc(outputs, batch)
+            sums |= ctc
+            loss = loss + self.ctc_weight * ctc["ctc"].value
+        loss = self.share * loss
+        for term in self.extra:
+            if term.weight > 0.0:
+                added = term(seen)
+                sums |= {term.name: Sum(added.value, targets), **added.watched}
+                loss = loss + term.weight * added.value
+        return sums | {"loss": Sum(loss, targets)}
+
+    def _see(self, outputs: Outputs, batch: Batch) -> tuple[Seen, Bool[Array, "x u"]]:
+        real_b = jnp.asarray(batch.valid_b)
+        samples = outputs.logits_buv.shape[0] // real_b.shape[0]
+        lengths_b = jnp.where(real_b, batch.token_lengths_b, 0)
+        targets_xu = jnp.repeat(jnp.pad(jnp.asarray(batch.tokens_bu), ((0, 0), (0, 1))), samples, axis=0)
+        valid_xu = valid_from_lengths(jnp.repeat(lengths_b + real_b, samples), targets_xu.shape[1])
+        entropy = losses.label_smoothed_cross_entropy(
+            outputs.logits_buv, targets_xu, valid_xu, smoothing=self.label_smoothing, prior_v=self._prior()
+        )
+        return Seen(
+            outputs, entropy.loss_bu, valid_xu, jnp.asarray(batch.tokens_bu), lengths_b, real_b
+        ), entropy.correct_bu
+
+    def _prior(self) -> Float[Array, " v"] | None:
+        if self.prior == "unigram":
+            raise ValueError(
+                'objective.prior is "unigram", which is measured when a run begins; give the frequencies themselves here'
+            )
+        return None if self.prior == "uniform" or self.label_smoothing == 0.0 else jnp.asarray(self.prior, jnp.float32)
+
+    def _ctc(self, outputs: Outputs, batch: Batch) -> dict[str, Sum]:
+        if outputs.ctc_logits_bsv is None:
+            raise ValueError(
+                f"objective.ctc_weight is {self.ctc_weight} but the model has no CTC head; give model.ctc a CtcHead or "
+                "set objective.ctc_weight=0"
+            )
+        real_b = jnp.asarray(batch.valid_b)
+        hidden_lengths_b, token_lengths_b = (
+            jnp.where(real_b, lengths_b, 0) for lengths_b in (outputs.hidden_lengths_b, batch.token_lengths_b)
+        )
+        tokens_bu = jnp.asarray(batch.tokens_bu)
+        ctc = losses.ctc_loss(outputs.ctc_logits_bsv, hidden_lengths_b, tokens_bu, token_lengths_b)
+        aligned_b = ctc.aligned_b & real_b
+        tokens = jnp.sum(jnp.where(aligned_b, batch.token_lengths_b + 1, 0)).astype(jnp.float32)
+        short = jnp.sum(real_b & ~ctc.aligned_b).astype(jnp.float32)
+        return {
+            "ctc": Sum(jnp.sum(jnp.where(aligned_b, ctc.loss_b, 0.0)), tokens),
+            "too_short_for_ctc": Sum(short, jnp.sum(real_b).astype(jnp.float32)),
+        }

@@ -1,0 +1,213 @@
+"""More optimizers: those that keep less, orthogonalise, take signs, or need no schedule."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+from optax import contrib
+
+from jaxasr.training.optimizer import Optimizer, accumulate, decays, rank_in_layer
+from jaxasr.training.plateau import Plateau, new_plateau
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """The sign of an interpolation between gradient and momentum: a rate 3 to 10 times below Adam's, decay as much above.
+
+    Source: Chen et al. 2023 (arXiv:2302.06675), program 1.
+    """
+
+    b1: float = 0.9
+    b2: float = 0.99
+
+    def __post_init__(self):
+        super().__post_init__()
+        _shares(self, "b1", "b2")
+
+    def scaling(self) -> optax.GradientTransformation:
+        """The sign."""
+        return optax.scale_by_lion(b1=self.b1, b2=self.b2)
+
+
+@dataclass(frozen=True)
+class Adafactor(Optimizer):
+    """The second moment of a matrix by rows and columns; updates clipped by their root mean square, no momentum.
+
+    Source: Shazeer and Stern 2018 (arXiv:1804.04235), algorithms 4 and 5 with the decay 1 - t^-0.8. Its rate is relative to
+    the parameter's size only with relative_rate="parameter".
+    """
+
+    clip_rms: float = 1.0
+    relative_rate: Literal["none", "parameter"] = "none"
+    factored_from: int = 128  # both sides of a matrix at least this long: factored
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.clip_rms > 0.0:
+            raise ValueError(f"Adafactor has clip_rms={self.clip_rms}; it must be more than 0")
+
+    def scaling(self) -> optax.GradientTransformation:
+        """The gradient over the root of its factored second moment, clipped."""
+        parts = [
+            optax.scale_by_factored_rms(min_dim_size_to_factor=self.factored_from),
+            optax.clip_by_block_rms(self.clip_rms),
+        ]
+        return optax.chain(*parts, *([optax.scale_by_param_block_rms()] if self.relative_rate == "parameter" else []))
+
+
+@dataclass(frozen=True)
+class Muon(Optimizer):
+    """Momentum made orthogonal for matrices; Adam for embeddings and all that is not a matrix.
+
+    The update of a matrix is scaled to the root mean square that Adam's would have, so that one rate serves both.
+
+    Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the scale 0.2 sqrt(max(rows, columns)): Liu et al. 2025
+    (arXiv:2502.16982), equation 4.
+    """
+
+    momentum: float = 0.95
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        _shares(self, "momentum", "b1", "b2")
+
+    def scaling(self) -> optax.GradientTransformation:
+        """Newton-Schulz on the momentum of matrices, Adam elsewhere."""
+        newton_schulz = contrib.scale_by_muon(beta=self.momentum, weight_dimension_numbers=_rows_and_columns)
+        orthogonal = optax.chain(newton_schulz, optax.stateless(_like_adam))
+        adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
+        return optax.partition({"matrix": orthogonal, "other": adam}, _kinds)
+
+
+@dataclass(frozen=True)
+class AdaDelta(Optimizer):
+    """Updates in the units of the parameters, from moving squares of gradients and updates; the rate is 1 most often.
+
+    With `on_plateau` it is epsilon, not the rate, that falls.
+
+    Source: Zeiler 2012 (arXiv:1212.5701), algorithm 1; epsilon's decay: ESPnet's recipes (rho 0.95, eps 1e-8, factor 0.01)
+    after Watanabe et al. 2017, section IV.
+    """
+
+    rho: float = 0.95
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        _shares(self, "rho")
+        if not self.eps > 0.0:
+            raise ValueError(f"AdaDelta has eps={self.eps}; it must be more than 0")
+
+    def scaling(self) -> optax.GradientTransformation:
+        """sqrt(E[dx^2] + eps) / sqrt(E[g^2] + eps) * g."""
+
+        def init(params: Any) -> AdaDeltaState:
+            zeros = jax.tree.map(lambda p: jnp.zeros_like(p, jnp.float32), params)
+            return AdaDeltaState(zeros, jax.tree.map(jnp.copy, zeros), new_plateau())
+
+        def moving(mean: Array, x: Array) -> Array:
+            return self.rho * mean + (1.0 - self.rho) * jnp.square(x.astype(jnp.float32))
+
+        def update(gradients: Any, state: AdaDeltaState, params: Any = None) -> tuple[Any, AdaDeltaState]:
+            del params
+            eps = self.eps * state.plateau.scale
+            squares = jax.tree.map(moving, state.gradients, gradients)
+            updates = jax.tree.map(
+                lambda g, dx, e: (jnp.sqrt(dx + eps) / jnp.sqrt(e + eps) * g).astype(g.dtype),
+                gradients,
+                state.updates,
+                squares,
+            )
+            return updates, AdaDeltaState(squares, jax.tree.map(moving, state.updates, updates), state.plateau)
+
+        return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+    def after_rate(self) -> list[optax.GradientTransformation]:
+        """Nothing: the plateau is in the method itself."""
+        return []
+
+
+class AdaDeltaState(NamedTuple):
+    """Moving squares, and what epsilon is multiplied with."""
+
+    gradients: Any
+    updates: Any
+    plateau: Plateau
+
+
+@dataclass(frozen=True)
+class ScheduleFree(Optimizer):
+    """Adam without momentum around an average of its own, that is evaluated: no decay of the rate, no step to aim at.
+
+    Gradients are taken at y, between the iterate z and the average x; the parameters of the state are y, its `average` is x.
+    The schedule should ramp up and stay.
+
+    Source: Defazio et al. 2024 (arXiv:2405.15682), algorithm 1.
+    """
+
+    b1: float = 0.9  # share of the average in y
+    b2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        _shares(self, "b1", "b2")
+        if self.b1 == 0.0 or self.on_plateau is not None:
+            raise ValueError(
+                f"ScheduleFree has b1={self.b1}, on_plateau={self.on_plateau}; it needs b1 > 0 and no plateau"
+            )
+
+    @property
+    def averages(self) -> bool:
+        return True
+
+    def scaling(self) -> optax.GradientTransformation:
+        """Adam's second moment alone."""
+        return optax.scale_by_adam(b1=0.0, b2=self.b2, eps=self.eps)
+
+    def build(self) -> optax.GradientTransformationExtraArgs:
+        """The chain of z's updates with the average around it."""
+        inner = [self.scaling()]
+        if self.weight_decay > 0.0:
+            inner.append(optax.add_decayed_weights(self.weight_decay, mask=decays))
+        inner.append(optax.scale_by_learning_rate(self.schedule))  # pyright: ignore[reportArgumentType]
+        around = contrib.schedule_free(optax.chain(*inner), self.schedule, b1=self.b1)  # pyright: ignore[reportArgumentType]
+        return accumulate(optax.chain(*self.before_scaling(), around), every=self.accumulate_steps)
+
+
+def own_average(state: Any, params: Any) -> Any | None:
+    """The parameters to evaluate, where the optimizer keeps an average of its own; None where it does not."""
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, contrib.ScheduleFreeState))
+    found = [node for node in nodes if isinstance(node, contrib.ScheduleFreeState)]
+    return contrib.schedule_free_eval_params(found[0], params) if found else None
+
+
+def _kinds(params: Any) -> Any:
+    def kind(path: Any, leaf: Float[Array, "..."]) -> str:
+        matrix = rank_in_layer(path, leaf) == 2 and "embed" not in jax.tree_util.keystr(path)
+        return "matrix" if matrix else "other"
+
+    return jax.tree_util.tree_map_with_path(kind, params)
+
+
+def _rows_and_columns(updates: Any) -> Any:
+    return jax.tree.map(lambda _: contrib.MuonDimensionNumbers(-2, -1), updates)
+
+
+def _like_adam(updates: Any, params: Any = None) -> Any:
+    """An orthogonal m x n matrix has a root mean square of 1 / sqrt(max(m, n)); Adam's is about 0.2."""
+    del params
+    return jax.tree.map(lambda u: u * (0.2 * max(u.shape[-2:]) ** 0.5), updates)
+
+
+def _shares(optimizer: Optimizer, *names: str) -> None:
+    for name in names:
+        value = getattr(optimizer, name)
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{type(optimizer).__name__} has {name}={value}; it must be in [0, 1)")

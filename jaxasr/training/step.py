@@ -1,0 +1,82 @@
+"""One training step as a pure function: state and batch in, state and metrics out.
+
+The step divides once, by the weight of the whole global batch: its sums are those over all devices (`across`), so unequal
+token counts on the devices make no difference.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxasr.records import Batch, Outputs, Sum
+from jaxasr.scale import ALONE, Across
+from jaxasr.training.average import ema_update
+from jaxasr.training.optimizers import own_average
+from jaxasr.training.state import TrainState
+from jaxasr.training.weight_noise import WeightNoise
+
+Apply = Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]  # variables, batch, step, random streams
+Criterion = Callable[[Outputs, Batch], dict[str, Sum]]
+USES = ("augment", "dropout", "draw", "weights")  # of randomness; the first three are the model's
+StepFunction = Callable[..., tuple[TrainState, dict[str, Sum]]]
+
+
+def make_step(
+    apply: Apply,
+    criterion: Criterion,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_decay: float,
+    noise: WeightNoise | None = None,
+) -> StepFunction:
+    """The step `(state, batch, across=ALONE) -> (state, metrics)`.
+
+    Args:
+        apply: the model in its training form.
+        criterion: sums by name, "loss" among them.
+        optimizer: any Optax transformation. One that takes extra arguments is told the `weight` that the gradient was
+            divided by (train.accumulate needs it).
+        ema_decay: of the moving average of parameters; 0 keeps the average equal to the parameters. An optimizer with an
+            average of its own (train.ScheduleFree) takes its place.
+        noise: on the parameters that `apply` is given.
+    """
+    optimizer = optax.with_extra_args_support(optimizer)
+
+    def step(state: TrainState, batch: Batch, across: Across = ALONE) -> tuple[TrainState, dict[str, Sum]]:
+        streams = _streams(state)
+
+        def loss(params: Any, statistics: Any, batch: Batch) -> tuple[jax.Array, dict[str, Sum]]:
+            if noise is not None:
+                params = noise(params, state.step, _key(state, "weights"))
+            sums = criterion(apply({"params": params, **statistics}, batch, state.step, streams), batch)
+            return sums["loss"].value, sums
+
+        def gradients_of(variables: Any, batch: Batch) -> tuple[Any, dict[str, Sum]]:
+            return jax.grad(loss, has_aux=True)(variables["params"], variables["statistics"], batch)
+
+        variables = {"params": state.params, "statistics": state.statistics}
+        gradients, sums = across.summed(gradients_of, variables, batch)
+        weight = sums["loss"].weight
+        gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, weight=weight)
+        params: Any = optax.apply_updates(state.params, updates)
+        one = jnp.ones(())
+        metrics = sums | {"gradient_norm": Sum(optax.tree.norm(gradients), one)}
+        average = own_average(optimizer_state, params)
+        if average is None:
+            average = ema_update(state.average, params, decay=ema_decay, step=state.step)
+        new = TrainState(state.step + 1, state.key, params, average, state.statistics, optimizer_state)
+        return new, metrics
+
+    return step
+
+
+def _streams(state: TrainState) -> dict[str, jax.Array]:
+    return {name: _key(state, name) for name in USES[:3]}
+
+
+def _key(state: TrainState, use: str) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(state.key, state.step), USES.index(use))

@@ -1,0 +1,116 @@
+"""Metrics of a run: a line of JSON each in `metrics.jsonl`, and the same numbers for TensorBoard.
+
+A line is {"step": 120, "train/loss": 1.5, ...}. Python writes a float so that it reads back as the same float; what is
+not finite is written as "nan", "inf" or "-inf", because JSON has no such numbers.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, SupportsFloat
+
+from jaxasr.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+Row = dict[str, int | float]
+
+
+class Writer:
+    """Writes the metrics of one run in its folder. Every line is out of the process when `write` returns."""
+
+    def __init__(self, folder: Path, *, resume_step: int = 0):
+        """Opens the files; what an earlier life of the run wrote of later steps is cut off, as it will come again.
+
+        Args:
+            resume_step: steps that are done; 0 begins anew.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / METRICS
+        _cut(self._path, resume_step)
+        self._lines = self._path.open("a", encoding="utf-8")
+        from tensorboardX import SummaryWriter  # here, because it imports PyTorch where that is installed: seconds
+
+        self._tensorboard = SummaryWriter(
+            str(folder / TENSORBOARD),
+            purge_step=resume_step + 1 if resume_step else 0,
+            filename_suffix=f".{time.time_ns()}",  # two lives within a second would write one file
+        )
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
+        """Adds a line.
+
+        Args:
+            step: steps done.
+            metrics: numbers by name, such as "train/loss"; scalars of NumPy and JAX too.
+
+        Raises:
+            ValueError: a metric of the name "step".
+        """
+        if "step" in metrics:
+            raise ValueError("a metric can't have the name 'step': that is what the line is of")
+        row = {name: _number(value) for name, value in metrics.items()}
+        self._lines.write(json.dumps({"step": step} | {name: _json(value) for name, value in row.items()}) + "\n")
+        self._lines.flush()
+        for name, value in row.items():
+            self._tensorboard.add_scalar(name, value, step)
+
+    def figure(self, step: int, name: str, figure: "Figure") -> None:
+        """Shows a picture in TensorBoard; the figure is left open."""
+        self._tensorboard.add_figure(name, figure, step, close=False)
+
+    def close(self) -> None:
+        """Closes the files; TensorBoard has all then."""
+        self._lines.close()
+        self._tensorboard.close()
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """The lines of a metrics.jsonl, in order. A last line that a killed run left unfinished is passed over.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line that is no metrics line, by its number.
+    """
+    return [row for row, _ in _rows(path)]
+
+
+def _cut(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = "".join(line for row, line in _rows(path) if 0 < step >= row["step"])
+    write_whole(path, kept)
+
+
+def _rows(path: Path) -> Iterator[tuple[Row, str]]:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        if number == len(lines) and not line.endswith("\n"):
+            return
+        try:
+            row = {name: float(value) if isinstance(value, str) else value for name, value in json.loads(line).items()}
+            row["step"] = int(row["step"])
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"{path}, line {number} is no line of metrics: {line.strip()[:80]!r}") from error
+        yield row, line
+
+
+def _number(value: SupportsFloat) -> int | float:
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _json(value: int | float) -> int | float | str:
+    return value if math.isfinite(value) else str(value)

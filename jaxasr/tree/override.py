@@ -1,0 +1,136 @@
+"""From `a.b.c=value` to another tree."""
+
+import ast
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from jaxasr.tree.render import children, fields, is_leaf
+from jaxasr.tree.types import Slot, fit, is_open
+
+T = TypeVar("T")
+_HERE = ""  # among changes sorted by name: what is to stand at this very place
+
+
+def parse(arguments: Iterable[str]) -> dict[str, str]:
+    """Paths and texts of `a.b.c=value` arguments, as `override` takes them; blanks around both are dropped.
+
+    Raises:
+        ValueError: an argument isn't of that form, or a path is given twice.
+    """
+    changes: dict[str, str] = {}
+    for argument in arguments:
+        path, equals, text = (part.strip() for part in argument.partition("="))
+        if not equals or path.startswith("-") or not _is_path(path):
+            raise ValueError(f"{argument!r} is no override: write path=value, as in model.encoder.depth=4")
+        if path in changes:
+            raise ValueError(f"{path} is given twice: {changes[path]!r} and {text!r}")
+        changes[path] = text
+    return changes
+
+
+def override(node: T, changes: Mapping[str, object]) -> T:
+    """The tree with the values at some paths changed; what a node checks of itself is checked again.
+
+    Args:
+        node: stays as it is; what doesn't change is shared.
+        changes: by dotted path. A str is text: for a str field it is taken as it stands, for any other it is read as a
+            Python literal (`4`, `1e-3`, `True`, `None`, `(1, 2)`). What is no str is the value, whole nodes included;
+            a path may lead into a node that is given in the same call.
+
+    Raises:
+        ValueError: no such field, a value that isn't of the field's type, or one that the node itself refuses.
+    """
+    by_name: dict = {}
+    for path, value in changes.items():
+        if not _is_path(path):
+            raise ValueError(f"{path!r} is no path; it reads like model.encoder.depth")
+        branch = by_name
+        for name in path.split("."):
+            branch = branch.setdefault(name, {})
+        branch[_HERE] = value
+    return _rebuilt(node, by_name, Slot())
+
+
+def _is_path(path: str) -> bool:
+    return all(path.split(".")) and not any(char.isspace() for char in path)
+
+
+def _rebuilt(value: Any, changes: dict, slot: Slot) -> Any:
+    if _HERE in changes:
+        value = _taken(changes[_HERE], value, slot)
+    below = {name: branch for name, branch in changes.items() if name != _HERE}
+    if not below:
+        return value
+    if is_leaf(value) and type(value) is not tuple:
+        raise ValueError(f"{slot.dotted} is {value!r} and has nothing below it, so no {next(iter(below))!r}")
+    items = children(value, slot)
+    for name in below:
+        if name not in items:
+            raise ValueError(_no_such_field(value, name, list(items), slot))
+    return _with(value, {name: _rebuilt(items[name], below[name], slot.below(value, name)) for name in below}, slot)
+
+
+def _taken(given: object, current: object, slot: Slot) -> Any:
+    """What was given, read if it is text, in the type of the slot."""
+    hint = slot.hint
+    if is_open(hint) and current is not None:
+        hint = type(current) if is_leaf(given) else Any
+    for reading in _readings(given) if isinstance(given, str) else [given]:
+        try:
+            return fit(reading, hint)
+        except TypeError as error:
+            expected = str(error)
+    message = f"{slot.dotted}={_shown(given)}: {slot.field} takes {expected}"
+    if not is_leaf(current):
+        message += (
+            f"; to change the {type(current).__name__} that is there, set its {', '.join(children(current, slot))}"
+        )
+    raise ValueError(message)
+
+
+def _shown(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    return type(given).__name__ if dataclasses.is_dataclass(given) else repr(given)
+
+
+def _readings(text: str) -> list[object]:
+    """As a literal, if it is one, and as it stands."""
+    if text.lstrip("+-").lower() in ("inf", "nan"):
+        return [float(text), text]
+    try:
+        literal = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return [text]
+    return [text] if isinstance(literal, str) else [literal, text]
+
+
+def _no_such_field(node: object, name: str, names: list[str], slot: Slot) -> str:
+    what = slot.dotted
+    if dataclasses.is_dataclass(node):
+        what = f"{what}: {type(node).__name__}" if slot.path else type(node).__name__
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f". Did you mean {close[0]!r}?" if close else ""
+    return f"{what} has no field {name!r}; it has {', '.join(names) or 'none'}{hint}"
+
+
+def _with(node: Any, changes: dict[str, Any], slot: Slot) -> Any:
+    if type(node) is tuple:
+        return tuple(changes.get(str(index), item) for index, item in enumerate(node))
+    if isinstance(node, Mapping):
+        return type(node)({**node, **changes})  # pyright: ignore[reportCallIssue]
+    settable = {field.name for field in fields(node, slot) if field.init}
+    try:
+        changed = dataclasses.replace(node, **{name: changes[name] for name in changes.keys() & settable})
+    except ValueError as error:
+        raise ValueError(f"{slot.dotted}: {error}" if slot.path else str(error)) from error
+    for name in changes.keys() - settable:
+        follows = getattr(changed, name)
+        if follows != changes[name]:
+            where = ".".join((*slot.path, name))
+            raise ValueError(
+                f"{where} follows from the other fields, is {follows!r} and can't be set to {changes[name]!r}"
+            )
+    return changed

@@ -1,0 +1,102 @@
+"""The benchmark of training steps on models that take no time: both sides train the same thing, and what is said of them."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from jaxasr.bench import benchmark
+from jaxasr.bench import training as bench_training
+from jaxasr.bench.models import MODELS, Load, Recurrent, SelfAttentive, jaxasr_step
+from jaxasr.bench.processes import Spent
+from jaxasr.bench.training import StepTimes, measure_training
+
+TINY = Load(examples=3, frames=320, bins=8, tokens=4, vocab=7)
+SMALL: dict[str, Recurrent | SelfAttentive] = {
+    "lstm": Recurrent(pools=(1, 2), width=24, spell=16, filters=2, taps=5),
+    "vgg-gru": Recurrent("gru", (4, 4), (1,), width=24, spell=16, filters=2, taps=5),
+    "conformer": SelfAttentive("conformer", (4, 4), depth=1, width=24, heads=2, taps=3, decoder_depth=1),
+    "transformer": SelfAttentive("transformer", (4,), depth=1, width=24, heads=2, decoder_depth=1, ctc_weight=0.0),
+}
+
+
+@pytest.fixture(autouse=True)
+def _usual_malloc(monkeypatch):
+    """This process goes on to other tests."""
+    monkeypatch.setattr(bench_training.scale, "keep_freed_memory", lambda: True)
+
+
+def test_the_batch_is_the_stated_one():
+    assert Load().lengths(equal=True) == [800] * 16
+    assert Load().lengths(equal=False) == list(range(800, 724, -5))
+    assert Load().frames_btf().shape == (16, 800, 80)
+    assert Load().tokens_bu().shape == (16, 40)
+    assert set(range(1, 7)) == set(TINY.tokens_bu().flat)
+
+
+@pytest.mark.parametrize(
+    "name", ["lstm", "conformer", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg-gru", "transformer"))]
+)
+def test_both_sides_are_as_large_and_learn_the_batch_alike(name):
+    pytest.importorskip("torch", reason="the witness is written in PyTorch, which is no dependency")
+    from jaxasr.bench.pytorch import pytorch_step
+
+    ours, theirs = jaxasr_step(SMALL[name], TINY), pytorch_step(SMALL[name], TINY, threads=1)
+    assert theirs.parameters == pytest.approx(ours.parameters, rel=0.06)  # PyTorch's cells have two biases
+    for equal in (True, False):
+        losses = np.array([[side.step(equal) for side in (ours, theirs)] for _ in range(3)])
+        assert np.all(np.diff(losses, axis=0) < 0)
+        np.testing.assert_allclose(*losses[0], rtol=0.2)  # from unlike random parameters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_the_models_are_as_large_to_two_percent(name):
+    pytest.importorskip("torch", reason="the witness is written in PyTorch, which is no dependency")
+    from jaxasr.bench.pytorch import pytorch_step
+
+    theirs = pytorch_step(MODELS[name], Load(), threads=1)
+    assert theirs.parameters == pytest.approx(jaxasr_step(MODELS[name], Load()).parameters, rel=0.02)
+
+
+def test_ours_is_measured_alone_where_pytorch_is_missing(monkeypatch):
+    for module in ("jaxasr.bench.pytorch", "jaxasr.bench.pytorch_layers"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    parameters, (equal, unequal) = measure_training(SMALL["lstm"], TINY, rounds=2)
+    assert (len(parameters), len(equal.jaxasr), len(unequal.jaxasr), equal.pytorch) == (1, 2, 2, ())
+    assert min(each.cpu_s for each in equal.jaxasr) > 0
+    assert "PyTorch" not in equal.line()
+
+
+def test_a_slow_step_is_measured_once(monkeypatch):
+    monkeypatch.setattr(bench_training, "spent", lambda call: Spent(call(), bench_training.SLOW_S + 1))
+    side = bench_training.Trained(lambda equal: 1.0, 1)
+    times = bench_training._timed([side, side], 5, equal=False)
+    assert times.line().endswith("PyTorch   1.000 s (CPU  31.000 s)   ratio 1.00 (CPU 1.00), 1 round")
+
+
+def test_lines_are_medians_of_rounds():
+    ours, theirs = (tuple(Spent(2 * each, each) for each in column) for column in ((1.0, 3.0, 2.0), (2.0, 2.0, 8.0)))
+    assert StepTimes(True, ours, theirs).line() == (
+        "  equal lengths   jaxasr    4.000 s (CPU   2.000 s)   PyTorch   4.000 s (CPU   2.000 s)   "
+        "ratio 0.50 (CPU 0.50), 3 rounds"
+    )
+
+
+def test_mistakes_are_answered():
+    with pytest.raises(ValueError, match="no model rnn to train; there are blstmp, "):
+        list(benchmark("training", only=("rnn",)))
+    with pytest.raises(ValueError, match="bench data has no option --rounds"):
+        benchmark("data", rounds=3, only=None)
+
+
+def test_each_model_is_measured_in_a_process_of_its_own(monkeypatch):
+    def apart(function: str, given: dict, *, bound: list[int]) -> list[str]:
+        return [f"{function.partition(':')[2]} {given['name']} {given['rounds']} {len(bound)}"]
+
+    monkeypatch.setattr(bench_training, "cores", lambda: [3])
+    monkeypatch.setattr(bench_training, "apart", apart)
+    lines = list(benchmark("training", only=("blstmp", "conformer"), rounds=2, threads=(1, 2)))
+    assert lines[0].startswith("training steps on 16 utterances of 800 frames, 40 tokens, 500 words")
+    assert lines[-3:] == ["_lines blstmp 2 1", "_lines conformer 2 1", "2 threads: this process has 1 core"]

@@ -1,0 +1,308 @@
+"""Preparing: bad rows are named, too many are an error, and a corpus is there as a whole or not at all."""
+
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from jaxasr.data import Corpus
+from jaxasr.data.corpora.choose import source
+from jaxasr.data.corpora.librispeech import Librispeech
+from jaxasr.data.corpora.manifest import Manifest
+from jaxasr.data.corpora.source import Candidate, Split
+from jaxasr.data.corpora.spoken import Spoken
+from jaxasr.data.prepared.prepare import prepare
+
+BAD = {
+    "missing file": {"id": "m", "audio": "nowhere.flac", "text": "YES"},
+    "undecodable": {"id": "u", "audio": "text.flac", "text": "YES"},
+    "zero length": {"id": "z", "audio": "zero.wav", "text": "YES"},
+    "empty transcript": {"id": "e", "audio": "good-0.flac", "text": "  "},
+    "emptied by the normaliser": {"id": "n", "audio": "good-0.flac", "text": "?!"},
+    "duplicate id": {"id": "good-0", "audio": "good-1.flac", "text": "NO"},
+    "unreadable row": {"id": "r", "text": "YES"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tone: Callable[..., bytes], write_manifest: Callable[..., Path]) -> Path:
+    """Three good rows, and one of every kind of bad ones from line 4 on."""
+    rows = [{"id": f"good-{n}", "audio": f"good-{n}.flac", "text": "GO ON", "split": "train"} for n in range(3)]
+    rows += [{**row, "split": "train"} for row in BAD.values()]
+    audio = {f"good-{n}.flac": tone(0.2 + n) for n in range(3)}
+    audio |= {"text.flac": b"hello", "zero.wav": tone(0.0, format="WAV")}
+    return write_manifest(tmp_path / "from" / "mixed", rows, audio)
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """A source that does something after its tenth utterance."""
+
+    sound: bytes
+    after: Callable[[], object]
+    name: str = "tiny"
+    description: str = "Breaks."
+    url_infos: ClassVar[dict] = {}
+
+    def splits(self, downloads: object) -> dict[str, Split]:
+        """One split of 30."""
+        return {"train": Split(self._candidates())}
+
+    def _candidates(self) -> Iterator[Candidate]:
+        for number in range(30):
+            if number == 20:
+                self.after()
+            yield Candidate(f"{number}", "YES", "", "", lambda: self.sound)
+
+
+def test_every_kind_of_bad_row_is_listed_with_its_line(folder: Path, tmp_path: Path):
+    report = prepare(Manifest(folder), tmp_path, max_bad_share=0.7)
+    assert Corpus("mixed", "train").open(tmp_path).ids == ["good-0", "good-1", "good-2"]
+    rejects = [json.loads(line) for line in (tmp_path / "mixed" / "rejects.jsonl").read_text().splitlines()]
+    assert {each["reason"]: each["where"] for each in rejects} == {
+        reason: f"manifest.jsonl line {number}" for number, reason in enumerate(BAD, start=4)
+    }
+    assert all(each["detail"] and each["split"] == "train" for each in rejects)
+    assert report.rejects == dict.fromkeys(BAD, 1)
+    assert f"left out: 7 rows (1 {next(iter(report.rejects))}" in "\n".join(report.lines())
+
+
+def test_too_many_bad_rows_are_an_error_and_nothing_is_prepared(folder: Path, tmp_path: Path):
+    with pytest.raises(
+        ValueError, match=r"'mixed' is not prepared: 7 of 10 rows are bad \(70.0%\); at most 1.0% .*rejects.jsonl"
+    ):
+        prepare(Manifest(folder), tmp_path)
+    assert len((tmp_path / "mixed" / "rejects.jsonl").read_text().splitlines()) == 7
+    assert sorted(path.name for path in (tmp_path / "mixed").iterdir()) == [".lock", "rejects.jsonl"]
+
+
+def test_a_split_without_a_good_row_is_an_error(folder: Path, tmp_path: Path):
+    with (folder / "manifest.jsonl").open("a") as lines:
+        lines.write('{"id": "t", "audio": "nowhere.flac", "text": "YES", "split": "test"}\n')
+    with pytest.raises(ValueError, match="nothing good is in test"):
+        prepare(Manifest(folder), tmp_path, max_bad_share=1.0)
+
+
+def test_an_id_stands_once_in_a_corpus_whatever_the_split(folder: Path, tmp_path: Path):
+    with (folder / "manifest.jsonl").open("a") as lines:
+        for id in ("good-1", "t"):
+            lines.write(f'{{"id": "{id}", "audio": "good-0.flac", "text": "YES", "split": "test"}}\n')
+    report = prepare(Manifest(folder), tmp_path, max_bad_share=1.0)
+    assert report.rejects["duplicate id"] == 2
+    assert Corpus("mixed", "test").open(tmp_path).ids == ["t"]
+
+
+def test_an_utterance_that_was_cut_off_is_left_out(folder: Path, tmp_path: Path, tone: Callable[..., bytes]):
+    (folder / "cut.wav").write_bytes(tone(1.0, format="WAV")[:9000])
+    with (folder / "manifest.jsonl").open("a") as lines:
+        lines.write('{"id": "cut", "audio": "cut.wav", "text": "YES", "split": "train"}\n')
+    assert prepare(Manifest(folder), tmp_path, max_bad_share=1.0).rejects["undecodable"] == 2
+    (last,) = (tmp_path / "mixed" / "rejects.jsonl").read_text().splitlines()[-1:]
+    assert "cut: cut off, its header says 32000 bytes of samples, 8956 are there" in last
+
+
+def test_a_normaliser_may_refuse_a_text(folder: Path, tmp_path: Path):
+    with (folder / "manifest.jsonl").open("a") as lines:
+        lines.write('{"id": "digits", "audio": "good-0.flac", "text": "ROOM 12", "split": "train"}\n')
+    report = prepare(Manifest(folder), tmp_path, max_bad_share=1.0, normalizer="librispeech")
+    assert report.rejects["refused by the normaliser"] == 1
+    assert Corpus("mixed", "train").open(tmp_path).ids == ["good-0", "good-1", "good-2"]
+
+
+def test_the_report_counts(tiny_folder: Path, tmp_path: Path):
+    report = prepare(Manifest(tiny_folder), tmp_path)
+    train = report.splits["train"]
+    corpus = Corpus("tiny", "train").open(tmp_path)
+    assert train.examples == 24
+    assert train.hours == pytest.approx(corpus.samples.sum() / 16_000 / 3600)
+    assert train.speakers == 4
+    assert train.words == sum(len(text.split()) for text in corpus.texts)
+    assert train.characters == sum(map(len, corpus.texts))
+    np.testing.assert_allclose(train.seconds_b, corpus.samples / 16_000)
+    lines = report.lines()
+    assert lines[0] == f"tiny is prepared in {tmp_path / 'tiny' / '1.0.0'}"
+    assert any(line.startswith("train: 24 utterances, 0.01 h, 4 speakers, ") for line in lines)
+    bars = [line for line in lines if " s  " in line]
+    assert sum(int(line.split()[-3]) for line in bars) == 34
+
+
+def test_what_is_prepared_stays_unless_it_is_to_be_overwritten(tiny_folder: Path, tmp_path: Path):
+    prepare(Manifest(tiny_folder), tmp_path)
+    ledger = tmp_path / "tiny" / "1.0.0" / "prepared.json"
+    written = ledger.stat().st_mtime_ns
+    again = prepare(Manifest(tiny_folder), tmp_path)
+    assert again.was_there
+    assert "already prepared" in again.lines()[0]
+    assert ledger.stat().st_mtime_ns == written
+    assert not prepare(Manifest(tiny_folder), tmp_path, overwrite=True).was_there
+    assert ledger.stat().st_mtime_ns > written
+
+
+def test_other_options_under_the_same_name_are_no_silent_success(tiny_folder: Path, tmp_path: Path):
+    prepare(Manifest(tiny_folder), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"was prepared as `Manifest name=tiny split_column=split`, which is not .*--overwrite"
+    ):
+        prepare(Manifest(tiny_folder, split_column="speaker"), tmp_path)
+
+
+def test_damage_is_found_when_asked_to_prepare_again(tiny_folder: Path, tmp_path: Path):
+    prepare(Manifest(tiny_folder), tmp_path)
+    shard = tmp_path / "tiny" / "1.0.0" / "tiny-dev.array_record-00000-of-00001"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"damaged.*--overwrite"):
+        prepare(Manifest(tiny_folder), tmp_path)
+    prepare(Manifest(tiny_folder), tmp_path, overwrite=True)
+    assert len(Corpus("tiny", "dev").open(tmp_path)) == 4
+
+
+def test_a_folder_of_another_s_making_is_left_alone(tiny_folder: Path, tmp_path: Path):
+    theirs = tmp_path / "tiny" / "1.0.0" / "tiny-train.tfrecord-00000-of-00001"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"TFDS's own")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match=r"1.0.0 has no prepared.json.*leaves it alone.*name="):
+            prepare(Manifest(tiny_folder), tmp_path, overwrite=overwrite)
+    assert theirs.read_bytes() == b"TFDS's own"
+
+
+def test_a_failed_overwrite_leaves_the_list_of_what_was_left_out_before(folder: Path, tmp_path: Path):
+    before = prepare(Manifest(folder), tmp_path, max_bad_share=1.0).rejects
+    (folder / "good-2.flac").unlink()
+    with pytest.raises(ValueError, match=r"8 of 10 rows are bad.*rejects-new.jsonl"):
+        prepare(Manifest(folder), tmp_path, overwrite=True)
+    assert prepare(Manifest(folder), tmp_path).rejects == before == dict.fromkeys(BAD, 1)
+    assert prepare(Manifest(folder), tmp_path, overwrite=True, max_bad_share=1.0).rejects["missing file"] == 2
+    assert sorted(path.name for path in (tmp_path / "mixed").iterdir()) == [".lock", "1.0.0", "rejects.jsonl"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_error_on_the_way_leaves_what_was_there(
+    tiny_folder: Path, tmp_path: Path, tone: Callable[..., bytes], error: BaseException
+):
+    def fail() -> None:
+        raise error
+
+    prepare(Manifest(tiny_folder), tmp_path)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        prepare(Breaks(tone(0.1), fail), tmp_path, overwrite=True)
+    assert len(Corpus("tiny", "train").open(tmp_path)) == 24
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", "1.0.0"]
+
+
+def test_a_kill_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path: Path, tone: Callable[..., bytes]):
+    with pytest.raises(subprocess.CalledProcessError) as killed:
+        _prepare_noise(tmp_path, size=30, kill_at=20, seconds=0.1)
+    assert killed.value.returncode == -signal.SIGKILL
+    left = [path.name for path in (tmp_path / "tiny" / ".staging").rglob("*") if path.is_file()]
+    assert {"index-train.jsonl", "train.shard-00000"} <= set(left)
+    with pytest.raises(FileNotFoundError, match="'tiny' is not prepared"):
+        Corpus("tiny", "train").open(tmp_path)
+    prepare(Breaks(tone(0.1), lambda: None), tmp_path)
+    assert len(Corpus("tiny", "train").open(tmp_path)) == 30
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", "1.0.0"]
+
+
+def test_two_at_once_are_refused(tiny_folder: Path, tmp_path: Path):
+    (tmp_path / "tiny").mkdir()
+    with (tmp_path / "tiny" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="tiny is being prepared by another process"):
+            prepare(Manifest(tiny_folder), tmp_path)
+
+
+def test_sources_are_named_and_their_options_checked(tiny_folder: Path):
+    assert source("manifest", tiny_folder, {"name": "mine"}) == Manifest(tiny_folder, "mine")
+    assert source("spoken", None, {"train": "20"}) == Spoken(train=20)
+    parts = ("dev-clean", "test-clean")
+    assert source("librispeech", None, {"parts": "dev-clean, test-clean"}) == Librispeech(None, parts=parts)
+    with pytest.raises(KeyError, match="no corpus 'an5'; there are manifest, an4, librispeech, spoken, tfds"):
+        source("an5", tiny_folder, {})
+    with pytest.raises(KeyError, match=r"'an4' has no option split_column; it has name, and its folder .* --from"):
+        source("an4", tiny_folder, {"split_column": "x"})
+    with pytest.raises(KeyError, match="'manifest' has no option folder; it has name, split_column, and its folder"):
+        source("manifest", tiny_folder, {"folder": "elsewhere"})
+    with pytest.raises(KeyError, match=r"'spoken' has no option folder; it has name, train, dev, test, seed\W*$"):
+        source("spoken", None, {"folder": "elsewhere"})
+    with pytest.raises(ValueError, match="option train is 'many'; a whole number"):
+        source("spoken", None, {"train": "many"})
+    with pytest.raises(ValueError, match="give it with --from"):
+        source("an4", None, {})
+    with pytest.raises(ValueError, match="made here, not read"):
+        source("spoken", tiny_folder, {})
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        source("an4", tiny_folder / "nowhere", {})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_the_share_of_bad_rows_is_a_share(tiny_folder: Path, tmp_path: Path, share: float):
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        prepare(Manifest(tiny_folder), tmp_path, max_bad_share=share)
+
+
+def test_a_normaliser_that_there_is_not_is_refused_at_once(tiny_folder: Path, tmp_path: Path):
+    unchecked = getattr(prepare, "__wrapped__", prepare)  # beneath the type checks of the tests
+    with pytest.raises(ValueError, match="no text normaliser 'uper'; there are verbatim, upper"):
+        unchecked(Manifest(tiny_folder), tmp_path, normalizer="uper")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_could_not_be_opened_is_refused(tiny_folder: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match="corpus name 'My Corpus'"):
+        prepare(Manifest(tiny_folder, "My Corpus"), tmp_path)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path):
+    """300 MB more of audio may not take 50 MB more of memory."""
+    peak_mb = [_prepare_noise(tmp_path / f"{size}", size=size, kill_at=-1, seconds=20.0) for size in (100, 600)]
+    assert peak_mb[1] - peak_mb[0] < 50
+    assert peak_mb[1] < 1000
+
+
+def _prepare_noise(data_dir: Path, *, size: int, kill_at: int, seconds: float) -> float:
+    """Prepares `size` utterances in a process of its own, or dies before number `kill_at`; returns its peak in MiB."""
+    script = textwrap.dedent(
+        """
+        import io, os, resource, signal, sys
+        from dataclasses import dataclass
+        from pathlib import Path
+        import numpy as np, soundfile
+        from jaxasr.data.corpora.source import Candidate, Split
+        from jaxasr.data.prepare import prepare
+
+        size, kill_at, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+        file = io.BytesIO()
+        noise_n = np.random.default_rng(0).integers(-9000, 9000, int(seconds * 16_000)).astype(np.int16)
+        soundfile.write(file, noise_n, 16_000, format="WAV")
+
+        @dataclass(frozen=True)
+        class Noise:
+            name: str = "tiny"
+            description: str = "Noise."
+            url_infos = {}
+
+            def splits(self, downloads):
+                return {"train": Split(self.candidates())}
+
+            def candidates(self):
+                for number in range(size):
+                    if number == kill_at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    yield Candidate(f"{number}", "YES", "", "", lambda: bytes(file.getvalue()))
+
+        prepare(Noise(), Path(sys.argv[1]))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        """
+    )
+    command = [sys.executable, "-c", script, *map(str, (data_dir, size, kill_at, seconds))]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

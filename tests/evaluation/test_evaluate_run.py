@@ -1,0 +1,126 @@
+"""The rows that a run ends with say what they are of, so that no two are compared that can't be."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxasr import decode, tree
+from jaxasr.__main__ import main
+from jaxasr.evaluation import evaluate_run, refuse_unready
+from jaxasr.evaluation.decode_split import Judge, compiled_search, draw_alignment, headline, numbers
+from jaxasr.experiment import Machine, Split
+from jaxasr.experiment.restore import trained_variables
+from jaxasr.experiment.workdir import Workdir
+from tests import tiny_experiments as tiny
+from tests.trained_run import TINY, write_tones
+
+
+@pytest.fixture
+def copy(river, tmp_path):
+    """The run's folder with the same checkpoints, to write results in."""
+    (tmp_path / "checkpoints").symlink_to(river.workdir / "checkpoints")
+    return tmp_path
+
+
+def test_a_row_says_what_it_is_of(river):
+    experiment = tiny.experiment()
+    row = json.loads((river.workdir / "results.jsonl").read_text().splitlines()[0])
+    assert row["experiment"] == tree.fingerprint(experiment)
+    assert row["recipe"] == tree.fingerprint(replace(experiment, seed=0))
+    assert (row["name"], row["checkpoint"], row["trained"], row["steps"]) == ("run", "best", 160, 160)
+    assert row["normalizer"] == "upper"
+    assert row["alignments"]["attention_collapsed"] == 0.0
+    assert (row["step"], row["seed"], row["tokenizer"]) == (160, 0, tiny.TOKENS.digest)
+    assert row["data"] == row["split_data"] == experiment.train_data.open(river.data_dir).hash
+    assert row["search"]["width"] == 3
+    assert row["hardware"]["platform"] == "cpu"
+    assert {"commit", "dirty", "python", "platform"} < row.keys()
+    assert {"wer", "cer", "ser", "bleu"} < row["intervals"].keys()
+    assert (row["words"], row["characters"], row["cut"], row["looping"]) == (11, 30, [], [])
+
+
+def test_one_split_with_an_earlier_checkpoint_and_a_second_file(river, copy):
+    said = []
+    rows = evaluate_run(
+        tiny.experiment(),
+        copy,
+        Machine(river.data_dir),
+        splits=("test",),
+        checkpoint=80,
+        name="tones-0",
+        source=TINY,
+        results=copy / "shared" / "results.jsonl",
+        say=said.append,
+    )
+    assert [(row["split"], row["step"], row["utterances"]) for row in rows] == [("test", 80, 3)]
+    assert (rows[0]["name"], rows[0]["checkpoint"], rows[0]["trained"]) == ("tones-0", 80, 160)
+    for path in (copy / "results.jsonl", copy / "shared" / "results.jsonl"):
+        assert [json.loads(line) for line in path.read_text().splitlines()] == json.loads(json.dumps(rows))
+    assert said[0].startswith("test: WER ")
+    assert sorted(path.name for path in copy.glob("hypotheses.*")) == [
+        f"hypotheses.test.{kind}" for kind in ("html", "jsonl", "txt")
+    ]
+
+
+def test_a_split_that_is_not_there_names_those_that_are(river, copy):
+    with pytest.raises(KeyError, match="no split best, dev in this experiment; it has train, test"):
+        evaluate_run(tiny.experiment(), copy, Machine(river.data_dir), splits=("dev", "test", "best"))
+    assert not (copy / "results.jsonl").exists()
+
+
+def test_what_would_be_missing_in_the_end_is_missed_before_the_first_step(tmp_path, capsys):
+    write_tones(tmp_path / "wavs")
+    data = ["--data-dir", str(tmp_path / "data")]
+    assert main(["prepare", "manifest", "--from", str(tmp_path / "wavs"), *data, "name=tones"]) == 0
+    for given, message in (
+        (["--splits", "dev,test"], "no split dev in this experiment; it has train, test"),
+        (["evals.test.data.corpora.split=lost"], "has no split 'lost'"),
+        (["evals.test.data.corpora.name=elsewhere"], "elsewhere"),
+    ):
+        assert main(["train", str(TINY), "--workdir", str(tmp_path / "run"), *data, *given]) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    fused = Split(tiny.experiment().watch.data, decode.Beam(3, scorers=(decode.Lm("words", 0.2),)))
+    with pytest.raises(ValueError, match=r"fuses a language model 'words'; given: none. Give it: --lm words=PLACE"):
+        refuse_unready([fused], tmp_path / "data", {})
+    refuse_unready([fused], tmp_path / "data", {"words": "a.arpa"})
+
+
+def test_a_judge_decodes_again_with_the_search_that_it_has(river, copy):
+    """Twice with other variables: the same utterances in the same order, and errors where nothing was learnt."""
+    experiment, workdir = tiny.experiment(), Workdir(copy)
+    judge = Judge(experiment, "watch", experiment.watch, river.data_dir)
+    variables, _ = trained_variables(experiment, workdir)
+    learnt = judge(variables, workdir)
+    blank = judge({"params": jax.tree.map(jnp.zeros_like, variables["params"])}, workdir)
+    assert (learnt.scores.wer, blank.scores.wer > 0.5) == (0.0, True)
+    assert [each.id for each in learnt.utterances] == [each.id for each in blank.utterances]
+    assert headline(learnt) == "WER 0.00% [0.00%, 0.00%], CER 0.00%, 8 utterances"
+    row = numbers(learnt, 16_000)
+    assert (row["wer"], row["audio_s_per_s"]) == (0.0, None)  # one batch of one shape: it was compiled in that time
+
+
+def test_nothing_is_drawn_of_an_empty_hypothesis(river, tmp_path):
+    experiment = tiny.experiment()
+    variables, _ = trained_variables(experiment, Workdir(river.workdir))
+    opened = experiment.train_data.open(river.data_dir)
+    with opened.once() as batches:
+        batch = next(iter(batches)).batch
+    found = compiled_search(experiment.model, experiment.watch.search)(variables, batch)
+    options = {"rate_hz": 16_000, "path": tmp_path / "a.png", "title": "some"}
+    draw_alignment(batch, replace(found, token_lengths_bw=0 * found.token_lengths_bw), opened, **options)
+    assert not (tmp_path / "a.png").exists()
+    draw_alignment(batch, found, opened, **options)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_devices_together_decode_what_one_does(river, copy):
+    rows = [
+        evaluate_run(tiny.experiment(), copy, Machine(river.data_dir, how), splits=("train",), say=str)[0]
+        for how in ("jit", "mesh")
+    ]
+    assert rows[0]["wer"] == rows[1]["wer"]
+    assert [row["utterances"] for row in rows] == [8, 8]

@@ -1,0 +1,74 @@
+"""A grid over the numbers of a search, on the tiny run: every point decoded, the best kept, and taken by an evaluation."""
+
+import json
+import shutil
+
+import pytest
+
+from jaxasr.__main__ import main
+from jaxasr.evaluation import tune
+from jaxasr.evaluation.searches import read_tuned
+from jaxasr.evaluation.tune import Point, table
+from jaxasr.experiment import Machine
+from tests import tiny_experiments as tiny
+from tests.trained_run import River
+
+
+@pytest.fixture(name="workdir")
+def workdir_fixture(river: River, tmp_path):
+    """The river's run, to write into."""
+    return shutil.copytree(river.workdir, tmp_path / "run")
+
+
+def test_every_point_is_decoded_and_the_best_is_taken_by_an_evaluation(river, workdir, capsys):
+    grid = ["--split", "train", "--grid", "length_norm=0,1", "ctc_weight=0.0,0.3"]
+    assert main(river.arguments("tune", *grid, workdir=workdir)) == 0
+    said = capsys.readouterr().out
+    assert said.count("length_norm=1 ctc_weight=0.3") >= 1
+    kept = json.loads((workdir / "tuned.json").read_text())
+    assert kept["split"] == "train"
+    assert [len(point["search"]) for point in kept["points"]] == [2] * 4
+    assert kept["wer"] == min(point["wer"] for point in kept["points"])
+    assert (workdir / "pictures/tuned.png").stat().st_size > 1_000
+
+    assert kept["of"][0] == ". = Beam"
+    assert read_tuned(workdir / "tuned.json").search == kept["points"][0]["search"]
+
+
+def test_what_the_split_cannot_tell_from_the_best_is_marked():
+    words = (4,) * 60
+    best = Point({"a": "1"}, (0,) * 60, words, 0.0)
+    near = Point({"a": "2"}, (1, *(0,) * 59), words, 0.0)
+    far = Point({"a": "3"}, (2,) * 60, words, 0.25)
+    lines = table([best, near, far])[1:]
+    assert [line[0] for line in lines] == ["=", "=", " "]
+    assert "50.00%  [50.00%, 50.00%]  25.00%  a=3" in lines[2]
+
+
+def test_what_the_best_point_heard_is_kept(river, workdir):
+    """Limits of one token and of as many as it likes: the last point of the grid is the worst."""
+    grid = {"max_tokens.per_position": ("1.5", "0.01"), "max_tokens.extra": ("1",)}
+    points = tune(tiny.experiment(), workdir, Machine(data_dir=river.data_dir), grid, split="train")
+    assert points[0].changes["max_tokens.per_position"] == "1.5"
+    assert points[0].wer < points[1].wer
+    lines = (workdir / "hypotheses.train.tuned.jsonl").read_text().splitlines()
+    kept = [json.loads(line) for line in lines]
+    assert tuple(each["substitutions"] + each["deletions"] + each["insertions"] for each in kept) == points[0].errors
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({}, "has no point"),
+        ({"length_norm": ()}, "has no point"),
+        ({"stop": ("likely",)}, "only numbers are tuned"),
+        ({"ctc_wait": ("0.1",)}, "Did you mean 'ctc_weight'"),
+        ({"ctc_weight": ("2",)}, "a share from 0 to 1"),
+    ],
+)
+def test_a_bad_grid_is_refused_before_anything_is_decoded(river, tmp_path, grid, message):
+    machine = Machine(data_dir=river.data_dir)
+    with pytest.raises(ValueError, match=message):
+        tune(tiny.experiment(), tmp_path / "none", machine, grid, split="train")
+    with pytest.raises(KeyError, match="no split 'dev'"):
+        tune(tiny.experiment(), tmp_path / "none", machine, grid, split="dev")

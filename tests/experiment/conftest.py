@@ -1,0 +1,13 @@
+"""Compiled programs are shared by the tests of this folder."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.trained_run import compile_cache, shared_folder
+
+
+@pytest.fixture(autouse=True)
+def _compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with compile_cache(shared_folder(tmp_path_factory)):
+        yield

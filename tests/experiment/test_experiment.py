@@ -1,0 +1,88 @@
+"""An experiment whose parts don't fit each other is refused when it is made, by the names that its author gave."""
+
+from dataclasses import replace
+
+import pytest
+
+from jaxasr import data, text, training, tree
+from jaxasr.experiment import Split, load
+from tests import tiny_experiments as tiny
+from tests.trained_run import TINY
+
+FREE = training.ScheduleFree(training.Constant(1e-3))
+
+
+@pytest.fixture
+def experiment():
+    return tiny.experiment()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps=0; it must be 1 or more"),
+        ({"keep_last": 0}, "keep_last=0; it must be 1 or more"),
+        ({"log_every": -1}, "log_every=-1; it must be 1 or more"),
+        ({"eval_every": 30}, "eval_every=30 must be a multiple of log_every=20"),
+        ({"save_every": 50}, "save_every=50 must be a multiple of log_every=20"),
+        ({"ema_decay": 1.0}, r"ema_decay=1.0; it must be in \[0, 1\)"),
+        (
+            {"optimizer": FREE},
+            "ema_decay=0.9 and the optimizer is ScheduleFree, whose own average is what is evaluated",
+        ),
+        (
+            {"model.decoder.vocab": 9},
+            r"model.decoder.vocab=9 but the tokenizer of train_data has 6 tokens \(the end included\); give the head",
+        ),
+        ({"model.ctc.vocab": 5}, "model.ctc.vocab=5 but the tokenizer"),
+        ({"model.ctc": None}, "objective.ctc_weight=0.5 but model.ctc is None; give the model a CtcHead or set"),
+        (
+            {"model.frontend.rate_hz": 8_000, "model.frontend.high_hz": 3_800.0},
+            "one sampling rate is needed, there are several: model.frontend.rate_hz=8000, train_data.rate_hz=16000",
+        ),
+        ({"evals.test.data.rate_hz": 22_050}, r"evals.test.data.rate_hz=22050$"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(experiment, changes, message):
+    with pytest.raises(ValueError, match=message):
+        tree.override(experiment, changes)
+
+
+def test_one_run_has_one_vocabulary(experiment):
+    respelt = (data.Normalize("upper"), data.Tokenize(text.Characters("DCBA ")))
+    other = Split(replace(experiment.watch.data, transforms=respelt), experiment.watch.search)
+    with pytest.raises(ValueError, match=r"watch.data has a tokenizer with digest .* train_data one with dab9ff92"):
+        replace(experiment, watch=other)
+    with pytest.raises(ValueError, match=r"evals.test.data has a tokenizer"):
+        replace(experiment, evals={"train": experiment.watch, "test": other})
+
+
+def test_the_tokenizer_is_that_of_the_training_data(experiment):
+    assert experiment.tokenizer == tiny.TOKENS
+
+
+def test_a_file_gives_its_experiment_with_overrides(experiment):
+    assert tree.render(load(str(TINY))) == tree.render(experiment)
+    changed = load(f"{TINY}:restless", {"seed": "3", "model.encoder.width": "4"})
+    assert (changed.seed, changed.model.encoder.width) == (3, 4)
+    assert changed.optimizer == tiny.restless().optimizer
+
+
+def test_what_gives_no_experiment_is_refused(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no file .*lost.py; the repository's experiments are under experiments/"
+    ):
+        load("experiments/lost.py")
+    with pytest.raises(
+        ValueError,
+        match=r"has no function 'best'; it has experiment, listening, no_experiment, other_vocabulary, restless",
+    ):
+        load(f"{TINY}:best")
+    with pytest.raises(ValueError, match=r"no_experiment gives a str; an Experiment is needed"):
+        load(f"{TINY}:no_experiment")
+    (tmp_path / "mine.py").touch()
+    with pytest.raises(FileNotFoundError, match=r"is a folder, and a Python file is needed; it has mine.py"):
+        load(str(tmp_path))
+    (tmp_path / "notes.txt").write_text("no Python")
+    with pytest.raises(ValueError, match=r"notes.txt is not a Python file"):
+        load(str(tmp_path / "notes.txt"))

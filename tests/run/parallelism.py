@@ -1,0 +1,74 @@
+"""Five steps of an experiment with all that is random switched on, by any way, on any mesh, in any number of processes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxasr import nn, training
+from jaxasr.experiment import Experiment
+from jaxasr.run.initial_state import bound_objective, initial_state, measured, training_form
+from jaxasr.scale import How, Layout, Rules, compile_step
+from jaxasr.scale.layout import alike, whole_on
+from jaxasr.training import make_step
+from tests import tiny_experiments as tiny
+from tests.nn.tiny import compiled_quickly
+
+STEPS = 5
+RULES = Rules(split_from=32)  # so that even these arrays are split
+BLOCKS = nn.Conformer(1, 16, 2, expansion=2, taps=3, front=nn.ConvFront((4, 4)), dropout=0.1)
+
+
+def experiment() -> Experiment:
+    """As tiny.restless, with an encoder that has something for every rule; eight examples a batch, for eight devices.
+
+    Adam divides by the root of the second moment: with its usual eps a gradient of 1e-9 would count like one of 1.
+    """
+    restless = tiny.restless()
+    attention = nn.LocationAttention(8, filters=4, taps=5)
+    return replace(
+        restless,
+        model=restless.model.clone(encoder=BLOCKS, decoder=restless.model.decoder.clone(attention=attention)),
+        train_data=replace(
+            restless.train_data, shapes=replace(tiny.SHAPES, seconds_per_batch=8.0, examples_multiple=8)
+        ),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5, prior="unigram"),
+        optimizer=training.Adam(training.Constant(1e-2), clip_norm=1.0, eps=1e-3),
+        ema_decay=0.9,
+    )
+
+
+def five_steps(data_dir: Path, how: How, layout: Layout) -> dict[str, np.ndarray]:
+    """The losses, what each step has read, and the state after the last one, on the host, by path."""
+    here = experiment()
+    data = here.train_data.open(data_dir)
+    objective = bound_objective(here, data)
+    pure = make_step(
+        training_form(here.model, objective),
+        objective,
+        here.optimizer.build(),
+        ema_decay=here.ema_decay,
+        noise=here.weight_noise,
+    )
+    step = compile_step(pure, how, layout=layout, rules=RULES)
+    state = step.place_state(measured(initial_state(here, data), here, data))
+    losses, examples, seat = [], [], step.seat
+    with data.batches(0, host=seat.host, hosts=seat.hosts, stop_step=STEPS) as batches:
+        for _, row, batch in batches:
+            state, sums = step(state, step.place(batch))
+            losses.append(jax.device_get(sums["loss"]).mean)
+            examples.append(row.examples_b)
+    whole = jax.jit(lambda tree: tree, out_shardings=whole_on(step.mesh))
+    params = jax.device_get(whole(alike({"params": state.params, "average": state.average})))
+    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
+    return {"losses": np.array(losses), "examples": np.array(examples), **named}
+
+
+def leave_behind(file: str, data_dir: str, how: How, layout: str) -> None:
+    """`five_steps` in a file, written by the first of the processes."""
+    with compiled_quickly():
+        found = five_steps(Path(data_dir), how, Layout.parse(layout))
+    if jax.process_index() == 0:
+        np.savez(file, **found)

@@ -1,0 +1,96 @@
+"""A whole training step counted, against its matrix products by hand."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from jaxasr import nn
+from jaxasr.cost.flops import count
+from jaxasr.cost.useful import length_cost
+from jaxasr.records import Batch
+from jaxasr.run.train_step import counted_step, pure_step
+from jaxasr.training import new_state
+from tests import tiny_experiments as tiny
+
+VOCAB = tiny.TOKENS.size
+
+
+def batch_of(examples, samples, tokens):
+    lengths_b = np.zeros(examples, np.int32)
+    return Batch(
+        wave_bn=np.zeros((examples, samples), np.int16),
+        sample_lengths_b=lengths_b,
+        tokens_bu=np.zeros((examples, tokens), np.int32),
+        token_lengths_b=lengths_b,
+        ids_b=np.zeros(examples, np.uint32),
+        valid_b=np.zeros(examples, bool),
+    )
+
+
+def state_of(experiment):
+    def make(key, batch):
+        return new_state(experiment.model.init(key, batch, step=None), experiment.optimizer.build(), key)
+
+    return jax.eval_shape(make, jax.random.key(0), batch_of(4, 4_000, 3))
+
+
+def counted(experiment, *shape):
+    step = counted_step(experiment, experiment.objective, pure_step(experiment, experiment.objective))
+    return count(step, state_of(experiment), batch_of(*shape))
+
+
+def products_by_hand(b, samples, tokens):
+    """Of tiny.experiment(), whose widths stand here as numbers."""
+    t = (samples - 640) // 320 + 1
+    s, u = -(-t // 2), tokens + 1
+    once = b * t * 513 * 16  # power spectra to mel bins: no parameters before it, and so no gradient
+    twice = 2 * b * s * 32 * 64  # two directions' inputs, which need no gradient themselves
+    twice += b * s * (u - 1) * VOCAB  # CTC picks its labels
+    thrice = b * s * 32 * VOCAB  # CTC's logits
+    thrice += b * s * 32 * 16  # the keys
+    thrice += b * u * (8 * 64 + 16 * 16 + 48 * 64 + 48 * VOCAB)  # token gates, query, cell, readout
+    thrice += b * u * s * (5 * 4 + 4 * 16 + 16 + 32)  # convolution of the last weights, its features, energy, reading
+    recurrence = 2 * b * 16 * 64 * (3 * s - 1)  # the last state goes into no gates
+    return 2 * (once + 2 * twice + 3 * thrice + recurrence)
+
+
+@pytest.mark.parametrize("shape", [(8, 16_000, 8), (4, 32_000, 20)])
+def test_a_step_of_training_by_hand(shape):
+    found = counted(tiny.experiment(), *shape)
+    assert found.of_products == pytest.approx(products_by_hand(*shape), rel=0.005)  # metrics are the rest
+    assert not found.assumed + found.unbounded + found.at_most
+    b, samples, _ = shape
+    windows = (samples - 640) // 320 + 1
+    assert found.other == pytest.approx(b * windows * 2.5 * 1024 * 10, rel=0.01)  # spectra of 1024 points
+
+
+def test_the_cost_of_lengths_is_exact_between_its_counts():
+    """Where no stride has to round up: a position is 640 samples."""
+    experiment = tiny.experiment()
+
+    def flops(*shape):
+        return counted(experiment, *shape).of_products
+
+    cost = length_cost(flops, examples=4, samples=640 * 40, tokens=39)
+    step = cost.of_step(np.full(4, 640 * 31), np.full(4, 17))
+    assert step == pytest.approx(flops(4, 640 * 31, 17), rel=1e-6)
+    assert abs(cost.per_step) < 1e-6 * step
+
+
+def test_what_is_computed_again_is_no_work_of_the_model():
+    def with_remat(remat):
+        encoder = nn.TransformerEncoder(depth=2, width=16, heads=2, remat=remat)
+        model = tiny.experiment().model.clone(encoder=encoder)
+        return replace(tiny.experiment(), model=model)
+
+    plain, again = with_remat("none"), with_remat("blocks")
+    objective = plain.objective
+    state, batch = state_of(plain), batch_of(4, 16_000, 8)
+    kept = count(pure_step(plain, objective), state, batch).of_products
+    twice = count(pure_step(again, objective), state, batch).of_products
+    assert twice > 1.05 * kept
+    assert count(counted_step(again, objective, pure_step(again, objective)), state, batch).of_products == kept
+    compiled = jax.jit(pure_step(plain, objective))
+    assert counted_step(plain, objective, compiled) is compiled

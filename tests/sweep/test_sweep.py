@@ -1,0 +1,269 @@
+"""A sweep does what is left, names what fails and goes on; killed and started again it does the rest."""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jaxasr import report
+from jaxasr.__main__ import main
+from jaxasr.experiment import Machine, Workdir, variants
+from jaxasr.sweep import sweep
+from jaxasr.tree import fingerprint
+
+FILE = '''"""Three seeds, and the first of them under another name."""
+from dataclasses import replace
+
+from tests.run import tiny
+
+
+def experiment():
+    return replace(tiny.experiment(), steps=20, eval_every=20, save_every=20)
+
+
+def seeds():
+    for seed in (0, 1, 2):
+        yield f"s-{seed}", {"seed": seed}
+
+
+def again():
+    yield "base", {}
+    yield "other", {"seed": 5}
+
+
+def one_of_two():
+    yield "good", {"seed": 3}
+    yield "bad", {"watch.data.corpora.split": "lost"}
+
+
+def without():
+    yield "good", {"seed": 3}
+    yield "bare", {"evals": {}}
+
+
+def twins():
+    yield "a", {"seed": 7}
+    yield "b", {"seed": 7}
+'''
+
+# What `jaxasr train` does, as far as a sweep can see: rows of the splits asked for, or a status and last words.
+RUN = """
+import json, pathlib, sys, time
+row, results, splits, seconds, status = sys.argv[1:]
+time.sleep(float(seconds))
+print("some words\\nlast words", flush=True)
+if not int(status):
+    with open(results, "a") as file:
+        for split in splits.split(","):
+            file.write(json.dumps({**json.loads(row), "split": split, "ended": time.time()}) + "\\n")
+sys.exit(int(status))
+"""
+
+
+class Bench:
+    """A file of variants, and a command that stands for training them."""
+
+    def __init__(self, folder: Path):
+        self.file = folder / "file.py"
+        self.file.write_text(FILE)
+        self.folder, self.results = folder / "runs", folder / "results.jsonl"
+        self.started: list[tuple[str, tuple[str, ...]]] = []
+        self.statuses: dict[str, int] = {}
+        self.seconds = 0.0
+        self.on_start: Callable[[str], object] = lambda _: None
+
+    def sweep(self, generator: str, **options):
+        built = variants(f"{self.file}:{generator}")
+
+        def command(name, missing):
+            self.started.append((name, tuple(missing)))
+            self.on_start(name)
+            row = {"name": name, "experiment": fingerprint(built[name]), "seed": built[name].seed}
+            row |= {"trained": 20, "checkpoint": "best", "began": time.time()}
+            arguments = [json.dumps(row), self.results, ",".join(missing), self.seconds, self.statuses.get(name, 0)]
+            return [sys.executable, "-c", RUN, *map(str, arguments)]
+
+        return sweep(
+            f"{self.file}:{generator}",
+            self.folder,
+            self.results,
+            Machine(self.folder),
+            command=command,
+            poll_s=0.02,
+            **options,
+        )
+
+    def rows(self) -> list[dict]:
+        return report.read(self.results)
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_every_variant_is_run_once_and_never_again(bench):
+    assert bench.sweep("seeds").done == ("s-0", "s-1", "s-2")
+    assert bench.started == [(f"s-{seed}", ("train", "test")) for seed in (0, 1, 2)]
+    again = bench.sweep("seeds")
+    assert (again.done, again.skipped, len(bench.started)) == ((), ("s-0", "s-1", "s-2"), 3)
+    assert len(bench.rows()) == 6
+
+
+def test_one_after_another_or_several_at_once(bench):
+    def overlap() -> bool:
+        spans = sorted((row["began"], row["ended"]) for row in bench.rows() if row["split"] == "test")
+        return any(begun < ended for (_, ended), (begun, _) in itertools.pairwise(spans))
+
+    bench.seconds = 0.3
+    bench.sweep("seeds")
+    assert not overlap()
+    bench.results.unlink()
+    assert len(bench.sweep("seeds", jobs=3).done) == 3
+    assert overlap()
+
+
+def test_what_fails_is_named_with_its_last_words_and_the_others_go_on(bench):
+    bench.statuses = {"s-1": 3}
+    swept = bench.sweep("seeds")
+    assert swept.done == ("s-0", "s-2")
+    assert list(swept.failed) == ["s-1"]
+    assert swept.failed["s-1"].startswith("ended with status 3; the end of ")
+    assert swept.failed["s-1"].endswith("some words\nlast words")
+    bench.statuses = {}
+    assert bench.sweep("seeds").done == ("s-1",)
+
+
+def test_only_the_splits_without_a_row_are_evaluated(bench):
+    bench.sweep("seeds")
+    lines = bench.results.read_text().splitlines(keepends=True)
+    bench.results.write_text("".join(line for line in lines if '"s-2"' not in line or '"train"' in line))
+    assert bench.sweep("seeds").done == ("s-2",)
+    assert bench.started[-1] == ("s-2", ("test",))
+
+
+@pytest.mark.parametrize("change", [{"trained": 10}, {"checkpoint": "last"}, {"experiment": "00000000"}])
+def test_a_row_of_something_else_does_not_count(bench, change):
+    bench.sweep("seeds")
+    rows = bench.rows()
+    bench.results.unlink()
+    for row in rows:
+        report.append(bench.results, {**row, **(change if row["name"] == "s-0" else {})})
+    assert bench.sweep("seeds").done == ("s-0",)
+
+
+def test_the_same_experiment_under_another_name_is_not_trained_twice(bench):
+    bench.sweep("seeds")
+    swept = bench.sweep("again")
+    assert (swept.done, swept.skipped) == (("other",), ("base",))
+    copies = [row for row in bench.rows() if row["name"] == "base"]
+    assert [(row["split"], row["same_as"], row["seed"]) for row in copies] == [("train", "s-0", 0), ("test", "s-0", 0)]
+    bench.sweep("again")
+    assert len([row for row in bench.rows() if row["name"] == "base"]) == 2
+
+
+def test_twins_of_one_sweep_share_a_run(bench):
+    swept = bench.sweep("twins", jobs=2)
+    assert (swept.done, swept.skipped) == (("a",), ("b",))
+    assert {row["name"] for row in bench.rows()} == {"a", "b"}
+
+
+def test_a_run_that_somebody_else_has_is_waited_for(bench):
+    with contextlib.ExitStack() as held:
+        held.enter_context(Workdir(bench.folder / "s-0").held())
+        bench.on_start = lambda name: held.close() if name == "s-2" else None
+        assert bench.sweep("seeds").done == ("s-1", "s-2", "s-0")
+    assert Workdir(bench.folder / "s-0").is_free()
+
+
+def test_a_run_that_somebody_else_was_faster_to_take_is_no_failure(bench):
+    """Two sweeps that begin at once find the same folder free."""
+    with contextlib.ExitStack() as held:
+
+        def on_start(name: str):
+            if name == "s-0" and not bench.statuses:
+                held.enter_context(Workdir(bench.folder / "s-0").held())
+                bench.statuses["s-0"] = 1
+            elif name == "s-2":
+                held.close()
+                bench.statuses["s-0"] = 0
+
+        bench.on_start = on_start
+        swept = bench.sweep("seeds")
+    assert (swept.done, swept.failed) == (("s-1", "s-2", "s-0"), {})
+
+
+def test_steps_count_as_they_are_made_also_of_a_run_that_goes_on(bench, monkeypatch):
+    """An earlier life wrote down 12 steps and saved 4; this one comes from there to 7, and ends."""
+    told: list[tuple[float, str]] = []
+
+    class Bar(report.Progress):
+        def advance(self, n=1, **info):
+            super().advance(n, **info)
+            told.append((self.done, info.get("now", "")))
+
+    def life(step: int) -> None:
+        hosts = bench.folder / "s-0" / "hosts"
+        hosts.mkdir(parents=True, exist_ok=True)
+        with (hosts / "host-0.txt").open("a") as file:
+            file.write(f"process 0 of 1 on here\nlast finished step {step:12d} at 2026-11-23T01:56:51+0000\n")
+
+    life(12)
+    (bench.folder / "s-0" / "checkpoints" / "4").mkdir(parents=True)
+    (bench.folder / "s-0" / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir()
+    monkeypatch.setattr(report, "Progress", Bar)
+    bench.on_start = lambda name: life(7) if name == "s-0" else None
+    bench.statuses, bench.seconds = {"s-2": 1}, 0.3
+    swept = bench.sweep("seeds")
+    assert (swept.done, list(swept.failed)) == (("s-0", "s-1"), ["s-2"])
+    assert [told[0], told[-1]] == [(7.0, "s-0 at 7 of 20"), (60.0, "none")]
+    counts = [done for done, _ in told]
+    assert counts == sorted(counts)
+    assert {40.0, 60.0} <= set(counts)
+
+
+def test_a_signal_ends_the_runs_and_the_sweep_says_what_is_left(bench):
+    bench.seconds = 60.0
+    process = os.getpid()
+    with subprocess.Popen(["sh", "-c", f"sleep 1; kill -TERM {process}"]):
+        began = time.monotonic()
+        swept = bench.sweep("seeds")
+    assert (swept.signum, swept.done, time.monotonic() - began < 30) == (signal.SIGTERM, (), True)
+    bench.seconds = 0.0
+    assert bench.sweep("seeds").done == ("s-0", "s-1", "s-2")
+
+
+def test_mistakes_are_answered_before_anything_starts(bench, capsys):
+    with pytest.raises(ValueError, match="jobs=0; it must be 1 or more"):
+        bench.sweep("seeds", jobs=0)
+    with pytest.raises(ValueError, match=r"variant 's-0' of .*: Experiment has no field 'stpes'"):
+        bench.sweep("seeds", assignments=["stpes=3"])
+    with pytest.raises(ValueError, match="without: bare has no evals, and their rows are how a sweep knows"):
+        bench.sweep("without")
+    assert main(["sweep", f"{bench.file}:lost"]) == 1
+    assert (
+        "has no function 'lost'; it has again, experiment, one_of_two, seeds, twins, without" in capsys.readouterr().err
+    )
+    assert (bench.started, bench.folder.exists()) == ([], False)
+
+
+def test_the_command_line_trains_and_tells_what_failed(bench, river, capsys):
+    """The real thing: two processes, of which the second finds no data."""
+    options = ["--results", str(bench.results), "--workdir", str(bench.folder), "--data-dir", str(river.data_dir)]
+    assert main(["sweep", f"{bench.file}:one_of_two", *options, "log_every=10"]) == 1
+    assert [(row["name"], row["split"], row["seed"], row["trained"]) for row in bench.rows()] == [
+        ("good", "train", 3, 20),
+        ("good", "test", 3, 20),
+    ]
+    told = capsys.readouterr()
+    assert "1 done, 0 were done already, 1 failed" in told.out
+    assert "jaxasr sweep: bad ended with status 1; the end of" in told.err
+    assert "has no split 'lost'" in told.err

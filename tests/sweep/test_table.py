@@ -1,0 +1,167 @@
+"""A table shows what was published with its certainty, ours with its own, and puts nothing side by side that can't be."""
+
+import pytest
+
+from jaxasr import report, score
+from jaxasr.__main__ import main
+from jaxasr.sweep import table
+
+FILE = '''"""Table 1 of Somebody 2020: WER on test.
+
+More of it.
+"""
+from jaxasr.report import Cell, Column, Row
+
+COLUMNS = (Column("test"), Column("noisy", split="test", metric="cer", other_data="their own data"))
+ROWS = (
+    Row("plain", "plain-*", {"test": Cell("10.0", "C2"), "noisy": Cell("19.0", "C")}),
+    Row("better", ("better-0", "best-?"), {"test": Cell("8.0", "M"), "noisy": None}),
+    Row("never", "never-*", {"test": Cell("7.5", "D")}),
+)
+'''
+
+
+class Bench:
+    def __init__(self, folder):
+        self.file, self.results = folder / "table_1.py", folder / "results.jsonl"
+        self.file.write_text(FILE)
+
+    def add(self, name, wer, seed=0, **changes):
+        row = {"name": name, "split": "test", "wer": wer, "cer": wer / 2, "seed": seed, "experiment": f"{name}-{seed}"}
+        row |= {"intervals": {"wer": [wer - 0.02, wer + 0.03], "cer": [0.0, wer]}, "recipe": name[:3], "data": "d"}
+        row |= {"tokenizer": "t", "split_data": "s", "normalizer": "upper", "words": 700, "checkpoint": "best"}
+        row |= {"search": {"width": 4}, "commit": "abcdef1234", "dirty": False, "trained": 20, "steps": 20}
+        report.append(self.results, row | changes)
+
+    def lines(self):
+        """The first words of each cell, line by line."""
+        text = table(self.file)
+        assert self.file.with_suffix(".md").read_text() == text + "\n"
+        return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines()]
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_a_run_without_the_columns_score_is_named(bench):
+    bench.add("plain-0", 0.1, intervals={"perplexity": [8.0, 9.0]})
+    rows = [{k: v for k, v in row.items() if k != "wer"} for row in report.read(bench.results)]
+    bench.results.unlink()
+    report.append(bench.results, {"name": "plain-1"})  # something else that was written there
+    report.append(bench.results, rows[0])
+    with pytest.raises(
+        ValueError, match="row 'plain': run plain-0 has no wer on test, but perplexity; give the column"
+    ):
+        table(bench.file)
+
+
+def test_a_rate_over_no_words_is_no_score(bench):
+    """None in a row: infinite. A single bound may be so as well."""
+    bench.add("plain-0", 0.1, intervals={"wer": [0.05, None], "cer": [0.0, 0.1]})
+    assert bench.lines()[6][2:5] == ["10.00", "one seed", "[5.00, inf]"]
+    nothing_said = {"name": "plain-1", "wer": None, "intervals": {"wer": [0.0, None], "cer": [0.0, 0.1]}}
+    report.append(bench.results, report.read(bench.results)[0] | nothing_said)
+    with pytest.raises(ValueError, match="row 'plain': run plain-1 has no wer on test, but cer; give the column"):
+        table(bench.file)
+
+
+def test_without_runs_every_row_says_so(bench):
+    lines = bench.lines()
+    assert lines[0] == ["# Table 1 of Somebody 2020: WER on test."]
+    assert lines[2] == ["## test, WER"]
+    assert [line[:3] for line in lines[6:9]] == [
+        ["plain", "10.0 [C2]", "not run"],
+        ["better", "unconfirmed (8.0?)", "not run"],
+        ["never", "7.5 [D]", "not run"],
+    ]
+    text = table(bench.file)
+    assert "[M] from memory, not confirmed" in text
+    assert "## noisy, CER, ours on test (published: their own data)" in text
+
+
+def test_ours_is_the_mean_over_seeds_with_both_intervals(bench):
+    for seed, wer in enumerate((0.10, 0.11, 0.135)):
+        bench.add(f"plain-{seed}", wer, seed, dirty=seed == 2)
+    bench.add("best-1", 0.08)
+    plain, better, _ = bench.lines()[6:9]
+    seeds = score.mean_interval([10.0, 11.0, 13.5])
+    assert plain[2:] == [
+        "11.50",
+        f"[{seeds.low:.2f}, {seeds.high:.2f}]",
+        "[9.50, 14.50]",
+        "3",
+        "+1.50",
+        "abcdef1, abcdef1+",
+    ]
+    assert better[2:] == ["8.00", "one seed", "[6.00, 11.00]", "1", "", "abcdef1"]
+
+
+def test_nothing_is_subtracted_from_figures_of_other_data(bench):
+    bench.add("plain-0", 0.10)
+    assert bench.lines()[14][:7] == ["plain", "19.0 [C]", "5.00", "one seed", "[0.00, 10.00]", "1", "other data"]
+
+
+def test_the_last_result_of_a_run_counts_and_twins_count_once(bench):
+    bench.add("plain-0", 0.5)
+    bench.add("plain-0", 0.1)
+    bench.add("plain-x", 0.1, experiment="plain-0-0", same_as="plain-0")
+    assert bench.lines()[6][2:6] == ["10.00", "one seed", "[8.00, 13.00]", "1"]
+
+
+def test_an_option_that_is_off_is_no_difference_from_one_that_was_not_there_yet(bench):
+    bench.add("plain-0", 0.1)
+    bench.add("plain-1", 0.1, 1, search={"width": 4, "merge": None})
+    assert bench.lines()[6][5] == "2"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": "other"}, "differ in more than their seed: recipe pla and other"),
+        ({"split_data": "half"}, "split_data s and half"),
+        ({"normalizer": "lower"}, "normalizer upper and lower"),
+        ({"search": {"width": 8, "lm": 0.3}}, "search.width 4 and 8, search.lm None and 0.3"),
+        ({"checkpoint": "mean"}, "checkpoint best and mean"),
+        ({"lms": {"words": "0123abcd"}}, "language model words 4567cdef and 0123abcd"),
+        ({"trained": 10}, "row 'plain': run plain-1 was evaluated on test after 10 of 20 steps"),
+    ],
+)
+def test_runs_that_are_no_seeds_of_one_recipe_are_refused(bench, change, message):
+    lms = {"lms": {"words": "4567cdef"}} if "lms" in change else {}
+    bench.add("plain-0", 0.1, **lms)
+    bench.add("plain-1", 0.1, 1, **change)
+    with pytest.raises(ValueError, match=message):
+        table(bench.file)
+
+
+def test_rows_that_cannot_be_compared_stand_apart(bench):
+    bench.add("plain-0", 0.1)
+    bench.add("never-0", 0.1)
+    bench.add("better-0", 0.1, search={"width": 4, "lm": 0.3}, words=650)
+    lines = bench.lines()
+    assert [line[0] for line in lines[6:8]] == ["plain", "never"]
+    assert lines[9] == ["Not comparable with the rows above: words 650 (above 700), search.lm 0.3 (above absent)."]
+    assert [line[0] for line in lines[11:14]] == ["row", "-" * 6, "better"]
+
+
+def test_what_is_no_table_is_refused(bench, capsys):
+    bench.file.write_text("ROWS = ()\n")
+    assert main(["table", str(bench.file)]) == 1
+    assert "is no table file: it needs COLUMNS = (report.Column(...), ...)" in capsys.readouterr().err
+    bench.file.write_text(FILE.replace('"test": Cell("7.5"', '"tset": Cell("7.5"'))
+    with pytest.raises(ValueError, match=r"row 'never' has figures of \['tset'\]; the columns are \['test', 'noisy'\]"):
+        table(bench.file)
+    with pytest.raises((ValueError, TypeError), match=r"the mark is one of C, C2, D, M|Expected type"):
+        report.Cell("1.0", "X")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="a figure in percent is needed"):
+        report.Cell("about 6", "C")
+
+
+def test_the_command_prints_what_it_writes(bench, capsys):
+    bench.add("plain-0", 0.1)
+    other = bench.results.rename(bench.results.with_name("elsewhere.jsonl"))
+    assert main(["table", str(bench.file), "--results", str(other)]) == 0
+    assert capsys.readouterr().out == bench.file.with_suffix(".md").read_text()
+    assert "| plain " in bench.file.with_suffix(".md").read_text()

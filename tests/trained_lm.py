@@ -1,0 +1,41 @@
+"""Lines of text and a language model that has learnt them, made once for all processes of a test session."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from jaxasr.__main__ import main
+from tests import tiny_lm
+from tests.trained_run import compile_cache, once, shared_folder
+
+LINES = ("AB", "CAD", "BA DC", "DAB", "ACDC", "BAD CAB", "D", "CC BB")
+STRANGE = "EFG"  # which the vocabulary cannot write
+
+
+@dataclass(frozen=True)
+class LmRun:
+    """What the tests of language models share. Nothing in it is to be altered."""
+
+    data_dir: Path
+    workdir: Path  # of `tiny_lm.experiment`, trained and evaluated by the command line
+    printed: Path  # what the commands said
+
+
+def lm_run(factory: pytest.TempPathFactory) -> LmRun:
+    """The lines prepared and the model trained, by the commands that a user would give; by the first who asks."""
+    shared = shared_folder(factory)
+    base = shared / "lm"
+    made = LmRun(base / "data", base / "run", base / "printed.txt")
+    file, data = str(Path(tiny_lm.__file__)), ["--data-dir", str(made.data_dir)]
+
+    def make() -> None:
+        (base / "lines.txt").write_text("\n".join((*LINES, STRANGE)))
+        with made.printed.open("w") as printed, contextlib.redirect_stdout(printed), compile_cache(shared):
+            assert main(["prepare", "text", "--from", str(base / "lines.txt"), "name=lines", "dev=0", *data]) == 0
+            assert main(["show", file, *data]) == 0
+            assert main(["train", file, "--workdir", str(made.workdir), *data]) == 0
+
+    once(base, make)
+    return made

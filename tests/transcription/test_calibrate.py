@@ -1,0 +1,57 @@
+"""Confidences fitted on one split, judged on the others, and found again by `transcribe`."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from jaxasr.experiment import Machine, Workdir
+from jaxasr.experiment.restore import trained_variables
+from jaxasr.score.confidence import Platt
+from jaxasr.transcription import calibrate
+from jaxasr.transcription.calibrate import _words
+from jaxasr.transcription.decode import compiled_hearing
+from jaxasr.transcription.files import calibrated_by
+from tests import tiny_experiments as tiny
+
+
+@pytest.fixture
+def run(river, tmp_path):
+    return shutil.copytree(river.workdir, tmp_path / "run")
+
+
+def test_it_is_written_where_transcribe_finds_it(river, run):
+    said: list[str] = []
+    found = calibrate(tiny.experiment(), run, Machine(river.data_dir), splits=("test",), say=said.append)
+    kept = json.loads((run / "confidence.json").read_text())
+    assert calibrated_by(Workdir(run)) == found == Platt(kept["slope"], kept["offset"])
+    assert found.slope >= 0
+    assert [line.split(":")[0] for line in said] == ["watch", "test"]
+    assert list(kept["splits"]) == ["watch", "test"]
+    watch = kept["splits"]["watch"]["after"]
+    assert (watch["words"], watch["right"]) == (11, 1.0)  # the run has learnt it by heart
+    assert watch["area"] is None  # without an error there is nothing to tell apart
+    assert sum(words for words, *_ in watch["bins"]) == 11
+    assert (run / "pictures" / "confidence.png").stat().st_size > 5_000
+
+
+def test_a_split_that_is_not_there(river, run):
+    with pytest.raises(KeyError, match="no split dev in this experiment; it has train, test"):
+        calibrate(tiny.experiment(), run, Machine(river.data_dir), splits=("dev",))
+
+
+def test_a_run_without_a_calibration_gives_posteriors_as_they_are(run):
+    assert calibrated_by(Workdir(run)) is np.exp
+
+
+def test_words_are_right_or_wrong_by_the_references(river):
+    """The unseen sentences, half learnt: posteriors and flags are one a word of the hypotheses."""
+    experiment = tiny.experiment()
+    hear = compiled_hearing(experiment.model, experiment.watch.search)
+    variables, _ = trained_variables(experiment, Workdir(river.workdir))
+    opened = experiment.evals["test"].data.open(river.data_dir)
+    found = _words("test", opened, hear, variables, {}, experiment.tokenizer, workers=0)
+    assert found.log_posteriors.shape == found.right.shape
+    assert len(found.right) >= 3
+    assert np.all(found.log_posteriors <= 1e-5)

@@ -1,0 +1,82 @@
+"""What is printed and written while it is heard: valid at the end, and there before it."""
+
+import json
+
+import pytest
+
+from jaxasr.transcription.formats import refuse_places, write_transcripts
+from jaxasr.transcription.long_form import Passage, Refusal, Transcript
+from jaxasr.transcription.subtitles import Word
+
+WORDS = (Word("A", 0.0, 0.5, 0.9), Word("BÄ", 0.6, 1.0, 0.4), Word("C", 8.0, 8.2, 1.0))
+
+
+@pytest.fixture
+def story(tmp_path):
+    """A file in two passages, one in which nothing is said, one that isn't there, one that breaks off."""
+    long, still, lost, torn = (tmp_path / f"{name}.wav" for name in ("long", "still", "lost", "torn"))
+    return [
+        Passage(long, WORDS[:2]),
+        Passage(long, WORDS[2:]),
+        Transcript(long, "A BÄ C", WORDS, 9.0, -3.0, True),
+        Transcript(still, "", (), 2.0, 0.0, False),
+        Refusal(lost, "there is no audio file"),
+        Passage(torn, WORDS[:1]),
+        Refusal(torn, "NaN"),
+    ]
+
+
+def written(story, format, folder=None) -> list:
+    return list(write_transcripts(iter(story), format, folder))
+
+
+def test_lines(story, capsys):
+    assert written(story, "txt") == [each for each in story if not isinstance(each, Passage)]
+    long, still, torn = capsys.readouterr().out.splitlines()
+    assert long == f"{story[0].path}\tA BÄ C"
+    assert still == f"{story[3].path}\t"
+    assert torn == f"{story[5].path}\tA"
+
+
+def test_json(story, capsys):
+    written(story, "json")
+    long, still, torn = map(json.loads, capsys.readouterr().out.splitlines())
+    assert long["words"] == [word._asdict() for word in WORDS]
+    assert (long["text"], long["seconds"], long["log_prob"], long["complete"]) == ("A BÄ C", 9.0, -3.0, True)
+    assert (still["words"], still["complete"]) == ([], False)
+    assert torn["refused"] == "NaN"
+    assert [word["text"] for word in torn["words"]] == ["A"]
+
+
+def test_subtitles_in_files(story, tmp_path):
+    written(story, "srt", tmp_path / "titles")
+    blocks = (tmp_path / "titles" / "long.srt").read_text().strip().split("\n\n")
+    assert blocks == [
+        "1\n00:00:00,000 --> 00:00:01,000\nA BÄ",
+        "2\n00:00:08,000 --> 00:00:08,300\nC",
+    ]
+    assert sorted(path.name for path in (tmp_path / "titles").iterdir()) == ["long.srt", "still.srt", "torn.srt"]
+
+
+def test_what_is_final_is_in_the_file_before_the_rest_is_heard(story, tmp_path):
+    seen = []
+
+    def heard():
+        for each in story[:3]:
+            path = tmp_path / "long.txt"
+            seen.append(path.read_text() if path.exists() else None)
+            yield each
+
+    list(write_transcripts(heard(), "txt", tmp_path))
+    assert seen == [None, "A BÄ", "A BÄ C"]
+
+
+def test_no_transcript_is_written_over_another_or_into_it(tmp_path):
+    one, two = tmp_path / "a/x.wav", tmp_path / "b/x.flac"
+    refuse_places([one, two], "json", None)
+    refuse_places([one], "srt", None)
+    refuse_places([one, two.with_name("y.flac")], "srt", tmp_path)
+    with pytest.raises(ValueError, match=r"a/x.wav and .*b/x.flac would both be written to .*/x.txt"):
+        refuse_places([one, two], "txt", tmp_path)
+    with pytest.raises(ValueError, match=r"subtitles of 2 files, .* give --out DIR"):
+        refuse_places([one, two], "srt", None)
