@@ -6,7 +6,7 @@ also starts the speller and is the blank of CTC, so of a vocabulary of v tokens 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,9 @@ from jaxtyping import Array, Bool, Float, Int, Int16, UInt32
 END = 0  # end of sentence, start of sentence, and the blank of CTC
 
 if TYPE_CHECKING:
-    Loaded = Any  # a batch is NumPy's in the loader and JAX's in the step; neither side should have to say so
+    AnyArray = Any  # a batch is NumPy's in the loader and JAX's in the step; neither side should have to say so
 else:
-    Loaded = Array | np.ndarray
+    AnyArray = Array | np.ndarray
 
 T = TypeVar("T")
 
@@ -40,17 +40,50 @@ def pytree(cls: type[T]) -> type[T]:
     return cls
 
 
+@runtime_checkable
+class BatchShape(Protocol):
+    """The static shape of a batch."""
+
+    @property
+    def examples(self) -> int:
+        """The rows."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """The samples of the longest waveform; 0 in batches of transcripts alone."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the longest transcript, without the end symbol."""
+        ...
+
+
 @pytree
 @dataclass(frozen=True)
 class Batch:
     """Utterances padded to a static shape. Padding is zero; a row with `valid_b` False is padding as a whole."""
 
-    wave_bn: Int16[Loaded, "b n"]  # PCM, 16 bits
-    sample_lengths_b: Int[Loaded, " b"]
-    tokens_bu: Int[Loaded, "b u"]  # without the end symbol
-    token_lengths_b: Int[Loaded, " b"]
-    ids_b: UInt32[Loaded, " b"]  # hash of the example (and its speed), never its row
-    valid_b: Bool[Loaded, " b"]
+    wave_bn: Int16[AnyArray, "b n"]  # PCM, 16 bits
+    sample_lengths_b: Int[AnyArray, " b"]
+    tokens_bu: Int[AnyArray, "b u"]  # without the end symbol
+    token_lengths_b: Int[AnyArray, " b"]
+    ids_b: UInt32[AnyArray, " b"]  # hash of the example (and its speed), never its row
+    valid_b: Bool[AnyArray, " b"]
+
+    @classmethod
+    def blank(cls, shape: BatchShape) -> "Batch":
+        """Returns a batch of this shape that is padding as a whole, in NumPy arrays."""
+        b = shape.examples
+        return cls(
+            wave_bn=np.zeros((b, shape.samples), np.int16),
+            sample_lengths_b=np.zeros(b, np.int32),
+            tokens_bu=np.zeros((b, shape.tokens), np.int32),
+            token_lengths_b=np.zeros(b, np.int32),
+            ids_b=np.zeros(b, np.uint32),
+            valid_b=np.zeros(b, bool),
+        )
 
 
 @pytree
@@ -58,8 +91,8 @@ class Batch:
 class Training:
     """What a layer knows in training: whose examples these are and how far the run is. None instead: evaluation."""
 
-    ids_b: UInt32[Loaded, " b"]  # hash of the example, Batch.ids_b
-    step: Int[Loaded, ""]  # batches trained on so far
+    ids_b: UInt32[AnyArray, " b"]  # hash of the example, Batch.ids_b
+    step: Int[AnyArray, ""]  # batches trained on so far
 
     def repeated(self, times: int) -> "Training":
         """Each example so many times, side by side; the first copy draws as the example itself, the others differ."""
@@ -191,15 +224,15 @@ class Decodable(Protocol):
 
 @pytree
 @dataclass(frozen=True)
-class Stream:
+class StreamState:
     """What is kept of streams that are still heard. Every leaf has the leading axis b; its size never changes."""
 
     encoder: Any  # where the encoder goes on
     memory: Any  # the encoder positions that may still be read, as `Start.memory`
     state: Any  # what a step carries on
-    fresh: Any  # the same before the first token
+    initial_state: Any  # the same before the first token
     dropped_b: Int[Array, " b"]  # positions that were heard and are no longer in the memory
-    heard_b: Int[Array, " b"]  # positions that were heard
+    encoded_b: Int[Array, " b"]  # positions that were heard
 
 
 @runtime_checkable
@@ -210,11 +243,11 @@ class Streamable(Protocol):
         """As that of a `Decodable`; where it found nothing to read in the memory, the weights are all zero."""
         ...
 
-    def stopped(self, state: Any) -> Int[Array, " b"]:
+    def stop_position(self, state: Any) -> Int[Array, " b"]:
         """The position of the memory that was read last. Reading goes on from there, never before."""
         ...
 
-    def moved(self, state: Any, by_b: Int[Array, " b"]) -> Any:
+    def shift(self, state: Any, by_b: Int[Array, " b"]) -> Any:
         """The state where the memory begins so many positions later."""
         ...
 
@@ -230,4 +263,13 @@ class Hypotheses:
     log_probs_bw: Float[Array, "b w"]  # sum of log probabilities, the end included
     weights_buhs: Float[Array, "b u h s"]  # attention of the best hypothesis, zero after its length
     finished_bw: Bool[Array, "b w"]  # False: cut at the largest length, the end was not reached
-    shares_bwk: Float[Array, "b w k"] | None = None  # of log_probs_bw, what each scorer added (Beam.parts)
+    scores_by_scorer_bwk: Float[Array, "b w k"] | None = None  # of log_probs_bw, what each scorer added (Beam.scorer_names)
+
+
+class Word(NamedTuple):
+    """A transcribed word with its times, in seconds from the beginning of the file."""
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float | None = None  # estimated probability that the word is right; None: not computed

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A TPU slice of its own for one command, from creation to deletion: bash launch/tpu_vm.sh [--dry-run] NAME COMMAND...
 #   JAXASR_TPU_ZONE=us-west4-a JAXASR_TPU_TYPE=v5litepod-16 JAXASR_TPU_RUNTIME=v2-alpha-tpuv5-lite \
-#       bash launch/tpu_vm.sh las jaxasr train experiments/an4/las.py --workdir /mnt/runs/las --how mesh
+#       bash launch/tpu_vm.sh las jaxasr train experiments/an4/las.py --workdir /mnt/runs/las --parallelism mesh
 # Every host gets the commit that is checked out here and runs COMMAND; JAX finds the others. A slice that was preempted
 # is made again, and the run goes on, up to JAXASR_RESTARTS times; the third failure on a slice that is there is the last.
 # Each command is printed; --dry-run does no more than that. See launch/README.md.

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.trained_lm import LmRun, lm_run
-from tests.trained_run import River, river
+from tests.trained_run import TrainedRun, trained_run
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("jaxasr", deadline=None)  # a busy machine is no failure
@@ -42,10 +42,10 @@ def programs_are_let_go() -> Iterator[None]:
         jax.clear_caches()
 
 
-@pytest.fixture(scope="session", name="river")
-def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> River:
+@pytest.fixture(scope="session", name="trained_run")
+def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """A corpus of tones and a run that has learnt it."""
-    return river(tmp_path_factory)
+    return trained_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="session", name="lm_run")

@@ -19,9 +19,9 @@ import pytest
 
 from jaxasr import tree
 from jaxasr.experiment import Experiment, load, variants
-from jaxasr.experiment.experiment import module_of
+from jaxasr.experiment.experiment import load_module
 from jaxasr.records import Batch
-from jaxasr.run.initial_state import training_form
+from jaxasr.run.initial_state import make_apply_fn
 from jaxasr.sweep import table
 from jaxasr.training import make_step, new_state
 
@@ -79,7 +79,7 @@ def test_a_step_fits_at_full_size(file):
         return new_state(variables(experiment, batch()), experiment.optimizer.build(), jax.random.key(0))
 
     step = make_step(
-        training_form(experiment.model),
+        make_apply_fn(experiment.model),
         experiment.objective,
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
@@ -105,7 +105,7 @@ def test_a_small_one_computes_a_loss(file):
     @jax.jit
     def loss(variables: Any) -> Any:
         streams = {name: jax.random.key(1) for name in ("augment", "dropout", "draw")}
-        return small.objective(training_form(small.model)(variables, batch(), jnp.zeros((), int), streams), batch())
+        return small.objective(make_apply_fn(small.model)(variables, batch(), jnp.zeros((), int), streams), batch())
 
     sums = loss(drawn)
     assert all(math.isfinite(each.mean) for each in sums.values())
@@ -147,13 +147,13 @@ def test_the_runs_of_a_table_are_variants_of_its_folder(table_file):
     """A pattern that no generator beside it can fill would say "not run" for ever."""
     files = [file for file in FILES if file.parent == table_file.parent]
     names = [name for file in files for generator in generators(file) for name in variants(f"{file}:{generator}")]
-    patterns = [pattern for row in module_of(table_file).ROWS for pattern in row.patterns]
+    patterns = [pattern for row in load_module(table_file).ROWS for pattern in row.patterns]
     assert [each for each in patterns if not fnmatch.filter(names, each)] == []
 
 
 def generators(file: Path) -> list[str]:
     """The file's own functions that yield."""
-    functions = vars(module_of(file)).items()
+    functions = vars(load_module(file)).items()
     return [
         name for name, each in functions if inspect.isgeneratorfunction(each) and each.__module__.endswith(file.stem)
     ]

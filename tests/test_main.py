@@ -14,14 +14,14 @@ import pytest
 
 from jaxasr.__main__ import main
 from jaxasr.experiment import Workdir
-from jaxasr.run.metric_log import Log
-from tests.trained_run import TINY, TRAIN, compile_cache, river, shared_folder, wav
+from jaxasr.run.metric_accumulator import MetricAccumulator
+from tests.trained_run import TINY, TRAIN, compile_cache, trained_run, shared_folder, wav
 
 
-@pytest.fixture(scope="session", name="river")
+@pytest.fixture(scope="session", name="trained_run")
 def river_fixture(tmp_path_factory):
     """A corpus of tones and a run that has learnt it."""
-    return river(tmp_path_factory)
+    return trained_run(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
@@ -31,15 +31,15 @@ def _compile_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def run(river, tmp_path):
+def run(trained_run, tmp_path):
     """The run's folder, to write in."""
-    return shutil.copytree(river.workdir, tmp_path / "run")
+    return shutil.copytree(trained_run.workdir, tmp_path / "run")
 
 
 @pytest.fixture
-def data_dir(river, tmp_path):
+def data_dir(trained_run, tmp_path):
     """The prepared corpus, to damage."""
-    return shutil.copytree(river.data_dir, tmp_path / "data")
+    return shutil.copytree(trained_run.data_dir, tmp_path / "data")
 
 
 @pytest.fixture
@@ -76,50 +76,50 @@ def test_help_lists_the_commands(capsys):
         assert f"    {command}" in told
 
 
-def test_show_prints_the_experiment_and_its_shapes(river, capsys):
-    assert main(river.arguments("show", "seed=7", "model.encoder.width=4")) == 0
+def test_show_prints_the_experiment_and_its_shapes(trained_run, capsys):
+    assert main(trained_run.arguments("show", "seed=7", "model.encoder.width=4")) == 0
     told = capsys.readouterr().out
     assert "seed = 7\n" in told
     assert "model.encoder.width = 4\n" in told
     assert "epoch 0: 1 batches, 0.00 h, 55.00% padding" in told
 
 
-def test_show_without_data_says_what_to_prepare(river, tmp_path, capsys):
+def test_show_without_data_says_what_to_prepare(trained_run, tmp_path, capsys):
     assert main(["show", str(TINY), "--data-dir", str(tmp_path)]) == 0
     assert "(no shapes: corpus 'tones' is not prepared in" in capsys.readouterr().out
 
 
-def test_options_and_overrides_may_stand_in_any_order(river, capsys):
-    arguments = ["show", "--data-dir", str(river.data_dir), str(TINY), "seed=7"]
+def test_options_and_overrides_may_stand_in_any_order(trained_run, capsys):
+    arguments = ["show", "--data-dir", str(trained_run.data_dir), str(TINY), "seed=7"]
     for order in (arguments, [arguments[0], *arguments[3:], *arguments[1:3]]):
         assert main(order) == 0
         assert "seed = 7\n" in capsys.readouterr().out
 
 
-def test_transcribe_prints_a_line_a_file(river, capsys):
-    paths = [river.wavs / f"train-{number}.wav" for number in (1, 4)]
-    assert main(river.arguments("transcribe", *paths)) == 0
+def test_transcribe_prints_a_line_a_file(trained_run, capsys):
+    paths = [trained_run.wavs / f"train-{number}.wav" for number in (1, 4)]
+    assert main(trained_run.arguments("transcribe", *paths)) == 0
     assert capsys.readouterr().out.splitlines() == [f"{paths[0]}\t{TRAIN[1]}", f"{paths[1]}\t{TRAIN[4]}"]
 
 
-def test_transcribe_writes_json_and_subtitles(river, capsys, tmp_path):
-    path = river.wavs / "train-1.wav"
-    assert main([*river.arguments("transcribe", path), "--format", "json"]) == 0
+def test_transcribe_writes_json_and_subtitles(trained_run, capsys, tmp_path):
+    path = trained_run.wavs / "train-1.wav"
+    assert main([*trained_run.arguments("transcribe", path), "--format", "json"]) == 0
     heard = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert heard["text"] == " ".join(word["text"] for word in heard["words"]) == TRAIN[1]
     assert 0.0 <= heard["words"][0]["start_s"] < heard["words"][-1]["end_s"] <= heard["seconds"] + 0.1
-    assert main([*river.arguments("transcribe", path), "--format", "srt", "--out", str(tmp_path / "titles")]) == 0
+    assert main([*trained_run.arguments("transcribe", path), "--format", "srt", "--out", str(tmp_path / "titles")]) == 0
     assert (tmp_path / "titles" / "train-1.srt").read_text().splitlines()[2] == TRAIN[1]
 
 
-def test_transcribe_takes_another_search_and_files_on_both_sides_of_options(river, capsys):
-    one, two = (river.wavs / f"train-{number}.wav" for number in (1, 4))
+def test_transcribe_takes_another_search_and_files_on_both_sides_of_options(trained_run, capsys):
+    one, two = (trained_run.wavs / f"train-{number}.wav" for number in (1, 4))
     order = [
         "transcribe",
         str(TINY),
         str(one),
         "--workdir",
-        str(river.workdir),
+        str(trained_run.workdir),
         "--search",
         "beam",
         "search.width=3",
@@ -129,38 +129,38 @@ def test_transcribe_takes_another_search_and_files_on_both_sides_of_options(rive
     assert capsys.readouterr().out.splitlines() == [f"{one}\t{TRAIN[1]}", f"{two}\t{TRAIN[4]}"]
 
 
-def test_eval_adds_a_row(river, run, capsys, tmp_path):
+def test_eval_adds_a_row(trained_run, run, capsys, tmp_path):
     results = tmp_path / "all.jsonl"
     arguments = ["--splits", "test", "--checkpoint", "80", "--results", str(results)]
-    assert main([*river.arguments("eval", workdir=run), *arguments]) == 0
+    assert main([*trained_run.arguments("eval", workdir=run), *arguments]) == 0
     assert "test: WER " in capsys.readouterr().out
     rows = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
     assert [(row["split"], row["step"]) for row in rows] == [("train", 160), ("test", 160), ("test", 80)]
     assert json.loads(results.read_text()) == rows[-1]
 
 
-def test_train_on_a_finished_run_only_evaluates(river, run, capsys):
+def test_train_on_a_finished_run_only_evaluates(trained_run, run, capsys):
     before = (run / "metrics.jsonl").read_bytes()
-    assert main([*river.arguments("train", workdir=run), "--splits", "train"]) == 0
+    assert main([*trained_run.arguments("train", workdir=run), "--splits", "train"]) == 0
     assert "goes on after step 160" in capsys.readouterr().out
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
-def test_train_that_is_told_to_stop_says_so_in_its_status(river, tmp_path, capsys, monkeypatch):
-    add = Log.add
+def test_train_that_is_told_to_stop_says_so_in_its_status(trained_run, tmp_path, capsys, monkeypatch):
+    add = MetricAccumulator.add
 
     def interrupted(self, step, *rest):
         if step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         add(self, step, *rest)
 
-    monkeypatch.setattr(Log, "add", interrupted)
-    assert main(river.arguments("train", workdir=tmp_path / "run")) == 128 + signal.SIGTERM
+    monkeypatch.setattr(MetricAccumulator, "add", interrupted)
+    assert main(trained_run.arguments("train", workdir=tmp_path / "run")) == 128 + signal.SIGTERM
     assert "jaxasr train: SIGTERM: saved after 3 steps; the same command goes on" in capsys.readouterr().err
 
 
-def test_pieces_trains_a_vocabulary(river, tmp_path, capsys):
-    arguments = ["pieces", "tones", str(tmp_path / "p.model"), "--pieces", "6", "--data-dir", str(river.data_dir)]
+def test_pieces_trains_a_vocabulary(trained_run, tmp_path, capsys):
+    arguments = ["train-tokenizer", "tones", str(tmp_path / "p.model"), "--pieces", "6", "--data-dir", str(trained_run.data_dir)]
     assert main(arguments) == 0
     assert 'p.model: 7 tokens, the end included; text.SentencePiece("p.model", "' in capsys.readouterr().out
 
@@ -174,7 +174,7 @@ def test_pieces_trains_a_vocabulary(river, tmp_path, capsys):
         ["learn"],
         ["train", str(TINY)],  # no --workdir
         ["show", str(TINY), "--wokrdir", "x"],
-        ["train", str(TINY), "--workdir", "x", "--how", "magic"],
+        ["train", str(TINY), "--workdir", "x", "--parallelism", "magic"],
         ["eval", str(TINY), "--workdir", "x", "--checkpoint", "worst"],
         ["bench", "nothing", "seed=1"],
     ],
@@ -199,18 +199,18 @@ def test_only_what_is_needed_is_asked_for(command, capsys):
     [
         (
             "model.encoder.widht=4",
-            "Listener has no field 'widht'; it has width, pools, front, dropout, bidirectional, cell",
+            "Listener has no field 'widht'; it has width, time_reduction, subsampling, dropout, bidirectional, cell",
         ),
         ("model.encoder.width=wide", "model.encoder.width=wide: Listener.width takes int"),
         ("steps=1.5", "steps=1.5: Experiment.steps takes int"),
         ("evals.best.search=3", "evals has no field 'best'; it has train, test"),
-        ("model.encoder.pools=(0,)", "model.encoder: Listener has width 16 and pools (0,); it needs"),
+        ("model.encoder.time_reduction=(0,)", "model.encoder: Listener has width 16 and time_reduction (0,); it needs"),
         ("model.decoder.vocab=9", "model.decoder.vocab=9 but the tokenizer of train_data has 6 tokens"),
         ("seed", "'seed' is no override: write path=value"),
     ],
 )
-def test_an_override_that_does_not_fit_names_what_does(river, refused, override, message):
-    assert message in refused(river.arguments("show", override))
+def test_an_override_that_does_not_fit_names_what_does(trained_run, refused, override, message):
+    assert message in refused(trained_run.arguments("show", override))
 
 
 def test_an_experiment_that_is_not_there(refused):
@@ -238,8 +238,8 @@ def test_a_corpus_that_is_unknown_or_has_no_source(refused, tmp_path):
     assert "--from" in refused(["prepare", "manifest", "--data-dir", tmp_path])
 
 
-def test_a_manifest_with_a_bad_row_names_its_line(refused, river, tmp_path):
-    folder = shutil.copytree(river.wavs, tmp_path / "wavs")
+def test_a_manifest_with_a_bad_row_names_its_line(refused, trained_run, tmp_path):
+    folder = shutil.copytree(trained_run.wavs, tmp_path / "wavs")
     (folder / "train-3.wav").unlink()
     said = refused(["prepare", "manifest", "--from", folder, "--data-dir", tmp_path / "data", "name=holed"])
     assert "corpus 'holed' is not prepared: 1 of 11 rows are bad (9.1%); at most 1.0% may be" in said
@@ -257,10 +257,10 @@ def test_prepared_data_that_was_truncated(refused, tmp_path, data_dir):
     assert "prepare tones again" in said
 
 
-def test_prepared_data_that_was_altered(refused, tmp_path, data_dir, river):
+def test_prepared_data_that_was_altered(refused, tmp_path, data_dir, trained_run):
     """One bit in the middle of one recording."""
     (shard,) = data_dir.glob("tones/*/*train.array_record*")
-    content, recording = bytearray(shard.read_bytes()), (river.wavs / "train-0.wav").read_bytes()
+    content, recording = bytearray(shard.read_bytes()), (trained_run.wavs / "train-0.wav").read_bytes()
     content[content.index(recording[3_000:3_100]) + 50] ^= 4
     shard.write_bytes(content)
     said = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", data_dir])
@@ -269,13 +269,13 @@ def test_prepared_data_that_was_altered(refused, tmp_path, data_dir, river):
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
-def test_a_transcript_longer_than_the_shapes_allow_is_left_out_and_counted(river, capsys):
-    assert main(river.arguments("show", "train_data.shapes.tokens=6")) == 0
+def test_a_transcript_longer_than_the_shapes_allow_is_left_out_and_counted(trained_run, capsys):
+    assert main(trained_run.arguments("show", "train_data.shapes.tokens=6")) == 0
     assert "left out: 1 (fits no shape at any speed)" in capsys.readouterr().out
 
 
-def test_shapes_that_nothing_fits(river, refused, tmp_path):
-    arguments = river.arguments("train", "train_data.shapes.seconds=(0.05,)", workdir=tmp_path)
+def test_shapes_that_nothing_fits(trained_run, refused, tmp_path):
+    arguments = trained_run.arguments("train", "train_data.shapes.seconds=(0.05,)", workdir=tmp_path)
     assert "fits" in refused(arguments)
 
 
@@ -283,15 +283,15 @@ def test_rules_that_are_none_and_a_mesh_without_devices(refused, tmp_path):
     (tmp_path / "rules.py").write_text("def rules():\n    return ('kernel', ('tensor',))\n")
     train = ["train", TINY, "--workdir", tmp_path / "run"]
     assert "rules.py: rules() gives a tuple; scale.Rules is needed" in refused(
-        [*train, "--rules", tmp_path / "rules.py"]
+        [*train, "--sharding-rules", tmp_path / "rules.py"]
     )
-    plan = ["plan", TINY, "--topology", "cpu:2", "--rules", tmp_path / "rules.py"]
+    plan = ["plan", TINY, "--topology", "cpu:2", "--sharding-rules", tmp_path / "rules.py"]
     assert "rules() gives a tuple" in refused(plan)
-    for given in (["--mesh", "data=4"], ["--rules", tmp_path / "some.py"]):
+    for given in (["--mesh", "data=4"], ["--sharding-rules", tmp_path / "some.py"]):
         (tmp_path / "some.py").write_text(
             "from jaxasr.scale import Rules\n\ndef rules():\n    return Rules((('x', (None,)),))\n"
         )
-        assert "--how jit is for one device, without mesh and rules" in refused([*train, "--how", "jit", *given])
+        assert "--parallelism jit is for one device, without mesh and rules" in refused([*train, "--parallelism", "jit", *given])
     assert not (tmp_path / "run").exists()
 
 
@@ -304,63 +304,63 @@ def test_what_is_one_processs_work_is_refused_to_several(command, refused, monke
 # What a user gets wrong: the run
 
 
-def test_the_workdir_of_another_experiment(river, run, refused):
-    said = refused(river.arguments("train", "seed=5", "optimizer.clip_norm=1.0", workdir=run))
+def test_the_workdir_of_another_experiment(trained_run, run, refused):
+    said = refused(trained_run.arguments("train", "seed=5", "optimizer.clip_norm=1.0", workdir=run))
     assert f"the workdir {run} belongs to another experiment" in said
     assert "\n  optimizer.clip_norm: 5.0 -> 1.0\n  seed: 0 -> 5\n" in said
     assert "or give another --workdir" in said
 
 
-def test_a_checkpoint_of_another_experiment_in_the_right_place(river, run, refused):
+def test_a_checkpoint_of_another_experiment_in_the_right_place(trained_run, run, refused):
     """Somebody copied checkpoints into a new folder."""
     (run / "experiment.txt").unlink()
-    said = refused(river.arguments("train", "seed=5", workdir=run))
+    said = refused(trained_run.arguments("train", "seed=5", workdir=run))
     assert "checkpoint 160 in" in said
     assert "\n  seed: 0 -> 5" in said
 
 
-def test_a_checkpoint_of_another_model(river, refused):
+def test_a_checkpoint_of_another_model(trained_run, refused):
     for command in ("eval", "transcribe"):
-        extra = [river.wavs / "train-0.wav"] if command == "transcribe" else ["model.encoder.width=8"]
+        extra = [trained_run.wavs / "train-0.wav"] if command == "transcribe" else ["model.encoder.width=8"]
         file = [] if command == "eval" else [f"{TINY}:restless"]
-        arguments = river.arguments(command, *extra)
+        arguments = trained_run.arguments(command, *extra)
         said = refused([command, *file, *arguments[len(file) + 1 :]])
         assert "holds another model. From there -> to this experiment:" in said
         assert "\n  model.encoder.width: 16 -> 8\n" in said
 
 
-def test_a_vocabulary_that_is_not_that_of_the_checkpoint(river, refused):
-    arguments = river.arguments("eval")
+def test_a_vocabulary_that_is_not_that_of_the_checkpoint(trained_run, refused):
+    arguments = trained_run.arguments("eval")
     arguments[1] = f"{TINY}:other_vocabulary"
     said = refused(arguments)
     assert "was trained with the vocabulary dab9ff92, the experiment has" in said
     assert "Bring back the tokenizer it was trained with" in said
 
 
-def test_a_folder_without_checkpoints(river, refused, tmp_path):
+def test_a_folder_without_checkpoints(trained_run, refused, tmp_path):
     for command in ("eval", "transcribe"):
-        extra = [river.wavs / "train-0.wav"] if command == "transcribe" else []
-        said = refused(river.arguments(command, *extra, workdir=tmp_path))
+        extra = [trained_run.wavs / "train-0.wav"] if command == "transcribe" else []
+        said = refused(trained_run.arguments(command, *extra, workdir=tmp_path))
         assert f"there is no folder {tmp_path}/checkpoints to read checkpoints from; is this a run's workdir?" in said
 
 
-def test_a_checkpoint_and_a_split_that_are_not_there(river, run, refused):
-    said = refused([*river.arguments("eval", workdir=run), "--checkpoint", "7"])
+def test_a_checkpoint_and_a_split_that_are_not_there(trained_run, run, refused):
+    said = refused([*trained_run.arguments("eval", workdir=run), "--checkpoint", "7"])
     assert "there is no checkpoint 7 in" in said
     assert "there are: 80, 160" in said
-    said = refused([*river.arguments("eval", workdir=run), "--splits", "dev,test"])
+    said = refused([*trained_run.arguments("eval", workdir=run), "--splits", "dev,test"])
     assert said == "no split dev in this experiment; it has train, test\n"
 
 
-def test_a_workdir_in_use(river, run, refused):
+def test_a_workdir_in_use(trained_run, run, refused):
     with Workdir(run).held():
-        assert f"the workdir {run} is in use by another run" in refused(river.arguments("train", workdir=run))
+        assert f"the workdir {run} is in use by another run" in refused(trained_run.arguments("train", workdir=run))
 
 
-def test_a_disk_that_is_full(river, refused, tmp_path, monkeypatch):
+def test_a_disk_that_is_full(trained_run, refused, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    said = refused(river.arguments("train", "save_every=20", workdir=tmp_path / "run"))
+    said = refused(trained_run.arguments("train", "save_every=20", workdir=tmp_path / "run"))
     assert "the disk is full: a checkpoint in" in said
     assert "1,000 are free; make room and resume" in said
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
@@ -369,7 +369,7 @@ def test_a_disk_that_is_full(river, refused, tmp_path, monkeypatch):
 # What a user gets wrong: a recording
 
 
-def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(river, tmp_path, capsys):
+def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(trained_run, tmp_path, capsys):
     bad = {
         "silent.wav": (wav(np.zeros(0)), "an audio file of zero samples"),
         "nan.wav": (wav(np.full(800, np.nan), subtype="FLOAT"), "800 samples are NaN or infinite"),
@@ -378,9 +378,9 @@ def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(river
     }
     for name, (content, _) in bad.items():
         (tmp_path / name).write_bytes(content)
-    good = river.wavs / "train-6.wav"
+    good = trained_run.wavs / "train-6.wav"
     paths = [good, *(tmp_path / name for name in bad), tmp_path / "lost.wav", good]
-    assert main(river.arguments("transcribe", *paths)) == 1
+    assert main(trained_run.arguments("transcribe", *paths)) == 1
     told = capsys.readouterr()
     assert told.out.splitlines() == [f"{good}\t{TRAIN[6]}"] * 2
     lines = [line for line in told.err.splitlines() if not line.startswith("compiled programs")]
@@ -390,15 +390,15 @@ def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(river
     assert lines[len(bad) :] == [f"jaxasr transcribe: there is no audio file {tmp_path / 'lost.wav'}"]
 
 
-def test_options_that_would_do_nothing_and_words_that_nobody_gave(river, refused, tmp_path):
-    file, empty = river.wavs / "train-0.wav", tmp_path / "hot.txt"
+def test_options_that_would_do_nothing_and_words_that_nobody_gave(trained_run, refused, tmp_path):
+    file, empty = trained_run.wavs / "train-0.wav", tmp_path / "hot.txt"
     empty.write_text("\n")
     for given, message in {
         ("--real-time",): "--real-time can't be used without --stream",
         ("--stream", "--lm", "a=b.arpa", "--search", "beam"): "--search, --lm can't be used with --stream",
-        ("--stream", "--hotword-bonus", "1", "--rows", "2"): "--hotword-bonus, --rows can't be used with --stream",
+        ("--stream", "--hotword-bonus", "1", "--batch-size", "2"): "--hotword-bonus, --batch-size can't be used with --stream",
         ("--hotword-bonus", "1"): "--hotword-bonus is what --hotwords are paid, and none were given",
-        ("--search", "bean"): "there is no search 'bean'; there are watch, train, test, greedy, beam, ctc",
+        ("--search", "bean"): "there is no search 'bean'; there are validation, train, test, greedy, beam, ctc",
         ("--search", "beam", "search.widht=3"): "Did you mean 'width'?",
         (
             "--lm",
@@ -408,25 +408,25 @@ def test_options_that_would_do_nothing_and_words_that_nobody_gave(river, refused
         ("--hotwords", str(empty)): "has no hotwords; a phrase a line is needed",
         (str(file), "--out", str(tmp_path)): f"would both be written to {tmp_path / 'train-0.txt'}",
     }.items():
-        assert message in refused([*river.arguments("transcribe", file), *given])
-    arguments = river.arguments("transcribe")
+        assert message in refused([*trained_run.arguments("transcribe", file), *given])
+    arguments = trained_run.arguments("transcribe")
     assert "there is nothing to hear: give at least one FILE" in refused([*arguments, "seed=1"])
-    assert "--lm a=b.arpa: no search" in refused([*river.arguments("eval"), "--lm", "a=b.arpa"])
+    assert "--lm a=b.arpa: no search" in refused([*trained_run.arguments("eval"), "--lm", "a=b.arpa"])
 
 
-def test_two_minutes_in_which_nothing_is_said(river, tmp_path, capsys):
+def test_two_minutes_in_which_nothing_is_said(trained_run, tmp_path, capsys):
     write_silence(tmp_path / "still.wav", seconds=120)
-    assert main(river.arguments("transcribe", tmp_path / "still.wav")) == 0
+    assert main(trained_run.arguments("transcribe", tmp_path / "still.wav")) == 0
     told = capsys.readouterr()
     assert told.out.splitlines() == [f"{tmp_path / 'still.wav'}\t"]
     assert "transcribe: 120 of 120 seconds" in told.err
 
 
-def test_calibrate_leaves_a_map_that_transcribe_finds(river, run, capsys):
-    assert main([*river.arguments("calibrate", workdir=run), "--splits", "test"]) == 0
-    assert "watch: 11 words, 100.0% right; calibration error" in capsys.readouterr().out
-    path = river.wavs / "train-5.wav"
-    assert main([*river.arguments("transcribe", path, workdir=run), "--format", "json"]) == 0
+def test_calibrate_leaves_a_map_that_transcribe_finds(trained_run, run, capsys):
+    assert main([*trained_run.arguments("calibrate", workdir=run), "--splits", "test"]) == 0
+    assert "validation: 11 words, 100.0% right; calibration error" in capsys.readouterr().out
+    path = trained_run.wavs / "train-5.wav"
+    assert main([*trained_run.arguments("transcribe", path, workdir=run), "--format", "json"]) == 0
     heard = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert all(word["confidence"] > 0.5 for word in heard["words"])
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from jaxasr import decode, nn, report, text, tree
-from jaxasr.bench import examine, solve
-from jaxasr.bench.toy_task import table as table_of_lessons
-from jaxasr.experiment.experiment import module_of
+from jaxasr.bench import run_suite, train_and_test
+from jaxasr.bench.toy_task import table as toy_task_table
+from jaxasr.experiment.experiment import load_module
 from jaxasr.score import mean_interval
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
-from tests.trained_run import TINY, compile_cache, river, shared_folder, spoken
+from tests.trained_run import TINY, compile_cache, trained_run, shared_folder, spoken
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -58,20 +58,20 @@ def test_its_weights_are_the_softmax_of_cosines_and_blind_to_padding(cosine, rng
     near((spoilt[0], spoilt[1][..., :5]), (contexts, weights), rtol=1e-4)
 
 
-def test_its_lesson_runs(cosine, tmp_path, monkeypatch):
+def test_its_toy_task_runs(cosine, tmp_path, monkeypatch):
     path = tmp_path / "short.py"
     path.write_text(
-        "from dataclasses import replace\nimport cosine\n\ndef lessons():\n    for name, lesson in cosine.lessons():\n"
-        "        yield name, replace(lesson, steps=2, lengths=(2,), tones=replace(lesson.tones, longest=2))\n"
+        "from dataclasses import replace\nimport cosine\n\ndef tasks():\n    for name, task in cosine.tasks():\n"
+        "        yield name, replace(task, steps=2, lengths=(2,), tones=replace(task.tones, longest=2))\n"
     )
-    *_, table, _ = examine(f"{path}:lessons", tmp_path / "results.jsonl")
+    *_, table, _ = run_suite(f"{path}:tasks", tmp_path / "results.jsonl")
     assert "cosine" in table
 
 
 @pytest.mark.slow
-def test_it_learns_its_lesson(cosine):
-    (name, lesson), *_ = cosine.lessons()
-    assert solve(name, replace(lesson, lengths=(10,))).decode_form < 0.02
+def test_it_learns_its_toy_task(cosine):
+    (name, task), *_ = cosine.tasks()
+    assert train_and_test(name, replace(task, lengths=(10,))).decode_form < 0.02
 
 
 def test_its_python_trains_evaluates_and_transcribes(tmp_path, tmp_path_factory, monkeypatch, capsys):
@@ -80,7 +80,7 @@ def test_its_python_trains_evaluates_and_transcribes(tmp_path, tmp_path_factory,
     for theirs, ours in {"experiments/quickstart/spoken.py": str(TINY), '{"seed": 1}': "{}"}.items():
         assert theirs in block
         block = block.replace(theirs, ours)
-    made = river(tmp_path_factory)
+    made = trained_run(tmp_path_factory)
     shutil.copytree(made.workdir, tmp_path / "runs/notebook")
     (tmp_path / ".cache/jaxasr").mkdir(parents=True)
     (tmp_path / ".cache/jaxasr/data").symlink_to(made.data_dir)
@@ -109,7 +109,7 @@ def test_its_beam_is_one_and_every_name_of_its_section_is_there():
     section = README.partition("## Searching")[2].partition("\n## ")[0]
     code = section.partition("```python\n")[2].partition("```")[0]
     beam = eval(code, {"decode": decode, "TOKENS": text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")})
-    assert beam.parts == (
+    assert beam.scorer_names == (
         *("attention", "ctc", "chars", "internal", "length", "coverage", "loops", "progress", "hotwords", "merged"),
     )
     names = set(re.findall(r"`(?:decode\.)?([A-Z]\w+)(?:\(.*\))?`", section)) - {"Hypotheses"}
@@ -133,7 +133,7 @@ def test_the_figures_of_an4_are_those_of_its_rows():
 
 def test_the_figures_of_its_searches_are_those_of_their_rows():
     page, rows = (AN4 / "README.md").read_text(), report.read(AN4 / "searches.jsonl")
-    for name in module_of(AN4 / "searches.py").SEARCHES:
+    for name in load_module(AN4 / "searches.py").SEARCHES:
         own = sorted((row for row in rows if row["split"] == f"test-{name}"), key=lambda row: row["seed"])
         wers, speeds = [percent(row["wer"]) for row in own], [row["audio_s_per_s"] for row in own]
         oracle = f" {percent(mean(own, 'oracle_wer'))}" if own[0]["search"].get("nbest") else ""
@@ -142,11 +142,11 @@ def test_the_figures_of_its_searches_are_those_of_their_rows():
 
 
 @pytest.mark.parametrize("generator", ["attentions", "encoders", "decoders"])
-def test_the_table_of_lessons_is_of_their_rows(generator):
-    done = {(row["name"], row["lesson"]): row for row in report.read(ALIGNABLE / "results.jsonl")}
-    lessons = getattr(module_of(ALIGNABLE / "zoo.py"), generator)()
-    rows = [done[name, tree.fingerprint(lesson)] | {"steps": lesson.steps} for name, lesson in lessons]
-    assert table_of_lessons(rows) in (ALIGNABLE / "README.md").read_text()
+def test_the_table_of_toy_tasks_is_of_their_rows(generator):
+    done = {(row["name"], row["task"]): row for row in report.read(ALIGNABLE / "results.jsonl")}
+    tasks = getattr(load_module(ALIGNABLE / "zoo.py"), generator)()
+    rows = [done[name, tree.fingerprint(task)] | {"steps": task.steps} for name, task in tasks]
+    assert toy_task_table(rows) in (ALIGNABLE / "README.md").read_text()
 
 
 def mean(rows, key):

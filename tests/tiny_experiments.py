@@ -18,15 +18,15 @@ def experiment() -> Experiment:
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0),
-            encoder=nn.Listener(width=16, pools=(2,)),
-            decoder=nn.Speller(1, 16, nn.LocationAttention(16, filters=4, taps=5), vocab=TOKENS.size, embedding=8),
+            encoder=nn.Listener(width=16, time_reduction=(2,)),
+            decoder=nn.Speller(1, 16, nn.LocationAttention(16, filters=4, kernel_size=5), vocab=TOKENS.size, embedding=8),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=_pipeline("train"),
         objective=training.Objective(ctc_weight=0.5),
         optimizer=training.Adam(training.RampHoldDecay(20, 80, 160, peak=2e-2, end_ratio=0.1), clip_norm=5.0),
         steps=160,
-        watch=Split(_pipeline("train"), decode.Greedy()),
+        validation=Split(_pipeline("train"), decode.Greedy()),
         evals={"train": Split(_pipeline("train"), decode.Beam(3)), "test": Split(_pipeline("test"), decode.Greedy())},
         eval_every=80,
         save_every=80,
@@ -43,11 +43,11 @@ def restless() -> Experiment:
         calm,
         model=calm.model.clone(
             frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0, normalize="global"),
-            encoder=nn.Listener(width=8, pools=(2,), dropout=0.2),
+            encoder=nn.Listener(width=8, time_reduction=(2,), dropout=0.2),
             decoder=nn.Speller(
                 1,
                 8,
-                nn.AdditiveAttention(8, focus=nn.Sampled(2)),
+                nn.AdditiveAttention(8, focus=nn.HardAttention(2)),
                 vocab=TOKENS.size,
                 embedding=8,
                 dropout=0.2,
@@ -80,16 +80,16 @@ def restless() -> Experiment:
 def listening() -> Experiment:
     """Hears streams: chunks and a look-ahead, chunkwise attention that begins soft, global normalisation."""
     calm = experiment()
-    focus = nn.Chunkwise(energies=nn.AdditiveAttention(16), chunk=3, stops=nn.Monotonic(bias=0.0))
+    focus = nn.MoChA(energies=nn.AdditiveAttention(16), chunk=3, stops=nn.Monotonic(bias=0.0))
     attention = nn.AdditiveAttention(16, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=focus, until=30))
     return replace(
         calm,
         model=calm.model.clone(
             frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0, normalize="global"),
-            encoder=nn.LatencyControlled(width=16, pools=(2,), chunk=4, ahead=4),
+            encoder=nn.LatencyControlledBlstm(width=16, time_reduction=(2,), chunk=4, lookahead=4),
             decoder=nn.Speller(1, 16, attention, vocab=TOKENS.size, embedding=8),
         ),
-        evals={"train": calm.watch},
+        evals={"train": calm.validation},
     )
 
 
@@ -104,7 +104,7 @@ def other_vocabulary() -> Experiment:
     return replace(
         calm,
         train_data=respelt(calm.train_data),
-        watch=replace(calm.watch, data=respelt(calm.watch.data)),
+        validation=replace(calm.validation, data=respelt(calm.validation.data)),
         evals={name: replace(split, data=respelt(split.data)) for name, split in calm.evals.items()},
     )
 

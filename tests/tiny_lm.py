@@ -16,7 +16,7 @@ def experiment() -> Experiment:
         objective=training.Objective(),
         optimizer=training.Adam(training.Constant(2e-2), clip_norm=5.0),
         steps=60,
-        watch=Split(_pipeline("train")),
+        validation=Split(_pipeline("train")),
         evals={"train": Split(_pipeline("train"))},
         eval_every=20,
         save_every=20,

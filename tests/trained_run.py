@@ -29,7 +29,7 @@ TEST = ("CAB", "DC AB", "BB")
 
 
 @dataclass(frozen=True)
-class River:
+class TrainedRun:
     """What the tests of floors 5 and 6 share. Nothing in it is to be altered."""
 
     wavs: Path  # the recordings: WAV files, and the manifest beside them
@@ -75,11 +75,11 @@ def saved_state(workdir: Path, step: int) -> dict[str, Any]:
     return ocp.PyTreeCheckpointer().restore((workdir / "checkpoints" / str(step) / "state").absolute())
 
 
-def river(factory: pytest.TempPathFactory) -> River:
+def trained_run(factory: pytest.TempPathFactory) -> TrainedRun:
     """The corpus prepared and the run trained, by the commands that a user would give; by the first who asks."""
     shared = shared_folder(factory)
-    base = shared / "river"
-    made = River(base / "wavs", base / "data", base / "run", base / "printed.txt")
+    base = shared / "trained_run"
+    made = TrainedRun(base / "wavs", base / "data", base / "run", base / "printed.txt")
 
     def make() -> None:
         write_tones(made.wavs)

@@ -26,15 +26,15 @@ def experiment() -> Experiment:
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, vocal_tract=0.1),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=2, time_frames=40, time_share=0.3),
-            encoder=nn.Listener(width=128, pools=(3, 2, 1), dropout=0.2),
-            decoder=nn.Speller(1, 128, nn.LocationAttention(128, taps=31), vocab=TOKENS.size, dropout=0.2),
+            encoder=nn.Listener(width=128, time_reduction=(3, 2, 1), dropout=0.2),
+            decoder=nn.Speller(1, 128, nn.LocationAttention(128, kernel_size=31), vocab=TOKENS.size, dropout=0.2),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
         objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
         optimizer=training.Adam(training.RampHoldDecay(200, 1_400, 2_400, peak=2e-3), b2=0.98, clip_norm=5.0),
         steps=2_400,
-        watch=Split(DEV, decode.Beam(4, length_norm=1.0)),
+        validation=Split(DEV, decode.Beam(4, length_norm=1.0)),
         evals={
             "dev": Split(DEV, decode.Beam(8, length_norm=1.0)),
             "test": Split(TEST, decode.Beam(8, length_norm=1.0)),
@@ -46,7 +46,7 @@ def experiment() -> Experiment:
     )
 
 
-def hard(focus: nn.Focus) -> nn.Attention:
+def hard(focus: nn.AlignmentFn) -> nn.Attention:
     """Additive energies; soft in the first steps."""
     return nn.AdditiveAttention(128, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=focus, until=WARM))
 
@@ -54,15 +54,15 @@ def hard(focus: nn.Focus) -> nn.Attention:
 def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
     """Rows by name, three seeds each; all rows with the first one come first."""
     rows = {
-        "location-aware": nn.LocationAttention(128, taps=31),
+        "location-aware": nn.LocationAttention(128, kernel_size=31),
         "additive": nn.AdditiveAttention(128),
         "dot": nn.DotAttention(128, heads=1),
         "coverage": nn.CoverageAttention(128),
         "Gaussians": nn.GmmAttention(128, components=3, pace=3.0, spread=3.0),
         "monotonic": hard(nn.Monotonic()),
-        "MoChA": hard(nn.Chunkwise(energies=nn.AdditiveAttention(128), chunk=8)),
-        "sampled": hard(nn.Sampled(samples=2)),
-        "none": nn.NoAttention(),
+        "MoChA": hard(nn.MoChA(energies=nn.AdditiveAttention(128), chunk=8)),
+        "sampled": hard(nn.HardAttention(samples=2)),
+        "none": nn.FixedVector(),
     }
     terms = {"sampled": (training.Reinforce(weight=1.0),), "MoChA": (training.Quantity(weight=0.1),)}
     for seed in (0, 1, 2):

@@ -26,15 +26,15 @@ def experiment() -> Experiment:
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, vocal_tract=0.1),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=2, time_frames=40, time_share=0.3),
-            encoder=nn.Listener(width=128, pools=(3, 1, 1), dropout=0.3),
-            decoder=nn.Speller(1, 128, nn.LocationAttention(128, taps=31), vocab=TOKENS.size, dropout=0.3),
+            encoder=nn.Listener(width=128, time_reduction=(3, 1, 1), dropout=0.3),
+            decoder=nn.Speller(1, 128, nn.LocationAttention(128, kernel_size=31), vocab=TOKENS.size, dropout=0.3),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
         objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
         optimizer=training.Adam(training.RampHoldDecay(200, 1_400, 2_400, peak=2e-3), b2=0.98, clip_norm=5.0),
         steps=2_400,
-        watch=Split(DEV, SEARCH),
+        validation=Split(DEV, SEARCH),
         evals={"dev": Split(DEV, SEARCH), "test": Split(TEST, SEARCH)},
         eval_every=800,
         save_every=800,
@@ -45,18 +45,18 @@ def experiment() -> Experiment:
 
 def encoders() -> Iterator[tuple[str, Mapping[str, object]]]:
     """Rows by name, three seeds each, the first one of all rows first. What attends to itself learns at a lower rate."""
-    conv, vgg = nn.ConvFront((32, 32)), nn.VggFront(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2))
-    crdnn = nn.VggFront(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2), norm="layer", leak=0.01)
+    conv, vgg = nn.ConvSubsampling((32, 32)), nn.VggSubsampling(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2))
+    crdnn = nn.VggSubsampling(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2), norm="layer", leak=0.01)
     rows = {
-        "BLSTM": nn.Listener(width=128, pools=(3, 1, 1), dropout=0.3),
-        "BGRU": nn.Listener(width=144, pools=(3, 1, 1), dropout=0.3, cell="gru"),
-        "LSTM": nn.Listener(width=216, pools=(3, 1, 1), dropout=0.3, bidirectional=False),
-        "latency-controlled": nn.LatencyControlled(128, (3, 1, 1), chunk=48, ahead=24, dropout=0.3),
-        "VGG-BLSTM": nn.Listener(width=128, pools=(1, 1), dropout=0.3, front=vgg),
-        "CRDNN": nn.Crdnn(nn.Listener(width=128, pools=(1, 1), dropout=0.3, front=crdnn), dense=(256,), dropout=0.3),
-        "TDS": nn.Tds((4, 5), depths=(2, 2), strides=(2, 2), taps=9, output=256, dropout=0.2),
-        "Transformer": nn.TransformerEncoder(4, 144, 4, front=conv, dropout=0.1),
-        "Conformer": nn.Conformer(3, 144, 4, front=conv, taps=15, expansion=3, dropout=0.1),
+        "BLSTM": nn.Listener(width=128, time_reduction=(3, 1, 1), dropout=0.3),
+        "BGRU": nn.Listener(width=144, time_reduction=(3, 1, 1), dropout=0.3, cell="gru"),
+        "LSTM": nn.Listener(width=216, time_reduction=(3, 1, 1), dropout=0.3, bidirectional=False),
+        "latency-controlled": nn.LatencyControlledBlstm(128, (3, 1, 1), chunk=48, lookahead=24, dropout=0.3),
+        "VGG-BLSTM": nn.Listener(width=128, time_reduction=(1, 1), dropout=0.3, subsampling=vgg),
+        "CRDNN": nn.Crdnn(nn.Listener(width=128, time_reduction=(1, 1), dropout=0.3, subsampling=crdnn), dense=(256,), dropout=0.3),
+        "TDS": nn.Tds((4, 5), depths=(2, 2), strides=(2, 2), kernel_size=9, output=256, dropout=0.2),
+        "Transformer": nn.TransformerEncoder(4, 144, 4, subsampling=conv, dropout=0.1),
+        "Conformer": nn.Conformer(3, 144, 4, subsampling=conv, kernel_size=15, expansion=3, dropout=0.1),
     }
     rates = {"Transformer": 1e-3, "Conformer": 1e-3}
     for seed in (0, 1, 2):

@@ -21,15 +21,15 @@ def experiment() -> Experiment:
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, vocal_tract=0.1),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=2, time_frames=40, time_share=0.3),
-            encoder=nn.Listener(width=192, pools=(3, 1, 1), dropout=0.3),
-            decoder=nn.Speller(1, 192, nn.LocationAttention(192, taps=31), vocab=TOKENS.size, dropout=0.3),
+            encoder=nn.Listener(width=192, time_reduction=(3, 1, 1), dropout=0.3),
+            decoder=nn.Speller(1, 192, nn.LocationAttention(192, kernel_size=31), vocab=TOKENS.size, dropout=0.3),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("an4", "train"), SPEECH + SPEEDS, SHAPES, shuffle_seed=1),
         objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
         optimizer=training.Adam(training.RampHoldDecay(200, 3_000, 5_200, peak=2e-3), b2=0.98, clip_norm=5.0),
         steps=5_200,
-        watch=Split(
+        validation=Split(
             data.Pipeline(data.Corpus("an4", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0),
             decode.Beam(10, length_norm=1.0, ctc_weight=0.3),
         ),

@@ -23,7 +23,7 @@ def experiment() -> Experiment:
         objective=training.Objective(),
         optimizer=training.Adam(training.RampHoldDecay(50, 600, 1_200, peak=4e-3), clip_norm=1.0),
         steps=1_200,
-        watch=Split(data.Pipeline(data.Corpus("an4", "dev"), TEXT, EVAL_SHAPES, shuffle_seed=0)),
+        validation=Split(data.Pipeline(data.Corpus("an4", "dev"), TEXT, EVAL_SHAPES, shuffle_seed=0)),
         evals={
             "dev": Split(data.Pipeline(data.Corpus("an4", "dev"), TEXT, EVAL_SHAPES, shuffle_seed=0)),
             "test": Split(data.Pipeline(data.Corpus("an4", "test"), TEXT, EVAL_SHAPES, shuffle_seed=0)),

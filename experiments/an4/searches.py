@@ -19,18 +19,18 @@ SEARCHES = {
     "ctc": decode.CtcGreedy(),
     "beam": BEAM,
     "joint": JOINT,
-    "joint-chars": replace(JOINT, scorers=(decode.Lm("chars", 0.1),)),
-    "joint-words": replace(JOINT, scorers=(decode.Lm("words", 0.05),)),
+    "joint-chars": replace(JOINT, scorers=(decode.LmScorer("chars", 0.1),)),
+    "joint-words": replace(JOINT, scorers=(decode.LmScorer("words", 0.05),)),
     "joint-chars-internal": replace(
         JOINT,
         stop="likely",
-        scorers=(decode.Lm("chars", 0.2), decode.InternalLm(-0.15)),  # less of one: no proof
+        scorers=(decode.LmScorer("chars", 0.2), decode.InternalLm(-0.15)),  # less of one: no proof
     ),
 }
 
 
 def experiment() -> Experiment:
-    """las.py, of which dev and test are decoded by every search; dev is for `jaxasr tune`."""
+    """las.py, of which dev and test are decoded by every search; dev is for `jaxasr tune-decoding`."""
     las = load(str(Path(__file__).with_name("las.py")))
     both = [(name, search) for name in ("test", "dev") for search in SEARCHES]
     splits = {f"{name}-{search}": Split(las.evals[name].data, SEARCHES[search]) for name, search in both}

@@ -28,7 +28,7 @@ def experiment() -> Experiment:
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, normalize="global"),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=10, time_frames=10_000, time_share=0.05),
-            encoder=nn.Conformer(16, 144, 4, nn.ConvFront((144, 144)), taps=32, dropout=0.1, layers="scan"),
+            encoder=nn.Conformer(16, 144, 4, nn.ConvSubsampling((144, 144)), kernel_size=32, dropout=0.1, layers="scan"),
             decoder=nn.Speller(1, 320, nn.AdditiveAttention(144), vocab=TOKENS.size, dropout=0.1),
         ),
         train_data=data.Pipeline(
@@ -38,7 +38,7 @@ def experiment() -> Experiment:
         optimizer=training.Adam(training.Noam(width=144, warmup_steps=10_000, scale=5.0), b2=0.98, eps=1e-9, l2=1e-6),
         weight_noise=training.WeightNoise(0.075, from_step=20_000),
         steps=500_000,
-        watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
+        validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(8, length_norm=1.0)) for name in SPLITS},
         eval_every=5_000,
         save_every=1_000,

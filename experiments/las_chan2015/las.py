@@ -33,7 +33,7 @@ def experiment() -> Experiment:
         objective=training.Objective(),
         optimizer=training.Sgd(training.Exponential(0.2, 0.98, every_steps=440), clip_norm=1.0),
         steps=176_000,
-        watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
+        validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(32)) for name in SPLITS},
         eval_every=4_400,
         save_every=1_100,

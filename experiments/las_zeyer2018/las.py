@@ -49,9 +49,9 @@ def experiment() -> Experiment:
             on_plateau=training.Newbob(0.9),
         ),
         steps=250 * TWENTIETH,
-        watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
+        validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(12, length_norm=1.0)) for name in SPLITS},
-        pretraining=tuple(Stage(until * TWENTIETH, (f"model.encoder.pools={pools}", *CALM)) for until, pools in GROWTH),
+        pretraining=tuple(Stage(until * TWENTIETH, (f"model.encoder.time_reduction={pools}", *CALM)) for until, pools in GROWTH),
         eval_every=TWENTIETH,
         save_every=TWENTIETH,
     )

@@ -18,7 +18,7 @@ LIBRISPEECH = {
     name: data.Pipeline(data.Corpus("librispeech", name), SPEECH, EVAL_SHAPES, shuffle_seed=0) for name in SPLITS
 }
 STOPS = nn.Monotonic(noise=1.0, bias=-4.0)
-MOCHA = nn.Chunkwise(nn.AdditiveAttention(512), chunk=4, stops=STOPS)
+MOCHA = nn.MoChA(nn.AdditiveAttention(512), chunk=4, stops=STOPS)
 ENERGY = nn.AdditiveAttention(512, vector="normed", focus=MOCHA)
 
 
@@ -27,7 +27,7 @@ def experiment() -> Experiment:
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, normalize="global"),
-            encoder=nn.Listener(1024, (1, 1, 1, 1, 1), nn.VggFront((32, 32)), dropout=0.4, bidirectional=False),
+            encoder=nn.Listener(1024, (1, 1, 1, 1, 1), nn.VggSubsampling((32, 32)), dropout=0.4, bidirectional=False),
             decoder=nn.Speller(1, 1024, ENERGY, vocab=TOKENS.size, embedding=512, dropout=0.4),
             ctc=nn.CtcHead(TOKENS.size),
         ),
@@ -37,7 +37,7 @@ def experiment() -> Experiment:
         objective=training.Objective(label_smoothing=0.1, ctc_weight=0.3, extra=(training.Quantity(0.1),)),
         optimizer=training.Adam(training.RampHoldDecay(0, 93_750, 421_875, peak=1e-3, end_ratio=0.025), clip_norm=5.0),
         steps=421_875,
-        watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
+        validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(10, length_norm=1.0)) for name in SPLITS},
         eval_every=9_000,
         save_every=1_500,

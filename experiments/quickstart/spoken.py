@@ -20,15 +20,15 @@ def experiment() -> Experiment:
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=40),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=8, time_masks=2, time_frames=20, time_share=0.2),
-            encoder=nn.Listener(width=128, pools=(4, 1), dropout=0.1),
-            decoder=nn.Speller(1, 128, nn.LocationAttention(64, taps=31), vocab=TOKENS.size, embedding=64, dropout=0.1),
+            encoder=nn.Listener(width=128, time_reduction=(4, 1), dropout=0.1),
+            decoder=nn.Speller(1, 128, nn.LocationAttention(64, kernel_size=31), vocab=TOKENS.size, embedding=64, dropout=0.1),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("spoken", "train"), SPEECH, SHAPES, shuffle_seed=1),
         objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
         optimizer=training.Adam(training.RampHoldDecay(100, 550, 1_000, peak=3e-3), b2=0.98, clip_norm=5.0),
         steps=1_000,
-        watch=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
+        validation=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
         evals={
             "test": Split(
                 data.Pipeline(data.Corpus("spoken", "test"), SPEECH, EVAL_SHAPES, shuffle_seed=0),

@@ -15,7 +15,7 @@ TOKENS = text.Characters(" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
 SHAPES = data.ChooseBuckets(count=3, seconds_per_batch=32.0)
 EVAL_SHAPES = data.ChooseBuckets(count=2, seconds_per_batch=96.0)
-MOCHA = nn.Chunkwise(energies=nn.AdditiveAttention(64), chunk=8, stops=nn.Monotonic(bias=-1.0))
+MOCHA = nn.MoChA(energies=nn.AdditiveAttention(64), chunk=8, stops=nn.Monotonic(bias=-1.0))
 
 
 def experiment() -> Experiment:
@@ -25,7 +25,7 @@ def experiment() -> Experiment:
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=40, normalize="global"),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=8, time_masks=2, time_frames=20, time_share=0.2),
-            encoder=nn.LatencyControlled(width=128, pools=(4, 1), chunk=32, ahead=16, dropout=0.1),
+            encoder=nn.LatencyControlledBlstm(width=128, time_reduction=(4, 1), chunk=32, lookahead=16, dropout=0.1),
             decoder=nn.Speller(1, 128, attention, vocab=TOKENS.size, embedding=64, dropout=0.1),
             ctc=nn.CtcHead(TOKENS.size),
         ),
@@ -33,7 +33,7 @@ def experiment() -> Experiment:
         objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
         optimizer=training.Adam(training.RampHoldDecay(100, 1_200, 2_000, peak=3e-3), b2=0.98, clip_norm=5.0),
         steps=2_000,
-        watch=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
+        validation=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
         evals={
             "test": Split(
                 data.Pipeline(data.Corpus("spoken", "test"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()

@@ -27,7 +27,7 @@ def experiment() -> Experiment:
             augment=nn.SpecAugment(
                 warp_frames=80, freq_masks=1, freq_bins=27, time_masks=1, time_frames=100, time_share=1.0
             ),
-            encoder=nn.Listener(1024, (1, 1, 1, 1), front=nn.ConvFront((32, 32))),
+            encoder=nn.Listener(1024, (1, 1, 1, 1), subsampling=nn.ConvSubsampling((32, 32))),
             decoder=nn.Speller(2, 1024, nn.AdditiveAttention(128), vocab=TOKENS.size),
         ),
         train_data=data.Pipeline(
@@ -37,7 +37,7 @@ def experiment() -> Experiment:
         optimizer=training.Adam(training.RampHoldDecay(500, 20_000, 80_000, peak=1e-3), clip_norm=5.0),
         weight_noise=training.WeightNoise(0.075, from_step=10_000),
         steps=80_000,
-        watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
+        validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(8, length_norm=1.0)) for name in SPLITS},
         eval_every=2_000,
         save_every=1_000,
@@ -57,7 +57,7 @@ def table_2():
     masks = {"model.augment.freq_masks": 2, "model.augment.time_masks": 2}
     policies = {"none": {"model.augment": None}, "LB": {}, "LD": masks}
     for depth, width, schedule in ((4, 1024, "B"), (4, 1024, "D"), (6, 1024, "D"), (6, 1280, "D")):
-        size = {"model.encoder.pools": (1,) * depth, "model.encoder.width": width, "model.decoder.width": width}
+        size = {"model.encoder.time_reduction": (1,) * depth, "model.encoder.width": width, "model.decoder.width": width}
         for policy, changes in policies.items():
             row = f"{depth}x{width}-{schedule}-{policy}"
             for seed in (0, 1, 2):

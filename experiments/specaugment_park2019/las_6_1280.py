@@ -27,7 +27,7 @@ def experiment() -> Experiment:
             augment=nn.SpecAugment(
                 warp_frames=80, freq_masks=2, freq_bins=27, time_masks=2, time_frames=100, time_share=1.0
             ),
-            encoder=nn.Listener(1280, (1, 1, 1, 1, 1, 1), front=nn.ConvFront((32, 32))),
+            encoder=nn.Listener(1280, (1, 1, 1, 1, 1, 1), subsampling=nn.ConvSubsampling((32, 32))),
             decoder=nn.Speller(2, 1280, nn.AdditiveAttention(128), vocab=TOKENS.size),
         ),
         train_data=data.Pipeline(
@@ -37,7 +37,7 @@ def experiment() -> Experiment:
         optimizer=training.Adam(training.RampHoldDecay(1_000, 140_000, 320_000, peak=1e-3), clip_norm=5.0),
         weight_noise=training.WeightNoise(0.075, from_step=20_000),
         steps=320_000,
-        watch=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
+        validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(8, length_norm=1.0)) for name in SPLITS},
         eval_every=4_000,
         save_every=1_000,

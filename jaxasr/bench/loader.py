@@ -1,7 +1,7 @@
-"""How fast the loader is: audio seconds a second in padded batches, beside soundfile alone on the same bytes.
+"""The benchmark of the loader: seconds of audio a second in padded batches, beside soundfile alone on the same bytes.
 
-Both are measured in turn, within one run and with as many processes. Where other work shares the machine, look at the
-figures by CPU second: they do not count the time in which others had the processor.
+The two are measured alternately in one run, with the same number of processes. On a machine with other work, the figures
+by CPU second are the reliable ones, because they do not count the time in which other processes have the processor.
 """
 
 import io
@@ -22,31 +22,31 @@ import soundfile
 from jaxasr import text
 from jaxasr.data.batches import Batches
 from jaxasr.data.batching.buckets import ChooseBuckets
-from jaxasr.data.bound_pipeline import OpenPipeline
+from jaxasr.data.bound_pipeline import BoundPipeline
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.pipeline import Pipeline
 from jaxasr.data.prepared.corpus import Corpus
 from jaxasr.data.prepared.prepare import prepare
 from jaxasr.data.transforms import Tokenize
 
-_CLIPS = 160  # decoded over and over by soundfile alone; and made, where no corpus is given
+_CLIPS = 160  # decoded repeatedly by soundfile alone; also the number of synthetic clips
 _ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class LoaderSpeed:
-    """Audio seconds a second, medians over the rounds."""
+    """The speed of the loader in seconds of audio a second, as medians over the rounds."""
 
-    workers: int  # processes; 0: threads of one
-    loader: float  # from prepared records to padded 16-bit batches in the consumer's hands
-    decoding: float  # soundfile alone, in as many processes, from bytes in memory
-    ratio: float  # of the two, median of the rounds
-    loader_cpu: float  # audio seconds a CPU second, in one thread of this process: reading, decoding, padding
-    decoding_cpu: float  # the same of soundfile alone
-    start_s: float  # from the call to the first batch
+    workers: int  # processes; 0: threads of one process
+    loader: float  # from prepared records to padded 16-bit batches at the consumer
+    decoding: float  # soundfile alone in the same number of processes, from bytes in memory
+    ratio: float  # loader over decoding, median of the rounds
+    loader_cpu: float  # seconds of audio a CPU second in one thread: reading, decoding, padding
+    decoding_cpu: float  # seconds of audio a CPU second of soundfile alone
+    start_s: float  # time to the first batch
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Returns lines that describe the speeds."""
         where = f"{self.workers} worker processes" if self.workers else "threads of one process"
         return [
             f"loader            {self.loader:9,.0f} audio-s/s in {where}, first batch after {self.start_s:.1f} s",
@@ -56,26 +56,26 @@ class LoaderSpeed:
         ]
 
 
-def bench_loader(opened: OpenPipeline, *, workers: int = 2, seconds: float = 10.0) -> LoaderSpeed:
-    """Measures the loader on the batches of training, from step 0 on.
+def bench_loader(opened: BoundPipeline, *, workers: int = 2, seconds: float = 10.0) -> LoaderSpeed:
+    """Measures the loader on the training batches, from step 0 on.
 
     Args:
-      opened: any pipeline; `synthetic_speech` gives one where nothing is prepared.
-      workers: processes; 0 measures threads of this one.
-      seconds: of measuring, half for the loader and half for soundfile, after both are warm.
+        opened: any pipeline; `synthetic_speech` yields one if no corpus is prepared.
+        workers: loader processes; 0 measures threads of this process.
+        seconds: the time of measuring after a warm-up, one half for the loader and one half for soundfile.
     """
-    each_s = seconds / (2 * _ROUNDS)
+    round_s = seconds / (2 * _ROUNDS)
     began = time.perf_counter()
     with opened.batches(0, workers=workers) as batches, _decoders(opened, workers) as decode:
         next(batches)
         start_s = time.perf_counter() - began
-        decode(each_s)
-        rounds = [(_load(batches, workers, each_s), decode(each_s)) for _ in range(_ROUNDS)]
+        decode(round_s)
+        rounds = [(_loader_rate(batches, workers, round_s), decode(round_s)) for _ in range(_ROUNDS)]
     return LoaderSpeed(
         workers=workers,
         loader=statistics.median(loaded for loaded, _ in rounds),
-        loader_cpu=_loader_by_cpu(opened, each_s),
-        decoding_cpu=_decode(_clips(opened), each_s, clock=time.thread_time),
+        loader_cpu=_loader_rate_by_cpu(opened, round_s),
+        decoding_cpu=_decoding_rate(_clips(opened), round_s, clock=time.thread_time),
         decoding=statistics.median(decoded for _, decoded in rounds),
         ratio=statistics.median(loaded / decoded for loaded, decoded in rounds),
         start_s=start_s,
@@ -83,15 +83,15 @@ def bench_loader(opened: OpenPipeline, *, workers: int = 2, seconds: float = 10.
 
 
 @contextmanager
-def synthetic_speech(*, clips: int = _CLIPS, seconds_per_batch: float = 320.0) -> Iterator[OpenPipeline]:
-    """A pipeline on noise with the rhythm and the spectrum of speech: 16 kHz FLAC of 8 to 15 s, gone when it is left."""
+def synthetic_speech(*, clips: int = _CLIPS, seconds_per_batch: float = 320.0) -> Iterator[BoundPipeline]:
+    """Yields a pipeline on noise with the rhythm and spectrum of speech: 16 kHz FLAC files of 8 to 15 s, deleted at the exit."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "noise"
         source.mkdir()
         rows = []
         for clip in range(clips):
-            soundfile.write(source / f"{clip}.flac", _babble(rng, rng.uniform(8.0, 15.0)), 16_000, subtype="PCM_16")
+            soundfile.write(source / f"{clip}.flac", _speech_like_noise(rng, rng.uniform(8.0, 15.0)), 16_000, subtype="PCM_16")
             rows.append({"id": f"{clip}", "audio": f"{clip}.flac", "text": "NOISE", "split": "train"})
         (source / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         prepare(Manifest(source), Path(folder))  # pyright: ignore[reportArgumentType] (a ClassVar is as good)
@@ -100,19 +100,20 @@ def synthetic_speech(*, clips: int = _CLIPS, seconds_per_batch: float = 320.0) -
         yield Pipeline(Corpus("noise", "train"), transforms, shapes, shuffle_seed=0).open(Path(folder))
 
 
-def _load(batches: Batches, workers: int, seconds: float) -> float:
-    """Audio seconds a second; what lay ready when the clock would have started is taken away first."""
+def _loader_rate(batches: Batches, workers: int, seconds: float) -> float:
+    """Returns the seconds of audio a second, measured after the prefetched batches are used up."""
     for _ in range(5 * max(workers, 1)):
         next(batches)
-    began, before_s = time.perf_counter(), batches.audio_s
+    before_s = batches.audio_s
+    began = time.perf_counter()
     while time.perf_counter() - began < seconds:
         next(batches)
     return (batches.audio_s - before_s) / (time.perf_counter() - began)
 
 
 @contextmanager
-def _decoders(opened: OpenPipeline, workers: int):
-    """A function of seconds: how much audio soundfile alone decodes in a second, in so many processes or threads."""
+def _decoders(opened: BoundPipeline, workers: int):
+    """Yields a function that measures for so many seconds how much audio soundfile alone decodes a second."""
     clips = _clips(opened)
     count = workers or 2
     pool: Executor = (
@@ -121,36 +122,43 @@ def _decoders(opened: OpenPipeline, workers: int):
     with pool:
 
         def decode(seconds: float) -> float:
-            return sum(pool.map(_decode, [clips] * count, [seconds] * count))
+            return sum(pool.map(_decoding_rate, [clips] * count, [seconds] * count))
 
         yield decode
 
 
-def _clips(opened: OpenPipeline) -> list[bytes]:
-    """Audio as it was prepared, of the examples of the first batches."""
+def _clips(opened: BoundPipeline) -> list[bytes]:
+    """Returns the prepared audio of the examples of the first batches."""
     steps = range(len(opened.plan.epoch(0)))
     examples = [int(i) for step in steps for i in opened.plan.row(step).examples_b if i >= 0]
     return [opened.read(i) for i in examples[:_CLIPS]]
 
 
-def _loader_by_cpu(opened: OpenPipeline, seconds: float) -> float:
-    waves, began, samples, step = opened.waves(), time.thread_time(), 0, 0
+def _loader_rate_by_cpu(opened: BoundPipeline, seconds: float) -> float:
+    load_waves = opened.audio_loader()
+    samples = 0
+    step = 0
+    began = time.thread_time()
     while time.thread_time() - began < seconds:
-        waves(step)
-        samples, step = samples + opened.plan.row(step).padding.useful, step + 1
+        load_waves(step)
+        samples += opened.plan.row(step).padding.real
+        step += 1
     return samples / opened.rate_hz / (time.thread_time() - began)
 
 
-def _decode(clips: Sequence[bytes], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
-    began, audio_s, place = clock(), 0.0, 0
+def _decoding_rate(clips: Sequence[bytes], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
+    audio_s = 0.0
+    number = 0
+    began = clock()
     while clock() - began < seconds:
-        wave, rate_hz = soundfile.read(io.BytesIO(clips[place % len(clips)]), dtype="int16")
-        audio_s, place = audio_s + len(wave) / rate_hz, place + 1
+        wave, rate_hz = soundfile.read(io.BytesIO(clips[number % len(clips)]), dtype="int16")
+        audio_s += len(wave) / rate_hz
+        number += 1
     return audio_s / (clock() - began)
 
 
-def _babble(rng: np.random.Generator, seconds: float) -> np.ndarray:
-    """Noise that falls with frequency and swells four times a second; pauses are not silent."""
+def _speech_like_noise(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """Returns noise that falls with frequency and swells four times a second; its pauses are not silent."""
     samples = round(seconds * 16_000)
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     hz = np.fft.rfftfreq(samples, 1 / 16_000)

@@ -1,4 +1,4 @@
-"""How benchmarks measure: in a process of their own, bound to so many cores, by the clock and by the processor."""
+"""Timing for benchmarks: wall time and CPU time of a call, and calls in a subprocess that is bound to some cores."""
 
 import json
 import os
@@ -10,46 +10,50 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Given = Mapping[str, Any]  # what JSON can carry
+JsonArguments = Mapping[str, Any]  # values that JSON can represent
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a call took."""
+class CallTime:
+    """The wall time and CPU time of a call."""
 
     wall_s: float
-    cpu_s: float  # of all threads of the process: what other work on the machine hardly changes
+    cpu_s: float  # of all threads of the process; other work on the machine hardly changes it
 
 
-def spent(call: Callable[[], object]) -> Spent:
-    """Calls once, and says what that took."""
-    wall, cpu = time.perf_counter(), time.process_time()
+def timed(call: Callable[[], object]) -> CallTime:
+    """Returns the time of one call."""
+    wall = time.perf_counter()
+    cpu = time.process_time()
     call()
-    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
+    return CallTime(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def ratio(ours: Iterable[float], theirs: Iterable[float]) -> float:
-    """The median of the ratios, round by round."""
+def median_ratio(ours: Iterable[float], theirs: Iterable[float]) -> float:
+    """Returns the median of the ratios of the same round."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def cores() -> list[int]:
-    """Those that this process may use."""
+def available_cores() -> list[int]:
+    """Returns the numbers of the CPU cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def apart(function: str, given: Given, *, bound: Sequence[int]) -> Any:
-    """What the function returns in a process of its own, bound to these cores: XLA fixes its threads at the start.
+def in_subprocess(function: str, arguments: JsonArguments, *, cores: Sequence[int]) -> Any:
+    """Calls a function in a subprocess that is bound to some cores, and returns its result.
+
+    A subprocess is needed because XLA fixes its number of threads when a process starts.
 
     Args:
         function: MODULE:NAME.
-        given: its arguments, which travel as JSON, as what comes back does.
+        arguments: its keyword arguments. Arguments and result are sent as JSON.
+        cores: the numbers of the cores.
 
     Raises:
-        RuntimeError: the process failed; what it said is on stderr.
+        RuntimeError: the subprocess failed; its output is on stderr.
     """
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(len(bound))}
-    command = [sys.executable, "-c", _PROGRAM, function, json.dumps(list(bound)), json.dumps(given)]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(len(cores))}
+    command = [sys.executable, "-c", _PROGRAM, function, json.dumps(list(cores)), json.dumps(arguments)]
     ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if ended.returncode:
         raise RuntimeError(f"the process that measures ({function}) ended with status {ended.returncode}")
@@ -58,9 +62,11 @@ def apart(function: str, given: Given, *, bound: Sequence[int]) -> Any:
 
 _PROGRAM = """
 import importlib, json, os, sys
-function, bound, given = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
-if bound and hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, bound)
+function = sys.argv[1]
+cores = json.loads(sys.argv[2])
+arguments = json.loads(sys.argv[3])
+if cores and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, cores)
 module, _, name = function.partition(":")
-print(json.dumps(getattr(importlib.import_module(module), name)(**given)))
-"""  # bound before anything else is imported
+print(json.dumps(getattr(importlib.import_module(module), name)(**arguments)))
+"""  # the process is bound before anything else is imported, because libraries start threads

@@ -11,19 +11,19 @@ from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]  # noqa: N812
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # pyright: ignore[reportMissingImports]
 
-from jaxasr.bench.models import CLIP_NORM, LEARNING_RATE, Load, Recurrent, SelfAttentive, Spec, Trained
-from jaxasr.bench.pytorch_layers import ConformerLayer, ConvFront, TransformerReader, VggFront, sinusoid
+from jaxasr.bench.models import CLIP_NORM, LEARNING_RATE, BenchBatch, RecurrentSpec, SelfAttentiveSpec, Spec, BenchStep
+from jaxasr.bench.pytorch_layers import ConformerReference, ConvReference, TransformerDecoderReference, VggReference, sinusoid
 from jaxasr.records import END
 
 
-def pytorch_step(spec: Spec, load: Load, *, threads: int) -> Trained:
+def pytorch_step(spec: Spec, sizes: BenchBatch, *, threads: int) -> BenchStep:
     """PyTorch's step: forward, backward, clipping and Adam on the batch of `jaxasr_step`."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = RecurrentTwin(spec, load) if isinstance(spec, Recurrent) else SelfAttentiveTwin(spec, load)
+    model = RecurrentReference(spec, sizes) if isinstance(spec, RecurrentSpec) else SelfAttentiveReference(spec, sizes)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
-    frames_btf, tokens_bu = torch.from_numpy(load.frames_btf()), torch.from_numpy(load.tokens_bu())
-    lengths = {equal: torch.tensor(load.lengths(equal=equal)) for equal in (True, False)}
+    frames_btf, tokens_bu = torch.from_numpy(sizes.frames_btf()), torch.from_numpy(sizes.tokens_bu())
+    lengths = {equal: torch.tensor(sizes.lengths(equal=equal)) for equal in (True, False)}
 
     def step(equal: bool) -> float:
         optimizer.zero_grad()
@@ -34,7 +34,7 @@ def pytorch_step(spec: Spec, load: Load, *, threads: int) -> Trained:
         optimizer.step()
         return float(loss.detach())
 
-    return Trained(step, sum(each.numel() for each in model.parameters()))
+    return BenchStep(step, sum(each.numel() for each in model.parameters()))
 
 
 def _loss(
@@ -50,19 +50,19 @@ def _loss(
     return (1 - ctc_weight) * loss + ctc_weight * ctc / logits_bkv[..., 0].numel()
 
 
-class RecurrentTwin(nn.Module):
+class RecurrentReference(nn.Module):
     """`bench_models.Recurrent`."""
 
-    def __init__(self, spec: Recurrent, load: Load):
+    def __init__(self, spec: RecurrentSpec, load: BenchBatch):
         super().__init__()
         made = nn.LSTM if spec.cell == "lstm" else nn.GRU
-        self.pools = spec.pools
-        self.front = VggFront(spec.channels) if spec.channels else None
+        self.pools = spec.time_reduction
+        self.front = VggReference(spec.channels) if spec.channels else None
         width = load.bins if self.front is None else self.front.width(load.bins)
-        widths = [width] + [spec.width] * (len(spec.pools) - 1)
+        widths = [width] + [spec.width] * (len(spec.time_reduction) - 1)
         self.layers = nn.ModuleList(made(each, spec.width, batch_first=True, bidirectional=True) for each in widths)
-        self.projections = nn.ModuleList(nn.Linear(2 * spec.width, spec.width) for _ in spec.pools)
-        self.speller = Speller(spec, load.vocab)
+        self.projections = nn.ModuleList(nn.Linear(2 * spec.width, spec.width) for _ in spec.time_reduction)
+        self.speller = SpellerReference(spec, load.vocab)
         self.ctc = nn.Linear(spec.width, load.vocab)
 
     def forward(self, x: Tensor, lengths_b: Tensor, tokens_bu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,18 +82,18 @@ class RecurrentTwin(nn.Module):
         return self.speller(x, lengths_b, tokens_bu, equal=equal), self.ctc(x), lengths_b
 
 
-class Speller(nn.Module):
+class SpellerReference(nn.Module):
     """A recurrent cell that reads the previous token and context, and asks a location-aware attention, token by token."""
 
-    def __init__(self, spec: Recurrent, vocab: int):
+    def __init__(self, spec: RecurrentSpec, vocab: int):
         super().__init__()
-        self.embed = nn.Embedding(vocab, spec.spell)
-        self.cell = (nn.LSTMCell if spec.cell == "lstm" else nn.GRUCell)(spec.spell + spec.width, spec.spell)
-        self.query, self.key = nn.Linear(spec.spell, spec.width, bias=False), nn.Linear(spec.width, spec.width)
-        self.filter_bank = nn.Conv1d(1, spec.filters, spec.taps, padding=spec.taps // 2, bias=False)
+        self.embed = nn.Embedding(vocab, spec.decoder_width)
+        self.cell = (nn.LSTMCell if spec.cell == "lstm" else nn.GRUCell)(spec.decoder_width + spec.width, spec.decoder_width)
+        self.query, self.key = nn.Linear(spec.decoder_width, spec.width, bias=False), nn.Linear(spec.width, spec.width)
+        self.filter_bank = nn.Conv1d(1, spec.filters, spec.kernel_size, padding=spec.kernel_size // 2, bias=False)
         self.location = nn.Linear(spec.filters, spec.width, bias=False)
         self.energy = nn.Linear(spec.width, 1, bias=False)
-        self.readout = nn.Linear(spec.spell + spec.width, vocab)
+        self.readout = nn.Linear(spec.decoder_width + spec.width, vocab)
 
     def forward(self, hidden_bsd: Tensor, lengths_b: Tensor, tokens_bu: Tensor, *, equal: bool) -> Tensor:
         keys_bsd, embedded_bke = self.key(hidden_bsd), self.embed(F.pad(tokens_bu, (1, 0), value=END))
@@ -117,23 +117,23 @@ class Speller(nn.Module):
         return self.readout(torch.stack(said, 1))
 
 
-class SelfAttentiveTwin(nn.Module):
+class SelfAttentiveReference(nn.Module):
     """`bench_models.SelfAttentive`."""
 
-    def __init__(self, spec: SelfAttentive, load: Load):
+    def __init__(self, spec: SelfAttentiveSpec, load: BenchBatch):
         super().__init__()
         width, heads, hidden = spec.width, spec.heads, spec.expansion * spec.width
-        self.front = ConvFront(spec.channels)
+        self.front = ConvReference(spec.channels)
         self.project = nn.Linear(self.front.width(load.bins), width)
         layer: Callable[[], nn.Module]
         if spec.kind == "conformer":
-            layer, self.norm = lambda: ConformerLayer(width, heads, hidden, spec.taps), nn.Identity()
+            layer, self.norm = lambda: ConformerReference(width, heads, hidden, spec.kernel_size), nn.Identity()
         else:
             options = {"dropout": 0.0, "batch_first": True, "norm_first": True}
             layer, self.norm = lambda: nn.TransformerEncoderLayer(width, heads, hidden, **options), nn.LayerNorm(width)
         self.absolute = spec.kind == "transformer"
         self.layers = nn.ModuleList(layer() for _ in range(spec.depth))
-        self.reader = TransformerReader(spec.decoder_depth, width, heads, hidden, load.vocab)
+        self.reader = TransformerDecoderReference(spec.decoder_depth, width, heads, hidden, load.vocab)
         self.ctc = nn.Linear(width, load.vocab) if spec.ctc_weight else None
 
     def forward(self, x: Tensor, lengths_b: Tensor, tokens_bu: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:

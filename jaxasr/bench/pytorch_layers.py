@@ -9,8 +9,8 @@ from torch.nn import functional as F  # pyright: ignore[reportMissingImports]  #
 from jaxasr.records import END
 
 
-class ConvFront(nn.Module):
-    """`nn.ConvFront`: 3 x 3 convolutions of stride 2, ReLU after each."""
+class ConvReference(nn.Module):
+    """`nn.ConvSubsampling`: 3 x 3 convolutions of stride 2, ReLU after each."""
 
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
@@ -30,8 +30,8 @@ class ConvFront(nn.Module):
         return x_bctf.transpose(1, 2).flatten(2), lengths_b
 
 
-class VggFront(nn.Module):
-    """`nn.VggFront`: blocks of two 3 x 3 convolutions, and the maxima of each two times two."""
+class VggReference(nn.Module):
+    """`nn.VggSubsampling`: blocks of two 3 x 3 convolutions, and the maxima of each two times two."""
 
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
@@ -62,7 +62,7 @@ def _feed_forward(width: int, hidden: int) -> nn.Module:
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, width))
 
 
-class ConformerLayer(nn.Module):
+class ConformerReference(nn.Module):
     """`nn.ConformerBlock`: half a feed-forward step, self-attention, convolution, half a step, normalise."""
 
     def __init__(self, width: int, heads: int, hidden: int, taps: int):
@@ -105,21 +105,21 @@ class RelativeAttention(nn.Module):
         table_rd = self.distance(sinusoid(torch.arange(s - 1, -s, -1), d))
         distances_hre = table_rd.view(2 * s - 1, self.heads, -1).transpose(0, 1)
         by_distance = (q + self.distance_bias) @ distances_hre.transpose(-1, -2)
-        scores = (q + self.key_bias) @ k.transpose(-1, -2) + _shifted(by_distance)
+        scores = (q + self.key_bias) @ k.transpose(-1, -2) + _shift_relative(by_distance)
         scores = scores * (d // self.heads) ** -0.5
         if padding_bs is not None:
             scores = scores.masked_fill(padding_bs[:, None, None], -torch.inf)
         return self.output((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, s, d))
 
 
-def _shifted(scores_bhqr: Tensor) -> Tensor:
+def _shift_relative(scores_bhqr: Tensor) -> Tensor:
     """From the distances s - 1 ... 1 - s of each query to its keys."""
     b, h, q, r = scores_bhqr.shape
     padded = F.pad(scores_bhqr, (1, 0)).view(b, h, r + 1, q)
     return padded[:, :, 1:].reshape(b, h, q, r)[..., :q]
 
 
-class TransformerReader(nn.Module):
+class TransformerDecoderReference(nn.Module):
     """`nn.TransformerDecoder`, of PyTorch's own layers."""
 
     def __init__(self, depth: int, width: int, heads: int, hidden: int, vocab: int):

@@ -14,19 +14,19 @@ import jax
 
 from jaxasr import report, scale, tree
 from jaxasr.bench.loader import bench_loader
-from jaxasr.bench.overhead import loop_share
-from jaxasr.bench.report import Measured, Setting, picture, refused_row, row_of, table
+from jaxasr.bench.overhead import loop_overhead
+from jaxasr.bench.report import Measurement, BenchSetting, picture, failed_row, measurement_row, table
 from jaxasr.bench.workloads import (
-    Work,
-    busiest,
-    evaluation_of,
-    evaluation_work,
-    search_measure,
-    step_measure,
-    step_of,
-    training_work,
+    Workload,
+    commonest_shape,
+    evaluation_fn,
+    evaluation_workload,
+    search_timer,
+    step_timer,
+    build_step,
+    training_workload,
 )
-from jaxasr.data import OpenPipeline
+from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.decode_split import evaluated_variables
 from jaxasr.evaluation.language_models import NO_LMS, language_models
 from jaxasr.experiment.experiment import Experiment
@@ -34,12 +34,12 @@ from jaxasr.records import LanguageModel
 from jaxasr.scale import How, Layout, Placement
 
 PARTS = ("step", "evaluation", "loader", "loop")
-WAYS: Mapping[str, How] = {"jit": "jit", "pmap": "pmap", "mesh": "mesh", "fsdp": "mesh"}  # fsdp: the state is split too
+PARALLELISM: Mapping[str, How] = {"jit": "jit", "pmap": "pmap", "mesh": "mesh", "fsdp": "mesh"}  # fsdp: the state is split too
 ROWS, PICTURE, PROFILE = "bench.jsonl", "bench.png", "profile"
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What is measured.
 
     Raises:
@@ -47,14 +47,14 @@ class Plan:
     """
 
     devices: tuple[int, ...] = ()  # none: one, and all there are
-    how: tuple[str, ...] = ("jit", "pmap", "mesh")
+    parallelism: tuple[str, ...] = ("jit", "pmap", "mesh")
     batch_scale: tuple[float, ...] = (1.0,)  # of the examples of the plan's batches
-    only: tuple[str, ...] = PARTS
+    benchmarks: tuple[str, ...] = PARTS
     all_shapes: bool = False  # of training; False: the one that most batches have
     rounds: int = 5
 
     def __post_init__(self):
-        for option, asked, there in (("how", self.how, tuple(WAYS)), ("only", self.only, PARTS)):
+        for option, asked, there in (("how", self.parallelism, tuple(PARALLELISM)), ("only", self.benchmarks, PARTS)):
             if not asked or set(asked) - set(there):
                 raise ValueError(f"--{option} {','.join(asked)}: one or more of {', '.join(there)} are needed")
         numbers = {"devices": self.devices or (1,), "batch-scale": self.batch_scale, "rounds": (self.rounds,)}
@@ -62,27 +62,27 @@ class Plan:
             if not given or min(given) <= 0:
                 raise ValueError(f"--{option} {','.join(map(str, given))}: numbers above 0 are needed")
 
-    def ways_of(self, devices: int) -> tuple[str, ...]:
+    def parallelism_on(self, devices: int) -> tuple[str, ...]:
         """jit is for one device."""
-        return tuple(way for way in self.how if devices == 1 or way != "jit")
+        return tuple(way for way in self.parallelism if devices == 1 or way != "jit")
 
-    def scaled(self, work: Work) -> Iterator[Work]:
+    def scaled(self, work: Workload) -> Iterator[Workload]:
         """The batch in its sizes, rounded up to what each number of devices can share out evenly."""
         multiple = lcm(*self.devices)
         for each in self.batch_scale:
-            yield work.of(multiple * ceil(round(work.examples * each / multiple, 6)))
+            yield work.resized(multiple * ceil(round(work.examples * each / multiple, 6)))
 
 
-def bench_plan(options: Mapping[str, Any]) -> Plan:
+def bench_plan(options: Mapping[str, Any]) -> BenchPlan:
     """The plan of a command's options, of which those that are None are left out.
 
     Raises:
         ValueError: an option that a benchmark of an experiment does not have, or one with a value that it can't have.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    for name in given.keys() - {each.name for each in fields(Plan)}:
+    for name in given.keys() - {each.name for each in fields(BenchPlan)}:
         raise ValueError(f"bench EXPERIMENT has no option --{name.replace('_', '-')}")
-    return Plan(**given)
+    return BenchPlan(**given)
 
 
 def bench_experiment(
@@ -91,7 +91,7 @@ def bench_experiment(
     folder: Path,
     *,
     source: Path,
-    plan: Plan = Plan(),
+    plan: BenchPlan = BenchPlan(),
     workers: int = 0,
     lms: Mapping[str, str] = NO_LMS,
     profile: bool = False,
@@ -121,30 +121,30 @@ def bench_experiment(
         f"there are more than the plan's; fresh parameters, so that searches go to their limits; medians of {plan.rounds}"
     )
     models = language_models(lms, experiment.tokenizer).models
-    measured = list(_settings(experiment, data, data_dir, plan, devices, models))
-    refused = _measure(measured, plan.rounds)
+    measured = list(_measurements(experiment, data, data_dir, plan, devices, models))
+    refused = _run_rounds(measured, plan.rounds)
     for each, why in refused:
-        report.append(folder / ROWS, about | refused_row(each, why))
+        report.append(folder / ROWS, about | failed_row(each, why))
         yield f"left out: {each}: {why}"
     measured = [each for each in measured if each.rounds]
     if measured:
         for each in measured:
-            report.append(folder / ROWS, about | row_of(each, measured))
+            report.append(folder / ROWS, about | measurement_row(each, measured))
         yield table(measured)
         picture(measured, folder / PICTURE, f"{source.stem} on {scale.hardware()}")
         yield f"rows: {folder / ROWS}; picture: {folder / PICTURE}"
-    if "loader" in plan.only:
+    if "loader" in plan.benchmarks:
         yield from _loader(data, workers, about, folder / ROWS)
-    if "loop" in plan.only:
+    if "loop" in plan.benchmarks:
         with report.Progress(plan.rounds, "bench", "blocks of the loop") as bar:
-            share = loop_share(experiment, data_dir, blocks=plan.rounds, advance=bar.advance)
+            share = loop_overhead(experiment, data_dir, blocks=plan.rounds, advance=bar.advance)
         report.append(folder / ROWS, about | share.row())
         yield share.line()
     if profile:
-        yield from _profiled(measured, folder / PROFILE)
+        yield from _profile(measured, folder / PROFILE)
 
 
-def _measure(measured: Sequence[Measured], rounds: int) -> list[tuple[Measured, str]]:
+def _run_rounds(measured: Sequence[Measurement], rounds: int) -> list[tuple[Measurement, str]]:
     """Measures in turn; what the runtime refuses (too much for the memory) is done with, and comes back with the reason."""
     refused: dict[int, str] = {}
     with report.Progress(rounds * len(measured), "bench", "measurements", quiet=not measured) as bar:
@@ -156,11 +156,11 @@ def _measure(measured: Sequence[Measured], rounds: int) -> list[tuple[Measured, 
                     except jax.errors.JaxRuntimeError as error:
                         refused[number] = str(error).partition("\n")[0]
                         each.rounds.clear()
-                bar.advance(1, now=f"{each.setting.part} {each.setting.how} on {each.setting.devices}")
+                bar.advance(1, now=f"{each.setting.part} {each.setting.parallelism} on {each.setting.devices}")
     return [(measured[number], why) for number, why in refused.items()]
 
 
-def _devices(most: int) -> Sequence[Any]:
+def _devices(at_least: int) -> Sequence[Any]:
     """Those of this process, so many at least; on a CPU they are made, if JAX has not begun yet.
 
     Raises:
@@ -168,47 +168,47 @@ def _devices(most: int) -> Sequence[Any]:
     """
     if jax.distributed.is_initialized():
         raise ValueError("bench measures the devices of one process; start it without others (JAXASR_COORDINATOR)")
-    if most:
+    if at_least:
         with contextlib.suppress(RuntimeError):  # JAX has begun: it has the devices that it has
-            jax.config.update("jax_num_cpu_devices", most)
+            jax.config.update("jax_num_cpu_devices", at_least)
     found = jax.devices()
-    if len(found) < most:
+    if len(found) < at_least:
         raise ValueError(
-            f"--devices {most}: this process has {len(found)} x {found[0].device_kind}; ask for as many at most (on a CPU "
-            f"XLA_FLAGS=--xla_force_host_platform_device_count={most} makes virtual ones)"
+            f"--devices {at_least}: this process has {len(found)} x {found[0].device_kind}; ask for as many at most (on a CPU "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={at_least} makes virtual ones)"
         )
     return found
 
 
-def _settings(
+def _measurements(
     experiment: Experiment,
-    data: OpenPipeline,
+    data: BoundPipeline,
     data_dir: Path,
-    plan: Plan,
+    plan: BenchPlan,
     devices: Sequence[Any],
     lms: Mapping[str, LanguageModel],
-) -> Iterator[Measured]:
-    pure, state = step_of(experiment, data)
-    if "step" in plan.only:
-        places = range(len(data.shapes)) if plan.all_shapes else [busiest(data.plan.epoch(0).places)]
-        works = [each for place in places for each in plan.scaled(training_work(data, place))]
+) -> Iterator[Measurement]:
+    pure, state = build_step(experiment, data)
+    if "step" in plan.benchmarks:
+        places = range(len(data.shapes)) if plan.all_shapes else [commonest_shape(data.plan.epoch(0).bucket_ids)]
+        works = [each for place in places for each in plan.scaled(training_workload(data, place))]
         for count in plan.devices:
-            for way in plan.ways_of(count):
+            for way in plan.parallelism_on(count):
                 layout = Layout(data=1, fsdp=count) if way == "fsdp" else None
-                step = scale.compile_step(pure, WAYS[way], layout=layout, devices=devices[:count])
+                step = scale.compile_step(pure, PARALLELISM[way], layout=layout, devices=devices[:count])
                 for work in works:
-                    yield Measured(Setting("step", way, count), work, step_measure(step, state, work))
-    if "evaluation" in plan.only:
-        call, variables = evaluation_of(experiment, state, lms), evaluated_variables(experiment, state)
-        works = list(plan.scaled(evaluation_work(experiment.watch.data.open(data_dir))))
+                    yield Measurement(BenchSetting("step", way, count), work, step_timer(step, state, work))
+    if "evaluation" in plan.benchmarks:
+        call, variables = evaluation_fn(experiment, state, lms), evaluated_variables(experiment, state)
+        works = list(plan.scaled(evaluation_workload(experiment.validation.data.open(data_dir))))
         for count in plan.devices:
             placement = Placement(Layout().mesh(devices[:count]))
             for work in works:
-                setting = Setting("evaluation", "jit" if count == 1 else "mesh", count)
-                yield Measured(setting, work, search_measure(call, placement, variables, work))
+                setting = BenchSetting("evaluation", "jit" if count == 1 else "mesh", count)
+                yield Measurement(setting, work, search_timer(call, placement, variables, work))
 
 
-def _loader(data: OpenPipeline, workers: int, about: Mapping[str, Any], rows: Path) -> Iterator[str]:
+def _loader(data: BoundPipeline, workers: int, about: Mapping[str, Any], rows: Path) -> Iterator[str]:
     """The loader on the batches of training, beside soundfile alone."""
     if not data.shape_choice.audio:
         yield "loader: batches of transcripts alone, of which nothing is decoded"
@@ -218,10 +218,10 @@ def _loader(data: OpenPipeline, workers: int, about: Mapping[str, Any], rows: Pa
     yield from speed.lines()
 
 
-def _profiled(measured: Sequence[Measured], folder: Path) -> Iterator[str]:
+def _profile(measured: Sequence[Measurement], folder: Path) -> Iterator[str]:
     for each in measured:
         setting = each.setting
-        name = f"{setting.part}-{setting.how}-{setting.devices}-{each.work.examples}x{each.work.shape.length}"
+        name = f"{setting.part}-{setting.parallelism}-{setting.devices}-{each.work.examples}x{each.work.shape.padded_length}"
         with jax.profiler.trace(str(folder / name), create_perfetto_trace=True):
             each.measure()
     yield (

@@ -8,25 +8,25 @@ import jax
 import numpy as np
 
 from jaxasr import nn
-from jaxasr.bench.processes import Spent, spent
-from jaxasr.data import OpenPipeline, Shape
+from jaxasr.bench.processes import CallTime, timed
+from jaxasr.data import BoundPipeline, Shape
 from jaxasr.evaluation.attention_metrics import watched
 from jaxasr.evaluation.decode_split import compiled_search
 from jaxasr.evaluation.evaluators import text_log_probs
 from jaxasr.experiment.experiment import Experiment, search_of
 from jaxasr.records import Batch, LanguageModel
-from jaxasr.run.initial_state import bound_objective, initial_state, training_form
+from jaxasr.run.initial_state import resolve_objective, initial_state, make_apply_fn
 from jaxasr.scale import CompiledStep, Placement
 from jaxasr.training import TrainState, make_step
 from jaxasr.training.step import StepFunction
 
-LEAST_S = 0.3  # of one measurement: shorter calls are made several times
+MIN_MEASURED_S = 0.3  # of one measurement: shorter calls are made several times
 
-Measure = Callable[[], Spent]  # measures one call once more
+MeasureFn = Callable[[], CallTime]  # measures one call once more
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class Workload:
     """A batch of the plan. Where it has more examples than the plan's, these are repeated in turn."""
 
     shape: Shape  # the plan's
@@ -34,7 +34,7 @@ class Work:
     rate_hz: int
 
     @property
-    def useful(self) -> float:
+    def real_amount(self) -> float:
         """Seconds of audio, or tokens and ends, that are no padding."""
         if self.shape.samples:
             return float(np.sum(self.batch.sample_lengths_b)) / self.rate_hz
@@ -45,43 +45,43 @@ class Work:
         """Of all devices."""
         return len(self.batch.valid_b)
 
-    def of(self, examples: int) -> "Work":
+    def resized(self, examples: int) -> "Workload":
         """The same with so many examples."""
         batch = jax.tree.map(lambda x: np.resize(x, (examples, *x.shape[1:])), self.batch)
-        return Work(self.shape, batch, self.rate_hz)
+        return Workload(self.shape, batch, self.rate_hz)
 
 
-def busiest(places: np.ndarray) -> int:
+def commonest_shape(places: np.ndarray) -> int:
     """The shape, by its place in the list, that most batches have."""
     return int(np.bincount(places).argmax())
 
 
-def training_work(data: OpenPipeline, place: int) -> Work:
+def training_workload(data: BoundPipeline, place: int) -> Workload:
     """The fullest batch of a shape in the first epoch."""
     epoch = data.plan.epoch(0)
-    filled = np.where(epoch.places == place, epoch.stops - epoch.starts, -1)
+    filled = np.where(epoch.bucket_ids == place, epoch.stops - epoch.starts, -1)
     step = int(filled.argmax())
     if filled[step] < 0:
         raise ValueError(f"no batch of the first epoch has the shape {data.shapes[place]}; leave it out")
     with data.batches(step, stop_step=step + 1) as batches:
         _, row, batch = next(batches)
-    return Work(row.shape, batch, data.rate_hz)
+    return Workload(row.shape, batch, data.rate_hz)
 
 
-def evaluation_work(data: OpenPipeline) -> Work:
+def evaluation_workload(data: BoundPipeline) -> Workload:
     """A batch of the shape that most batches of the split have."""
-    plan = data.once_plan
-    shape = plan.shapes[busiest(plan.places)]
-    with data.once() as batches:
+    plan = data.eval_plan
+    shape = plan.shapes[commonest_shape(plan.bucket_ids)]
+    with data.eval_batches() as batches:
         batch = next(each.batch for each in batches if each.row.shape == shape)
-    return Work(shape, batch, data.rate_hz)
+    return Workload(shape, batch, data.rate_hz)
 
 
-def step_of(experiment: Experiment, data: OpenPipeline) -> tuple[StepFunction, TrainState]:
+def build_step(experiment: Experiment, data: BoundPipeline) -> tuple[StepFunction, TrainState]:
     """The pure step of a run, and its state before the first one; what it would measure of the data is left blank."""
-    objective = bound_objective(experiment, data)
+    objective = resolve_objective(experiment, data)
     pure = make_step(
-        training_form(experiment.model, objective, experiment.teacher),
+        make_apply_fn(experiment.model, objective, experiment.teacher),
         watched(objective),
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
@@ -90,19 +90,19 @@ def step_of(experiment: Experiment, data: OpenPipeline) -> tuple[StepFunction, T
     return pure, initial_state(experiment, data)
 
 
-def evaluation_of(experiment: Experiment, state: TrainState, lms: Mapping[str, LanguageModel]) -> Callable[..., Any]:
+def evaluation_fn(experiment: Experiment, state: TrainState, lms: Mapping[str, LanguageModel]) -> Callable[..., Any]:
     """What the watched split asks of a batch, compiled: (variables, batch) -> hypotheses, or log probabilities of texts."""
     model = experiment.model
     if isinstance(model, nn.Lm):
         return jax.jit(lambda variables, batch: text_log_probs(model, variables, batch))
-    search = compiled_search(model, search_of(experiment.watch))
+    search = compiled_search(model, search_of(experiment.validation))
     return lambda variables, batch: search(variables, batch, lms)
 
 
-def step_measure(step: CompiledStep[TrainState, Any], state: TrainState, work: Work) -> Measure:
+def step_timer(step: CompiledStep[TrainState, Any], state: TrainState, work: Workload) -> MeasureFn:
     """Measures training steps on one batch, which lies on the devices already; the state is theirs for that time only."""
 
-    def measure() -> Spent:
+    def measure() -> CallTime:
         here, batch = step.place_state(state), step.place(work.batch)
 
         def call() -> Any:
@@ -110,38 +110,38 @@ def step_measure(step: CompiledStep[TrainState, Any], state: TrainState, work: W
             here, sums = step(here, batch)
             return here, sums
 
-        return spent_on(call)
+        return time_call(call)
 
     return measure
 
 
-def search_measure(call: Callable[..., Any], placement: Placement, variables: Any, work: Work) -> Measure:
+def search_timer(call: Callable[..., Any], placement: Placement, variables: Any, work: Workload) -> MeasureFn:
     """Measures searches of one batch, which lies on the devices already."""
 
-    def measure() -> Spent:
+    def measure() -> CallTime:
         whole, shared = (
             placement.whole(variables),
             placement.shared(work.batch, placement.seat([len(work.batch.valid_b)])),
         )
-        return spent_on(lambda: call(whole, shared))
+        return time_call(lambda: call(whole, shared))
 
     return measure
 
 
-def spent_on(call: Callable[[], Any]) -> Spent:
+def time_call(call: Callable[[], Any]) -> CallTime:
     """What one call takes, after one that may compile; of several if one is short, one dispatched behind the other."""
     jax.block_until_ready(call())
-    once = _each(call, 1)
-    calls = int(LEAST_S / max(once.wall_s, 1e-9))
-    return _each(call, calls) if calls > 1 else once
+    once = _time_calls(call, 1)
+    calls = int(MIN_MEASURED_S / max(once.wall_s, 1e-9))
+    return _time_calls(call, calls) if calls > 1 else once
 
 
-def _each(call: Callable[[], Any], calls: int) -> Spent:
+def _time_calls(call: Callable[[], Any], calls: int) -> CallTime:
     def several() -> None:
         last = None
         for _ in range(calls):
             last = call()
         jax.block_until_ready(last)
 
-    all_calls = spent(several)
-    return Spent(all_calls.wall_s / calls, all_calls.cpu_s / calls)
+    all_calls = timed(several)
+    return CallTime(all_calls.wall_s / calls, all_calls.cpu_s / calls)

@@ -1,4 +1,4 @@
-"""Options that several commands share: how they are declared, what their texts may be, and what they stand for."""
+"""Options that several subcommands share: their declarations, the parsers of their values and the objects they stand for."""
 
 import argparse
 import os
@@ -7,113 +7,139 @@ from pathlib import Path
 from typing import Any
 
 DATA_DIR = "JAXASR_DATA"
-BENCHMARKS = ("data", "lstm", "search", "training")  # those that need no experiment
 
 
-def experiment_arguments(sub: argparse.ArgumentParser) -> None:
-    """An experiment and changes of it."""
-    sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
-    example = "such as model.encoder.width=256 seed=1"
-    sub.add_argument("assignments", nargs="*", default=[], metavar="PATH=VALUE", help=example)
+def experiment_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares an experiment and the overrides of its fields."""
+    experiment_argument(parser)
+    overrides_argument(parser)
 
 
-def run_arguments(sub: argparse.ArgumentParser) -> None:
-    """A trained run, and what its search fuses."""
-    sub.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
-    sub.add_argument(
-        "--checkpoint", type=checkpoint, default="best", help="best, last, a step, or mean: of all kept (best)"
+def experiment_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares an experiment."""
+    parser.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
+
+
+def overrides_argument(
+    parser: argparse.ArgumentParser, text: str = "overrides of the experiment, such as model.encoder.width=256 seed=1"
+) -> None:
+    """Declares PATH=VALUE arguments. They may stand anywhere after the subcommand, but must be declared last."""
+    parser.add_argument("assignments", nargs="*", default=[], metavar="PATH=VALUE", help=text)
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares a trained run, and the language models that its search fuses."""
+    parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
+    parser.add_argument(
+        "--checkpoint",
+        type=checkpoint,
+        default="best",
+        help="best, last, a step, or mean, the average of all kept checkpoints (default: best)",
     )
-    sub.add_argument(
+    lm_argument(parser)
+
+
+def lm_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declares the language models that the search fuses."""
+    parser.add_argument(
         "--lm",
         dest="lms",
-        type=named,
+        type=lm_spec,
         action="append",
         default=[],
-        metavar="NAME=PLACE",
-        help="a language model that the search fuses: FILE.arpa, or FILE.py@WORKDIR of its experiment and run",
+        metavar="NAME=SPEC",
+        help="a language model that the search fuses: FILE.arpa, or FILE.py@WORKDIR for an experiment and its run; "
+        "may be given several times",
     )
 
 
-def machine_arguments(sub: argparse.ArgumentParser) -> None:
-    """Devices, loaders and data."""
-    sub.add_argument(
-        "--how",
+def runtime_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the devices, the loader processes and the folder of the data."""
+    parser.add_argument(
+        "--parallelism",
         choices=("auto", "jit", "pmap", "mesh"),
         default="auto",
-        help="how the step is compiled; auto: a mesh of all accelerators or processes where there are several, else jit",
+        help="how the step is compiled; auto: mesh if there are several accelerators or processes, else jit (default: auto)",
     )
-    sub.add_argument("--workers", type=int, default=0, help="loader processes; 0: threads (0)")
-    data_dir(sub)
+    workers_argument(parser)
+    data_dir_argument(parser)
 
 
-def mesh_argument(sub: argparse.ArgumentParser) -> None:
-    """How a state is laid out over devices: of what trains. A search shares out the examples over all there are."""
-    sub.add_argument(
+def workers_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declares the number of loader processes."""
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="loader processes; 0 loads with threads (default: 0)"
+    )
+
+
+def mesh_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares the mesh of a training step. A search needs none: it splits the examples over all devices."""
+    parser.add_argument(
         "--mesh",
         default="",
         metavar="AXIS=N,...",
-        help="its axes, such as data=4,fsdp=2,tensor=2 (all devices are data)",
+        help="the axes of the device mesh, such as data=4,fsdp=2,tensor=2 (default: all devices on data)",
     )
 
 
-def rules_argument(sub: argparse.ArgumentParser) -> None:
-    """Where single arrays of the state lie on it."""
-    sub.add_argument(
-        "--rules", metavar="FILE.py", help="its rules() returns scale.Rules: where the state lies on the mesh"
+def sharding_rules_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares the file of sharding rules for single arrays of the state."""
+    parser.add_argument(
+        "--sharding-rules",
+        metavar="FILE.py",
+        help="a file whose function rules() returns scale.Rules: the mesh axes of each array of the state",
     )
 
 
-def data_dir(sub: argparse.ArgumentParser) -> None:
-    """Where prepared corpora are."""
+def data_dir_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares the folder of the prepared corpora."""
     default = Path(os.environ.get(DATA_DIR) or Path.home() / ".cache" / "jaxasr" / "data")
-    sub.add_argument("--data-dir", type=Path, default=default, help=f"prepared corpora ({DATA_DIR}, else {default})")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=default,
+        help=f"the folder of the prepared corpora (default: {DATA_DIR}, here {default})".replace("%", "%%"),
+    )
 
 
-def names(text: str) -> tuple[str, ...]:
-    """A,B"""
+def name_list(text: str) -> tuple[str, ...]:
+    """Parses names such as "dev,test"."""
     return tuple(filter(None, text.split(",")))
 
 
-def counts(text: str) -> tuple[int, ...]:
-    """1,2"""
-    if not all(each.isdigit() for each in names(text)):
+def int_list(text: str) -> tuple[int, ...]:
+    """Parses whole numbers such as "2,1,4"."""
+    if not all(number.isdigit() for number in name_list(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, such as 2,1,4")
-    return tuple(int(count) for count in names(text))
+    return tuple(int(number) for number in name_list(text))
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """0.5,2"""
+def float_list(text: str) -> tuple[float, ...]:
+    """Parses numbers such as "0.5,2"."""
     try:
-        return tuple(float(number) for number in names(text))
+        return tuple(float(number) for number in name_list(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, such as 0.5,2") from None
 
 
-def benchmark(text: str) -> str:
-    """The name of one, or an experiment."""
-    if text not in BENCHMARKS and not text.partition(":")[0].endswith(".py"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no benchmark; there are {', '.join(BENCHMARKS)} and FILE.py")
-    return text
-
-
-def axis(text: str) -> tuple[str, tuple[str, ...]]:
-    """PATH=V,V,V"""
+def grid_axis(text: str) -> tuple[str, tuple[str, ...]]:
+    """Parses PATH=V,V,V: a field of a search and the values to try."""
     path, _, values = text.partition("=")
-    if not path or not names(values):
+    if not path or not name_list(values):
         raise argparse.ArgumentTypeError(f"{text!r} is no PATH=V,V,V, such as ctc_weight=0.1,0.3")
-    return path, names(values)
+    return path, name_list(values)
 
 
-def named(text: str) -> tuple[str, str]:
-    """NAME=PLACE"""
-    name, _, place = text.partition("=")
-    if not name or not place:
-        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=PLACE, such as words=lm.arpa")
-    return name, place
+def lm_spec(text: str) -> tuple[str, str]:
+    """Parses NAME=SPEC: the name under which a search fuses a language model, and its file or run."""
+    name, _, spec = text.partition("=")
+    if not name or not spec:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=SPEC, such as words=lm.arpa")
+    return name, spec
 
 
 def checkpoint(text: str) -> int | str:
-    """best, last, mean or a step."""
+    """Parses "best", "last", "mean" or a step."""
     if text in ("best", "last", "mean"):
         return text
     if not text.isdigit():
@@ -121,45 +147,44 @@ def checkpoint(text: str) -> int | str:
     return int(text)
 
 
-def experiment_of(options: argparse.Namespace) -> Any:
-    """The experiment, changed as the assignments say."""
+def load_experiment(options: argparse.Namespace) -> Any:
+    """Returns the experiment, with the fields changed that the command line overrides."""
     from jaxasr import tree
     from jaxasr.experiment import load
 
     return load(options.experiment, tree.parse(options.assignments))
 
 
-def machine_of(options: argparse.Namespace) -> Any:
-    """What the options say of devices, loaders and data."""
+def runtime_config(options: argparse.Namespace) -> Any:
+    """Returns the RuntimeConfig that the options stand for."""
     from jaxasr import scale
-    from jaxasr.experiment import Machine
+    from jaxasr.experiment import RuntimeConfig
 
-    return Machine(
+    return RuntimeConfig(
         data_dir=options.data_dir,
-        how=options.how,
+        parallelism=options.parallelism,
         workers=options.workers,
         layout=scale.Layout.parse(getattr(options, "mesh", "")),
-        rules=rules_of(getattr(options, "rules", None)),
-        **({"stuck_s": options.stuck_s} if "stuck_s" in options else {}),
+        rules=load_sharding_rules(getattr(options, "sharding_rules", None)),
+        **({"step_timeout_s": options.step_timeout_s} if "step_timeout_s" in options else {}),
     )
 
 
-def rules_of(file: str | None) -> Any:
-    """What the function `rules` of the file gives; without a file the built-in ones."""
+def load_sharding_rules(file: str | None) -> Any:
+    """Returns the sharding rules that the function `rules` of a file returns, or the built-in rules if there is no file."""
     from jaxasr import scale
-    from jaxasr.experiment import function_of
+    from jaxasr.experiment import load_function
 
-    rules = function_of(file, "rules")() if file else scale.Rules()
+    rules = load_function(file, "rules")() if file else scale.Rules()
     if not isinstance(rules, scale.Rules):
         raise ValueError(f"{file}: rules() gives a {type(rules).__name__}; scale.Rules is needed")
     return rules
 
 
-def use_this_machine() -> None:
-    """Process-wide choices that change no number: the compile cache, and freed memory that stays with the process."""
+def set_up_process() -> None:
+    """Turns on the compile cache and keeps freed memory with the process. Neither changes a number."""
     from jaxasr import scale
 
     scale.keep_freed_memory()
-    print(
-        f"compiled programs are kept in {scale.use_compile_cache()}", file=sys.stderr
-    )  # what is asked for goes to stdout
+    # on stderr, because stdout is for the results
+    print(f"compiled programs are kept in {scale.use_compile_cache()}", file=sys.stderr)

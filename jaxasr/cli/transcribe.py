@@ -1,115 +1,145 @@
-"""The command that hears files and streams: which options go together, and what is printed.
-
-As in cli/commands.py, what takes long to import is imported when it is needed.
-"""
+"""The subcommand that transcribes audio files and streams."""
 
 import argparse
 import re
 import sys
 from pathlib import Path
 
-from jaxasr.cli.arguments import run_arguments, use_this_machine
+from jaxasr.cli.arguments import experiment_argument, run_arguments, set_up_process
+from jaxasr.cli.command import Command
 
-FORMATS = ("txt", "json", "srt")  # of transcripts: run.written
+FORMATS = ("txt", "json", "srt")  # of transcripts: transcription.formats
 
 
-def declare(sub: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    sub.add_argument("experiment", help="FILE.py, FILE.py:function or FILE.py:generator:variant")
-    audio = "audio: FLAC, WAV, MP3, Ogg, SPHERE ...; among them PATH=VALUE, as in train"
-    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help=audio)
-    sub.set_defaults(assignments=[])
-    sub.add_argument(
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr transcribe`."""
+    experiment_argument(parser)
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="audio files: FLAC, WAV, MP3, Ogg, SPHERE ...; overrides PATH=VALUE may stand among them",
+    )
+    parser.set_defaults(assignments=[])
+    parser.add_argument(
         "--search",
         default="",
         metavar="NAME",
-        help="that of a split of the experiment, or greedy, ctc, beam (that which all evals share, else the watched "
-        "split's); search.PATH=VALUE among the files changes it, such as search.width=20",
+        help="the search: that of a split of the experiment, or greedy, ctc, beam (default: the search that all evals "
+        "share, else that of the validation split); search.PATH=VALUE among the files changes it, such as search.width=20",
     )
-    sub.add_argument("--tuned", type=Path, metavar="FILE", help="tuned.json, whose numbers the search gets")
-    sub.add_argument(
+    parser.add_argument(
+        "--tuned", type=Path, metavar="FILE", help="tuned.json of `jaxasr tune-decoding`: values for the search"
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, default="txt", help="json has times and confidences (default: txt)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write DIR/NAME.FORMAT for each file instead of printing"
+    )
+    parser.add_argument(
+        "--times",
+        choices=("auto", "ctc", "attention"),
+        default="auto",
+        help="the source of word times; auto: CTC if the model has it, else attention (default: auto)",
+    )
+    parser.add_argument(
+        "--window-s",
+        type=float,
+        metavar="S",
+        help="the longest window, in seconds, into which a long file is cut (default: the longest training utterance)",
+    )
+    parser.add_argument("--hotwords", type=Path, metavar="FILE", help="phrases that are likely, one a line")
+    parser.add_argument(
+        "--hotword-bonus",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="the bonus of each letter of a hotword, in nats (default: 0.5)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=8, metavar="N", help="the number of windows decoded together (default: 8)"
+    )
+    stream = parser.add_argument_group("options of streaming")
+    stream.add_argument(
         "--stream",
         action="store_true",
-        help="words as they become sure, and how late; FILE may be -: raw 16-bit mono samples at the experiment's rate",
+        help="print words as they become final, and their latency; FILE may be -: raw 16-bit mono samples on stdin, at "
+        "the sample rate of the experiment",
     )
-    sub.add_argument("--real-time", action="store_true", help="with --stream: plays FILE as fast as it was spoken")
-    sub.add_argument("--chunk-ms", type=float, metavar="N", help="with --stream: speech that is encoded at once (320)")
-    sub.add_argument("--new-encoder", action="store_true", help="with --stream: a new encoder after each end of speech")
-    sub.add_argument("--format", choices=FORMATS, default="txt", help="json has times and confidences (txt)")
-    sub.add_argument(
-        "--out", type=Path, metavar="DIR", help="writes DIR/NAME.FORMAT for each file, instead of printing"
+    stream.add_argument("--real-time", action="store_true", help="read FILE at the speed of the recording")
+    stream.add_argument(
+        "--chunk-ms", type=float, metavar="N", help="milliseconds of audio that are encoded together (default: 320)"
     )
-    sub.add_argument(
-        "--times", choices=("auto", "ctc", "attention"), default="auto", help="of words; auto: CTC where there is one"
-    )
-    sub.add_argument(
-        "--window-s", type=float, metavar="S", help="a long file is cut into windows up to this (longest of training)"
-    )
-    sub.add_argument("--hotwords", type=Path, metavar="FILE", help="phrases that are likely to be said, one a line")
-    sub.add_argument(
-        "--hotword-bonus", type=float, default=0.5, metavar="X", help="of each of their letters, in nats (0.5)"
-    )
-    sub.add_argument("--rows", type=int, default=8, metavar="N", help="windows that are heard at once (8)")
-    run_arguments(sub)
+    stream.add_argument("--reset-encoder", action="store_true", help="reset the encoder at each endpoint")
+    run_arguments(parser)
 
 
 def transcribe(options: argparse.Namespace) -> int:
-    """Writes what is said in files of any length, while it is heard. A file that can't be used is named, the others done."""
+    """Transcribes files of any length, and prints words as they become final.
+
+    A file that can't be used is reported on stderr, and the others are still transcribed.
+    """
     from jaxasr.evaluation import chosen_search
     from jaxasr.experiment import Workdir, load
     from jaxasr.transcription import Refusal, bar_for, follow, refuse_places, write_transcripts
 
-    changes, files = _assignments(options.assignments, options.files)
-    _refuse_idle(options)
+    changes, files = _split_files(options.assignments, options.files)
+    _check_options_used(options)
     if options.stream:
         return _stream(options, changes, files)
     refuse_places(files, options.format, options.out)
-    use_this_machine()
-    of_search = {path.removeprefix("search."): changes.pop(path) for path in [*changes] if path.startswith("search.")}
+    set_up_process()
+    search_changes = {
+        path.removeprefix("search."): changes.pop(path) for path in [*changes] if path.startswith("search.")
+    }
     experiment = load(options.experiment, changes)
     with bar_for(files) as bar:
-        heard = follow(
+        transcripts = follow(
             experiment,
             Workdir(options.workdir),
             files,
-            search=chosen_search(experiment, options.search, of_search, options.tuned),
+            search=chosen_search(experiment, options.search, search_changes, options.tuned),
             checkpoint=options.checkpoint,
             lms=dict(options.lms),
-            hotwords=_phrases(options.hotwords) if options.hotwords else (),
+            hotwords=_read_phrases(options.hotwords) if options.hotwords else (),
             hotword_bonus=options.hotword_bonus,
             times=options.times,
             window_s=options.window_s,
-            rows=options.rows,
+            rows=options.batch_size,
             progress=bar,
         )
         status = 0
-        for each in write_transcripts(heard, options.format, options.out):
-            if isinstance(each, Refusal):
-                print(f"jaxasr transcribe: {each.reason}", file=sys.stderr)
+        for transcript in write_transcripts(transcripts, options.format, options.out):
+            if isinstance(transcript, Refusal):
+                print(f"jaxasr transcribe: {transcript.reason}", file=sys.stderr)
                 status = 1
-            elif not each.complete:
-                print(f"jaxasr transcribe: {each.path}: a search was cut before it came to an end", file=sys.stderr)
+            elif not transcript.complete:
+                print(
+                    f"jaxasr transcribe: {transcript.path}: a search was cut before it came to an end", file=sys.stderr
+                )
     return status
 
 
-def _assignments(given: list[str], files: list[Path]) -> tuple[dict[str, str], list[Path]]:
-    """Changes of the experiment by path, and the files: PATH=VALUE may stand among them."""
+def _split_files(given: list[str], files: list[Path]) -> tuple[dict[str, str], list[Path]]:
+    """Returns the overrides of the experiment by path, and the files. Overrides may stand among the files."""
     from jaxasr import tree
 
-    there = [file for file in files if not _ASSIGNED.match(str(file)) or file.exists()]
-    changes = tree.parse([*given, *(str(file) for file in files if file not in there)])
-    if not there:
+    existing = [file for file in files if not _ASSIGNED.match(str(file)) or file.exists()]
+    changes = tree.parse([*given, *(str(file) for file in files if file not in existing)])
+    if not existing:
         raise ValueError("there is nothing to hear: give at least one FILE")
-    return changes, there
+    return changes, existing
 
 
 _ASSIGNED = re.compile(r"[A-Za-z_][\w.]*=")
 
 
-def _refuse_idle(options: argparse.Namespace) -> None:
-    """Options that would do nothing, with --stream or without."""
-    idle = _WITHOUT_STREAM if options.stream else _WITH_STREAM
-    given = [_flag(name) for name, default in idle.items() if getattr(options, name) != default]
+def _check_options_used(options: argparse.Namespace) -> None:
+    """Raises ValueError for an option that has no effect with --stream, or without it."""
+    unused = _WITHOUT_STREAM if options.stream else _WITH_STREAM
+    given = [_flag(name) for name, default in unused.items() if getattr(options, name) != default]
     if given:
         raise ValueError(f"{', '.join(given)} can't be used with{'' if options.stream else 'out'} --stream")
     if options.hotword_bonus != _WITHOUT_STREAM["hotword_bonus"] and not options.hotwords:
@@ -120,12 +150,12 @@ def _flag(name: str) -> str:
     return "--lm" if name == "lms" else "--" + name.replace("_", "-")
 
 
-_WITH_STREAM = {"real_time": False, "chunk_ms": None, "new_encoder": False}
+_WITH_STREAM = {"real_time": False, "chunk_ms": None, "reset_encoder": False}
 _WITHOUT_STREAM = {"search": "", "tuned": None, "hotwords": None, "hotword_bonus": 0.5, "lms": []}
-_WITHOUT_STREAM |= {"window_s": None, "times": "auto", "rows": 8}
+_WITHOUT_STREAM |= {"window_s": None, "times": "auto", "batch_size": 8}
 
 
-def _phrases(file: Path) -> list[str]:
+def _read_phrases(file: Path) -> list[str]:
     if not file.is_file():
         raise FileNotFoundError(f"there is no file of hotwords {file}")
     phrases = list(filter(str.strip, file.read_text(encoding="utf-8").splitlines()))
@@ -135,7 +165,7 @@ def _phrases(file: Path) -> list[str]:
 
 
 def _stream(options: argparse.Namespace, changes: dict[str, str], files: list[Path]) -> int:
-    """Prints each word of one stream as soon as it is sure, and at the end how late they came."""
+    """Prints each word of one stream as soon as it is final, and the latency at the end."""
     from jaxasr.experiment import load
     from jaxasr.transcription import live
 
@@ -144,16 +174,33 @@ def _stream(options: argparse.Namespace, changes: dict[str, str], files: list[Pa
             f"--stream hears one FILE or -, and prints what it hears as {' or '.join(live.WRITTEN)}; it was given "
             f"{len(files)} files, --format {options.format} and --out {options.out}"
         )
-    use_this_machine()
-    heard = live.stream(
+    set_up_process()
+    words = live.stream(
         load(options.experiment, changes),
         live.Workdir(options.workdir),
         files[0],
         real_time=options.real_time,
         chunk_ms=options.chunk_ms,
-        renews_encoder=options.new_encoder,
+        renews_encoder=options.reset_encoder,
         checkpoint=options.checkpoint,
     )
-    for each in heard:
-        print(live.WRITTEN[options.format](each), flush=True)
+    for word in words:
+        print(live.WRITTEN[options.format](word), flush=True)
     return 0
+
+
+COMMANDS = (
+    Command(
+        "transcribe",
+        "Transcribes audio files of any length, or a stream, with the model of a run.",
+        declare,
+        transcribe,
+        (
+            "jaxasr transcribe experiments/an4/las.py --workdir runs/an4 speech.flac",
+            "jaxasr transcribe experiments/an4/las.py --workdir runs/an4 --format srt --out subtitles talk.mp3 "
+            "--search beam search.width=20",
+            "arecord -f S16_LE -r 16000 | jaxasr transcribe experiments/quickstart/streaming.py --workdir runs/live "
+            "--stream -",
+        ),
+    ),
+)

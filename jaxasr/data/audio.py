@@ -20,7 +20,7 @@ _UNKNOWN_BYTES = 0x7FFFF000  # and more: what is written as the length where it 
 _HEADER_BYTES = 1024  # that a writer may have counted among the samples
 
 
-class NoSamples(ValueError):  # noqa: N818 - what it says, as StopIteration
+class NoSamplesError(ValueError):  # noqa: N818 - what it says, as StopIteration
     """An audio file of zero samples."""
 
 
@@ -43,7 +43,7 @@ def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.nda
 def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
     """The samples at the file's own rate, and that rate in Hz; errors as in `decode_audio`."""
     if not data:
-        raise NoSamples(f"{id}: an empty file")
+        raise NoSamplesError(f"{id}: an empty file")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             blocks = list(_blocks(file, id, _BLOCK_FRAMES))
@@ -51,11 +51,11 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{id}: {len(data)} bytes that libsndfile cannot decode ({error})") from error
     if not blocks:
-        raise NoSamples(f"{id}: an audio file of zero samples")
+        raise NoSamplesError(f"{id}: an audio file of zero samples")
     return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), native_hz
 
 
-def refuse_cut_off(data: bytes, *, id: str) -> None:
+def check_not_truncated(data: bytes, *, id: str) -> None:
     """Refuses a WAV, AIFF or AU file with fewer samples than its header says; libsndfile decodes what is there.
 
     FLAC that is cut off does not decode, and of Ogg and MP3 nobody can say. `data` and `id` are those of `decode_audio`.
@@ -81,7 +81,7 @@ def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndar
     if not path.is_file():
         raise FileNotFoundError(f"there is no audio file {path}")
     if not path.stat().st_size:
-        raise NoSamples(f"{path}: an empty file")
+        raise NoSamplesError(f"{path}: an empty file")
     empty = True
     try:
         # by its descriptor, so that what the file is called says nothing of what it is
@@ -94,10 +94,10 @@ def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndar
         size = path.stat().st_size
         raise ValueError(f"{path}: {size} bytes that libsndfile cannot decode ({error.error_string})") from error
     if empty:
-        raise NoSamples(f"{path}: an audio file of zero samples")
+        raise NoSamplesError(f"{path}: an audio file of zero samples")
 
 
-def seconds_of(path: Path) -> float:
+def header_duration_s(path: Path) -> float:
     """What the header says of a file's length; 0 where it says nothing, or there is nothing to read."""
     try:
         return float(soundfile.info(str(path)).duration)

@@ -10,12 +10,12 @@ from jaxtyping import Int16, Int64
 from jaxasr.data.audio import decode_native
 from jaxasr.data.batching.epoch import PlanRow
 from jaxasr.data.batching.lengths import speed_ratio
-from jaxasr.data.batching.shape import Shape, rows_of_host
-from jaxasr.data.prepared.corpus import Prepared
+from jaxasr.data.batching.shape import Shape, host_rows
+from jaxasr.data.prepared.corpus import PreparedCorpus
 
 
 @runtime_checkable
-class Rows(Protocol):
+class BatchPlan(Protocol):
     """A plan, or one epoch of it."""
 
     @property
@@ -29,12 +29,12 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class Waves:
+class AudioLoader:
     """`waves(step)` decodes what the plan names for this host. It can be pickled into worker processes."""
 
-    rows: Rows
-    sources: tuple[Prepared, ...]
-    firsts: Int64[np.ndarray, " corpora"]  # the number of each corpus's first example in the plan
+    plan: BatchPlan
+    sources: tuple[PreparedCorpus, ...]
+    corpus_offsets: Int64[np.ndarray, " corpora"]  # the number of each corpus's first example in the plan
     speeds: tuple[float, ...]
     rate_hz: int
     host: int
@@ -43,8 +43,8 @@ class Waves:
     def __post_init__(self):
         if not 0 <= self.host < self.hosts:
             raise ValueError(f"host {self.host} of {self.hosts}: hosts count from 0")
-        for shape in self.rows.shapes:
-            rows_of_host(shape, self.host, self.hosts)
+        for shape in self.plan.shapes:
+            host_rows(shape, self.host, self.hosts)
 
     def __call__(self, step: int) -> Int16[np.ndarray, "b n"]:
         """The padded waves; of transcripts alone they have no sample, and nothing is decoded.
@@ -52,27 +52,27 @@ class Waves:
         Raises:
           ValueError: audio that is damaged, or not as long as it was when it was prepared; the utterance is named.
         """
-        row = self.rows.row(step)
-        mine = rows_of_host(row.shape, self.host, self.hosts)
+        row = self.plan.row(step)
+        mine = host_rows(row.shape, self.host, self.hosts)
         wave_bn = np.zeros((mine.stop - mine.start, row.shape.samples), np.int16)
         columns = zip(row.examples_b[mine], row.speeds_b[mine], row.sample_lengths_b[mine], strict=True)
         for wave_n, (example, speed, samples) in zip(wave_bn, columns, strict=True):
             if example >= 0 and samples:
-                wave_n[:samples] = self._decoded(int(example), self.speeds[speed], int(samples))
+                wave_n[:samples] = self._decode(int(example), self.speeds[speed], int(samples))
         return wave_bn
 
     @property
     def largest_bytes(self) -> int:
         """Of the largest result."""
-        return max(2 * shape.samples * shape.examples for shape in self.rows.shapes) // self.hosts
+        return max(2 * shape.samples * shape.examples for shape in self.plan.shapes) // self.hosts
 
-    def slim(self) -> "Waves":
+    def without_texts(self) -> "AudioLoader":
         """The same without the transcripts, which workers do not need."""
         return replace(self, sources=tuple(replace(source, texts=[], speakers=[]) for source in self.sources))
 
-    def _decoded(self, example: int, factor: float, planned: int) -> Int16[np.ndarray, " n"]:
-        corpus = corpus_of(self.firsts, example)
-        source, place = self.sources[corpus], example - int(self.firsts[corpus])
+    def _decode(self, example: int, factor: float, planned: int) -> Int16[np.ndarray, " n"]:
+        corpus = corpus_index(self.corpus_offsets, example)
+        source, place = self.sources[corpus], example - int(self.corpus_offsets[corpus])
         name = f"{source.ids[place]!r} of {source.name} {source.split}"
         wave_n, native_hz = decode_native(source.read(place), id=name)
         ratio = speed_ratio(factor)
@@ -87,6 +87,6 @@ class Waves:
         return wave_n
 
 
-def corpus_of(firsts: Int64[np.ndarray, " corpora"], example: int) -> int:
+def corpus_index(corpus_offsets: Int64[np.ndarray, " corpora"], example: int) -> int:
     """The place of the corpus that an example belongs to; `firsts` are the numbers of the corpora's first examples."""
-    return int(np.searchsorted(firsts, example, side="right")) - 1
+    return int(np.searchsorted(corpus_offsets, example, side="right")) - 1

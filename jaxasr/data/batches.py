@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt32
 
-from jaxasr.data.audio_loader import Waves
+from jaxasr.data.audio_loader import AudioLoader
 from jaxasr.data.batching.epoch import PlanRow
-from jaxasr.data.batching.lengths import Ragged
-from jaxasr.data.batching.shape import rows_of_host
-from jaxasr.data.prefetch import Stream
+from jaxasr.data.batching.lengths import RaggedTokens
+from jaxasr.data.batching.shape import host_rows
+from jaxasr.data.prefetch import PrefetchIterator
 from jaxasr.records import Batch
 
 
@@ -21,7 +21,7 @@ class Batches:
     """
 
     def __init__(
-        self, waves: Waves, tokens: Ragged, keys: UInt32[np.ndarray, "examples speeds"], steps: range, *, workers: int
+        self, loader: AudioLoader, tokens: RaggedTokens, keys: UInt32[np.ndarray, "examples speeds"], steps: range, *, workers: int
     ):
         """Starts decoding for the steps of the range.
 
@@ -33,10 +33,10 @@ class Batches:
           workers: processes that decode; 0 is threads of this one. Where there is no audio there are none.
         """
         self.audio_s = 0.0  # given out so far, without padding, on this host
-        self._waves, self._tokens, self._keys, self._steps = waves, tokens, keys, iter(steps)
-        workers = workers if waves.largest_bytes else 0
-        self._stream = Stream(
-            waves.slim() if workers else waves, steps, workers=workers, result_bytes=waves.largest_bytes
+        self._loader, self._tokens, self._keys, self._steps = loader, tokens, keys, iter(steps)
+        workers = workers if loader.largest_bytes else 0
+        self._stream = PrefetchIterator(
+            loader.without_texts() if workers else loader, steps, workers=workers, result_bytes=loader.largest_bytes
         )
 
     @property
@@ -44,9 +44,9 @@ class Batches:
         """Seconds for which the consumer waited for data."""
         return self._stream.waited_s
 
-    def rows_here(self, row: PlanRow) -> slice:
+    def host_rows(self, row: PlanRow) -> slice:
         """The rows of the plan's batch that are read on this host."""
-        return rows_of_host(row.shape, self._waves.host, self._waves.hosts)
+        return host_rows(row.shape, self._loader.host, self._loader.hosts)
 
     def __iter__(self) -> "Batches":
         return self
@@ -54,8 +54,8 @@ class Batches:
     def __next__(self) -> tuple[int, PlanRow, Batch]:
         wave_bn = next(self._stream)
         step = next(self._steps)
-        row = self._waves.rows.row(step)
-        mine = self.rows_here(row)
+        row = self._loader.plan.row(step)
+        mine = self.host_rows(row)
         examples_b, valid_b = row.examples_b[mine], row.valid_b[mine]
         tokens_bu, token_lengths_b = self._padded_tokens(examples_b, row.shape.tokens)
         batch = Batch(
@@ -66,7 +66,7 @@ class Batches:
             ids_b=np.where(valid_b, self._keys[examples_b, row.speeds_b[mine]], np.uint32(0)),
             valid_b=valid_b,
         )
-        self.audio_s += float(row.sample_lengths_b[mine].sum()) / self._waves.rate_hz
+        self.audio_s += float(row.sample_lengths_b[mine].sum()) / self._loader.rate_hz
         return step, row, batch
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class EvalBatch:
     """A batch of an evaluation, and who said what in it: the valid rows of all hosts, which come first."""
 
     row: PlanRow
@@ -101,7 +101,7 @@ class Labelled:
     speakers: tuple[str, ...]
 
 
-class Evaluation:
+class EvalIterator:
     """Iterates over `Labelled` batches; ends its workers when it is closed or has come to its end."""
 
     def __init__(self, batches: Batches, ids: Sequence[str], texts: Sequence[str], speakers: Sequence[str]):
@@ -118,14 +118,14 @@ class Evaluation:
         """Audio given out so far, without padding, on this host."""
         return self._batches.audio_s
 
-    def __iter__(self) -> "Evaluation":
+    def __iter__(self) -> "EvalIterator":
         return self
 
-    def __next__(self) -> Labelled:
+    def __next__(self) -> EvalBatch:
         _, row, batch = next(self._batches)
         examples: list[int] = row.examples_b[row.examples_b >= 0].tolist()
         ids, texts, speakers = self._names
-        return Labelled(
+        return EvalBatch(
             row=row,
             batch=batch,
             sample_lengths=tuple(row.sample_lengths_b[row.examples_b >= 0].tolist()),
@@ -138,7 +138,7 @@ class Evaluation:
         """Ends threads and workers; nothing more can be read."""
         self._batches.close()
 
-    def __enter__(self) -> "Evaluation":
+    def __enter__(self) -> "EvalIterator":
         return self
 
     def __exit__(self, *_: object) -> None:

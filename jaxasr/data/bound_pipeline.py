@@ -9,21 +9,21 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt32
 
 from jaxasr import text
-from jaxasr.data.audio_loader import Waves, corpus_of
-from jaxasr.data.batches import Batches, Evaluation
+from jaxasr.data.audio_loader import AudioLoader, corpus_index
+from jaxasr.data.batches import Batches, EvalIterator
 from jaxasr.data.batching.buckets import ShapeChoice
 from jaxasr.data.batching.epoch import Epoch
-from jaxasr.data.batching.lengths import Lengths, Ragged, keys_at_speed, samples_at_speed
-from jaxasr.data.batching.plan import Plan, plan_once
-from jaxasr.data.batching.shape import Shape, describe
-from jaxasr.data.prepared.corpus import Prepared, example_key
-from jaxasr.data.transforms import Draft, Fault, Transform, the_tokenizer
+from jaxasr.data.batching.lengths import Lengths, RaggedTokens, keys_at_speed, samples_at_speed
+from jaxasr.data.batching.plan import TrainingPlan, plan_evaluation
+from jaxasr.data.batching.shape import Shape, describe_shapes
+from jaxasr.data.prepared.corpus import PreparedCorpus, example_key
+from jaxasr.data.transforms import ExampleTable, FilterReason, Transform, find_tokenizer
 
-_FOR_EVER = 1 << 62  # steps
+_NO_LIMIT = 1 << 62  # steps
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedExample:
     """An example that training leaves out."""
 
     corpus: str
@@ -33,10 +33,10 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class OpenPipeline:
+class BoundPipeline:
     """What `Pipeline.open` gives. All examples have one numbering: those of the first corpus, of the second, ..."""
 
-    sources: tuple[Prepared, ...]
+    sources: tuple[PreparedCorpus, ...]
     weights: tuple[float | int, ...]  # one a source
     transforms: tuple[Transform, ...]
     shape_choice: ShapeChoice
@@ -46,7 +46,7 @@ class OpenPipeline:
     @property
     def tokenizer(self) -> text.Tokenizer:
         """Of the one Tokenize."""
-        return the_tokenizer(self.transforms)
+        return find_tokenizer(self.transforms)
 
     @property
     def hash(self) -> str:
@@ -55,20 +55,20 @@ class OpenPipeline:
         return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
 
     @cached_property
-    def draft(self) -> Draft:
+    def examples(self) -> ExampleTable:
         """Texts, tokens and faults of all examples, after all transforms."""
         seconds = np.concatenate([source.samples / source.rates_hz for source in self.sources])
-        start = Draft(seconds, [each for source in self.sources for each in source.texts])
-        return reduce(lambda draft, transform: transform.plan(draft), self.transforms, start)
+        start = ExampleTable(seconds, [each for source in self.sources for each in source.texts])
+        return reduce(lambda draft, transform: transform.apply(draft), self.transforms, start)
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> TrainingPlan:
         """The batches of training.
 
         Raises:
           ValueError: no example is left, or none fits a shape.
         """
-        return Plan(self._train_lengths, self.shapes, self.shuffle_seed)
+        return TrainingPlan(self._train_lengths, self.shapes, self.shuffle_seed)
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -78,27 +78,27 @@ class OpenPipeline:
           ValueError: no example is left to train on.
         """
         if not (self._train_lengths.weights > 0).any():
-            reasons = Counter(fault.reason for fault in self._faults.values()).most_common()
+            reasons = Counter(fault.reason for fault in self._filter_reasons.values()).most_common()
             told = ", ".join(f"{count} ({reason})" for reason, count in reasons) or "the corpora are empty"
             raise ValueError(f"no example is left to train on; left out: {told}")
         return self.shape_choice.shapes(*self._train_items, rate_hz=self.rate_hz)
 
     @cached_property
-    def once_plan(self) -> Epoch:
+    def eval_plan(self) -> Epoch:
         """The batches of an evaluation."""
         lengths = self._lengths((1.0,), np.ones(len(self._keys)))
-        shapes = self.shape_choice.covering(lengths.samples[:, 0], lengths.tokens, rate_hz=self.rate_hz)
-        return plan_once(lengths, shapes)
+        shapes = self.shape_choice.eval_buckets(lengths.samples[:, 0], lengths.tokens, rate_hz=self.rate_hz)
+        return plan_evaluation(lengths, shapes)
 
     @cached_property
-    def skipped(self) -> tuple[Skipped, ...]:
+    def skipped(self) -> tuple[SkippedExample, ...]:
         """What training leaves out, and why. (An evaluation leaves nothing out.)"""
-        faults = dict(self._faults)
-        for i in self.plan.unshaped.tolist():
-            detail = f"{self.draft.seconds[i]:.3f} s, {self._tokens.lengths[i]} tokens"
-            faults[i] = Fault("fits no shape at any speed", detail)
+        faults = dict(self._filter_reasons)
+        for i in self.plan.unbucketable.tolist():
+            detail = f"{self.examples.seconds[i]:.3f} s, {self._tokens.lengths[i]} tokens"
+            faults[i] = FilterReason("fits no shape at any speed", detail)
         return tuple(
-            Skipped(self.sources[corpus_of(self._firsts, i)].name, self.ids[i], fault.reason, fault.detail)
+            SkippedExample(self.sources[corpus_index(self._corpus_offsets, i)].name, self.ids[i], fault.reason, fault.detail)
             for i, fault in sorted(faults.items())
         )
 
@@ -119,9 +119,9 @@ class OpenPipeline:
 
     def describe(self) -> str:
         """The shapes of training, how much of them is padding, and what is left out: for people."""
-        table = describe(self.shapes, *self._train_items, rate_hz=self.rate_hz)
+        table = describe_shapes(self.shapes, *self._train_items, rate_hz=self.rate_hz)
         epoch = self.plan.epoch(0)
-        useful = epoch.padding.useful
+        useful = epoch.padding.real
         amount = f"{useful / self.rate_hz / 3600:.2f} h" if self.shape_choice.audio else f"{useful:,} tokens and ends"
         lines = [f"epoch 0: {len(epoch)} batches, {amount}, {epoch.padding.share:.2%} padding, unused rows included"]
         lines += [f"left out: {count} ({reason})" for reason, count in self.skipped_counts.items()]
@@ -146,42 +146,42 @@ class OpenPipeline:
         """
         if start_step < 0:
             raise ValueError(f"start_step {start_step}: steps count from 0")
-        waves = self.waves(host=host, hosts=hosts)
-        steps = range(start_step, _FOR_EVER if stop_step is None else stop_step)
-        keys = np.stack([keys_at_speed(self._keys, factor) for factor in self.draft.speeds], axis=1)
-        return Batches(waves, self._tokens, keys, steps, workers=workers)
+        audio_loader = self.waves(host=host, hosts=hosts)
+        steps = range(start_step, _NO_LIMIT if stop_step is None else stop_step)
+        keys = np.stack([keys_at_speed(self._keys, factor) for factor in self.examples.speeds], axis=1)
+        return Batches(audio_loader, self._tokens, keys, steps, workers=workers)
 
-    def once(self, *, workers: int = 0, host: int = 0, hosts: int = 1) -> Evaluation:
+    def eval_batches(self, *, workers: int = 0, host: int = 0, hosts: int = 1) -> EvalIterator:
         """Every example exactly once, from short to long, not one left out, at its own speed.
 
         Where a text could not be normalised the reference is the text as written; what could not be encoded has no
         tokens. Arguments and errors are those of `batches`.
         """
-        waves = self._waves(self.once_plan, (1.0,), host, hosts)
-        steps = range(len(self.once_plan))
+        waves = self._audio_loader(self.eval_plan, (1.0,), host, hosts)
+        steps = range(len(self.eval_plan))
         batches = Batches(waves, self._tokens, self._keys[:, None], steps, workers=workers)
-        return Evaluation(batches, self.ids, self.draft.texts, self.speakers)
+        return EvalIterator(batches, self.ids, self.examples.texts, self.speakers)
 
-    def waves(self, *, host: int = 0, hosts: int = 1) -> Waves:
+    def waves(self, *, host: int = 0, hosts: int = 1) -> AudioLoader:
         """What decodes a step of training, without reading ahead."""
-        return self._waves(self.plan, self.draft.speeds, host, hosts)
+        return self._audio_loader(self.plan, self.examples.speeds, host, hosts)
 
     def read(self, example: int) -> bytes:
         """The compressed audio of an example."""
-        corpus = corpus_of(self._firsts, example)
-        return self.sources[corpus].read(example - int(self._firsts[corpus]))
+        corpus = corpus_index(self._corpus_offsets, example)
+        return self.sources[corpus].read(example - int(self._corpus_offsets[corpus]))
 
-    def _waves(self, rows: Plan | Epoch, speeds: tuple[float, ...], host: int, hosts: int) -> Waves:
-        return Waves(rows, self.sources, self._firsts, speeds, self.rate_hz, host, hosts)
+    def _audio_loader(self, rows: TrainingPlan | Epoch, speeds: tuple[float, ...], host: int, hosts: int) -> AudioLoader:
+        return AudioLoader(rows, self.sources, self._corpus_offsets, speeds, self.rate_hz, host, hosts)
 
     @cached_property
-    def _firsts(self) -> Int64[np.ndarray, " corpora"]:
+    def _corpus_offsets(self) -> Int64[np.ndarray, " corpora"]:
         """The number of each corpus's first example."""
         return np.cumsum([0, *(len(source) for source in self.sources[:-1])])
 
     @property
-    def _tokens(self) -> Ragged:
-        tokens = self.draft.tokens
+    def _tokens(self) -> RaggedTokens:
+        tokens = self.examples.tokens
         if tokens is None:
             raise ValueError("a pipeline without Tokenize has no tokens")
         return tokens
@@ -192,16 +192,16 @@ class OpenPipeline:
         return np.array(keys, np.uint32)
 
     @cached_property
-    def _faults(self) -> dict[int, Fault]:
+    def _filter_reasons(self) -> dict[int, FilterReason]:
         """The first fault of each example that has one."""
-        return dict(reversed(self.draft.faults))
+        return dict(reversed(self.examples.filtered))
 
     @cached_property
     def _train_lengths(self) -> Lengths:
         pairs = zip(self.sources, self.weights, strict=True)
         weights = np.concatenate([np.full(len(source), weight, np.float64) for source, weight in pairs])
-        weights[list(self._faults)] = 0.0
-        return self._lengths(self.draft.speeds, weights)
+        weights[list(self._filter_reasons)] = 0.0
+        return self._lengths(self.examples.speeds, weights)
 
     def _lengths(self, speeds: tuple[float, ...], weights: Float64[np.ndarray, " examples"]) -> Lengths:
         """Where batches are of transcripts alone no example has a sample, whatever its corpus has."""

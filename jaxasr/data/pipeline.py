@@ -12,9 +12,9 @@ from pathlib import Path
 
 from jaxasr import text
 from jaxasr.data.batching.buckets import ShapeChoice
-from jaxasr.data.bound_pipeline import OpenPipeline
+from jaxasr.data.bound_pipeline import BoundPipeline
 from jaxasr.data.prepared.corpus import Corpus
-from jaxasr.data.transforms import SpeedPerturb, Transform, check_order, the_tokenizer
+from jaxasr.data.transforms import SpeedPerturb, Transform, check_order, find_tokenizer
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Pipeline:
     @property
     def tokenizer(self) -> text.Tokenizer:
         """Of the one Tokenize."""
-        return the_tokenizer(self.transforms)
+        return find_tokenizer(self.transforms)
 
-    def open(self, data_dir: Path) -> "OpenPipeline":
+    def open(self, data_dir: Path) -> "BoundPipeline":
         """Reads texts and lengths, not the audio.
 
         Raises:
@@ -76,7 +76,7 @@ class Pipeline:
                 f"{', '.join(silent)} holds texts without audio, and {type(self.shapes).__name__} lays out waves: such a "
                 "corpus is for language models, whose shapes are data.ChooseTokenBuckets"
             )
-        return OpenPipeline(
+        return BoundPipeline(
             sources=sources,
             weights=tuple(weight for _, weight in self.weighted),
             transforms=self.transforms,

@@ -24,14 +24,14 @@ from absl import flags
 
 T = TypeVar("T")
 
-_FOR_EVER = 1 << 62
+_NO_LIMIT = 1 << 62
 _THREADS = min(4, os.cpu_count() or 1)  # that call ahead when there are no workers; decoding lets go of Python's lock
-_AHEAD = 4  # results at most that a worker has made, or is making, before they are asked for
+_RESULTS_AHEAD = 4  # results at most that a worker has made, or is making, before they are asked for
 _GRACE_S = 20.0  # a worker told to end goes on for so long, so that its parent can finish the step and save
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-class Stream(Generic[T]):
+class PrefetchIterator(Generic[T]):
     """Iterates over `call(step)` for the steps of a range; a context manager that ends its workers.
 
     At most four results a worker (without workers: five) are made ahead.
@@ -50,15 +50,15 @@ class Stream(Generic[T]):
           ValueError: too little shared memory for the workers' results.
         """
         self.waited_s = 0.0  # that the consumer spent waiting
-        self._left = len(steps)
-        self._reader = _Reader(iter(_dataset(call, steps, workers, result_bytes)))
+        self._remaining = len(steps)
+        self._reader = _ReadAhead(iter(_dataset(call, steps, workers, result_bytes)))
         self._end = weakref.finalize(self, self._reader.end)
 
-    def __iter__(self) -> "Stream[T]":
+    def __iter__(self) -> "PrefetchIterator[T]":
         return self
 
     def __next__(self) -> T:
-        if not self._left or not self._end.alive:
+        if not self._remaining or not self._end.alive:
             self.close()
             raise StopIteration
         began = time.perf_counter()
@@ -66,33 +66,33 @@ class Stream(Generic[T]):
             result = self._reader.read()
         finally:
             self.waited_s += time.perf_counter() - began
-        self._left -= 1
+        self._remaining -= 1
         return result
 
     def close(self) -> None:
         """Ends threads and workers; nothing more can be read."""
         self._end()
 
-    def __enter__(self) -> "Stream[T]":
+    def __enter__(self) -> "PrefetchIterator[T]":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class _Reader(Generic[T]):
+class _ReadAhead(Generic[T]):
     """Reads one result ahead, in a thread that never sees SIGINT; nor do the processes that it starts."""
 
     def __init__(self, results: Iterator[T]):
         self._results: Any = results
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jaxasr-stream")
-        with _interrupts_stay_here():
-            self._ahead: Any = self._thread.submit(_next_own, results)
+        with _sigint_blocked():
+            self._ahead: Any = self._thread.submit(_next_copied, results)
 
     def read(self) -> T:
         """The next result."""
         result = self._ahead.result()
-        self._ahead = self._thread.submit(_next_own, self._results)
+        self._ahead = self._thread.submit(_next_copied, self._results)
         return result
 
     def end(self) -> None:
@@ -103,7 +103,7 @@ class _Reader(Generic[T]):
 
 
 @dataclass(frozen=True)
-class _Until(Generic[T]):
+class _CallUntil(Generic[T]):
     """Calls no more from `stop` on. Grain's range goes on, because what reaches its end is not cleared away."""
 
     call: Callable[[int], T]
@@ -113,7 +113,7 @@ class _Until(Generic[T]):
         return self.call(step) if step < self.stop else 0
 
 
-def _next_own(results: Iterator[Any]) -> Any:
+def _next_copied(results: Iterator[Any]) -> Any:
     """The next result; an array is taken out of the workers' shared memory, so that whoever keeps it owns it."""
     result = next(results)
     return np.array(result) if isinstance(result, np.ndarray) and type(result) is not np.ndarray else result
@@ -122,10 +122,10 @@ def _next_own(results: Iterator[Any]) -> Any:
 def _dataset(call: Callable[[int], Any], steps: range, workers: int, result_bytes: int) -> grain.IterDataset[Any]:
     if workers < 0:
         raise ValueError(f"{workers} workers: 0 or more are needed")
-    results = grain.MapDataset.range(steps.start, _FOR_EVER).map(_Until(call, steps.stop))
+    results = grain.MapDataset.range(steps.start, _NO_LIMIT).map(_CallUntil(call, steps.stop))
     if workers == 0:
         return results.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_THREADS))
-    _check_shared_memory(result_bytes * workers * _AHEAD)
+    _check_shared_memory(result_bytes * workers * _RESULTS_AHEAD)
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain hands them to its workers; jaxasr has none of its own
     one_at_a_time = results.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
@@ -145,7 +145,7 @@ def _check_shared_memory(needed_bytes: int) -> None:
 
 
 @contextmanager
-def _interrupts_stay_here() -> Iterator[None]:
+def _sigint_blocked() -> Iterator[None]:
     """Threads and processes started inside never see SIGINT: Ctrl-C is for the thread that is here alone."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -157,11 +157,11 @@ def _interrupts_stay_here() -> Iterator[None]:
 def _start_worker(_: int, __: int) -> None:
     """Runs first in each worker: it outlives a polite signal to the whole group for a while, its parent never."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _meanwhile(lambda: (time.sleep(_GRACE_S), os._exit(0))))
+    signal.signal(signal.SIGTERM, lambda *_: _in_background(lambda: (time.sleep(_GRACE_S), os._exit(0))))
     parent = multiprocessing.parent_process()
     if parent is not None:
-        _meanwhile(lambda: (parent.join(), os._exit(1)))
+        _in_background(lambda: (parent.join(), os._exit(1)))
 
 
-def _meanwhile(do: Callable[[], object]) -> None:
+def _in_background(do: Callable[[], object]) -> None:
     threading.Thread(target=do, daemon=True).start()

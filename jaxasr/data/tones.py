@@ -5,11 +5,12 @@ that position in time says nothing of position in the string. It takes no file, 
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxasr.data.batching.shape import Shape
 from jaxasr.records import Batch
 
 
@@ -48,18 +49,16 @@ class Tones:
     def batch(self, number: int, *, examples: int, seed: int) -> Batch:
         """The batch of this number: a pure function of its arguments."""
         rng = np.random.default_rng((seed, number))
-        wave_bn = np.zeros((examples, self.samples), np.int16)
-        tokens_bu = np.zeros((examples, self.longest), np.int32)
+        batch = Batch.blank(Shape(samples=self.samples, tokens=self.longest, examples=examples))
         lengths_b = rng.integers(self.shortest, self.longest + 1, examples).astype(np.int32)
-        sample_lengths_b = np.zeros(examples, np.int32)
         for row, length in enumerate(lengths_b):
             tokens_u = rng.integers(1, self.symbols + 1, length)
             wave_n = self.wave(tokens_u, rng)
-            tokens_bu[row, :length] = tokens_u
-            wave_bn[row, : len(wave_n)] = np.round(wave_n * 32_767)
-            sample_lengths_b[row] = len(wave_n)
+            batch.tokens_bu[row, :length] = tokens_u
+            batch.wave_bn[row, : len(wave_n)] = np.round(wave_n * 32_767)
+            batch.sample_lengths_b[row] = len(wave_n)
         ids_b = rng.integers(0, 2**32, examples, dtype=np.uint32)
-        return Batch(wave_bn, sample_lengths_b, tokens_bu, lengths_b, ids_b, np.ones(examples, bool))
+        return replace(batch, token_lengths_b=lengths_b, ids_b=ids_b, valid_b=np.ones(examples, bool))
 
     def wave(self, tokens_u: Int[np.ndarray, " u"], rng: np.random.Generator) -> Float[np.ndarray, " n"]:
         """Amplitude of one string, silence before, between and after its symbols, noise over all of it."""

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from jaxasr import text
-from jaxasr.data.batching.lengths import Ragged, speed_ratio
+from jaxasr.data.batching.lengths import RaggedTokens, speed_ratio
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Fault:
+class FilterReason:
     """Why an example is left out of training."""
 
     reason: str  # the same words for all of a kind, so that they can be counted
@@ -27,26 +27,26 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Draft:
+class ExampleTable:
     """The examples of all corpora, before there is a plan. Examples keep their places; faulty ones stay, marked."""
 
     seconds: Float64[np.ndarray, " examples"]  # as recorded, before any change of speed
     texts: Sequence[str]
-    tokens: Ragged | None = None  # of a faulty text: none
+    tokens: RaggedTokens | None = None  # of a faulty text: none
     speeds: tuple[float, ...] = (1.0,)
-    faults: tuple[tuple[int, Fault], ...] = ()  # place and fault, in the order they were found
+    filtered: tuple[tuple[int, FilterReason], ...] = ()  # place and fault, in the order they were found
 
-    def fault(self, bad: Bool[np.ndarray, " examples"], reason: str, detail: Callable[[int], str]) -> "Draft":
+    def filter_out(self, bad: Bool[np.ndarray, " examples"], reason: str, detail: Callable[[int], str]) -> "ExampleTable":
         """Marks the examples where `bad`."""
-        found = tuple((int(i), Fault(reason, detail(int(i)))) for i in np.flatnonzero(bad))
-        return replace(self, faults=self.faults + found)
+        found = tuple((int(i), FilterReason(reason, detail(int(i)))) for i in np.flatnonzero(bad))
+        return replace(self, filtered=self.filtered + found)
 
 
 @runtime_checkable
 class Transform(Protocol):
     """One operation. It is a value: the flattened experiment shows it."""
 
-    def plan(self, draft: Draft) -> Draft:
+    def apply(self, table: ExampleTable) -> ExampleTable:
         """The draft with the operation done."""
         ...
 
@@ -61,13 +61,13 @@ class Normalize:
         if self.kind not in text.KINDS:
             raise ValueError(f"there is no text normaliser {self.kind!r}; there are {', '.join(text.KINDS)}")
 
-    def plan(self, draft: Draft) -> Draft:
+    def apply(self, table: ExampleTable) -> ExampleTable:
         """Replaces the texts. One that cannot be brought to the form stays as written and is marked."""
         refusals: list[tuple[int, str]] = []
         normal = partial(text.normalize, self.kind)
-        texts = list(_each(draft.texts, normal, otherwise=_as_written, refusals=refusals))
-        draft = replace(draft, texts=texts, faults=draft.faults + _faults(refusals, f"text has no {self.kind} form"))
-        return draft.fault(
+        texts = list(_apply_or_note(table.texts, normal, otherwise=_as_written, refusals=refusals))
+        table = replace(table, texts=texts, filtered=table.filtered + _reasons(refusals, f"text has no {self.kind} form"))
+        return table.filter_out(
             np.array([not each for each in texts], np.bool_), "text is empty", lambda i: "nothing is left to learn"
         )
 
@@ -78,11 +78,11 @@ class Tokenize:
 
     tokenizer: text.Tokenizer
 
-    def plan(self, draft: Draft) -> Draft:
+    def apply(self, table: ExampleTable) -> ExampleTable:
         """Encodes the texts. One that cannot be encoded gets no tokens and is marked."""
         refusals: list[tuple[int, str]] = []
-        tokens = Ragged.of(_each(draft.texts, self.tokenizer.encode, otherwise=lambda _: [], refusals=refusals))
-        return replace(draft, tokens=tokens, faults=draft.faults + _faults(refusals, "text cannot be encoded"))
+        tokens = RaggedTokens.from_sequences(_apply_or_note(table.texts, self.tokenizer.encode, otherwise=lambda _: [], refusals=refusals))
+        return replace(table, tokens=tokens, filtered=table.filtered + _reasons(refusals, "text cannot be encoded"))
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ class KeepSeconds:
         if not 0 <= self.min_s < self.max_s:
             raise ValueError(f"KeepSeconds({self.min_s}, {self.max_s}): the first must be less, and not negative")
 
-    def plan(self, draft: Draft) -> Draft:
+    def apply(self, table: ExampleTable) -> ExampleTable:
         """Marks the utterances outside."""
 
         def detail(i: int) -> str:
-            return f"{draft.seconds[i]:.3f} s"
+            return f"{table.seconds[i]:.3f} s"
 
-        draft = draft.fault(draft.seconds < self.min_s, f"shorter than {self.min_s:g} s", detail)
-        return draft.fault(draft.seconds > self.max_s, f"longer than {self.max_s:g} s", detail)
+        table = table.filter_out(table.seconds < self.min_s, f"shorter than {self.min_s:g} s", detail)
+        return table.filter_out(table.seconds > self.max_s, f"longer than {self.max_s:g} s", detail)
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,16 @@ class KeepTokens:
         if self.max_tokens < 1:
             raise ValueError(f"KeepTokens({self.max_tokens}): at least 1 is needed")
 
-    def plan(self, draft: Draft) -> Draft:
+    def apply(self, table: ExampleTable) -> ExampleTable:
         """Marks the transcripts that are longer.
 
         Raises:
           ValueError: there are no tokens yet.
         """
-        if draft.tokens is None:
+        if table.tokens is None:
             raise ValueError("KeepTokens counts tokens: put it after Tokenize")
-        lengths = draft.tokens.lengths
-        return draft.fault(
+        lengths = table.tokens.lengths
+        return table.filter_out(
             lengths > self.max_tokens, f"more than {self.max_tokens} tokens", lambda i: f"{lengths[i]} tokens"
         )
 
@@ -144,9 +144,9 @@ class SpeedPerturb:
         if not self.factors or len({speed_ratio(factor) for factor in self.factors}) < len(self.factors):
             raise ValueError(f"SpeedPerturb.factors {self.factors}: one or more different factors are needed")
 
-    def plan(self, draft: Draft) -> Draft:
+    def apply(self, table: ExampleTable) -> ExampleTable:
         """Notes the factors."""
-        return replace(draft, speeds=self.factors)
+        return replace(table, speeds=self.factors)
 
 
 def check_order(transforms: tuple[Transform, ...]) -> None:
@@ -167,7 +167,7 @@ def check_order(transforms: tuple[Transform, ...]) -> None:
         raise ValueError(f"transforms {names}: KeepTokens counts tokens, so it has to come after Tokenize")
 
 
-def the_tokenizer(transforms: tuple[Transform, ...]) -> text.Tokenizer:
+def find_tokenizer(transforms: tuple[Transform, ...]) -> text.Tokenizer:
     """That of the one Tokenize among them."""
     return next(each.tokenizer for each in transforms if isinstance(each, Tokenize))
 
@@ -176,7 +176,7 @@ def _as_written(raw: str) -> str:
     return " ".join(raw.split())
 
 
-def _each(
+def _apply_or_note(
     items: Sequence[str], do: Callable[[str], T], *, otherwise: Callable[[str], T], refusals: list[tuple[int, str]]
 ) -> Iterator[T]:
     """What `do` makes of each; where it refuses, what `otherwise` makes, and place and refusal are noted."""
@@ -188,5 +188,5 @@ def _each(
             yield otherwise(item)
 
 
-def _faults(refusals: list[tuple[int, str]], reason: str) -> tuple[tuple[int, Fault], ...]:
-    return tuple((i, Fault(reason, detail)) for i, detail in refusals)
+def _reasons(refusals: list[tuple[int, str]], reason: str) -> tuple[tuple[int, FilterReason], ...]:
+    return tuple((i, FilterReason(reason, detail)) for i, detail in refusals)

@@ -1,14 +1,14 @@
 """From a step function to hypotheses: searches over any `Decodable`, each one frozen value and one compiled loop."""
 
 from jaxasr.decode.beam import Beam as Beam
-from jaxasr.decode.constraints import NoLoops as NoLoops
-from jaxasr.decode.constraints import Progress as Progress
+from jaxasr.decode.constraints import NoRepeatNgram as NoRepeatNgram
+from jaxasr.decode.constraints import AttentionStallRule as AttentionStallRule
 from jaxasr.decode.ctc_greedy import CtcGreedy as CtcGreedy
 from jaxasr.decode.fusion import InternalLm as InternalLm
-from jaxasr.decode.fusion import Lm as Lm
+from jaxasr.decode.fusion import LmScorer as LmScorer
 from jaxasr.decode.greedy import Greedy as Greedy
 from jaxasr.decode.hotwords import Hotwords as Hotwords
-from jaxasr.decode.rescore import Rescored as Rescored
+from jaxasr.decode.rescore import Rescoring as Rescoring
 from jaxasr.decode.rewards import Coverage as Coverage
 from jaxasr.decode.rewards import LengthReward as LengthReward
 from jaxasr.decode.scorers import Scorer as Scorer

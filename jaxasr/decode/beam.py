@@ -17,14 +17,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxasr.decode import merging
-from jaxasr.decode.merging import Merged
-from jaxasr.decode.scorers import Attention, Ctc, Joint, Scorer, joint
-from jaxasr.decode.search import Encoded, MaxTokens, encoded
+from jaxasr.decode.merging import MergeScorer
+from jaxasr.decode.scorers import DecoderScorer, CtcPrefixScorer, CombinedScorer, Scorer, combine_scorers
+from jaxasr.decode.search import EncodedBatch, MaxTokens, encode_batch
 from jaxasr.decode.trace import along, trace
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 from jaxasr.text.tokenizer import Tokenizer
 
-MARGIN = 1_000.0  # how much likelier the n-th best must be than all that could still be merged into the list
+MERGE_MARGIN = 1_000.0  # how much likelier the n-th best must be than all that could still be merged into the list
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,19 @@ class Beam:
             raise ValueError(f"Beam has ctc_weight {self.ctc_weight}; a share from 0 to 1 is needed")
         if self.stop not in ("proven", "likely"):
             raise ValueError(f"Beam has stop {self.stop!r}; 'proven' or 'likely' is needed")
-        if len(set(self.parts)) < len(self.parts):
-            raise ValueError(f"Beam has scorers of the same name: {', '.join(self.parts)}; each needs its own")
+        if len(set(self.scorer_names)) < len(self.scorer_names):
+            raise ValueError(f"Beam has scorers of the same name: {', '.join(self.scorer_names)}; each needs its own")
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """Whose shares `Hypotheses.shares_bwk` holds, in that order."""
+    def scorer_names(self) -> tuple[str, ...]:
+        """Whose shares `Hypotheses.scores_by_scorer_bwk` holds, in that order."""
         return tuple(each.name for each in self._all)
 
     @property
     def _all(self) -> tuple[Scorer, ...]:
-        ctc = (Ctc(self.ctc_weight),) if self.ctc_weight else ()
-        merged = (Merged(),) if self.merge else ()
-        return (Attention(1 - self.ctc_weight), *ctc, *self.scorers, *merged)
+        ctc = (CtcPrefixScorer(self.ctc_weight),) if self.ctc_weight else ()
+        merged = (MergeScorer(),) if self.merge else ()
+        return (DecoderScorer(1 - self.ctc_weight), *ctc, *self.scorers, *merged)
 
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
         """The n best of each example; padding rows come back empty and finished.
@@ -86,11 +86,11 @@ class Beam:
         Raises:
             ValueError: ctc_weight > 0 and the model has no CTC head, or it lacks what a scorer reads.
         """
-        return self.of(encoded(decodable, batch, self.max_tokens))
+        return self.of(encode_batch(decodable, batch, self.max_tokens))
 
-    def of(self, here: Encoded) -> Hypotheses:
+    def of(self, here: EncodedBatch) -> Hypotheses:
         """The same of a batch that is encoded already."""
-        scorer = joint(here, self._all, end_threshold=self.end_threshold)
+        scorer = combine_scorers(here, self._all, end_threshold=self.end_threshold)
         heads, positions = here.shapes.weights_bhs.shape[1:]
         weights_hs = (heads, positions if self.alignments else 0)
         found = jax.lax.while_loop(
@@ -103,7 +103,7 @@ class Beam:
 
 @pytree
 @dataclass(frozen=True)
-class _Best:
+class _FinishedHypotheses:
     """The best endings so far, best first. An empty place has -inf."""
 
     scores_bw: Float[Array, "b w"]
@@ -115,7 +115,7 @@ class _Best:
 
 @pytree
 @dataclass(frozen=True)
-class _Beam:
+class _BeamState:
     """What the loop carries. The tables lead with the token axis, so that one entry a step is written in place."""
 
     i: Int[Array, ""]  # steps taken
@@ -127,20 +127,20 @@ class _Beam:
     tokens_ubw: Int[Array, "u b w"]
     parents_ubw: Int[Array, "u b w"]
     weights_ubwhs: Float[Array, "u b w h s"]
-    best: _Best
+    best: _FinishedHypotheses
     cut_bw: Float[Array, "b w"]  # log probabilities of what was alive at the limit
     cut_shares_bwk: Float[Array, "b w k"]
     done_b: Bool[Array, " b"]
 
 
-def _begin(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], *, cap: int, weights_hs: tuple[int, ...]) -> _Beam:
+def _begin(beam: Beam, scorer: CombinedScorer, limits_b: Int[Array, " b"], *, cap: int, weights_hs: tuple[int, ...]) -> _BeamState:
     b, w = limits_b.shape[0], beam.width
     no_shares_bwk = jnp.zeros((b, w, len(scorer.opened)))
     nothing_bw = jnp.full((b, w), -jnp.inf)
     zeros_bw, codes_bw = jnp.zeros((b, w), jnp.int32), jnp.zeros((b, w), jnp.uint32)
     # an example without positions is finished: its one hypothesis, empty, is certain
     certain_bw = nothing_bw.at[:, 0].set(jnp.where(limits_b == 0, 0.0, -jnp.inf))
-    return _Beam(
+    return _BeamState(
         i=jnp.int32(0),
         state=jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], w, axis=1), scorer.state),
         log_probs_bw=nothing_bw.at[:, 0].set(0.0),
@@ -150,14 +150,14 @@ def _begin(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], *, cap: int, w
         tokens_ubw=jnp.zeros((cap, b, w), jnp.int32),
         parents_ubw=jnp.zeros((cap, b, w), jnp.int32),
         weights_ubwhs=jnp.zeros((cap, b, w, *weights_hs)),
-        best=_Best(certain_bw, no_shares_bwk, zeros_bw, codes_bw, zeros_bw),
+        best=_FinishedHypotheses(certain_bw, no_shares_bwk, zeros_bw, codes_bw, zeros_bw),
         cut_bw=nothing_bw,
         cut_shares_bwk=no_shares_bwk,
         done_b=limits_b == 0,
     )
 
 
-def _step(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], carry: _Beam) -> _Beam:
+def _step(beam: Beam, scorer: CombinedScorer, limits_b: Int[Array, " b"], carry: _BeamState) -> _BeamState:
     """One token further for every live hypothesis."""
     b, w = carry.log_probs_bw.shape
     said = jax.vmap(scorer.step, in_axes=(None, 1, 1), out_axes=1)(scorer.memory, carry.state, carry.previous_bw)
@@ -173,24 +173,24 @@ def _step(beam: Beam, scorer: Joint, limits_b: Int[Array, " b"], carry: _Beam) -
     goes_on_bc = tokens_bc != END
     ended_bw = jnp.where(goes_on_bc, -jnp.inf, candidates_bc)[:, :w]
     scores_bw, lengths_bw = ended_bw / (carry.i + 1.0) ** beam.length_norm, jnp.broadcast_to(carry.i, (b, w))
-    ending = _Best(scores_bw, shares_bck[:, :w], lengths_bw, codes_bc[:, :w], parents_bc[:, :w])
+    ending = _FinishedHypotheses(scores_bw, shares_bck[:, :w], lengths_bw, codes_bc[:, :w], parents_bc[:, :w])
     best = _better(beam, carry.best, ending)
     going_bc = jnp.where(goes_on_bc, candidates_bc, -jnp.inf)
     if beam.merge:
         codes_bc = merging.read(codes_bc, tokens_bc, beam.merge)
-        gains_bc = merging.gained(going_bc, going_bc, codes_bc)
+        gains_bc = merging.merge_gains(going_bc, going_bc, codes_bc)
         going_bc, shares_bck = going_bc + gains_bc, shares_bck.at[:, :, -1].add(gains_bc)
     log_probs_bw, picked_bw = jax.lax.top_k(going_bc, w)
     leaves = (tokens_bc, parents_bc, codes_bc, shares_bck)
     tokens_bw, parents_bw, codes_bw, shares_bwk = (_rows(leaf, picked_bw) for leaf in leaves)
     state = jax.tree.map(lambda leaf: _rows(leaf, parents_bw), said.state)
 
-    hope_b = _hope(beam, scorer, state, log_probs_bw, limits_b, carry.i)
+    hope_b = _best_attainable(beam, scorer, state, log_probs_bw, limits_b, carry.i)
     proven_b = best.scores_bw[:, beam.nbest - 1] >= hope_b
     cut_b = ~carry.done_b & ~proven_b & (carry.i + 1 >= limits_b)
     done_b = carry.done_b | proven_b | cut_b
     weights_bwhs = said.weights_bhs[..., : carry.weights_ubwhs.shape[-1]].astype(jnp.float32)
-    return _Beam(
+    return _BeamState(
         i=carry.i + 1,
         state=state,
         log_probs_bw=jnp.where(done_b[:, None], -jnp.inf, log_probs_bw),
@@ -219,21 +219,21 @@ def _added(
     return jax.vmap(lambda scores, parents, tokens: scores[parents, :, tokens])(scores_bwkv, parents_bc, tokens_bc)
 
 
-def _better(beam: Beam, best: _Best, ending: _Best) -> _Best:
+def _better(beam: Beam, best: _FinishedHypotheses, ending: _FinishedHypotheses) -> _FinishedHypotheses:
     """The best of those that ended before and those that end now (-inf: does not end)."""
     both = jax.tree.map(lambda *pair: jnp.concatenate(pair, axis=1), best, ending)
     if beam.merge:
         log_probs_bq = jnp.where(both.scores_bw > -jnp.inf, jnp.sum(both.shares_bwk, axis=-1), -jnp.inf)
-        gains_bq = merging.gained(log_probs_bq, both.scores_bw, both.codes_bw)
+        gains_bq = merging.merge_gains(log_probs_bq, both.scores_bw, both.codes_bw)
         scores_bq = (log_probs_bq + gains_bq) / (both.lengths_bw + 1.0) ** beam.length_norm
         both = replace(both, scores_bw=scores_bq, shares_bwk=both.shares_bwk.at[:, :, -1].add(gains_bq))
     _, picked_bw = jax.lax.top_k(both.scores_bw, beam.width)
     return jax.tree.map(lambda leaf: _rows(leaf, picked_bw), both)
 
 
-def _hope(
+def _best_attainable(
     beam: Beam,
-    scorer: Joint,
+    scorer: CombinedScorer,
     state: Any,
     log_probs_bw: Float[Array, "b w"],
     limits_b: Int[Array, " b"],
@@ -243,15 +243,15 @@ def _hope(
     if beam.stop == "likely":
         return log_probs_bw[:, 0] / (i + 1) ** beam.length_norm
     left_b = jnp.maximum(limits_b - i, 1)
-    most_bw = jax.vmap(scorer.most, in_axes=(None, 1, None), out_axes=1)(scorer.memory, state, left_b)
+    most_bw = jax.vmap(scorer.upper_bound, in_axes=(None, 1, None), out_axes=1)(scorer.memory, state, left_b)
     sum_b = jnp.max(log_probs_bw + most_bw, axis=1)
     if beam.merge:
-        sum_b = jax.nn.logsumexp(log_probs_bw + most_bw, axis=1) + math.log(MARGIN)
+        sum_b = jax.nn.logsumexp(log_probs_bw + most_bw, axis=1) + math.log(MERGE_MARGIN)
     soon_b, late_b = sum_b / (i + 2.0) ** beam.length_norm, sum_b / jnp.maximum(limits_b, i + 2) ** beam.length_norm
     return jnp.maximum(soon_b, late_b)
 
 
-def _read(beam: Beam, found: _Beam, limits_b: Int[Array, " b"]) -> Hypotheses:
+def _read(beam: Beam, found: _BeamState, limits_b: Int[Array, " b"]) -> Hypotheses:
     """The n best: what ended, and behind it what was cut."""
     slots_bw = jnp.broadcast_to(jnp.arange(beam.width), found.cut_bw.shape)
     cut_lengths_bw = jnp.broadcast_to(limits_b[:, None], found.cut_bw.shape)
@@ -274,7 +274,7 @@ def _read(beam: Beam, found: _Beam, limits_b: Int[Array, " b"]) -> Hypotheses:
         token_lengths_bw=lengths_bw,
         scores_bw=scores_bw,
         log_probs_bw=jnp.where(scores_bw > -jnp.inf, jnp.sum(shares_bwk, axis=-1), scores_bw),  # else -inf or NaN
-        shares_bwk=shares_bwk,
+        scores_by_scorer_bwk=shares_bwk,
         weights_buhs=along(found.weights_ubwhs, sources_ubw[:, :, 0], lengths_bw[:, 0]),
         finished_bw=ended_bw[:, : beam.nbest],
     )

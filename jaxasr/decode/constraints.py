@@ -10,13 +10,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from jaxasr.decode.scorers import Heard, Opened
-from jaxasr.decode.search import Encoded
+from jaxasr.decode.scorers import DecoderOutput, ScorerState
+from jaxasr.decode.search import EncodedBatch
 from jaxasr.records import END
 
 
 @dataclass(frozen=True)
-class NoLoops:
+class NoRepeatNgram:
     """Forbids the token that would say a phrase of up to `longest` tokens for the `times`-th time in a row.
 
     The token that completes the copy is the one forbidden. People do say "two two two", and "www".
@@ -30,11 +30,11 @@ class NoLoops:
         if self.longest < 1 or self.times < 2:
             raise ValueError(f"{self}: phrases of at least 1 token and at least 2 times are needed")
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
         kept = self.longest * self.times - 1  # the newest token last; -1: there was none
 
-        def score(memory: Any, last_bm: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, last_bm: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             last_bm = jnp.concatenate([last_bm[:, 1:], _read(heard.tokens_b)[:, None]], axis=1)
             forbidden_bv = jnp.zeros(heard.log_probs_bv.shape, bool)
             rows = jnp.arange(len(last_bm))
@@ -44,11 +44,11 @@ class NoLoops:
                 forbidden_bv = forbidden_bv.at[rows, last_bm[:, kept - period]].max(again_b)
             return _rule(forbidden_bv), last_bm
 
-        return Opened((), jnp.full((len(encoded.limits_b), kept), -1, jnp.int32), score)
+        return ScorerState((), jnp.full((len(encoded.limits_b), kept), -1, jnp.int32), score)
 
 
 @dataclass(frozen=True)
-class Progress:
+class AttentionStallRule:
     """Ends a hypothesis whose attention has stood still for `stall` tokens, or has run `back` positions behind its front.
 
     The front is the furthest peak of the heads' mean so far. A step whose weights are all zero has no peak, and stands still.
@@ -62,10 +62,10 @@ class Progress:
         if min(each for each in (self.stall, self.back, 1) if each is not None) < 1:
             raise ValueError(f"{self}: limits of at least 1 are needed, or None for no such rule")
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
 
-        def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             front_b, stood_b = state
             mean_bs = jnp.mean(heard.weights_bhs, axis=1)
             peak_b = jnp.where(jnp.max(mean_bs, axis=1) > 0, jnp.argmax(mean_bs, axis=1), front_b)
@@ -79,7 +79,7 @@ class Progress:
             return _rule(jnp.broadcast_to(broken_b[:, None], heard.log_probs_bv.shape)), (front_b, stood_b)
 
         zeros_b = jnp.zeros(len(encoded.limits_b), jnp.int32)
-        return Opened((), (zeros_b - 1, zeros_b), score)
+        return ScorerState((), (zeros_b - 1, zeros_b), score)
 
 
 def _read(tokens_b: Int[Array, " b"]) -> Int[Array, " b"]:

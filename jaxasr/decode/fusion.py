@@ -14,22 +14,22 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from jaxasr.decode.scorers import Heard, Most, Opened, weighted
-from jaxasr.decode.search import Encoded, with_room
+from jaxasr.decode.scorers import DecoderOutput, UpperBound, ScorerState, weighted
+from jaxasr.decode.search import EncodedBatch, with_capacity
 from jaxasr.records import END, Batch, LanguageModel, Start
 
 
 @runtime_checkable
-class PaysLate(Protocol):
+class WordLm(Protocol):
     """A language model whose score of the end holds more than the end: a model of words, that of the last word."""
 
-    def endless(self) -> LanguageModel:
+    def without_eos(self) -> LanguageModel:
         """The same without what it says of the end alone."""
         ...
 
 
 @dataclass(frozen=True)
-class Lm:
+class LmScorer:
     """A language model, by its name among those of the `Decodable`.
 
     A negative weight takes away what the model says. Then no hypothesis can be proven to be the best before the limit of
@@ -41,9 +41,9 @@ class Lm:
 
     name: str
     weight: float
-    ends: bool = True  # False: what it says of the end is left out, as the transcripts of a text end elsewhere
+    score_eos: bool = True  # False: what it says of the end is left out, as the transcripts of a text end elsewhere
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`.
 
         Raises:
@@ -56,29 +56,29 @@ class Lm:
                 f"the search fuses a language model {self.name!r}; there is: {there}. Give it: --lm {self.name}=PATH"
             )
         model = decodable.lms[self.name]
-        pays_late = isinstance(model, PaysLate)
-        if pays_late and not self.ends:
-            model = model.endless()
+        pays_late = isinstance(model, WordLm)
+        if pays_late and not self.score_eos:
+            model = model.without_eos()
         if model.vocab != decodable.vocab:
             raise ValueError(
                 f"language model {self.name!r} has {model.vocab} tokens and the recogniser {decodable.vocab}: train it "
                 "with the recogniser's tokenizer"
             )
 
-        def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             log_probs_bv, state = model.step(state, heard.tokens_b)
             scores_bv = weighted(self.weight, log_probs_bv.astype(jnp.float32))
-            return (scores_bv if self.ends or pays_late else scores_bv.at[:, END].set(0.0)), state
+            return (scores_bv if self.score_eos or pays_late else scores_bv.at[:, END].set(0.0)), state
 
-        state = with_room(model.start(len(encoded.limits_b)), encoded.tokens)
-        return Opened((), state, score, most_of(self.weight))
+        state = with_capacity(model.start(len(encoded.limits_b)), encoded.tokens)
+        return ScorerState((), state, score, log_prob_upper_bound(self.weight))
 
 
 @runtime_checkable
-class Silenced(Protocol):
+class SupportsNoAudio(Protocol):
     """A model that can be asked what it expects where nothing was heard."""
 
-    def silent(self, batch: Batch) -> Start:
+    def without_audio(self, batch: Batch) -> Start:
         """The batch as if each utterance were one encoder position of zeros."""
         ...
 
@@ -93,25 +93,25 @@ class InternalLm:
     weight: float
     name: str = "internal"
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`.
 
         Raises:
             ValueError: the model cannot be silenced.
         """
         decodable = encoded.decodable
-        if not isinstance(decodable, Silenced):
+        if not isinstance(decodable, SupportsNoAudio):
             raise ValueError(f"{type(decodable).__name__} has no silent(), which InternalLm asks; leave InternalLm out")
-        silent = decodable.silent(encoded.batch)
+        silent = decodable.without_audio(encoded.batch)
 
-        def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             step = decodable.step(memory, state, heard.tokens_b)
             return weighted(self.weight, step.log_probs_bv.astype(jnp.float32)), step.state
 
-        return Opened(silent.memory, with_room(silent.state, encoded.tokens), score, most_of(self.weight))
+        return ScorerState(silent.memory, with_capacity(silent.state, encoded.tokens), score, log_prob_upper_bound(self.weight))
 
 
-def most_of(weight: float) -> Most:
+def log_prob_upper_bound(weight: float) -> UpperBound:
     """A log probability times a weight never rises; times a negative one, it rises without bound."""
     bound = 0.0 if weight >= 0 else float("inf")
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxasr.decode.search import MaxTokens, encoded
+from jaxasr.decode.search import MaxTokens, encode_batch
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 
 
@@ -27,7 +27,7 @@ class Greedy:
             decodable: model with its parameters bound.
             batch: waves; tokens are not read.
         """
-        here = encoded(decodable, batch, self.max_tokens)
+        here = encode_batch(decodable, batch, self.max_tokens)
         heads_positions = here.shapes.weights_bhs.shape[1:]
         path = _begin(here.limits_b, here.start.state, cap=here.tokens, heads_positions=heads_positions)
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32
 
 from jaxasr import text
-from jaxasr.decode.scorers import Heard, Opened
-from jaxasr.decode.search import Encoded
+from jaxasr.decode.scorers import DecoderOutput, ScorerState
+from jaxasr.decode.search import EncodedBatch
 from jaxasr.records import END
 from jaxasr.text.tokenizer import Tokenizer
 
@@ -47,14 +47,14 @@ class Hotwords:
                 raise ValueError(f"Hotwords.phrases has {phrase!r}; a phrase needs a letter")
             self.tokenizer.encode(phrase)
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
         table = automaton(
-            tuple(text.written(self.tokenizer)), tuple(sorted({" ".join(p.split()) for p in self.phrases}))
+            tuple(text.piece_texts(self.tokenizer)), tuple(sorted({" ".join(p.split()) for p in self.phrases}))
         )
         goes_nv, earns_nv = jnp.asarray(table.goes_nv), self.bonus * jnp.asarray(table.earns_nv)
 
-        def score(memory: Any, node_b: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, node_b: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             node_b = jnp.where(heard.tokens_b == END, node_b, goes_nv[node_b, heard.tokens_b])
             return earns_nv[node_b], node_b
 
@@ -62,7 +62,7 @@ class Hotwords:
             widest = jnp.max(jnp.maximum(earns_nv, 0.0))
             return widest * left_b.astype(jnp.float32)
 
-        return Opened((), jnp.full(len(encoded.limits_b), table.start, jnp.int32), score, most)
+        return ScorerState((), jnp.full(len(encoded.limits_b), table.start, jnp.int32), score, most)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def automaton(written: tuple[str, ...], phrases: tuple[str, ...]) -> Automaton:
     """The table of the phrases for tokens that write these texts; the end counts as a space, and pays all debts.
 
     Args:
-        written: of each token (text.written); that of the end is not read.
+        written: of each token (text.piece_texts); that of the end is not read.
     """
     trie = _Trie(f" {phrase} " for phrase in phrases)
     nodes, tokens = len(trie.next), len(written)

@@ -10,26 +10,26 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxasr import text
-from jaxasr.decode.scorers import Heard, Opened
-from jaxasr.decode.search import Encoded
+from jaxasr.decode.scorers import DecoderOutput, ScorerState
+from jaxasr.decode.search import EncodedBatch
 from jaxasr.text.tokenizer import Tokenizer
 
 _FACTOR = 0x01000193  # of the polynomial that texts are hashed by, modulo 2 ** 32
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeScorer:
     """A scorer that says nothing: its share is what a hypothesis has taken over from others."""
 
     name: str = "merged"
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
 
-        def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             return jnp.zeros_like(heard.log_probs_bv), state
 
-        return Opened((), (), score)
+        return ScorerState((), (), score)
 
 
 def read(codes_bq: UInt32[Array, "b q"], tokens_bq: Int[Array, "b q"], tokenizer: Tokenizer) -> UInt32[Array, "b q"]:
@@ -38,7 +38,7 @@ def read(codes_bq: UInt32[Array, "b q"], tokens_bq: Int[Array, "b q"], tokenizer
     return codes_bq * jnp.asarray(powers)[tokens_bq] + jnp.asarray(hashes)[tokens_bq]
 
 
-def gained(
+def merge_gains(
     log_probs_bq: Float[Array, "b q"], ranks_bq: Float[Array, "b q"], codes_bq: UInt32[Array, "b q"]
 ) -> Float[Array, "b q"]:
     """What each gains if of those with the same code the best takes over the probabilities of all; -inf: it was taken over.
@@ -59,7 +59,7 @@ def gained(
 def _written(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
     """The hash of what each token writes, and the factor that it moves a hash on by."""
     hashes, powers = np.zeros(tokenizer.size, np.uint32), np.ones(tokenizer.size, np.uint32)
-    for token, letters in enumerate(text.written(tokenizer)):
+    for token, letters in enumerate(text.piece_texts(tokenizer)):
         code, power = 0, 1
         for letter in letters:
             code, power = (code * _FACTOR + ord(letter) + 1) % 2**32, power * _FACTOR % 2**32

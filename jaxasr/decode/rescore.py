@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxasr.decode.beam import Beam
-from jaxasr.decode.scorers import Joint, Scorer, joint
-from jaxasr.decode.search import MaxTokens, encoded
+from jaxasr.decode.scorers import CombinedScorer, Scorer, combine_scorers
+from jaxasr.decode.search import MaxTokens, encode_batch
 from jaxasr.records import END, Batch, Decodable, Hypotheses
 
 
 @dataclass(frozen=True)
-class Rescored:
+class Rescoring:
     """Runs `first`, adds to the log probability of each of its n best what `scorers` say of it, and orders them anew.
 
     Scores are normalised for length as in `first`; what was cut stays behind all that ended.
@@ -26,15 +26,15 @@ class Rescored:
     def __post_init__(self) -> None:
         if self.first.nbest < 2 or not self.scorers:
             raise ValueError(
-                f"Rescored has {len(self.scorers)} scorers for nbest {self.first.nbest}; 1 and 2 are needed"
+                f"Rescoring has {len(self.scorers)} scorers for nbest {self.first.nbest}; 1 and 2 are needed"
             )
-        if len(set(self.parts)) < len(self.parts):
-            raise ValueError(f"Rescored has scorers of the same name: {', '.join(self.parts)}; each needs its own")
+        if len(set(self.scorer_names)) < len(self.scorer_names):
+            raise ValueError(f"Rescoring has scorers of the same name: {', '.join(self.scorer_names)}; each needs its own")
 
     @property
-    def parts(self) -> tuple[str, ...]:
+    def scorer_names(self) -> tuple[str, ...]:
         """As in `Beam`: those of the first pass, then those of the second."""
-        return (*self.first.parts, *(each.name for each in self.scorers))
+        return (*self.first.scorer_names, *(each.name for each in self.scorers))
 
     @property
     def max_tokens(self) -> MaxTokens:
@@ -43,9 +43,9 @@ class Rescored:
 
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
         """The n best of each example, in their new order. As `Beam` in all else."""
-        here = encoded(decodable, batch, self.max_tokens)
+        here = encode_batch(decodable, batch, self.max_tokens)
         found = self.first.of(here)
-        added_bwk, weights_bwuhs = _forced(joint(here, self.scorers, end_threshold=None), found)
+        added_bwk, weights_bwuhs = _forced(combine_scorers(here, self.scorers, end_threshold=None), found)
         there_bw = found.scores_bw > -jnp.inf
         shares_bwk = jnp.where(there_bw[:, :, None], added_bwk, 0.0)
         log_probs_bw = found.log_probs_bw + jnp.sum(shares_bwk, axis=-1)
@@ -64,15 +64,15 @@ class Rescored:
             log_probs_bw=ordered(log_probs_bw),
             weights_buhs=ordered(weights_bwuhs)[:, 0, ..., :positions],
             finished_bw=ordered(found.finished_bw),
-            shares_bwk=ordered(jnp.concatenate([_shares(found), shares_bwk], axis=-1)),
+            scores_by_scorer_bwk=ordered(jnp.concatenate([_shares(found), shares_bwk], axis=-1)),
         )
 
 
 def _shares(found: Hypotheses) -> Float[Array, "b w k"]:
-    return found.log_probs_bw[..., None] if found.shares_bwk is None else found.shares_bwk
+    return found.log_probs_bw[..., None] if found.scores_by_scorer_bwk is None else found.scores_by_scorer_bwk
 
 
-def _forced(scorer: Joint, found: Hypotheses) -> tuple[Float[Array, "b w k"], Float[Array, "b w u h s"]]:
+def _forced(scorer: CombinedScorer, found: Hypotheses) -> tuple[Float[Array, "b w k"], Float[Array, "b w u h s"]]:
     """What each scorer says of each hypothesis, and where the decoder looks along it."""
     b, w, u = found.tokens_bwu.shape
     before_bwk = jnp.pad(found.tokens_bwu, ((0, 0), (0, 0), (1, 0)), constant_values=END)

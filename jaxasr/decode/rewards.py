@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.decode.scorers import Heard, Opened
-from jaxasr.decode.search import Encoded
+from jaxasr.decode.scorers import DecoderOutput, ScorerState
+from jaxasr.decode.search import EncodedBatch
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import END
 
@@ -19,16 +19,16 @@ class LengthReward:
     weight: float
     name: str = "length"
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
 
-        def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             return jnp.full_like(heard.log_probs_bv, self.weight).at[:, END].set(0.0), state
 
         def most(memory: Any, state: Any, left_b: Int[Array, " b"]) -> Float[Array, " b"]:
             return max(self.weight, 0.0) * left_b.astype(jnp.float32)
 
-        return Opened((), (), score, most)
+        return ScorerState((), (), score, most)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Coverage:
         if self.weight < 0 or not self.threshold > 0:
             raise ValueError(f"{self}: a weight of 0 or more and a positive threshold are needed")
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
         valid_bs = valid_from_lengths(encoded.start.hidden_lengths_b, encoded.positions)
 
-        def score(valid_bs: Any, had_bs: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(valid_bs: Any, had_bs: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             has_bs = had_bs + jnp.mean(heard.weights_bhs, axis=1).astype(jnp.float32)
             new_bs = valid_bs & (has_bs > self.threshold) & (had_bs <= self.threshold)
             earned_b = self.weight * jnp.sum(new_bs, axis=1).astype(jnp.float32)
@@ -61,4 +61,4 @@ class Coverage:
         def most(valid_bs: Any, had_bs: Any, left_b: Int[Array, " b"]) -> Float[Array, " b"]:
             return self.weight * jnp.sum(valid_bs & (had_bs <= self.threshold), axis=1).astype(jnp.float32)
 
-        return Opened(valid_bs, jnp.zeros(valid_bs.shape), score, most)
+        return ScorerState(valid_bs, jnp.zeros(valid_bs.shape), score, most)

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.decode import ctc_prefix
-from jaxasr.decode.search import Encoded
+from jaxasr.decode.search import EncodedBatch
 from jaxasr.records import END, Decodable, pytree
 
 
 @dataclass(frozen=True)
-class Heard:
+class DecoderOutput:
     """One step of the decoder, as every scorer sees it."""
 
     tokens_b: Int[Array, " b"]  # the previous token, END at first
@@ -26,8 +26,8 @@ class Heard:
     weights_bhs: Float[Array, "b h s"]
 
 
-Score = Callable[[Any, Any, Heard], tuple[Float[Array, "b v"], Any]]
-Most = Callable[[Any, Any, Int[Array, " b"]], Float[Array, " b"]]
+ScoreFn = Callable[[Any, Any, DecoderOutput], tuple[Float[Array, "b v"], Any]]
+UpperBound = Callable[[Any, Any, Int[Array, " b"]], Float[Array, " b"]]
 
 
 def _never_rises(memory: Any, state: Any, left_b: Int[Array, " b"]) -> Float[Array, " b"]:
@@ -35,13 +35,13 @@ def _never_rises(memory: Any, state: Any, left_b: Int[Array, " b"]) -> Float[Arr
 
 
 @dataclass(frozen=True)
-class Opened:
+class ScorerState:
     """A scorer that is ready for a batch. The leaves of `memory` and `state` have the leading axis b."""
 
     memory: Any
     state: Any
-    score: Score  # (memory, state, heard) -> what each token adds (-inf: it may not come), and the state after it
-    most: Most = (
+    score: ScoreFn  # (memory, state, heard) -> what each token adds (-inf: it may not come), and the state after it
+    upper_bound: UpperBound = (
         _never_rises  # (memory, state, tokens left) -> the most that all of them may still add: what proofs need
     )
 
@@ -55,7 +55,7 @@ class Scorer(Protocol):
         """What its share is called."""
         ...
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """Ready for a batch.
 
         Raises:
@@ -65,25 +65,25 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Attention:
+class DecoderScorer:
     """The model's own log probability: what every beam begins with."""
 
     weight: float = 1.0
     name: str = "attention"
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
-        return Opened((), (), lambda memory, state, heard: (weighted(self.weight, heard.log_probs_bv), state))
+        return ScorerState((), (), lambda memory, state, heard: (weighted(self.weight, heard.log_probs_bv), state))
 
 
 @dataclass(frozen=True)
-class Ctc:
+class CtcPrefixScorer:
     """The exact CTC prefix score. Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture", equations 46 to 49."""
 
     weight: float
     name: str = "ctc"
 
-    def open(self, encoded: Encoded) -> Opened:
+    def init(self, encoded: EncodedBatch) -> ScorerState:
         """As in `Scorer`."""
         start = encoded.start
         if start.ctc_log_probs_bsv is None:
@@ -91,11 +91,11 @@ class Ctc:
                 f"ctc_weight is {self.weight}, but the model has no CTC head: give it one, or set ctc_weight=0.0"
             )
 
-        def score(memory: Any, state: Any, heard: Heard) -> tuple[Array, Any]:
+        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
             scores_bv, state = ctc_prefix.step(memory, state, heard.tokens_b)
             return weighted(self.weight, scores_bv), state
 
-        return Opened(*ctc_prefix.begin(start.ctc_log_probs_bsv, start.hidden_lengths_b), score)
+        return ScorerState(*ctc_prefix.begin(start.ctc_log_probs_bsv, start.hidden_lengths_b), score)
 
 
 def weighted(weight: float, log_probs_bv: Float[Array, "b v"]) -> Float[Array, "b v"]:
@@ -105,7 +105,7 @@ def weighted(weight: float, log_probs_bv: Float[Array, "b v"]) -> Float[Array, "
 
 @pytree
 @dataclass(frozen=True)
-class Said:
+class ScoredStep:
     """What all scorers say together about the next token, k scores for each."""
 
     scores_bkv: Float[Array, "b k v"]
@@ -114,43 +114,43 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Joint:
+class CombinedScorer:
     """The decoder and all scorers as one step function."""
 
     decodable: Decodable
-    opened: tuple[Opened, ...]
+    opened: tuple[ScorerState, ...]
     memory: Any
     state: Any
     end_threshold: float | None
 
-    def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Said:
+    def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> ScoredStep:
         """Reads the previous token and says what may follow."""
         step = self.decodable.step(memory[0], state[0], tokens_b)
-        heard = Heard(tokens_b, step.log_probs_bv.astype(jnp.float32), step.weights_bhs)
+        heard = DecoderOutput(tokens_b, step.log_probs_bv.astype(jnp.float32), step.weights_bhs)
         scores, states = [], []
         for each, its_memory, its_state in zip(self.opened, memory[1], state[1], strict=True):
             scores_bv, its_state = each.score(its_memory, its_state, heard)
             scores.append(scores_bv)
             states.append(its_state)
         scores_bkv = _hold_end(jnp.stack(scores, axis=1), heard.log_probs_bv, self.end_threshold)
-        return Said(scores_bkv, step.weights_bhs, (step.state, tuple(states)))
+        return ScoredStep(scores_bkv, step.weights_bhs, (step.state, tuple(states)))
 
-    def most(self, memory: Any, state: Any, left_b: Int[Array, " b"]) -> Float[Array, " b"]:
+    def upper_bound(self, memory: Any, state: Any, left_b: Int[Array, " b"]) -> Float[Array, " b"]:
         """The most that may still be added to a hypothesis that so many tokens, the end included, may follow."""
         parts = zip(self.opened, memory[1], state[1], strict=True)
-        return sum((each.most(m, s, left_b) for each, m, s in parts), jnp.zeros(left_b.shape))
+        return sum((each.upper_bound(m, s, left_b) for each, m, s in parts), jnp.zeros(left_b.shape))
 
 
-def joint(encoded: Encoded, scorers: tuple[Scorer, ...], *, end_threshold: float | None) -> Joint:
+def combine_scorers(encoded: EncodedBatch, scorers: tuple[Scorer, ...], *, end_threshold: float | None) -> CombinedScorer:
     """All scorers, opened.
 
     Raises:
         ValueError: the model lacks what one of them reads.
     """
-    opened = tuple(each.open(encoded) for each in scorers)
+    opened = tuple(each.init(encoded) for each in scorers)
     memory = (encoded.start.memory, tuple(each.memory for each in opened))
     state = (encoded.start.state, tuple(each.state for each in opened))
-    return Joint(encoded.decodable, opened, memory, state, end_threshold)
+    return CombinedScorer(encoded.decodable, opened, memory, state, end_threshold)
 
 
 def _hold_end(

@@ -61,21 +61,21 @@ def step_shapes(decodable: Decodable, start: Start) -> Step:
 
 
 @runtime_checkable
-class Roomy(Protocol):
+class GrowableState(Protocol):
     """A decoder's state that keeps something of every token it reads, in arrays of a static size."""
 
-    def with_room(self, tokens: int) -> Any:
+    def with_capacity(self, tokens: int) -> Any:
         """The same state with room for exactly so many tokens."""
         ...
 
 
-def with_room(state: Any, tokens: int) -> Any:
+def with_capacity(state: Any, tokens: int) -> Any:
     """The state, ready for a search of so many steps: as it came, if it is not one that fills."""
-    return state.with_room(tokens) if isinstance(state, Roomy) else state
+    return state.with_capacity(tokens) if isinstance(state, GrowableState) else state
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedBatch:
     """An encoded batch, and what a search of it may write."""
 
     decodable: Decodable
@@ -91,11 +91,11 @@ class Encoded:
         return self.shapes.weights_bhs.shape[-1]
 
 
-def encoded(decodable: Decodable, batch: Batch, max_tokens: MaxTokens) -> Encoded:
+def encode_batch(decodable: Decodable, batch: Batch, max_tokens: MaxTokens) -> EncodedBatch:
     """Encodes a batch for a search."""
     start = decodable.start(batch)
     shapes = step_shapes(decodable, start)
     positions = shapes.weights_bhs.shape[-1]
     tokens = int(max_tokens.table(positions)[-1])
     limits_b = max_tokens.of(batch, start, positions)
-    return Encoded(decodable, batch, replace(start, state=with_room(start.state, tokens)), shapes, limits_b, tokens)
+    return EncodedBatch(decodable, batch, replace(start, state=with_capacity(start.state, tokens)), shapes, limits_b, tokens)

@@ -8,26 +8,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from jaxasr.decode.search import MaxTokens
-from jaxasr.records import END, Stream, Streamable, pytree
+from jaxasr.records import END, StreamState, Streamable, pytree
 
 _LONG = 1 << 14  # encoder positions of a segment up to which its limit is exactly that of `MaxTokens`
 
 
 @pytree
 @dataclass(frozen=True)
-class Segment:
+class SegmentState:
     """Where the search stands in each stream."""
 
     previous_b: Int[Array, " b"]  # the token to read next, END at the beginning
     tokens_b: Int[Array, " b"]  # written in this segment
     origin_b: Int[Array, " b"]  # the position of the stream with which the segment begins
     number_b: Int[Array, " b"]  # segments before it
-    over_b: Bool[Array, " b"]  # nothing more will be written
+    done_b: Bool[Array, " b"]  # nothing more will be written
 
 
 @pytree
 @dataclass(frozen=True)
-class Spoken:
+class EmittedTokens:
     """What was written in one call; behind `counts_b` all is zero."""
 
     tokens_bu: Int[Array, "b u"]  # END where a segment ends
@@ -46,20 +46,20 @@ class GreedyStream:
     """
 
     max_tokens: MaxTokens = MaxTokens()
-    room: int = 32  # tokens that one call can write
+    capacity: int = 32  # tokens that one call can write
 
     def __post_init__(self) -> None:
-        if self.room < 1:
-            raise ValueError(f"GreedyStream.room is {self.room}; a call must have room for a token")
+        if self.capacity < 1:
+            raise ValueError(f"GreedyStream.room is {self.capacity}; a call must have room for a token")
 
-    def open(self, examples: int) -> Segment:
+    def init(self, examples: int) -> SegmentState:
         """Before the first token of so many streams."""
         zero_b = jnp.zeros(examples, jnp.int32)
-        return Segment(jnp.full(examples, END, jnp.int32), zero_b, zero_b, zero_b, zero_b > 0)
+        return SegmentState(jnp.full(examples, END, jnp.int32), zero_b, zero_b, zero_b, zero_b > 0)
 
     def __call__(
-        self, model: Streamable, stream: Stream, segment: Segment, last_b: Bool[Array, " b"]
-    ) -> tuple[Any, Segment, Spoken]:
+        self, model: Streamable, stream: StreamState, segment: SegmentState, last_b: Bool[Array, " b"]
+    ) -> tuple[Any, SegmentState, EmittedTokens]:
         """Writes as far as what was heard allows.
 
         Args:
@@ -69,53 +69,53 @@ class GreedyStream:
             the decoder's state (`Stream.state`), where the search stands, and what it wrote.
         """
         b = len(last_b)
-        blank_ub = jnp.zeros((self.room, b), jnp.int32)
-        loop = _Loop(stream.state, segment, blank_ub, blank_ub, jnp.zeros(b, jnp.int32), segment.over_b)
+        blank_ub = jnp.zeros((self.capacity, b), jnp.int32)
+        loop = _Loop(stream.state, segment, blank_ub, blank_ub, jnp.zeros(b, jnp.int32), segment.done_b)
 
         def step(loop: _Loop) -> _Loop:
             return self._step(model, stream, last_b, loop)
 
         loop = jax.lax.while_loop(lambda loop: jnp.any(self._writes(loop)), step, loop)
-        spoken = Spoken(loop.tokens_ub.T, loop.positions_ub.T, loop.counts_b, ~loop.rests_b)
+        spoken = EmittedTokens(loop.tokens_ub.T, loop.positions_ub.T, loop.counts_b, ~loop.waiting_b)
         return loop.state, loop.segment, spoken
 
     def _writes(self, loop: "_Loop") -> Bool[Array, " b"]:
-        return ~loop.rests_b & (loop.counts_b < self.room)
+        return ~loop.waiting_b & (loop.counts_b < self.capacity)
 
     def _limits(self, positions_b: Array) -> Int[Array, " b"]:
         """`MaxTokens` of a segment that has so many positions, and of the same rate where it is very long."""
         table = jnp.asarray(self.max_tokens.table(_LONG))
         return table[positions_b % _LONG] + positions_b // _LONG * (table[_LONG] - self.max_tokens.extra)
 
-    def _step(self, model: Streamable, stream: Stream, last_b: Array, loop: "_Loop") -> "_Loop":
+    def _step(self, model: Streamable, stream: StreamState, last_b: Array, loop: "_Loop") -> "_Loop":
         segment, now_b = loop.segment, self._writes(loop)
         step = model.step(stream.memory, loop.state, segment.previous_b)
         best_b = jnp.argmax(step.log_probs_bv, axis=-1).astype(jnp.int32)
         read_b = jnp.any(step.weights_bhs > 0, axis=(1, 2))
         silent_b = (segment.number_b > 0) & (segment.tokens_b == 0)
-        allowed_b = segment.tokens_b < self._limits(stream.heard_b - segment.origin_b)
+        allowed_b = segment.tokens_b < self._limits(stream.encoded_b - segment.origin_b)
         goes_b = now_b & allowed_b & (read_b | (last_b & ~silent_b))
         ends_b = goes_b & (best_b == END)
-        stop_b = model.stopped(step.state)
-        place_b = jnp.where(read_b, stream.dropped_b + stop_b, jnp.maximum(stream.heard_b - 1, 0))
+        stop_b = model.stop_position(step.state)
+        place_b = jnp.where(read_b, stream.dropped_b + stop_b, jnp.maximum(stream.encoded_b - 1, 0))
         state = _rows(goes_b, step.state, loop.state)
-        over_b = segment.over_b | (now_b & ~goes_b & last_b) | (ends_b & ~read_b)
+        over_b = segment.done_b | (now_b & ~goes_b & last_b) | (ends_b & ~read_b)
         at = (loop.counts_b, jnp.arange(len(last_b)))
         return _Loop(
-            state=_rows(ends_b, model.moved(stream.fresh, -(stop_b + 1)), state),
-            segment=Segment(
+            state=_rows(ends_b, model.shift(stream.initial_state, -(stop_b + 1)), state),
+            segment=SegmentState(
                 previous_b=jnp.where(goes_b, best_b, segment.previous_b),
                 tokens_b=jnp.where(ends_b, 0, segment.tokens_b + goes_b),
                 origin_b=jnp.where(ends_b, place_b + 1, segment.origin_b),
                 number_b=segment.number_b + ends_b,
-                over_b=over_b,
+                done_b=over_b,
             ),
             tokens_ub=loop.tokens_ub.at[at].set(jnp.where(goes_b, best_b, loop.tokens_ub.at[at].get(mode="clip"))),
             positions_ub=loop.positions_ub.at[at].set(
                 jnp.where(goes_b, place_b, loop.positions_ub.at[at].get(mode="clip"))
             ),
             counts_b=loop.counts_b + goes_b,
-            rests_b=loop.rests_b | (now_b & ~goes_b) | over_b,
+            waiting_b=loop.waiting_b | (now_b & ~goes_b) | over_b,
         )
 
 
@@ -125,11 +125,11 @@ class _Loop:
     """What the loop carries."""
 
     state: Any
-    segment: Segment
+    segment: SegmentState
     tokens_ub: Int[Array, "u b"]
     positions_ub: Int[Array, "u b"]
     counts_b: Int[Array, " b"]
-    rests_b: Bool[Array, " b"]  # waits for more, or is over
+    waiting_b: Bool[Array, " b"]  # waits for more, or is over
 
 
 def _rows(which_b: Array, these: Any, those: Any) -> Any:

@@ -75,8 +75,8 @@ class Alarm:
         self._collapsed = dict[str, bool]()
 
     def lines(self, step: int, metrics: Mapping[str, int | float]) -> list[str]:
-        """What a line of metrics gives to say, by the places ("train", "watch") that it has measures of."""
-        said = [] if step < FROM_STEP else [self._line(step, place, metrics) for place in ("train", "watch")]
+        """What a line of metrics gives to say, by the places ("train", "validation") that it has measures of."""
+        said = [] if step < FROM_STEP else [self._line(step, place, metrics) for place in ("train", "validation")]
         return [line for line in said if line]
 
     def _line(self, step: int, place: str, metrics: Mapping[str, int | float]) -> str:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxasr import nn, report, score
-from jaxasr.data import OpenPipeline
+from jaxasr.data import BoundPipeline
 from jaxasr.decode import Search
 from jaxasr.evaluation.attention_metrics import hypothesis_sums
 from jaxasr.experiment.experiment import Experiment, Split, recogniser_of, search_of
@@ -24,7 +24,7 @@ NOTHING: Mapping[str, LanguageModel] = {}
 def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
     """The variables that are decoded with: averaged parameters where the run averages, else the last ones."""
     statistics = {name: each for name, each in state.statistics.items() if name != "teacher"}
-    return {"params": state.average if experiment.averages else state.params, **statistics}
+    return {"params": state.ema_params if experiment.keeps_average else state.params, **statistics}
 
 
 class Judge:
@@ -47,19 +47,19 @@ class Judge:
             how: as the step is compiled: under jit one device searches, else each its share of the examples.
         """
         self.name = name
-        self.data: OpenPipeline = split.data.open(data_dir)
+        self.data: BoundPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
         self._search, self._lms = _watched_search(recogniser_of(experiment), search_of(split)), lms
-        self._parts: tuple[str, ...] = getattr(split.search, "parts", ())
+        self._parts: tuple[str, ...] = getattr(split.search, "scorer_names", ())
         self._placement = placement(how)
         self.alignments: dict[str, float] = {}  # the means of watch.hypothesis_sums, of the last call
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.Evaluation:
+    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.EvalOutput:
         """Decodes every utterance, counts the errors, writes hypotheses and an alignment into the run's folder."""
         latest: list[tuple[Batch, Hypotheses]] = []
         watched: list[dict[str, Sum]] = []
         variables, lms = self._placement.whole((variables, self._lms))
-        seat = self._placement.seat(shape.examples for shape in self.data.once_plan.shapes)
+        seat = self._placement.seat(shape.examples for shape in self.data.eval_plan.shapes)
 
         def decode(batch: Batch) -> Hypotheses:
             found, sums = self._search(variables, self._placement.shared(batch, seat), lms)
@@ -68,8 +68,8 @@ class Judge:
             watched.append(sums)
             return found
 
-        with self.data.once(workers=workers, host=seat.host, hosts=seat.hosts) as batches:
-            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, parts=self._parts)
+        with self.data.eval_batches(workers=workers, host=seat.host, hosts=seat.hosts) as batches:
+            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._parts)
         totals = {name: sum((each[name] for each in watched[1:]), watched[0][name]) for name in watched[0]}
         self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
         score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")
@@ -85,7 +85,7 @@ class Judge:
 
 
 def draw_alignment(
-    batch: Batch, hypotheses: Hypotheses, data: OpenPipeline, *, rate_hz: int, path: Path, title: str
+    batch: Batch, hypotheses: Hypotheses, data: BoundPipeline, *, rate_hz: int, path: Path, title: str
 ) -> None:
     """Where the speller looked in the first utterance of a batch; nothing is drawn if it wrote nothing."""
     tokens = np.asarray(hypotheses.tokens_bwu[0, 0, : int(hypotheses.token_lengths_bw[0, 0])])
@@ -124,7 +124,7 @@ def _watched_search(model: nn.Seq2Seq, search: Search) -> Any:
     return decode
 
 
-def headline(evaluation: score.Evaluation) -> str:
+def headline(evaluation: score.EvalOutput) -> str:
     """The numbers that people ask for first, in one line."""
     estimates = evaluation.estimates()
     wer, cer = estimates["wer"], estimates["cer"]
@@ -134,11 +134,11 @@ def headline(evaluation: score.Evaluation) -> str:
         f"{len(evaluation.utterances)} utterances",
     ]
     parts += [f"{len(evaluation.cut)} cut at the limit"] if evaluation.cut else []
-    parts += [f"{len(evaluation.looping)} loop"] if evaluation.looping else []
+    parts += [f"{len(evaluation.repetitive)} loop"] if evaluation.repetitive else []
     return ", ".join(parts)
 
 
-def numbers(evaluation: score.Evaluation, rate_hz: int) -> dict[str, Any]:
+def numbers(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
     """What a row of results holds: every score as a fraction with its 95 % interval over utterances, counts and speed.
 
     None is a rate that is infinite: insertions, and not a word of reference to count them against.
@@ -154,7 +154,7 @@ def numbers(evaluation: score.Evaluation, rate_hz: int) -> dict[str, Any]:
         "utterances": len(evaluation.utterances),
         "oracle_wer": _finite(evaluation.oracle),
         "cut": list(evaluation.cut),
-        "looping": list(evaluation.looping),
+        "looping": list(evaluation.repetitive),
         "audio_s_per_s": None if rtfx is None else round(rtfx, 1),
     }
 

@@ -8,9 +8,9 @@ from typing import Any
 from jaxasr import report, tree
 from jaxasr.evaluation.evaluators import judge_of
 from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_ungiven
-from jaxasr.experiment.experiment import Experiment, Split, decided_by, normalizer_of
+from jaxasr.experiment.experiment import Experiment, Split, selection_metric, normalizer_of
 from jaxasr.experiment.restore import Choice, trained_variables
-from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.scale import hardware, is_first
 from jaxasr.training import Checkpoints
@@ -21,7 +21,7 @@ RESULTS = "results.jsonl"
 def evaluate_run(
     experiment: Experiment,
     folder: Path,
-    machine: Machine,
+    runtime: RuntimeConfig,
     *,
     splits: Sequence[str] = (),
     checkpoint: Choice = "best",
@@ -49,12 +49,12 @@ def evaluate_run(
     """
     chosen = chosen_splits(experiment, splits)
     fused = language_models(lms, experiment.tokenizer)
-    with Workdir.here(folder) as workdir:
+    with Workdir.for_this_process(folder) as workdir:
         variables, about = _restored(experiment, workdir, checkpoint, source)
         rows = []
         for split_name, split in chosen.items():
-            judge = judge_of(experiment, split_name, split, machine.data_dir, fused.models, machine.how)
-            verdict = judge(variables, workdir, workers=machine.workers)
+            judge = judge_of(experiment, split_name, split, runtime.data_dir, fused.models, runtime.parallelism)
+            verdict = judge(variables, workdir, workers=runtime.workers)
             row = {
                 "name": name or folder.resolve().name,
                 "split": split_name,
@@ -105,7 +105,7 @@ def _restored(
 ) -> tuple[Any, dict[str, Any]]:
     """The variables that are decoded with, and what the rows say of where they are from."""
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
-    with Checkpoints(workdir.checkpoints, by=decided_by(experiment.model), mode="read") as checkpoints:
+    with Checkpoints(workdir.checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
         trained = checkpoints.last()
         step = {"best": checkpoints.best(), "last": trained}.get(str(checkpoint), checkpoint)
     return variables, {

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxasr import nn, score, tree
-from jaxasr.data import OpenPipeline
+from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.decode_split import NOTHING, headline, numbers
 from jaxasr.evaluation.decode_split import Judge as SearchJudge
 from jaxasr.experiment.experiment import Experiment, Split
@@ -34,7 +34,7 @@ class Verdict:
 class Judge(Protocol):
     """A split that is opened, and can be asked again and again."""
 
-    data: OpenPipeline
+    data: BoundPipeline
 
     def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> Verdict:
         """Asks with these variables; leaves a file in the run's folder that says what each utterance got."""
@@ -89,8 +89,8 @@ class _Reader:
         self._log_probs = jax.jit(lambda variables, batch: text_log_probs(model, variables, batch))
 
     def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> Verdict:
-        with self.data.once(workers=workers) as batches:
-            reading = score.read_texts(lambda batch: self._log_probs(variables, batch), batches)
+        with self.data.eval_batches(workers=workers) as batches:
+            reading = score.score_texts(lambda batch: self._log_probs(variables, batch), batches)
         score.write_texts(reading, workdir.path / f"texts.{self._name}.jsonl")
         estimates = reading.estimates()
         scores = {name: each.value for name, each in estimates.items()}
@@ -102,7 +102,7 @@ class _Reader:
             "words": sum(each.words for each in reading.texts),
             "characters": sum(each.characters for each in reading.texts),
             "utterances": len(reading.texts),
-            "unwritable": list(reading.unwritable),
+            "unwritable": list(reading.out_of_vocabulary),
         }
         rounded = {name: round(value, 6) for name, value in scores.items()}
         return Verdict(_line(reading, estimates), scores, {**rounded, "intervals": intervals, **counts, "search": {}})
@@ -115,7 +115,7 @@ def text_log_probs(model: nn.Lm, variables: Any, batch: Batch) -> Float[Array, "
     return log_probs_of(outputs.logits_buv, tokens_bwu, lengths_bw)[:, 0]
 
 
-def _line(reading: score.Reading, estimates: Mapping[str, Any]) -> str:
+def _line(reading: score.PerplexityResult, estimates: Mapping[str, Any]) -> str:
     token, word, bits = (estimates[name] for name in ("perplexity", "word_perplexity", "bits_per_character"))
     parts = [
         f"perplexity {token.value:.3f} [{token.interval.low:.3f}, {token.interval.high:.3f}] by token",
@@ -123,5 +123,5 @@ def _line(reading: score.Reading, estimates: Mapping[str, Any]) -> str:
         f"{bits.value:.3f} bits a character",
         f"{len(reading.texts)} texts",
     ]
-    parts += [f"{len(reading.unwritable)} that the vocabulary can't write left out"] if reading.unwritable else []
+    parts += [f"{len(reading.out_of_vocabulary)} that the vocabulary can't write left out"] if reading.out_of_vocabulary else []
     return ", ".join(parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxasr import decode, nn, tree
 from jaxasr.decode import Search
 from jaxasr.evaluation.ngram import ARPA_ENDINGS, read_ngram
-from jaxasr.experiment.experiment import function_of
+from jaxasr.experiment.experiment import load_function
 from jaxasr.experiment.restore import variables_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import LanguageModel
@@ -50,12 +50,12 @@ def refuse_unread(places: Mapping[str, str], searches: Iterable[Search | None]) 
     scorers = [scorer for search in searches for scorer in _scorers(search)]
     if any(not type(each).__module__.startswith(f"{decode.__name__}.") for each in scorers):
         return
-    asked = {each.name for each in scorers if isinstance(each, decode.Lm)}
+    asked = {each.name for each in scorers if isinstance(each, decode.LmScorer)}
     for name, place in places.items():
         if name not in asked:
             raise ValueError(
                 f"--lm {name}={place}: no search that is used fuses a language model of this name "
-                f"({', '.join(sorted(asked)) or 'none fuses any'}); it needs decode.Lm({name!r}, WEIGHT) among its scorers"
+                f"({', '.join(sorted(asked)) or 'none fuses any'}); it needs decode.LmScorer({name!r}, WEIGHT) among its scorers"
             )
 
 
@@ -65,7 +65,7 @@ def refuse_ungiven(places: Mapping[str, str], searches: Iterable[Search | None])
     Raises:
         ValueError: one is not.
     """
-    asked = {each.name for search in searches for each in _scorers(search) if isinstance(each, decode.Lm)}
+    asked = {each.name for search in searches for each in _scorers(search) if isinstance(each, decode.LmScorer)}
     for name in sorted(asked - set(places)):
         raise ValueError(
             f"a search that is used fuses a language model {name!r}; given: {', '.join(places) or 'none'}. Give it: "
@@ -74,7 +74,7 @@ def refuse_ungiven(places: Mapping[str, str], searches: Iterable[Search | None])
 
 
 def _scorers(search: Search | None) -> tuple[decode.Scorer, ...]:
-    if isinstance(search, decode.Rescored):
+    if isinstance(search, decode.Rescoring):
         return (*search.first.scorers, *search.scorers)
     return search.scorers if isinstance(search, decode.Beam) else ()
 
@@ -86,7 +86,7 @@ def _read(name: str, place: str, tokenizer: Tokenizer) -> tuple[LanguageModel, s
     file, _, workdir = place.rpartition("@")
     if not file or not workdir:
         raise ValueError(f"--lm {name}={place}: FILE.arpa, or FILE.py@WORKDIR of an experiment and its run, is needed")
-    experiment = function_of(file)()
+    experiment = load_function(file)()
     if not isinstance(experiment.model, nn.Lm):
         raise ValueError(
             f"--lm {name}={place}: the model of {file} is {type(experiment.model).__name__}, a language model is needed"

@@ -16,13 +16,13 @@ from typing import Literal, SupportsIndex
 import numpy as np
 
 from jaxasr import text
-from jaxasr.data import Normalize, OpenPipeline
+from jaxasr.data import Normalize, BoundPipeline
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.ops.ngram.backoff import backoff
 from jaxasr.ops.ngram.word_backoff import word_backoff
 from jaxasr.records import LanguageModel
 from jaxasr.report import Progress
-from jaxasr.score.perplexity import Foreseen, Reading
+from jaxasr.score.perplexity import TextScore, PerplexityResult
 from jaxasr.text.ngram import BEGIN, STOP, UNKNOWNS, NGram
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import spelling_of
@@ -46,7 +46,7 @@ class NGramFile:
     model: NGram
     sentences: int
     refused: tuple[str, ...]  # lines of text files that the tokenizer can't write, by place and reason
-    watched: Reading  # the transcripts of the watch split
+    watched: PerplexityResult  # the transcripts of the validation split
     unknown: int  # words among them that the model does not know
 
     def lines(self) -> list[str]:
@@ -56,11 +56,11 @@ class NGramFile:
         lines = [f"{self.path}: {self.model.order}-gram model of {self.unit}s, of {self.sentences:,} texts: {counts}"]
         if self.refused:
             lines += [f"left out: {len(self.refused)} lines that the tokenizer can't write, such as {self.refused[0]}"]
-        if self.watched.unwritable:
-            lines += [f"watch: left out {len(self.watched.unwritable)} texts that the tokenizer can't write"]
+        if self.watched.out_of_vocabulary:
+            lines += [f"validation: left out {len(self.watched.out_of_vocabulary)} texts that the tokenizer can't write"]
         return [
             *lines,
-            f"watch: perplexity {figures['perplexity']:.3f} by token, {figures['word_perplexity']:.2f} by word, "
+            f"validation: perplexity {figures['perplexity']:.3f} by token, {figures['word_perplexity']:.2f} by word, "
             f"{figures['bits_per_character']:.3f} bits a character; {len(self.watched.texts)} texts, "
             f"{self.unknown} words unknown",
         ]
@@ -76,7 +76,7 @@ def estimate_ngram(
     texts: Sequence[Path] = (),
     prune: Sequence[int] = (),
 ) -> NGramFile:
-    """Estimates a model of the experiment's training transcripts, writes it, and asks it for the watch split's.
+    """Estimates a model of the experiment's training transcripts, writes it, and asks it for the validation split's.
 
     Args:
         path: FILE.arpa, or FILE.arpa.gz to be gzipped; its folder is made if it isn't there.
@@ -97,7 +97,7 @@ def estimate_ngram(
         model = text.estimate(_counted(sentences, bar), order, vocabulary=units.vocabulary, prune=prune)
     path.parent.mkdir(parents=True, exist_ok=True)
     text.write_arpa(model, path)
-    watched, unknown = _foreseen(model, experiment.watch.data.open(data_dir), units)
+    watched, unknown = _foreseen(model, experiment.validation.data.open(data_dir), units)
     return NGramFile(path, unit, model, int(bar.done), tuple(refused), watched, unknown)
 
 
@@ -123,7 +123,7 @@ def read_ngram(path: Path, tokenizer: Tokenizer) -> LanguageModel:
     strange = [word for word in tried if not _writes(tokenizer, word)]
     if own and len(strange) < len(tried) / 2:
         return word_backoff(
-            model, spelling_of(text.written(tokenizer)), np.asarray(spelling_of(list(model.words)).hash_v)
+            model, spelling_of(text.piece_texts(tokenizer)), np.asarray(spelling_of(list(model.words)).hash_v)
         )
     raise ValueError(
         f"the words of {path}, such as {strange[:5]}, are neither the tokens of the recogniser ({words[1:6]} ...) nor words "
@@ -135,7 +135,7 @@ def token_words(tokenizer: Tokenizer) -> list[str]:
     """What each token is called in a model of tokens; the end is </s>."""
     names: list[str] = [STOP]
     taken = {BEGIN, STOP, *UNKNOWNS, ""}
-    for token, piece in enumerate(text.written(tokenizer)[1:], start=1):
+    for token, piece in enumerate(text.piece_texts(tokenizer)[1:], start=1):
         name = piece.replace(" ", SPACE)
         blank = len(name.encode().split()) != 1
         names.append(f"<token:{token}>" if name in taken or blank else name)
@@ -169,11 +169,11 @@ class _Units:
         return [self._names[token] for token in tokens] if self._unit == "token" else sentence.split()
 
 
-def _transcripts(data: OpenPipeline, units: _Units) -> Iterator[list[str]]:
+def _transcripts(data: BoundPipeline, units: _Units) -> Iterator[list[str]]:
     """Of all examples that have tokens, those that are too long to train on as well."""
-    tokens = data.draft.tokens
+    tokens = data.examples.tokens
     assert tokens is not None
-    for i, sentence in enumerate(data.draft.texts):
+    for i, sentence in enumerate(data.examples.texts):
         if len(tokens[i]):
             yield units.of(sentence, tokens[i])
 
@@ -199,9 +199,9 @@ def _counted(sentences: Iterable[list[str]], bar: Progress) -> Iterator[list[str
         yield sentence
 
 
-def _foreseen(model: NGram, data: OpenPipeline, units: _Units) -> tuple[Reading, int]:
+def _foreseen(model: NGram, data: BoundPipeline, units: _Units) -> tuple[PerplexityResult, int]:
     """What the model says of a split's texts, and how many words of them it does not know."""
-    draft, texts, unwritable, unknown = data.draft, [], [], 0
+    draft, texts, unwritable, unknown = data.examples, [], [], 0
     assert draft.tokens is not None
     for i, sentence in enumerate(draft.texts):
         tokens = draft.tokens[i]
@@ -210,8 +210,8 @@ def _foreseen(model: NGram, data: OpenPipeline, units: _Units) -> tuple[Reading,
             continue
         scores = text.score(model, [units.of(sentence, tokens)])
         unknown += int((~scores.known).sum())
-        texts.append(Foreseen(data.ids[i], data.speakers[i], sentence, len(tokens) + 1, scores.total * _LN10))
-    return Reading(tuple(texts), tuple(unwritable)), unknown
+        texts.append(TextScore(data.ids[i], data.speakers[i], sentence, len(tokens) + 1, scores.total * _LN10))
+    return PerplexityResult(tuple(texts), tuple(unwritable)), unknown
 
 
 def _writes(tokenizer: Tokenizer, word: str) -> bool:

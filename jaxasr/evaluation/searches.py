@@ -20,25 +20,25 @@ def searches_of(experiment: Experiment) -> dict[str, Search]:
     Raises:
         ValueError: the experiment is a language model's.
     """
-    model, watched = recogniser_of(experiment), search_of(experiment.watch)
+    model, watched = recogniser_of(experiment), search_of(experiment.validation)
     most = getattr(watched, "max_tokens", MaxTokens())
     ctc_weight = 0.3 if model.ctc is not None else 0.0
     plain: dict[str, Search] = {"greedy": Greedy(most)}
     plain |= {"beam": Beam(10, length_norm=1.0, ctc_weight=ctc_weight, max_tokens=most)}
     plain |= {"ctc": CtcGreedy()} if model.ctc is not None else {}
     own = {name: search_of(split) for name, split in experiment.evals.items()}
-    return {"watch": watched, **own, **{name: each for name, each in plain.items() if name not in own}}
+    return {"validation": watched, **own, **{name: each for name, each in plain.items() if name not in own}}
 
 
 def search_for_files(experiment: Experiment) -> Search:
     """That which all evals share, for it is the one that results are of; where they differ, the watched one."""
     own = [search_of(split) for split in experiment.evals.values()]
-    return own[0] if own and all(each == own[0] for each in own) else search_of(experiment.watch)
+    return own[0] if own and all(each == own[0] for each in own) else search_of(experiment.validation)
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What `jaxasr tune` found."""
+    """What `jaxasr tune-decoding` found."""
 
     split: str
     search: Mapping[str, str]  # the best point: changes by path
@@ -55,19 +55,19 @@ class Tuned:
 
 
 def read_tuned(file: Path) -> Tuned:
-    """The numbers that `jaxasr tune` has written.
+    """The numbers that `jaxasr tune-decoding` has written.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is not what `jaxasr tune` writes.
+        ValueError: it is not what `jaxasr tune-decoding` writes.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"there is no {file}; `jaxasr tune` writes it into the run's folder")
+        raise FileNotFoundError(f"there is no {file}; `jaxasr tune-decoding` writes it into the run's folder")
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         return Tuned(str(kept["split"]), dict(kept["search"]), tuple(kept["of"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} is not what `jaxasr tune` writes: {error!r}") from error
+        raise ValueError(f"{file} is not what `jaxasr tune-decoding` writes: {error!r}") from error
 
 
 def written(search: Search) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def chosen_search(
     Args:
         name: one of `searches_of`; "": that whose numbers were tuned, else that of `search_for_files`.
         changes: of its fields, by path ("width", "scorers.0.weight"): they come last.
-        tuned: a file of `jaxasr tune`.
+        tuned: a file of `jaxasr tune-decoding`.
 
     Raises:
         FileNotFoundError: no such file of numbers.

@@ -17,7 +17,7 @@ from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_un
 from jaxasr.evaluation.searches import written
 from jaxasr.experiment.experiment import Experiment, Split, search_of
 from jaxasr.experiment.restore import Choice, trained_variables
-from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 
@@ -47,10 +47,10 @@ class Point:
 def tune(
     experiment: Experiment,
     folder: Path,
-    machine: Machine,
+    runtime: RuntimeConfig,
     grid: Mapping[str, Sequence[str]],
     *,
-    split: str = "watch",
+    split: str = "validation",
     checkpoint: Choice = "best",
     lms: Mapping[str, str] = NO_LMS,
     say: Callable[[str], None] = print,
@@ -60,7 +60,7 @@ def tune(
 
     Args:
         grid: the values of each field of the search, by path ("ctc_weight", "scorers.0.weight").
-        split: "watch", or one of the experiment's evals. What is chosen on a split is no longer tested by it.
+        split: "validation", or one of the experiment's evals. What is chosen on a split is no longer tested by it.
         lms: as in `evaluate_run`.
 
     Raises:
@@ -74,11 +74,11 @@ def tune(
     workdir = Workdir(folder)
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     fused, points = language_models(lms, experiment.tokenizer), []
-    best: list[score.Evaluation] = []
+    best: list[score.EvalOutput] = []
     with report.Progress(len(searches), "tune", "searches") as bar:
         for point, search in searches.items():
-            judge = Judge(experiment, f"{split}.tuned", search, machine.data_dir, fused.models, machine.how)
-            evaluation = judge(variables, workdir, workers=machine.workers)
+            judge = Judge(experiment, f"{split}.tuned", search, runtime.data_dir, fused.models, runtime.parallelism)
+            evaluation = judge(variables, workdir, workers=runtime.workers)
             points.append(_measured(dict(point), evaluation))
             if min(points, key=lambda point: point.wer) is points[-1]:
                 best[:] = [evaluation]
@@ -113,7 +113,7 @@ def table(points: Sequence[Point]) -> list[str]:
 
 
 def _split(experiment: Experiment, name: str) -> Split:
-    splits = {"watch": experiment.watch, **experiment.evals}
+    splits = {"validation": experiment.validation, **experiment.evals}
     if name not in splits:
         raise KeyError(f"no split {name!r} in this experiment; it has {', '.join(splits)}")
     return splits[name]
@@ -139,15 +139,15 @@ def _changed(split: Split, changes: Mapping[str, str]) -> Split:
     return replace(split, search=tree.override(split.search, changes))
 
 
-def _measured(changes: Mapping[str, str], evaluation: score.Evaluation) -> Point:
+def _measured(changes: Mapping[str, str], evaluation: score.EvalOutput) -> Point:
     utterances = evaluation.scores.utterances
     errors = tuple(each.words.errors for each in utterances)
     return Point(changes, errors, tuple(each.words.references for each in utterances), evaluation.oracle)
 
 
-def _drawn(point: Point) -> report.surfaces.Measured:
+def _drawn(point: Point) -> report.surfaces.SurfacePoint:
     setting = {path: float(value) for path, value in point.changes.items()}
-    return report.surfaces.Measured(setting, point.wer, report.surfaces.Bounds(point.interval.low, point.interval.high))
+    return report.surfaces.SurfacePoint(setting, point.wer, report.surfaces.RateBounds(point.interval.low, point.interval.high))
 
 
 def _told(changes: Mapping[str, str]) -> str:

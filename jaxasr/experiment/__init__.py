@@ -2,9 +2,9 @@
 
 from jaxasr.experiment.experiment import Experiment as Experiment
 from jaxasr.experiment.experiment import Split as Split
-from jaxasr.experiment.experiment import function_of as function_of
+from jaxasr.experiment.experiment import load_function as load_function
 from jaxasr.experiment.restore import trained_variables as trained_variables
-from jaxasr.experiment.runtime import Machine as Machine
+from jaxasr.experiment.runtime import RuntimeConfig as RuntimeConfig
 from jaxasr.experiment.stages import Stage as Stage
 from jaxasr.experiment.variants import load as load
 from jaxasr.experiment.variants import variants as variants

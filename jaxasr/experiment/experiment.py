@@ -44,7 +44,7 @@ class Experiment:
     objective: Objective
     optimizer: Optimizer
     steps: int  # batches to train on
-    watch: Split  # decoded every `eval_every` steps: what the best checkpoint is chosen by (WER, or perplexity)
+    validation: Split  # decoded every `eval_every` steps: what the best checkpoint is chosen by (WER, or perplexity)
     evals: Mapping[str, Split] = field(default_factory=dict)  # decoded at the end, from the best checkpoint
     pretraining: tuple[Stage, ...] = ()  # smaller models that the run begins with; their steps are among `steps`
     eval_every: int = 1_000
@@ -66,7 +66,7 @@ class Experiment:
                 raise ValueError(f"{name}={getattr(self, name)} must be a multiple of log_every={self.log_every}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay={self.ema_decay}; it must be in [0, 1), 0 for no averaging")
-        if self.ema_decay > 0 and self.optimizer.averages:
+        if self.ema_decay > 0 and self.optimizer.keeps_average:
             raise ValueError(
                 f"ema_decay={self.ema_decay} and the optimizer is {type(self.optimizer).__name__}, whose own average is what "
                 "is evaluated; leave ema_decay=0"
@@ -95,14 +95,14 @@ class Experiment:
         return (*smaller, self)
 
     @property
-    def averages(self) -> bool:
+    def keeps_average(self) -> bool:
         """True: what is evaluated is an average of the parameters, the `average` of the state."""
-        return self.ema_decay > 0 or self.optimizer.averages
+        return self.ema_decay > 0 or self.optimizer.keeps_average
 
     @property
     def splits(self) -> dict[str, Split]:
         """All that is evaluated on, by the names that errors use."""
-        return {"watch": self.watch, **{f"evals.{name}": split for name, split in self.evals.items()}}
+        return {"validation": self.validation, **{f"evals.{name}": split for name, split in self.evals.items()}}
 
     def _check_pretraining(self) -> None:
         ends = [0, *(each.until for each in self.pretraining), self.steps]
@@ -184,7 +184,7 @@ class Experiment:
                 )
 
 
-def decided_by(model: Model) -> str:
+def selection_metric(model: Model) -> str:
     """The score that the best checkpoint of a run is chosen by; lower is better."""
     return "wer" if isinstance(model, Seq2Seq) else "perplexity"
 
@@ -234,7 +234,7 @@ def normalizer_of(pipeline: Pipeline) -> str | None:
     return next((each.kind for each in pipeline.transforms if isinstance(each, Normalize)), None)
 
 
-def function_of(reference: str, default: str = "experiment") -> Callable[[], Any]:
+def load_function(reference: str, default: str = "experiment") -> Callable[[], Any]:
     """The function that "FILE.py:function" names; of "FILE.py" the default one.
 
     Raises:
@@ -243,7 +243,7 @@ def function_of(reference: str, default: str = "experiment") -> Callable[[], Any
     """
     file, _, name = reference.partition(":")
     path, name = Path(file), name or default
-    module = module_of(path)
+    module = load_module(path)
     function = getattr(module, name, None)
     if not callable(function):
         own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
@@ -252,7 +252,7 @@ def function_of(reference: str, default: str = "experiment") -> Callable[[], Any
     return function
 
 
-def module_of(path: Path) -> ModuleType:
+def load_module(path: Path) -> ModuleType:
     """The Python file, run anew.
 
     Raises:

@@ -1,12 +1,12 @@
-"""The variables of a run, read back to be used: without its data, and without disturbing it if it is still training."""
+"""The variables of a trained run, read from its checkpoints. They need no data, and reading does not disturb a running run."""
 
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 
 from jaxasr import nn, tree
-from jaxasr.experiment.experiment import Experiment, Model, decided_by
+from jaxasr.data import Shape
+from jaxasr.experiment.experiment import Experiment, Model, selection_metric
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch
 from jaxasr.text.tokenizer import Tokenizer
@@ -16,33 +16,36 @@ Choice = Which | Literal["mean"]  # mean: of the parameters of all checkpoints t
 
 
 def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = "best") -> tuple[Any, Metadata]:
-    """What the model is decoded with, and what wrote it.
+    """Returns the variables that the experiment's model is decoded with, and the metadata of their checkpoint.
 
     Raises:
         FileNotFoundError: no such run or checkpoint.
-        ValueError: the checkpoint is of another model, or was trained with another vocabulary.
+        ValueError: the checkpoint holds another model, or was trained with another vocabulary.
     """
     return variables_of(experiment.model, experiment.tokenizer, workdir, which)
 
 
 def variables_of(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best") -> tuple[Any, Metadata]:
-    """The same of any run whose model and vocabulary are these. The average of a run that makes none is its parameters."""
-    blank: Any = jax.eval_shape(lambda: _fresh_variables(model))
-    statistics = {name: tree for name, tree in blank.items() if name != "params"}
-    like = {"train": {"average": blank["params"], "statistics": statistics}}
-    with Checkpoints(workdir.checkpoints, by=decided_by(model), mode="read") as checkpoints:
-        there: Which = "last" if which == "mean" else which
-        _refuse_another(model, tokenizer, checkpoints.metadata(there), workdir)
-        saved, metadata = checkpoints.restore_part(there, like)
+    """Returns the variables of any run with this model and vocabulary, and the metadata of their checkpoint.
+
+    The parameters are the average that the run keeps; the last ones if it keeps none. Errors are those of `trained_variables`.
+    """
+    blank = _variable_shapes(model)
+    statistics = {name: collection for name, collection in blank.items() if name != "params"}
+    with Checkpoints(workdir.checkpoints, by=selection_metric(model), mode="read") as checkpoints:
+        step: Which = "last" if which == "mean" else which
+        _check_same_model(model, tokenizer, checkpoints.metadata(step), workdir)
+        field = "ema_params" if checkpoints.holds(step, "train/ema_params") else "params"
+        like = {"train": {field: blank["params"], "statistics": statistics}}
+        saved, metadata = checkpoints.restore_part(step, like)
         if which == "mean":
-            alike = [
-                each for each in checkpoints.steps() if checkpoints.metadata(each).fingerprint == metadata.fingerprint
-            ]
-            saved = average_checkpoints(checkpoints, alike, like)  # but those of pretraining
-    return {"params": saved["train"]["average"], **saved["train"]["statistics"]}, metadata
+            fingerprints = {step: checkpoints.metadata(step).fingerprint for step in checkpoints.steps()}
+            steps = [step for step, fingerprint in fingerprints.items() if fingerprint == metadata.fingerprint]
+            saved = average_checkpoints(checkpoints, steps, like)  # without those of pretraining
+    return {"params": saved["train"][field], **saved["train"]["statistics"]}, metadata
 
 
-def _refuse_another(model: Model, tokenizer: Tokenizer, metadata: Metadata, workdir: Workdir) -> None:
+def _check_same_model(model: Model, tokenizer: Tokenizer, metadata: Metadata, workdir: Workdir) -> None:
     if metadata.tokenizer != tokenizer.digest:
         raise ValueError(
             f"{workdir.path} was trained with the vocabulary {metadata.tokenizer}, the experiment has "
@@ -59,16 +62,8 @@ def _refuse_another(model: Model, tokenizer: Tokenizer, metadata: Metadata, work
         )
 
 
-def _fresh_variables(model: Model) -> Any:
-    """Variables as they are initialised; their shapes do not depend on the batch."""
-    one = jnp.ones(1, jnp.int32)
+def _variable_shapes(model: Model) -> Any:
+    """Returns the shapes of the variables, which do not depend on the batch."""
     samples = model.frontend.rate_hz if isinstance(model, nn.Seq2Seq) else 0
-    batch = Batch(
-        wave_bn=jnp.zeros((1, samples), jnp.int16),
-        sample_lengths_b=one,
-        tokens_bu=jnp.zeros((1, 1), jnp.int32),
-        token_lengths_b=one,
-        ids_b=jnp.zeros(1, jnp.uint32),
-        valid_b=jnp.ones(1, bool),
-    )
-    return model.init(jax.random.key(0), batch, step=None)
+    batch = Batch.blank(Shape(samples=samples, tokens=1, examples=1))
+    return jax.eval_shape(lambda batch: model.init(jax.random.key(0), batch, step=None), batch)

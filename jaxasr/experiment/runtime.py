@@ -1,28 +1,33 @@
-"""What a command says and an experiment must not."""
+"""The settings of the command line that are no part of an experiment."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jaxasr.scale import How, Layout, Rules, Watchdog
 
-PATIENCE = 16.0  # times as long may the first step take, which is compiled, an evaluation or a save
+SLOW_STEP_FACTOR = 16.0  # step timeouts that a first step, which compiles, an evaluation or a save may take
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where a run finds its data, and how its step is compiled; no number depends on it beyond float tolerance."""
+class RuntimeConfig:
+    """The data folder of a run, and the devices that its step is compiled for.
+
+    No number depends on them beyond float tolerance.
+    """
 
     data_dir: Path
-    how: How = "auto"
+    parallelism: How = "auto"
     workers: int = 0  # loader processes; 0: threads of this one
     layout: Layout = field(default_factory=Layout)  # of the mesh
-    rules: Rules = field(default_factory=Rules)  # where the state lies on it
-    stuck_s: float = 1_800.0  # a process that makes no step for so long ends, and with it the job
+    rules: Rules = field(default_factory=Rules)  # of the state's sharding
+    step_timeout_s: float = 1_800.0  # a process that makes no step for so long ends, and with it the job
 
     def __post_init__(self):
-        if self.how == "jit" and (self.layout.data > 1 or self.rules != Rules()):
-            raise ValueError("--how jit is for one device, without mesh and rules; leave these out, or use --how mesh")
+        if self.parallelism == "jit" and (self.layout.data > 1 or self.rules != Rules()):
+            raise ValueError(
+                "--parallelism jit is for one device, without mesh and rules; leave these out, or use --parallelism mesh"
+            )
 
     def watchdog(self, folder: Path) -> Watchdog:
-        """What ends a process that is stuck."""
-        return Watchdog(folder, self.stuck_s, PATIENCE * self.stuck_s)
+        """Returns the watchdog that ends a process without progress."""
+        return Watchdog(folder, self.step_timeout_s, SLOW_STEP_FACTOR * self.step_timeout_s)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from jaxasr import tree
-from jaxasr.experiment.experiment import Experiment, function_of
+from jaxasr.experiment.experiment import Experiment, load_function
 
 
 def load(reference: str, overrides: Mapping[str, object] | None = None) -> Experiment:
@@ -25,7 +25,7 @@ def load(reference: str, overrides: Mapping[str, object] | None = None) -> Exper
         if variant not in named:
             raise KeyError(f"{':'.join(generator)} has no variant {variant!r}; it has {', '.join(named)}")
         return named[variant]
-    value = function_of(reference)()
+    value = load_function(reference)()
     if inspect.isgenerator(value):
         named = ", ".join(variants(reference))
         raise ValueError(f"{reference} yields variants; write {reference}:VARIANT, one of {named}")
@@ -49,7 +49,7 @@ def variants(reference: str, overrides: Mapping[str, object] | None = None) -> d
     if not generator:
         raise ValueError(f"{reference} names no generator; write {file}:GENERATOR, one that yields (name, overrides)")
     base, named = load(file), dict[str, Experiment]()
-    yielded = function_of(reference)()
+    yielded = load_function(reference)()
     for pair in yielded if isinstance(yielded, Iterable) and not isinstance(yielded, Experiment) else [yielded]:
         name, own = _pair(pair, reference)
         if name in named:

@@ -34,7 +34,7 @@ class Workdir:
 
     @classmethod
     @contextlib.contextmanager
-    def here(cls, folder: Path) -> Iterator["Workdir"]:
+    def for_this_process(cls, folder: Path) -> Iterator["Workdir"]:
         """The run's folder in the first of its processes; in the others one that is thrown away in the end.
 
         So one process alone writes what is written once a run. The checkpoints are those of all.

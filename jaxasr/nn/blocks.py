@@ -1,4 +1,4 @@
-"""What Transformer and Conformer layers are made of, and how a stack of them is run."""
+"""The parts of Transformer and Conformer layers, and the function that runs a stack of layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxasr.nn.layer_rng import Chance
+from jaxasr.nn.layer_rng import LayerRng, rng_id
 from jaxasr.nn.layers import Dense
 from jaxasr.ops.attention.energies import attention_weights, read_all
 from jaxasr.ops.attention.positions import distances, rotary, shift_relative, sinusoid
@@ -18,11 +18,11 @@ from jaxasr.ops.products import plus, times, wide_einsum
 from jaxasr.shapes import STACK, Lengths
 
 Positions = Literal["none", "rotary", "relative"]
-Layers = Literal["apart", "scan"]
+Layers = Literal["unroll", "scan"]
 Remat = Literal["none", "blocks", "dots"]
-Bend = Literal["relu", "swish"]
+Activation = Literal["relu", "swish"]
 
-BENDS: dict[Bend, Callable[[Array], Array]] = {"relu": jax.nn.relu, "swish": jax.nn.swish}
+ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {"relu": jax.nn.relu, "swish": jax.nn.swish}
 
 _KEPT: dict[Remat, Any] = {
     "blocks": jax.checkpoint_policies.nothing_saveable,
@@ -32,49 +32,49 @@ _KEPT: dict[Remat, Any] = {
 
 @dataclass(frozen=True)
 class Chunks:
-    """A position sees its own chunk as a whole and chunks before it, never one behind. `Chunks(1)`: causal."""
+    """A chunked attention context: a position sees its whole chunk and earlier chunks, no later one. `Chunks(1)`: causal."""
 
     size: int  # encoder positions
-    before: int | None = None  # chunks; None: all
+    before: int | None = None  # earlier chunks that are seen; None: all
 
     def __post_init__(self):
         if self.size < 1 or (self.before is not None and self.before < 0):
             raise ValueError(f"{self}: a chunk has at least 1 position, and sees at least 0 chunks before it")
 
     def visible(self, positions: int) -> Bool[Array, "q q"]:
-        """True where position q sees position k."""
+        """Returns a mask that is True where position q sees position k."""
         chunk_q = jnp.arange(positions) // self.size
         back_qk = chunk_q[:, None] - chunk_q[None, :]
         return (back_qk >= 0) & (back_qk <= (positions if self.before is None else self.before))
 
 
 def visible(lengths_b: Lengths, positions: int, context: Chunks | None) -> Bool[Array, "b #q {positions}"]:
-    """Which keys each query may see: the real ones within its context."""
+    """Returns a mask of the keys that each query may see: the real ones within its context."""
     valid_bqk = valid_from_lengths(lengths_b, positions)[:, None]
     return valid_bqk if context is None else valid_bqk & context.visible(positions)[None]
 
 
 class FeedForward(nn.Module):
-    """Normalise, widen, bend, drop, narrow."""
+    """A feed-forward branch: layer normalisation, a wide layer, the activation, dropout, and a layer to the old width."""
 
     hidden: int
-    activation: Bend
+    activation: Activation
     dropout: float
-    use: int  # as in `residual`
+    branch: int  # as in `residual`
 
     @nn.compact
-    def __call__(self, x_bsd: Float[Array, "b s d"], chance: Chance | None) -> Float[Array, "b s d"]:
-        wide_bsm = BENDS[self.activation](Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
-        if chance is not None:
-            wide_bsm = chance.dropout(wide_bsm, self.dropout, 3 * self.use + 2)
+    def __call__(self, x_bsd: Float[Array, "b s d"], rng: LayerRng | None) -> Float[Array, "b s d"]:
+        wide_bsm = ACTIVATIONS[self.activation](Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
+        if rng is not None:
+            wide_bsm = rng.dropout(wide_bsm, self.dropout, rng_id(self.branch, "inner dropout"))
         return Dense(x_bsd.shape[-1], name="narrow")(wide_bsm)
 
 
 class SelfAttention(nn.Module):
-    """Normalise, and let every position read those that it may see: scaled dot-product, several heads.
+    """A self-attention branch: layer normalisation, then scaled dot-product attention in several heads.
 
     Sources: Vaswani et al. 2017, section 3.2; relative positions as in Dai et al. 2019 (1901.02860), section 3.3: a query
-    meets the keys under one learned bias and the distances, projected sinusoids, under another.
+    is multiplied with the keys under one learned bias, and with the distances, projected sinusoids, under another.
     """
 
     width: int
@@ -107,7 +107,7 @@ class SelfAttention(nn.Module):
         values_bud: Float[Array, "b u d"],
         at_b: Lengths,
     ) -> tuple[Float[Array, "b d"], Float[Array, "b u d"], Float[Array, "b u d"]]:
-        """What position `at_b` reads of itself and all before it, and the keys and values with its own among them."""
+        """Returns the output at position `at_b`, which reads itself and all earlier positions, and the updated caches."""
         q_bqd, *new = self._projected(x_bd[:, None])
         here_bu = jnp.arange(keys_bud.shape[1])[None] == at_b[:, None]
         keys_bud, values_bud = (
@@ -119,7 +119,7 @@ class SelfAttention(nn.Module):
         return self.output(read_all(weights_bhqk, self._by_head(values_bud))[:, 0]), keys_bud, values_bud
 
     def _projected(self, x_bsd: Array) -> tuple[Array, Array, Array]:
-        """Queries, scaled already, keys and values."""
+        """Returns scaled queries, keys and values."""
         q_bsd, k_bsd, v_bsd = jnp.split(self.query_key_value(self.norm(x_bsd)), 3, axis=-1)
         return times(q_bsd, (self.width // self.heads) ** -0.5), k_bsd, v_bsd
 
@@ -142,30 +142,30 @@ def run_layers(
     fields: dict[str, Any],
     x_bsd: Float[Array, "b s d"],
     constants: tuple[Any, ...],
-    chance: Chance | None,
+    rng: LayerRng | None,
     *,
     depth: int,
     layers: Layers,
     remat: Remat,
 ) -> Float[Array, "b s d"]:
-    """A stack of `depth` blocks, `block(**fields)(x, constants, chance) -> (x, None)`, inside a compact module.
+    """Returns the output of `depth` blocks, `block(**fields)(x, constants, rng) -> (x, None)`, inside a compact module.
 
     Args:
-        chance: with a leading axis of layers.
-        layers: "apart" are `block_0`, `block_1` ...; "scan" is one `blocks` whose parameters have a leading axis of layers,
-            which compiles one layer instead of all.
-        remat: what the backward pass computes a second time. "none": nothing. "blocks": all but what goes into each block,
-            for a third more arithmetic. "dots": what is no product with weights, so the [b, h, q, k] of attention and all
-            that is done element by element, for hardly more.
+        rng: with a leading axis of layers.
+        layers: "unroll" builds `block_0`, `block_1` ...; "scan" builds one `blocks` whose parameters have a leading axis of
+            layers, and compiles one layer instead of all.
+        remat: the part that the backward pass recomputes. "none": nothing. "blocks": everything but the inputs of the
+            blocks, for a third more arithmetic. "dots": everything but products with weights, that is the [b, h, q, k] of
+            attention and all elementwise operations, for hardly more arithmetic.
 
-    Source: Chen et al. 2016, 1604.06174; "dots" is what Korthikanti et al. 2022, 2205.05198, call selective.
+    Source: Chen et al. 2016, 1604.06174; Korthikanti et al. 2022, 2205.05198, call "dots" selective.
     """
-    made = block if remat == "none" else nn.remat(block, prevent_cse=layers == "apart", policy=_KEPT[remat])
+    made = block if remat == "none" else nn.remat(block, prevent_cse=layers == "unroll", policy=_KEPT[remat])
     if layers == "scan":
         in_axes: Any = (nn.broadcast, 0)
         scanned = nn.scan(made, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=in_axes, length=depth)
-        return scanned(**fields, name=STACK)(x_bsd, constants, chance)[0]
+        return scanned(**fields, name=STACK)(x_bsd, constants, rng)[0]
     for layer in range(depth):
-        own = jax.tree.map(lambda leaf, layer=layer: leaf[layer], chance)
-        x_bsd = made(**fields, name=f"block_{layer}")(x_bsd, constants, own)[0]
+        layer_rng = jax.tree.map(lambda leaf, layer=layer: leaf[layer], rng)
+        x_bsd = made(**fields, name=f"block_{layer}")(x_bsd, constants, layer_rng)[0]
     return x_bsd

@@ -40,19 +40,19 @@ class Conv(nn.Module):
     """A convolution over two axes, the channels last."""
 
     features: int
-    taps: tuple[int, int]
+    kernel_size: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
     strides: tuple[int, int] = (1, 1)
 
     @nn.compact
     def __call__(self, x_btfc: Float[Array, "b t f c"]) -> Float[Array, "b s k d"]:
-        shape = (*self.taps, x_btfc.shape[-1], self.features)
+        shape = (*self.kernel_size, x_btfc.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
         bias_d = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return with_bias(convolve(x_btfc, kernel.astype(x_btfc.dtype), self.padding, self.strides), bias_d)
 
 
-class Embed(nn.Module):
+class Embedding(nn.Module):
     """A row of a table for each token. What the gradient of a row gets from all places of its token is added in float32."""
 
     vocab: int

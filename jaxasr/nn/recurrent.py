@@ -101,16 +101,16 @@ class Lstm(RecurrentLayer):
         return jnp.concatenate(hidden, axis=-1)
 
     @staticmethod
-    def begin(examples: int, width: int) -> Carry:
+    def initial_state(examples: int, width: int) -> Carry:
         """The state of a stream before its first frame."""
         return zero_carry(examples, width)
 
     def advance(
-        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], before: Carry
+        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], prev_state: Carry
     ) -> tuple[Float[Array, "b t m"], Carry]:
-        """Hidden states that go on from `before`, and the state after them; one direction only."""
+        """Hidden states that go on from `prev_state`, and the state after them; one direction only."""
         (gates,), (recurrent,), _ = self._parameters(x_btd, None)
-        return lstm_from(before, gates, recurrent, lengths_b)
+        return lstm_from(prev_state, gates, recurrent, lengths_b)
 
     @nn.compact
     def _parameters(self, x_btd: Array, training: Training | None) -> tuple[Any, Any, Any]:
@@ -132,16 +132,16 @@ class Gru(RecurrentLayer):
         return jnp.concatenate(hidden, axis=-1)
 
     @staticmethod
-    def begin(examples: int, width: int) -> Float[Array, "b d"]:
+    def initial_state(examples: int, width: int) -> Float[Array, "b d"]:
         """The state of a stream before its first frame."""
         return jnp.zeros((examples, width))
 
     def advance(
-        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], before: Float[Array, "b e"]
+        self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], prev_state: Float[Array, "b e"]
     ) -> tuple[Float[Array, "b t m"], Float[Array, "b e"]]:
-        """Hidden states that go on from `before`, and the state after them; one direction only."""
+        """Hidden states that go on from `prev_state`, and the state after them; one direction only."""
         (gates,), (recurrent,), (bias,), _ = self._parameters(x_btd, None)
-        return gru_from(before, gates, recurrent, bias, lengths_b)
+        return gru_from(prev_state, gates, recurrent, bias, lengths_b)
 
     @nn.compact
     def _parameters(self, x_btd: Array, training: Training | None) -> tuple[Any, Any, Any, Any]:

@@ -5,14 +5,16 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-Amount = float | Callable[[Int[Array, ""]], Float[Array, ""]]  # such as train.Exponential, by batches trained on so far
+ScalarOrSchedule = (
+    float | Callable[[Int[Array, ""]], Float[Array, ""]]
+)  # such as train.Exponential, by batches trained on so far
 
 
-def amount_at(amount: Amount, step: int | Int[Array, ""]) -> Float[Array, ""]:
+def value_at(amount: ScalarOrSchedule, step: int | Int[Array, ""]) -> Float[Array, ""]:
     """What the amount is at this step of training, in float32."""
     return jnp.asarray(amount(jnp.asarray(step)) if callable(amount) else amount, jnp.float32)
 
 
-def is_constant(amount: Amount, value: float) -> bool:
+def is_constant(amount: ScalarOrSchedule, value: float) -> bool:
     """True where the amount is this number at every step, as far as can be known without a step."""
     return not callable(amount) and amount == value

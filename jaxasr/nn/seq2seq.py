@@ -61,7 +61,7 @@ class Seq2Seq(nn.Module):
         decoded = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, training=training)
         return Outputs(decoded.logits_bkv, self._ctc_logits(hidden_bsd), lengths_b, decoded.weights_bkhs, decoded.draws)
 
-    def spell(
+    def teacher_forced_logits(
         self, batch: Batch, tokens_bwu: Int[Array, "b w u"], *, step: Int[Array, ""] | None
     ) -> Float[Array, "x k v"]:
         """Logits of w transcripts an utterance, teacher-forced, encoded once; x = b * w, k = u + 1. Else as `__call__`."""
@@ -76,9 +76,9 @@ class Seq2Seq(nn.Module):
 
     def start(self, batch: Batch) -> Start:
         """Encodes the batch for a search."""
-        return self.opened(*self.encode(batch, None))
+        return self.init_decode_state(*self.encode(batch, None))
 
-    def opened(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> Start:
+    def init_decode_state(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> Start:
         """What is encoded, ready for a search."""
         memory, state = self.decoder.start(hidden_bsd, lengths_b)
         logits_bsv = self._ctc_logits(hidden_bsd)
@@ -98,9 +98,9 @@ class Seq2Seq(nn.Module):
         frames_btf, lengths_b = self.frontend(wave_bn, batch.sample_lengths_b, training)
         if training is not None and self.augment is not None:
             frames_btf = self.augment(frames_btf, lengths_b, batch)
-        return self.encoder(self.narrow(frames_btf), lengths_b, training=training)
+        return self.encoder(self.cast_features(frames_btf), lengths_b, training=training)
 
-    def narrow(self, frames_btf: Float[Array, "b t f"]) -> Float[Array, "b t f"]:
+    def cast_features(self, frames_btf: Float[Array, "b t f"]) -> Float[Array, "b t f"]:
         """Features as the encoder computes with them; parameters are made by features in float32."""
         return frames_btf if self.is_initializing() else frames_btf.astype(self.compute)
 
@@ -135,12 +135,12 @@ class Recogniser:
         """Encodes the batch."""
         return self.model.apply(self.variables, batch, method="start")
 
-    def silent(self, batch: Batch) -> Start:
+    def without_audio(self, batch: Batch) -> Start:
         """As if nothing was heard: one encoder position of zeros an utterance (decode.InternalLm)."""
         heard: Any = jax.eval_shape(lambda: self.model.apply(self.variables, batch, None, method="encode"))
         hidden_b1d = jnp.zeros((heard[0].shape[0], 1, heard[0].shape[2]), heard[0].dtype)
         one_b = jnp.ones(len(hidden_b1d), jnp.int32)
-        return self.model.apply(self.variables, hidden_b1d, one_b, method="opened")
+        return self.model.apply(self.variables, hidden_b1d, one_b, method="init_decode_state")
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
         """One token further."""

@@ -11,22 +11,22 @@ from jaxasr.nn.attention.interface import Memory
 from jaxasr.nn.precision import in_precision
 from jaxasr.nn.seq2seq import Seq2Seq
 from jaxasr.ops.audio import features
-from jaxasr.records import Step, Stream
+from jaxasr.records import Step, StreamState
 from jaxasr.units import samples_from_ms
 
 
 @dataclass(frozen=True)
-class Pacing:
+class WindowSpec:
     """The windows of samples in which a recogniser hears a stream: each begins `new` samples behind the one before."""
 
     positions: int  # encoder positions that a window makes final
     frames: int  # feature frames of a window
     new_frames: int  # those that are not in the next window
     samples: int  # of a window: what its first sample waits for, the algorithmic latency
-    new: int  # samples from one window to the next
+    new_samples: int  # samples from one window to the next
 
 
-def pacing(model: Seq2Seq, chunks: int = 1) -> Pacing:
+def window_spec(model: Seq2Seq, chunks: int = 1) -> WindowSpec:
     """The windows of so many chunks of the encoder (`Encoder.pace`) and its look-ahead.
 
     Raises:
@@ -38,17 +38,17 @@ def pacing(model: Seq2Seq, chunks: int = 1) -> Pacing:
             "are known at its end; a stream needs 'global' or 'none'"
         )
     try:
-        (chunk, ahead), _ = model.encoder.pace, model.decoder.lookback
+        (chunk, ahead), _ = model.encoder.chunk_spec, model.decoder.lookback
     except ValueError as error:
         raise ValueError(f"this model can't hear a stream: {error}") from error
     frontend, own = model.frontend, chunks * chunk
     window, hop = (samples_from_ms(ms, frontend.rate_hz) for ms in (frontend.window_ms, frontend.hop_ms))
-    return Pacing(
+    return WindowSpec(
         positions=own // model.encoder.stride,
         frames=own + ahead,
         new_frames=own,
         samples=(own + ahead - 1) * hop + window,
-        new=own * hop,
+        new_samples=own * hop,
     )
 
 
@@ -66,30 +66,32 @@ class StreamingRecogniser:
         )  # once, not at every step
 
     @property
-    def pacing(self) -> Pacing:
+    def window_spec(self) -> WindowSpec:
         """The windows that `hear` is given."""
-        return pacing(self.model, self.chunks)
+        return window_spec(self.model, self.chunks)
 
-    def open(self, examples: int, positions: int) -> Stream:
+    def init_stream(self, examples: int, positions: int) -> StreamState:
         """So many streams before their first sample, each with a memory of so many encoder positions.
 
         Raises:
             ValueError: the model needs whole utterances; or a memory larger than this.
         """
-        window = self.pacing
+        window = self.window_spec
         least = window.positions + self.model.decoder.lookback
         if positions < least:
             raise ValueError(f"a memory of {positions} encoder positions; this model needs {least} or more")
-        encoder = self.model.encoder.open(examples, self.model.frontend.bins)
+        encoder = self.model.encoder.initial_state(examples, self.model.frontend.bins)
         zero_b = jnp.zeros(examples, jnp.int32)
         wave_bn = jax.ShapeDtypeStruct((examples, window.samples), jnp.int16)
         heard: Any = jax.eval_shape(self._encode, wave_bn, zero_b, encoder)
         silence_bsd = jnp.zeros((examples, positions, heard[0].shape[-1]), heard[0].dtype)
         memory, state = self._remember(silence_bsd, zero_b)
         encoder = jax.tree.map(lambda leaf, after: leaf.astype(after.dtype), encoder, heard[2])
-        return Stream(encoder, memory, state, fresh=state, dropped_b=zero_b, heard_b=zero_b)
+        return StreamState(encoder, memory, state, initial_state=state, dropped_b=zero_b, encoded_b=zero_b)
 
-    def hear(self, stream: Stream, wave_bn: Int16[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> Stream:
+    def advance(
+        self, stream: StreamState, wave_bn: Int16[Array, "b n"], sample_lengths_b: Int[Array, " b"]
+    ) -> StreamState:
         """The stream after one more of the windows that `pacing` tells of.
 
         What will not be read again is dropped from the memory, and, where there is no room, the oldest of what might be.
@@ -100,7 +102,7 @@ class StreamingRecogniser:
         """
         hidden_bkd, real_b, encoder = self._encode(wave_bn, sample_lengths_b, stream.encoder)
         more, _ = self._remember(hidden_bkd, real_b)
-        held_b = stream.heard_b - stream.dropped_b
+        held_b = stream.encoded_b - stream.dropped_b
         room = stream.memory.valid_bs.shape[1] - hidden_bkd.shape[1]
         unread_b = self.stopped(stream.state) - self.model.decoder.lookback
         drop_b = jnp.maximum(jnp.clip(unread_b, 0, held_b), held_b - room)
@@ -110,7 +112,7 @@ class StreamingRecogniser:
             memory=_joined(stream.memory, more, drop_b, held_b - drop_b, real_b),
             state=self.moved(stream.state, drop_b),
             dropped_b=stream.dropped_b + drop_b,
-            heard_b=stream.heard_b + real_b,
+            encoded_b=stream.encoded_b + real_b,
         )
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
@@ -130,7 +132,7 @@ class StreamingRecogniser:
     ) -> tuple[Float[Array, "b k d"], Int[Array, " b"], Any]:
         def encode(model: Seq2Seq) -> Any:
             frames_btf, lengths_b = model.frontend(features.amplitude(wave_bn), sample_lengths_b)
-            return model.encoder.advance(model.narrow(frames_btf), lengths_b, before)
+            return model.encoder.advance(model.cast_features(frames_btf), lengths_b, before)
 
         return self.model.apply(self.variables, method=encode)
 

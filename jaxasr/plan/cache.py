@@ -14,10 +14,10 @@ import jaxasr
 from jaxasr import tree
 from jaxasr.cost.topology import versions
 from jaxasr.files import write_whole
-from jaxasr.plan.compile import Compiled, Job, read, written
+from jaxasr.plan.compile import CompileReport, CompileJob, from_json, to_json
 
-CACHE = "JAXASR_PLANS"  # where answers are kept
-_DECIDES = (  # files and folders that a compiled step, and what is read from it, come from
+CACHE_VARIABLE = "JAXASR_PLANS"  # where answers are kept
+_KEY_SOURCES = (  # files and folders that a compiled step, and what is read from it, come from
     *(
         "nn",
         "ops",
@@ -35,7 +35,7 @@ _DECIDES = (  # files and folders that a compiled step, and what is read from it
 )
 
 
-def compile_apart(job: Job, say: Callable[[str], None]) -> Compiled:
+def compile_in_subprocess(job: CompileJob, log_fn: Callable[[str], None]) -> CompileReport:
     """The answer to a job: the one that is kept, or that of a process of its own, which is kept.
 
     Raises:
@@ -43,7 +43,7 @@ def compile_apart(job: Job, say: Callable[[str], None]) -> Compiled:
     """
     path = cache_folder() / f"{key_of(job)}.json"
     if path.is_file():
-        return read(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8"))
     source = str(Path(jaxasr.__file__).resolve().parent.parent)
     paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     ended = subprocess.run(
@@ -58,10 +58,10 @@ def compile_apart(job: Job, say: Callable[[str], None]) -> Compiled:
         raise RuntimeError(
             f"no program for {about} (the compiling process ended with status {ended.returncode}): {told}"
         )
-    found = read(ended.stdout.decode().splitlines()[-1])
+    found = from_json(ended.stdout.decode().splitlines()[-1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, written(found) + "\n")
-    say(f"compiled in {found.compile_s:.0f} s: {about}")
+    write_whole(path, to_json(found) + "\n")
+    log_fn(f"compiled in {found.compile_s:.0f} s: {about}")
     return found
 
 
@@ -72,7 +72,7 @@ def _reason(stderr: str) -> str:
     return (named or lines)[-1][:600]
 
 
-def key_of(job: Job) -> str:
+def key_of(job: CompileJob) -> str:
     """16 hex digits of all that decides an answer: experiment, shape, machine, mesh, versions, sources."""
     about = {
         "experiment": tree.fingerprint(job.experiment),
@@ -89,14 +89,14 @@ def key_of(job: Job) -> str:
 
 def cache_folder() -> Path:
     """Where answers are kept: JAXASR_PLANS, else a folder under ~/.cache/jaxasr."""
-    given = os.environ.get(CACHE)
+    given = os.environ.get(CACHE_VARIABLE)
     return Path(given) if given else Path.home() / ".cache" / "jaxasr" / "plans"
 
 
 def _sources() -> str:
     """A digest of the sources that a compiled step is made of."""
     root, digest = Path(jaxasr.__file__).parent, hashlib.sha256()
-    for part in _DECIDES:
+    for part in _KEY_SOURCES:
         files = sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]
         for file in files:
             digest.update(str(file.relative_to(root)).encode() + file.read_bytes())

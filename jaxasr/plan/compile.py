@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxasr import scale
@@ -25,17 +24,17 @@ from jaxasr.cost.traffic import Traffic, traffic_of
 from jaxasr.data.batching.shape import Shape
 from jaxasr.evaluation.attention_metrics import watched
 from jaxasr.experiment.experiment import Experiment
-from jaxasr.plan.synthetic_lengths import stand_in
+from jaxasr.plan.synthetic_lengths import synthetic_lengths
 from jaxasr.records import Batch
-from jaxasr.run.initial_state import initial_state, training_form
+from jaxasr.run.initial_state import initial_state, make_apply_fn
 from jaxasr.training import Objective, TrainState, make_step
 from jaxasr.training.step import StepFunction
 
-_NO_ROOM = ("RESOURCE_EXHAUSTED", "Ran out of memory", "out of memory")
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Ran out of memory", "out of memory")
 
 
 @dataclass(frozen=True)
-class Job:
+class CompileJob:
     """What is compiled, for what."""
 
     experiment: Experiment
@@ -47,7 +46,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompileReport:
     """What a compiled step says of itself. Bytes are those of one device."""
 
     arguments: int  # the state and the batch
@@ -60,9 +59,9 @@ class Compiled:
     dtype: str  # that most of the products are in
     traffic: Traffic
     collectives: tuple[Collective, ...]
-    endless: tuple[str, ...]  # loops of unknown trips, counted once
+    unbounded_loops: tuple[str, ...]  # loops of unknown trips, counted once
     compile_s: float
-    refused: str = ""  # why the compiler gave up for want of memory; all else but the FLOPs is empty then
+    out_of_memory: str = ""  # why the compiler gave up for want of memory; all else but the FLOPs is empty then
 
     @property
     def memory_bytes(self) -> int:
@@ -71,7 +70,7 @@ class Compiled:
 
 
 @dataclass(frozen=True)
-class Counted:
+class StepCosts:
     """What a step is before it is compiled, on any machine."""
 
     parameters: int
@@ -80,61 +79,61 @@ class Counted:
     dtype: str  # that most of the products are in
 
 
-def compiled(job: Job) -> Compiled:
+def compile_job(job: CompileJob) -> CompileReport:
     """Compiles a job's step in this process, which was started in the topology's environment."""
-    step, state, batch = _traced(job)
-    known = asdict(_counted(step, state, batch))
+    step, state, batch = _trace_step(job)
+    known = asdict(_count_costs(step, state, batch))
     placed = scale.compile_step(step, "mesh", layout=job.layout, rules=job.rules, devices=job.topology.devices())
     began = time.perf_counter()
     try:
         program = placed.lower(state, batch).compile()
     except jax.errors.JaxRuntimeError as error:
-        if not any(sign in str(error) for sign in _NO_ROOM):
+        if not any(sign in str(error) for sign in _OUT_OF_MEMORY):
             raise
-        return _refused(str(error), time.perf_counter() - began, known)
+        return _out_of_memory_report(str(error), time.perf_counter() - began, known)
     spent_s = time.perf_counter() - began
     memory, text = program.memory_analysis(), program.as_text()
     if memory is None or text is None:
         raise RuntimeError(f"what compiles for {job.topology} tells neither its memory nor its program")
     ready = read_program(text)
-    return Compiled(
+    return CompileReport(
         arguments=memory.argument_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         results=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
         traffic=traffic_of(ready),
         collectives=collectives_of(ready, dict(placed.mesh.shape), job.topology.nodes),
-        endless=ready.endless,
+        unbounded_loops=ready.endless,
         compile_s=spent_s,
         **known,
     )
 
 
-def counted(job: Job) -> Counted:
+def count_costs(job: CompileJob) -> StepCosts:
     """What is known of a job's step without compiling it."""
-    return _counted(*_traced(job))
+    return _count_costs(*_trace_step(job))
 
 
-def _traced(job: Job) -> tuple[StepFunction, TrainState, Batch]:
+def _trace_step(job: CompileJob) -> tuple[StepFunction, TrainState, Batch]:
     """The step, and the shapes of what it is given."""
     experiment = job.experiment
     step = make_step(
-        training_form(experiment.model, job.objective, experiment.teacher),
+        make_apply_fn(experiment.model, job.objective, experiment.teacher),
         watched(job.objective),
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
         noise=experiment.weight_noise,
     )
-    small = replace(stand_in(experiment.train_data, utterances=8), shape_choice=_Only(_one_row(job.shape)))
-    return step, jax.eval_shape(lambda: initial_state(experiment, small)), jax.eval_shape(lambda: _blank(job.shape))
+    small = replace(synthetic_lengths(experiment.train_data, utterances=8), shape_choice=FixedShape(_one_row(job.shape)))
+    return step, jax.eval_shape(lambda: initial_state(experiment, small)), jax.eval_shape(lambda: Batch.blank(job.shape))
 
 
-def _counted(step: StepFunction, state: TrainState, batch: Batch) -> Counted:
+def _count_costs(step: StepFunction, state: TrainState, batch: Batch) -> StepCosts:
     flops = count(lambda state, batch: step(state, batch, scale.ALONE), state, batch)
     by_type = {each.dtype: 0 for each in flops.products}
     for each in flops.products:
         by_type[each.dtype] += each.flops * each.times
-    return Counted(
+    return StepCosts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         product_flops=flops.of_products,
         flops=flops.total,
@@ -142,21 +141,21 @@ def _counted(step: StepFunction, state: TrainState, batch: Batch) -> Counted:
     )
 
 
-def written(found: Compiled) -> str:
+def to_json(found: CompileReport) -> str:
     """As a line of JSON."""
     return json.dumps(asdict(found))
 
 
-def read(line: str) -> Compiled:
+def from_json(line: str) -> CompileReport:
     """What `written` wrote."""
     fields: dict[str, Any] = json.loads(line)
     collectives = tuple(Collective(**{**each, "axes": tuple(each["axes"])}) for each in fields.pop("collectives"))
     endless, traffic = tuple(fields.pop("endless")), Traffic(**fields.pop("traffic"))
-    return Compiled(**fields, collectives=collectives, endless=endless, traffic=traffic)
+    return CompileReport(**fields, collectives=collectives, unbounded_loops=endless, traffic=traffic)
 
 
 @dataclass(frozen=True)
-class _Only:
+class FixedShape:
     """One shape, whatever the lengths (data.ShapeChoice)."""
 
     shape: Shape
@@ -174,29 +173,17 @@ def _one_row(shape: Shape) -> Shape:
     return replace(shape, examples=1)
 
 
-def _blank(shape: Shape) -> Batch:
-    b = shape.examples
-    return Batch(
-        wave_bn=jnp.zeros((b, shape.samples), jnp.int16),
-        sample_lengths_b=jnp.zeros(b, jnp.int32),
-        tokens_bu=jnp.zeros((b, shape.tokens), jnp.int32),
-        token_lengths_b=jnp.zeros(b, jnp.int32),
-        ids_b=jnp.zeros(b, jnp.uint32),
-        valid_b=jnp.zeros(b, bool),
-    )
-
-
-def _refused(why: str, spent_s: float, known: Mapping[str, Any]) -> Compiled:
+def _out_of_memory_report(why: str, spent_s: float, known: Mapping[str, Any]) -> CompileReport:
     lines = [line.strip() for line in why.splitlines() if line.strip()]
-    return Compiled(
-        0, 0, 0, 0, **known, traffic=Traffic(0, 0, 0), collectives=(), endless=(), compile_s=spent_s, refused=lines[0]
+    return CompileReport(
+        0, 0, 0, 0, **known, traffic=Traffic(0, 0, 0), collectives=(), unbounded_loops=(), compile_s=spent_s, out_of_memory=lines[0]
     )
 
 
 def main() -> None:
     """Compiles the job on the standard input."""
-    job: Job = pickle.load(sys.stdin.buffer)
-    print(written(compiled(job)))
+    job: CompileJob = pickle.load(sys.stdin.buffer)
+    print(to_json(compile_job(job)))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from dataclasses import fields
 
 from jaxasr import tree
 from jaxasr.cost.roofline import collective_s
-from jaxasr.plan.planner import Bucket, Candidate, Plan
-from jaxasr.plan.scaling import stops_at
+from jaxasr.plan.planner import BucketForecast, MeshCandidate, Plan
+from jaxasr.plan.scaling import first_inefficient
 from jaxasr.report.tables import markdown
 
 _GIB = 2**30
@@ -17,9 +17,9 @@ _CONVENTION = (
 )
 
 
-def report_of(plan: Plan, command: str = "") -> str:
+def render_report(plan: Plan, command: str = "") -> str:
     """The report."""
-    asked = plan.asked
+    asked = plan.request
     lines = [f"# {asked.topology}: what {tree.fingerprint(plan.experiment)} takes there", ""]
     lines += [f"    {command}", ""] if command else []
     lines += [f"* {each}" for each in _about(plan)]
@@ -31,7 +31,7 @@ def report_of(plan: Plan, command: str = "") -> str:
             "",
             *_shapes(plan),
         ]
-        lines += ["", "## What the devices say to each other, in a step of the commonest shape", "", *_said(plan)]
+        lines += ["", "## What the devices say to each other, in a step of the commonest shape", "", *_communication(plan)]
         lines += ["", "## The run", "", *_run(plan)]
     if plan.scaling:
         lines += ["", "## Where it stops scaling", "", *_scaling(plan)]
@@ -39,8 +39,8 @@ def report_of(plan: Plan, command: str = "") -> str:
 
 
 def _about(plan: Plan) -> list[str]:
-    where, chip = plan.asked.topology, plan.chip
-    found = [each.bucket.found for each in plan.candidates if each.bucket is not None]
+    where, chip = plan.request.topology, plan.chip
+    found = [each.bucket.program for each in plan.candidates if each.bucket is not None]
     about = [
         f"{where.chips} chips" + (f" of {where.devices_per_chip} devices each" if where.devices_per_chip > 1 else "")
     ]
@@ -52,7 +52,7 @@ def _about(plan: Plan) -> list[str]:
         )
     if found:
         about.append(f"{found[0].parameters / 1e6:.1f} M parameters; products in {found[0].dtype}")
-    about.append(f"{plan.experiment.steps:,} steps; batch shapes from {plan.lengths}")
+    about.append(f"{plan.experiment.steps:,} steps; batch shapes from {plan.lengths_source}")
     return about
 
 
@@ -68,20 +68,20 @@ def _fits(plan: Plan) -> list[str]:
     return lines
 
 
-def _candidate(plan: Plan, each: Candidate) -> tuple[str, ...]:
+def _candidate(plan: Plan, each: MeshCandidate) -> tuple[str, ...]:
     mark = "chosen" if plan.chosen is each else ""
     mesh, size = str(each.layout), f"{each.batch_scale:g}"
     bucket = each.bucket
     if bucket is None:
-        return mesh, size, "", "", "", "no", "", "", "", each.why_not
+        return mesh, size, "", "", "", "no", "", "", "", each.rejection
     limit = None if plan.limits is None else plan.limits.memory_bytes
     shown = (mesh, size, _shape(plan, bucket))
-    if bucket.found.refused:
-        return *shown, "", _gib(limit), "no", "", "", "", bucket.found.refused[:160]
+    if bucket.program.out_of_memory:
+        return *shown, "", _gib(limit), "no", "", "", "", bucket.program.out_of_memory[:160]
     fits = "" if limit is None else "yes" if bucket.fits(limit) else "no"
     ahead = bucket.forecast
     speed = ("", "", "") if ahead is None else (_ms(ahead.step_s), ahead.bound, _rate(plan, bucket, ahead.step_s))
-    return *shown, _gib(bucket.found.memory_bytes), _gib(limit), fits, *speed, mark
+    return *shown, _gib(bucket.program.memory_bytes), _gib(limit), fits, *speed, mark
 
 
 def _shapes(plan: Plan) -> list[str]:
@@ -91,7 +91,7 @@ def _shapes(plan: Plan) -> list[str]:
     )
     rows = [_bucket(plan, each) for each in plan.buckets]
     table = markdown(header, rows).splitlines()
-    endless = sorted({name for each in plan.buckets for name in each.found.endless})
+    endless = sorted({name for each in plan.buckets for name in each.program.unbounded_loops})
     notes = [
         "TFLOP: products of the whole batch as padded, and what is left of them without padding. GB moved, FLOP/byte (the "
         "arithmetic intensity) and kernels: of one device, elementwise work in the bytes alone. MFU: of the padded batch, "
@@ -101,21 +101,21 @@ def _shapes(plan: Plan) -> list[str]:
     return [*table, "", *notes]
 
 
-def _bucket(plan: Plan, each: Bucket) -> tuple[str, ...]:
-    found, ahead = each.found, each.forecast
+def _bucket(plan: Plan, each: BucketForecast) -> tuple[str, ...]:
+    found, ahead = each.program, each.forecast
     shown = (
         _shape(plan, each),
         f"{each.share:.1%}",
-        f"{1 - each.useful:.1%}",
+        f"{1 - each.real_share:.1%}",
         _gib(found.arguments + found.results),
         _gib(found.temporaries + found.code),
         f"{found.product_flops / 1e12:,.2f}",
-        f"{found.product_flops * each.useful / 1e12:,.2f}",
+        f"{found.product_flops * each.real_share / 1e12:,.2f}",
         f"{found.traffic.bytes / 1e9:,.1f}",
         f"{each.work.intensity:,.0f}",
         f"{found.traffic.kernels:,}",
     )
-    if found.refused:
+    if found.out_of_memory:
         return *shown, "", "", "", "", "", "does not fit"
     if ahead is None:
         return *shown, "", "", "", "", "", ""
@@ -123,12 +123,12 @@ def _bucket(plan: Plan, each: Bucket) -> tuple[str, ...]:
     return *shown, *map(_ms, parts), _mfu(plan, float(found.product_flops), ahead.step_s)
 
 
-def _said(plan: Plan) -> list[str]:
+def _communication(plan: Plan) -> list[str]:
     bucket = plan.commonest
     groups: dict[tuple[str, str, int], list[float]] = {}
-    for each in bucket.found.collectives:
+    for each in bucket.program.collectives:
         sums = groups.setdefault((each.kind, "+".join(each.axes), each.group), [0.0, 0.0, 0.0, 0.0])
-        seconds = 0.0 if plan.limits is None else collective_s(each, plan.limits, plan.assumed)
+        seconds = 0.0 if plan.limits is None else collective_s(each, plan.limits, plan.assumptions)
         for place, value in enumerate((1.0, each.bytes, each.wire_bytes, seconds)):
             sums[place] += value * each.times
     rows = [
@@ -146,16 +146,16 @@ def _said(plan: Plan) -> list[str]:
     if not rows:
         return ["Nothing: there is one device."]
     header = ("kind", "axes", "devices", "times", "MB", "MB sent by each", "ms")
-    gradients = f"All gradients in float32 are {4 * bucket.found.parameters / 1e6:,.2f} MB. "
+    gradients = f"All gradients in float32 are {4 * bucket.program.parameters / 1e6:,.2f} MB. "
     return [*markdown(header, rows).splitlines(), "", gradients + _CONVENTION]
 
 
 def _run(plan: Plan) -> list[str]:
     if plan.step_s is None or plan.chip is None:
         return ["No forecast: a shape does not fit, or there are no published figures of this processor."]
-    seconds, chips = plan.step_s * plan.experiment.steps, plan.asked.topology.chips
-    flops = sum(each.share * each.found.product_flops for each in plan.buckets)
-    useful = sum(each.share * each.found.product_flops * each.useful for each in plan.buckets)
+    seconds, chips = plan.step_s * plan.experiment.steps, plan.request.topology.chips
+    flops = sum(each.share * each.program.product_flops for each in plan.buckets)
+    useful = sum(each.share * each.program.product_flops * each.real_share for each in plan.buckets)
     chip_hours = seconds / 3600 * chips
     return [
         f"* {_ms(plan.step_s)} ms a step in the mean, {plan.experiment.steps:,} steps: {seconds / 3600:,.2f} h without "
@@ -163,7 +163,7 @@ def _run(plan: Plan) -> list[str]:
         f"* MFU {_mfu(plan, flops, plan.step_s)}, of useful products {_mfu(plan, useful, plan.step_s)}; "
         f"{flops * plan.experiment.steps / 1e18:,.2f} EFLOP in all",
         f"* {chip_hours:,.0f} chip-hours"
-        + (f", {chip_hours * plan.asked.price:,.0f} at {plan.asked.price:g} a chip-hour" if plan.asked.price else ""),
+        + (f", {chip_hours * plan.request.chip_hour_price:,.0f} at {plan.request.chip_hour_price:g} a chip-hour" if plan.request.chip_hour_price else ""),
     ]
 
 
@@ -179,7 +179,7 @@ def _scaling(plan: Plan) -> list[str]:
         for each in plan.scaling
     ]
     header = ("devices", "same batch: step ms", "efficiency", "batch grows: step ms", "efficiency ")
-    share = plan.asked.efficiency
+    share = plan.request.efficiency
     told = []
     for which, name in (("strong", "With the same batch"), ("weak", "With a batch that grows")):
         if which == "strong" and plan.scaling[0].strong is None:
@@ -187,7 +187,7 @@ def _scaling(plan: Plan) -> list[str]:
                 "With the same batch: not known, for nothing was compiled for fewer chips, or it did not fit there."
             )
             continue
-        at = stops_at(plan.scaling, which, share)
+        at = first_inefficient(plan.scaling, which, share)
         last = f"{plan.scaling[-1].devices:,}"
         told.append(
             f"{name} the efficiency is under {share:.0%} "
@@ -201,7 +201,7 @@ def _scaling(plan: Plan) -> list[str]:
 
 
 def _assumptions(plan: Plan) -> Sequence[str]:
-    shown = ", ".join(f"{each.name} {getattr(plan.assumed, each.name):g}" for each in fields(plan.assumed))
+    shown = ", ".join(f"{each.name} {getattr(plan.assumptions, each.name):g}" for each in fields(plan.assumptions))
     return [
         "* step = max(products / (flops_share x peak), bytes moved / (memory_share x bandwidth)) + kernels x kernel_s "
         "+ collectives",
@@ -211,20 +211,20 @@ def _assumptions(plan: Plan) -> Sequence[str]:
     ]
 
 
-def _shape(plan: Plan, bucket: Bucket) -> str:
+def _shape(plan: Plan, bucket: BucketForecast) -> str:
     shape, rate = bucket.shape, plan.experiment.train_data.rate_hz
     length = f"{shape.samples / rate:g} s, " if shape.samples else ""
     return f"{shape.examples} x ({length}{shape.tokens} tokens)"
 
 
-def _rate(plan: Plan, bucket: Bucket, step_s: float) -> str:
+def _rate(plan: Plan, bucket: BucketForecast, step_s: float) -> str:
     shape = bucket.shape
-    amount = shape.length * shape.examples / step_s
+    amount = shape.padded_length * shape.examples / step_s
     return f"{amount / plan.experiment.train_data.rate_hz:,.0f} s" if shape.samples else f"{amount:,.0f} tokens"
 
 
 def _mfu(plan: Plan, flops: float, step_s: float) -> str:
-    return "" if plan.chip is None else f"{plan.chip.mfu(flops / step_s, chips=plan.asked.topology.chips):.1%}"
+    return "" if plan.chip is None else f"{plan.chip.mfu(flops / step_s, chips=plan.request.topology.chips):.1%}"
 
 
 def _gib(size: int | None) -> str:

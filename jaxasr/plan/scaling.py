@@ -14,7 +14,7 @@ _DOUBLINGS = 7  # beyond the chips that were asked for
 
 
 @dataclass(frozen=True)
-class Point:
+class ScalingForecast:
     """A number of devices."""
 
     devices: int
@@ -24,9 +24,9 @@ class Point:
     weak: float
 
 
-def scaled(
+def extrapolate_scaling(
     work: Work, devices: int, smaller: tuple[Work, int] | None, limits: Limits, assumed: Assumptions
-) -> tuple[Point, ...]:
+) -> tuple[ScalingForecast, ...]:
     """Points from the fewest devices that were compiled for, by doublings.
 
     Args:
@@ -41,7 +41,7 @@ def scaled(
     strong = [_strong_s(work, devices, smaller, count, limits, assumed) if smaller else None for count in counts]
     first = strong[0]
     return tuple(
-        Point(
+        ScalingForecast(
             count,
             strong_s,
             None if strong_s is None or first is None else first * fewest / (strong_s * count),
@@ -52,7 +52,7 @@ def scaled(
     )
 
 
-def stops_at(points: tuple[Point, ...], which: str, share: float) -> int | None:
+def first_inefficient(points: tuple[ScalingForecast, ...], which: str, share: float) -> int | None:
     """The fewest devices at which the efficiency is under the share; None: it is not, as far as the points go."""
     found = ((each.devices, getattr(each, which)) for each in points)
     return next((count for count, efficiency in found if efficiency is not None and efficiency < share), None)

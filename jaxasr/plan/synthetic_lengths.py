@@ -9,12 +9,12 @@ letters that a vocabulary has not are written as one that it has.
 import numpy as np
 
 from jaxasr import text
-from jaxasr.data.bound_pipeline import OpenPipeline
+from jaxasr.data.bound_pipeline import BoundPipeline
 from jaxasr.data.pipeline import Pipeline
-from jaxasr.data.prepared.corpus import Prepared
+from jaxasr.data.prepared.corpus import PreparedCorpus
 
 LONGEST_S = 24.5
-TOLD = (
+DESCRIPTION = (
     "stand-in lengths, LibriSpeech's in the rough: 70 % normal(14.2, 1.5) s, 30 % uniform(1.5, 12.5) s, the longest 24.5 s, "
     "2.7 words a second"
 )
@@ -34,15 +34,15 @@ immediately that he is to take possession before michaelmas and some of his serv
 of next week"""
 
 
-def stand_in(pipeline: Pipeline, utterances: int = 20_000) -> OpenPipeline:
+def synthetic_lengths(pipeline: Pipeline, utterances: int = 20_000) -> BoundPipeline:
     """The pipeline opened on invented utterances, so many in all, the same every time. Their audio can't be read."""
     names = [(corpus.name, corpus.split) for corpus, _ in pipeline.weighted]
     hours = np.array([_HOURS.get(split, 100.0) for _, split in names])
     counts = np.maximum(1, np.round(utterances * hours / hours.sum())).astype(int)
     rng = np.random.default_rng(0)
     words = _words(pipeline.tokenizer)
-    sources = [_invented(*each, int(count), words, rng) for each, count in zip(names, counts, strict=True)]
-    return OpenPipeline(
+    sources = [_synthetic_split(*each, int(count), words, rng) for each, count in zip(names, counts, strict=True)]
+    return BoundPipeline(
         sources=tuple(sources),
         weights=tuple(weight for _, weight in pipeline.weighted),
         transforms=pipeline.transforms,
@@ -64,14 +64,14 @@ def _words(tokenizer: text.Tokenizer) -> list[str]:
     return _PAGE.translate({ord(each): instead for each in letters if not known(each)}).split()
 
 
-def _invented(name: str, split: str, count: int, told: list[str], rng: np.random.Generator) -> Prepared:
+def _synthetic_split(name: str, split: str, count: int, told: list[str], rng: np.random.Generator) -> PreparedCorpus:
     short = rng.random(count) < 0.3
     seconds = np.where(short, rng.uniform(1.5, 12.5, count), rng.normal(14.2, 1.5, count)).clip(1.5, LONGEST_S)
     seconds[0] = LONGEST_S
     words = np.maximum(1, np.round(seconds * rng.normal(2.7, 0.35, count).clip(1.2, 4.2))).astype(int)
     firsts = rng.integers(0, len(told), count)
     pages = told * (2 + int(words.max()) // len(told))
-    return Prepared(
+    return PreparedCorpus(
         name=name,
         split=split,
         ids=[f"invented-{i}" for i in range(count)],

@@ -8,7 +8,7 @@ from jaxasr.report.progress import Progress as Progress
 from jaxasr.report.results import append as append
 from jaxasr.report.results import provenance as provenance
 from jaxasr.report.results import read as read
-from jaxasr.report.scaling import Point as Point
+from jaxasr.report.scaling import ScalingPoint as ScalingPoint
 from jaxasr.report.scaling import scaling as scaling
 from jaxasr.report.tables import MARKS as MARKS
 from jaxasr.report.tables import Cell as Cell

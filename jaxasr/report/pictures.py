@@ -44,7 +44,7 @@ def alignment(
         raise ValueError(f"{len(tokens)} tokens for weights of shape {weights_us.shape}; a row a token is needed")
     row_inch = min(0.17, max(7.0 / rows, 0.12))  # long sentences are written smaller, down to 0.12 inch a row
     height = float(np.clip(row_inch * rows, 1.2, 40.0))
-    figure, (axes,) = framed(1, width=float(np.clip(4.0 + 0.9 * seconds, 7.0, 16.0)), heights=[height], title=title)
+    figure, (axes,) = axes_frame(1, width=float(np.clip(4.0 + 0.9 * seconds, 7.0, 16.0)), heights=[height], title=title)
     image = axes.imshow(
         np.asarray(weights_us, np.float32),
         aspect="auto",
@@ -63,7 +63,7 @@ def alignment(
     bar.set_label("attention", color=INK)
     bar.ax.tick_params(colors=INK, labelsize=9, length=0)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
 def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str = "") -> "Figure":
@@ -86,7 +86,7 @@ def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str 
             f"no metric to draw: none of {sorted(series)} ends in loss, wer, cer, perplexity or learning_rate"
         )
     heights = [1.4 if kind == ("learning_rate",) else 2.8 for kind, _ in panels]
-    figure, every = framed(len(panels), width=9.0, heights=heights, title=title)
+    figure, every = axes_frame(len(panels), width=9.0, heights=heights, title=title)
     for axes, (kind, found) in zip(every, panels, strict=True):
         _PANELS[kind](axes, found)
         axes.grid(color=FAINT, linewidth=0.6)
@@ -95,7 +95,7 @@ def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str 
     every[-1].set_xlabel("step")
     every[-1].locator_params(axis="x", integer=True)
     every[-1].xaxis.set_major_formatter("{x:,.0f}")
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
 def error_table(
@@ -115,7 +115,7 @@ def error_table(
     if errors_rc.shape != (len(rows), len(columns)):
         raise ValueError(f"errors of shape {errors_rc.shape} for {len(rows)} rows and {len(columns)} columns")
     height = 0.27 * len(rows) + 0.5
-    figure, (axes,) = framed(1, width=4.0 + 0.8 * len(columns), heights=[height], title=title)
+    figure, (axes,) = axes_frame(1, width=4.0 + 0.8 * len(columns), heights=[height], title=title)
     axes.imshow(np.sqrt(np.clip(errors_rc, 0.0, 1.0)), aspect="auto", cmap="Reds", vmin=0.0, vmax=1.15)
     for r, c in np.ndindex(*errors_rc.shape):
         error = 100 * errors_rc[r, c]
@@ -125,7 +125,7 @@ def error_table(
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.grid(visible=False)
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
 def histogram(
@@ -143,7 +143,7 @@ def histogram(
     """
     if not len(values):
         raise ValueError("no values to draw a histogram of")
-    figure, (axes,) = framed(1, width=8.0, heights=[3.2], title=title)
+    figure, (axes,) = axes_frame(1, width=8.0, heights=[3.2], title=title)
     axes.hist(values, bins=60, color=COLOURS[0], alpha=0.85)
     for number, edge in enumerate(edges):
         axes.axvline(edge, color=COLOURS[1], linewidth=1.0, label="" if number else "edges of the buckets")
@@ -153,7 +153,7 @@ def histogram(
     axes.set_xlabel(f"{unit} (median {np.median(values):.3g}, largest {np.max(values):.3g})")
     axes.set_ylabel("number")
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
 Series = dict[str, tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]]  # steps and values, by metric
@@ -254,7 +254,7 @@ def _legend(axes: "Axes") -> None:
     axes.legend(fontsize=9, labelcolor=INK, facecolor="white", edgecolor="none", framealpha=0.9)
 
 
-def framed(
+def axes_frame(
     panels: int, *, width: float, heights: list[float], title: str, shared: bool = True
 ) -> "tuple[Figure, list[Axes]]":
     """Panels above one another, on one axis if it is shared; heights in inches, labels come on top."""
@@ -276,7 +276,7 @@ def framed(
     return figure, list(grid[:, 0])
 
 
-def saved(figure: "Figure", path: Path) -> "Figure":
+def save_figure(figure: "Figure", path: Path) -> "Figure":
     """The figure, written as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", facecolor="white")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxasr.report.pictures import COLOURS, FAINT, framed, saved
+from jaxasr.report.pictures import COLOURS, FAINT, axes_frame, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +24,7 @@ def reliability(series: Mapping[str, Sequence[Point]], *, path: Path, title: str
     """
     if not any(words for points in series.values() for words, _, _ in points):
         raise ValueError("no words to draw the reliability of")
-    figure, (above, below) = framed(2, width=6.0, heights=[4.6, 1.6], title=title)
+    figure, (above, below) = axes_frame(2, width=6.0, heights=[4.6, 1.6], title=title)
     above.plot([0.0, 1.0], [0.0, 1.0], color=FAINT, linewidth=1.2, zorder=1)
     for (name, points), colour in zip(series.items(), COLOURS, strict=False):
         words, confidences, right = zip(*points, strict=True)
@@ -39,4 +39,4 @@ def reliability(series: Mapping[str, Sequence[Point]], *, path: Path, title: str
     below.set_xlabel("confidence")
     for axes in (above, below):
         axes.grid(color=FAINT, linewidth=0.6)
-    return saved(figure, path)
+    return save_figure(figure, path)

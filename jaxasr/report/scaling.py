@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Point(NamedTuple):
+class ScalingPoint(NamedTuple):
     """One measurement."""
 
     panel: str  # what was measured: each has its own panel of throughput
@@ -21,7 +21,7 @@ class Point(NamedTuple):
     efficiency: float | None  # speed-up over the speed-up that there could be; None: one device was not measured
 
 
-def scaling(points: Sequence[Point], *, path: Path, title: str = "", unit: str = "audio s/s") -> "Figure":
+def scaling(points: Sequence[ScalingPoint], *, path: Path, title: str = "", unit: str = "audio s/s") -> "Figure":
     """Throughput over the number of devices, a panel for each kind of work, and below them the efficiencies.
 
     Args:
@@ -37,7 +37,7 @@ def scaling(points: Sequence[Point], *, path: Path, title: str = "", unit: str =
     styles = _styles(points)
     judged = [point for point in points if point.efficiency is not None]
     heights = [2.6] * len(panels) + [2.2] * bool(judged)
-    figure, every = pictures.framed(len(heights), width=9.0, heights=heights, title=title)
+    figure, every = pictures.axes_frame(len(heights), width=9.0, heights=heights, title=title)
     for axes, panel in zip(every, panels, strict=False):
         _lines(axes, [(p, p.rate) for p in points if p.panel == panel], styles)
         axes.set_ylim(bottom=0)
@@ -52,14 +52,14 @@ def scaling(points: Sequence[Point], *, path: Path, title: str = "", unit: str =
     every[-1].set_xticks(counts, [str(count) for count in counts])
     every[-1].minorticks_off()
     every[-1].set_xlabel("devices")
-    return pictures.saved(figure, path)
+    return pictures.save_figure(figure, path)
 
 
 Style = tuple[str, str]  # colour and dashes
 _DASHES = ("-", "--", "-.", ":")
 
 
-def _styles(points: Sequence[Point]) -> dict[tuple[str, str], Style]:
+def _styles(points: Sequence[ScalingPoint]) -> dict[tuple[str, str], Style]:
     """One for each panel and line, the same in every panel it is drawn in."""
     lines = list(dict.fromkeys((point.panel, point.line) for point in points))
     colours, dashes = pictures.COLOURS, _DASHES
@@ -69,7 +69,7 @@ def _styles(points: Sequence[Point]) -> dict[tuple[str, str], Style]:
     }
 
 
-def _lines(axes: "Axes", measured: Sequence[tuple[Point, float]], styles: dict[tuple[str, str], Style]) -> None:
+def _lines(axes: "Axes", measured: Sequence[tuple[ScalingPoint, float]], styles: dict[tuple[str, str], Style]) -> None:
     drawn = list(dict.fromkeys((point.panel, point.line) for point, _ in measured))
     for line in drawn:
         own = sorted((point.devices, value) for point, value in measured if (point.panel, point.line) == line)

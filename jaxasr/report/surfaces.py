@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Bounds(NamedTuple):
+class RateBounds(NamedTuple):
     """Where a rate lies."""
 
     low: float
     high: float
 
 
-class Measured(NamedTuple):
+class SurfacePoint(NamedTuple):
     """A rate at one setting."""
 
     setting: Mapping[str, float]
     rate: float
-    bounds: Bounds
+    bounds: RateBounds
 
 
-def surface(points: Sequence[Measured], *, path: Path, title: str = "") -> "Figure":
+def surface(points: Sequence[SurfacePoint], *, path: Path, title: str = "") -> "Figure":
     """Rates in percent over their settings.
 
     Two settings make a map, a cell a point. Of any other number each has a panel: at each of its values the best rate that
@@ -49,21 +49,21 @@ def surface(points: Sequence[Measured], *, path: Path, title: str = "") -> "Figu
     axes_names = tuple(varied or every_name[:1])  # what has one value throughout is no axis
     if len(axes_names) == 2:
         return _map(points, axes_names, path, title)
-    figure, panels = pictures.framed(
+    figure, panels = pictures.axes_frame(
         len(axes_names), width=7.0, heights=[2.4] * len(axes_names), title=title, shared=False
     )
     for axes, name in zip(panels, axes_names, strict=True):
         _profile(axes, points, name)
-    return pictures.saved(figure, path)
+    return pictures.save_figure(figure, path)
 
 
-def _map(points: Sequence[Measured], names: tuple[str, ...], path: Path, title: str) -> "Figure":
+def _map(points: Sequence[SurfacePoint], names: tuple[str, ...], path: Path, title: str) -> "Figure":
     rows, columns = (sorted({point.setting[name] for point in points}) for name in names)
     rates = np.full((len(rows), len(columns)), np.nan)
     for point in points:
         rates[rows.index(point.setting[names[0]]), columns.index(point.setting[names[1]])] = 100 * point.rate
     size = (max(5.0, 1.2 + 0.85 * len(columns)), max(1.8, 0.55 * len(rows)))
-    figure, (axes,) = pictures.framed(1, width=size[0], heights=[size[1]], title=title)
+    figure, (axes,) = pictures.axes_frame(1, width=size[0], heights=[size[1]], title=title)
     axes.imshow(rates, aspect="auto", cmap="Blues_r")
     axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
     axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
@@ -74,10 +74,10 @@ def _map(points: Sequence[Measured], names: tuple[str, ...], path: Path, title: 
         weight = "bold" if rate == best else "normal"
         colour = "white" if rate < middle else pictures.INK
         axes.text(column, row, f"{rate:.2f}", ha="center", va="center", fontsize=9, color=colour, weight=weight)
-    return pictures.saved(figure, path)
+    return pictures.save_figure(figure, path)
 
 
-def _profile(axes: "Axes", points: Sequence[Measured], name: str) -> None:
+def _profile(axes: "Axes", points: Sequence[SurfacePoint], name: str) -> None:
     values = sorted({point.setting[name] for point in points})
     best = [min((p for p in points if p.setting[name] == value), key=lambda p: p.rate) for value in values]
     low, rates, high = (np.array([100 * number for number in row]) for row in zip(*map(_numbers, best), strict=True))
@@ -88,5 +88,5 @@ def _profile(axes: "Axes", points: Sequence[Measured], name: str) -> None:
     axes.grid(color=pictures.FAINT)
 
 
-def _numbers(point: Measured) -> tuple[float, float, float]:
+def _numbers(point: SurfacePoint) -> tuple[float, float, float]:
     return point.bounds.low, point.rate, point.bounds.high

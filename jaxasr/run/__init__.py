@@ -1,5 +1,5 @@
-"""The training loop and what it needs."""
+"""The training loop and its parts."""
 
-from jaxasr.run.interrupt import Interrupted as Interrupted
+from jaxasr.run.interrupt import TrainingInterrupt as TrainingInterrupt
 from jaxasr.run.loop import train as train
-from jaxasr.run.metric_log import Diverged as Diverged
+from jaxasr.run.metric_accumulator import DivergenceError as DivergenceError

@@ -1,4 +1,4 @@
-"""What a run begins with: the state before the first step, with what the runs it builds on have learnt."""
+"""The state before the first step of a run, with the parameters of the runs that it builds on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxasr import nn, text, tree
-from jaxasr.data import OpenPipeline
+from jaxasr.data import BoundPipeline
 from jaxasr.experiment.experiment import Experiment, Model
 from jaxasr.experiment.restore import variables_of
 from jaxasr.experiment.workdir import Workdir
@@ -21,31 +21,36 @@ from jaxasr.records import END, Batch, NBest, Outputs
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import ExpectedErrors, Metadata, Objective, Term, TrainState, log_probs_of, new_state, spelling_of
 
-STATISTICS_BATCHES = 200  # batches of training data that global normalisation is measured on, at most
-MIN_DEVIATION = 1e-3
+STATISTICS_BATCHES = 200  # batches of training data that the feature statistics are computed from, at most
+MIN_DEVIATION = 1e-3  # of a feature, so that a constant one is not divided by zero
 
 
-def training_form(
+def make_apply_fn(
     model: Model, objective: Objective | None = None, teacher: Model | None = None
 ) -> Callable[[Any, Batch, jax.Array, Mapping[str, jax.Array]], Outputs]:
-    """The model as a training step sees it: variables, batch, step and random streams in, outputs out.
+    """Returns the training form of the model: (variables, batch, step, random streams) -> outputs.
 
-    Where the objective has `ExpectedErrors` the n best of its search, made with the variables of the step, are among them;
-    and what a teacher says, whose variables are the collection "teacher".
+    Args:
+        model: the model that is trained.
+        objective: an objective with `ExpectedErrors` adds the n best hypotheses of its search, made with the same variables.
+        teacher: a frozen model that adds its logits. Its variables are the collection "teacher".
     """
     search = None if objective is None else objective.search
 
     def apply(variables: Any, batch: Batch, step: jax.Array, streams: Mapping[str, jax.Array]) -> Outputs:
-        rngs, taught = dict(streams), variables.get("teacher")
-        variables = {name: each for name, each in variables.items() if name != "teacher"}
+        rngs = dict(streams)
+        teacher_variables = variables.get("teacher")
+        variables = {name: collection for name, collection in variables.items() if name != "teacher"}
         outputs: Any = model.apply(variables, batch, step=step, rngs=rngs)
         if teacher is not None:
-            said: Any = teacher.apply(jax.lax.stop_gradient(taught), batch, step=None)
-            outputs = replace(outputs, teacher_logits_buv=said.logits_buv)
+            teacher_outputs: Any = teacher.apply(jax.lax.stop_gradient(teacher_variables), batch, step=None)
+            outputs = replace(outputs, teacher_logits_buv=teacher_outputs.logits_buv)
         if search is None or not isinstance(model, nn.Seq2Seq):
             return outputs
         found = search(nn.Recogniser(model, jax.lax.stop_gradient(variables)), batch)
-        logits: Any = model.apply(variables, batch, found.tokens_bwu, step=step, rngs=rngs, method="spell")
+        logits: Any = model.apply(
+            variables, batch, found.tokens_bwu, step=step, rngs=rngs, method="teacher_forced_logits"
+        )
         log_probs_bw = log_probs_of(logits, found.tokens_bwu, found.token_lengths_bw)
         n_best = NBest(found.tokens_bwu, found.token_lengths_bw, log_probs_bw, found.scores_bw > -jnp.inf)
         return replace(outputs, n_best=n_best)
@@ -53,25 +58,26 @@ def training_form(
     return apply
 
 
-def bound_objective(experiment: Experiment, data: OpenPipeline) -> Objective:
-    """The objective with what it has to know of the vocabulary and of the training transcripts."""
-    objective, tokenizer = experiment.objective, experiment.tokenizer
-    tokens = data.draft.tokens
+def resolve_objective(experiment: Experiment, data: BoundPipeline) -> Objective:
+    """Returns the objective with the values that depend on the vocabulary and on the training transcripts."""
+    objective = experiment.objective
+    tokenizer = experiment.tokenizer
+    tokens = data.examples.tokens
     if objective.prior == "unigram" and tokens is not None:
         counts_v = np.bincount(tokens.flat, minlength=tokenizer.size)
         counts_v[END] = len(tokens.lengths)
         objective = replace(objective, prior=tuple((counts_v / counts_v.sum()).tolist()))
-    return replace(objective, extra=tuple(_bound_term(term, tokenizer) for term in objective.extra))
+    return replace(objective, extra=tuple(_resolve_term(term, tokenizer) for term in objective.extra))
 
 
-def _bound_term(term: Term, tokenizer: Tokenizer) -> Term:
+def _resolve_term(term: Term, tokenizer: Tokenizer) -> Term:
     if not isinstance(term, ExpectedErrors) or term.unit == "token":
         return term
-    return replace(term, spelling=spelling_of(text.written(tokenizer)))
+    return replace(term, spelling=spelling_of(text.piece_texts(tokenizer)))
 
 
-def metadata_of(experiment: Experiment, data: OpenPipeline) -> Metadata:
-    """What a checkpoint of this run says of itself."""
+def checkpoint_metadata(experiment: Experiment, data: BoundPipeline) -> Metadata:
+    """Returns the metadata of the checkpoints of this run."""
     packages = ("jaxasr", "jax", "flax", "optax", "orbax-checkpoint")
     return Metadata(
         experiment=tree.render(experiment),
@@ -84,39 +90,29 @@ def metadata_of(experiment: Experiment, data: OpenPipeline) -> Metadata:
     )
 
 
-def blank_batch(data: OpenPipeline) -> Batch:
-    """A batch of the smallest shape with nothing in it: what parameters are initialised with."""
-    shape = data.shapes[0]
-    b = shape.examples
-    lengths_b = np.zeros(b, np.int32)
-    return Batch(
-        wave_bn=np.zeros((b, shape.samples), np.int16),
-        sample_lengths_b=lengths_b,
-        tokens_bu=np.zeros((b, shape.tokens), np.int32),
-        token_lengths_b=lengths_b,
-        ids_b=np.zeros(b, np.uint32),
-        valid_b=np.zeros(b, bool),
-    )
+def initial_state(experiment: Experiment, data: BoundPipeline, shardings: Any = None) -> TrainState:
+    """Returns the state with freshly initialised parameters.
 
-
-def initial_state(experiment: Experiment, data: OpenPipeline, shardings: Any = None) -> TrainState:
-    """Freshly initialised parameters; the statistics of the data are still blank (see `measured`), so is a teacher.
+    The feature statistics are still blank (see `init_feature_statistics`), and so are the variables of a teacher.
 
     Args:
-        shardings: where each leaf lies, a tree of the state; None: on the first device. What is drawn is the same.
+        experiment: the experiment, or a stage of it.
+        data: the training data, whose smallest batch shape the parameters are initialised with.
+        shardings: the sharding of each leaf, a tree of the state; None: the first device. The drawn values are the same.
     """
 
     def make(key: jax.Array, batch: Batch) -> TrainState:
         variables: Any = experiment.model.init(key, batch, step=None)
         if experiment.teacher is not None:
             variables = {**variables, "teacher": experiment.teacher.init(key, batch, step=None)}
-        return new_state(variables, experiment.optimizer.build(), key)
+        return new_state(variables, experiment.optimizer.build(), key, keeps_average=experiment.keeps_average)
 
-    return jax.jit(make, out_shardings=shardings)(jax.random.key(experiment.seed), blank_batch(data))
+    batch = Batch.blank(data.shapes[0])
+    return jax.jit(make, out_shardings=shardings)(jax.random.key(experiment.seed), batch)
 
 
-def measured(state: TrainState, experiment: Experiment, data: OpenPipeline) -> TrainState:
-    """The state with mean and deviation of the training data's features, where the model wants to know them."""
+def init_feature_statistics(state: TrainState, experiment: Experiment, data: BoundPipeline) -> TrainState:
+    """Returns the state with mean and deviation of the training data's features, if the model normalises by them."""
     if "statistics" not in state.statistics or not isinstance(experiment.model, nn.Seq2Seq):
         return state
     variables = {"params": state.params, "statistics": state.statistics["statistics"]}
@@ -136,14 +132,16 @@ def measured(state: TrainState, experiment: Experiment, data: OpenPipeline) -> T
     return replace(state, statistics={**state.statistics, "statistics": statistics})
 
 
-def taught(state: TrainState, experiment: Experiment, run: Path | None) -> TrainState:
-    """The state with what the teacher has learnt, where the experiment has one. A checkpoint holds it from then on.
+def load_teacher(state: TrainState, experiment: Experiment, run: Path | None) -> TrainState:
+    """Returns the state with the variables of the teacher, if the experiment has one. Its checkpoints hold them, too.
 
     Args:
-        run: the workdir of the teacher, of which the best checkpoint is taken.
+        state: the initial state.
+        experiment: the experiment, or a stage of it.
+        run: the workdir of the teacher, whose best checkpoint is read.
 
     Raises:
-        ValueError: a teacher without a run, a run without a teacher, or one that does not fit the other.
+        ValueError: a teacher without a run, a run without a teacher, or a run of another model.
         FileNotFoundError: no such run or checkpoint.
     """
     if (experiment.teacher is None) != (run is None):
@@ -157,21 +155,23 @@ def taught(state: TrainState, experiment: Experiment, run: Path | None) -> Train
     return replace(state, statistics={**state.statistics, "teacher": variables})
 
 
-def fused(state: TrainState, experiment: Experiment, run: Path | None) -> TrainState:
-    """The state with what the language model has learnt that the decoder fuses, if it does; checkpoints hold it then.
+def load_fusion_lm(state: TrainState, experiment: Experiment, run: Path | None) -> TrainState:
+    """Returns the state with the variables of the language model that the decoder fuses. Its checkpoints hold them, too.
 
     Args:
-        run: the workdir of the language model, of which the best checkpoint is taken.
+        state: the initial state.
+        experiment: the experiment, or a stage of it.
+        run: the workdir of the language model, whose best checkpoint is read.
 
     Raises:
-        ValueError: a fusion without a run, a run without a fusion, or one that does not fit the other.
+        ValueError: a fusion without a run, a run without a fusion, or a run of another model.
         FileNotFoundError: no such run or checkpoint.
     """
     fusion = None if isinstance(experiment.model, nn.Lm) else getattr(experiment.model.decoder, "fusion", None)
     if (fusion is None) != (run is None):
         raise ValueError(
             f"the experiment's decoder fuses {'no' if fusion is None else 'a'} language model and the command has "
-            f"{'no run of one' if run is None else f'the run {run}'}; give both (`model.decoder.fusion`, --fused) or none"
+            f"{'no run of one' if run is None else f'the run {run}'}; give both (`model.decoder.fusion`, --fusion-lm) or none"
         )
     if fusion is None or run is None:
         return state
@@ -179,12 +179,12 @@ def fused(state: TrainState, experiment: Experiment, run: Path | None) -> TrainS
     return replace(state, statistics={**state.statistics, LM: {"decoder": {"fusion": {HOLDER: variables}}}})
 
 
-class Elders(NamedTuple):
-    """The workdirs of the runs that one begins with."""
+class PretrainedRuns(NamedTuple):
+    """The workdirs of the runs that a run builds on."""
 
     teacher: Path | None = None
-    fused: Path | None = None
+    fusion_lm: Path | None = None
 
-    def given_to(self, state: TrainState, experiment: Experiment) -> TrainState:
-        """The state with all that they have learnt. Errors are those of `taught` and `fused`."""
-        return fused(taught(state, experiment, self.teacher), experiment, self.fused)
+    def load_into(self, state: TrainState, experiment: Experiment) -> TrainState:
+        """Returns the state with the variables of these runs. Errors are those of load_teacher and load_fusion_lm."""
+        return load_fusion_lm(load_teacher(state, experiment, self.teacher), experiment, self.fusion_lm)

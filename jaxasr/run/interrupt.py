@@ -1,4 +1,4 @@
-"""Signals as a request to stop: noted when they come, acted on between two steps, by all processes after the same one."""
+"""Signals as requests to stop: noted when they come, acted on between two steps, by all processes after the same step."""
 
 import contextlib
 import signal
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from jaxasr.scale.preemption import Agreement
 
-# SIGTERM comes from kill, a preempted machine, Kubernetes and Slurm; Slurm's --signal may be told to send the last two
+# SIGTERM comes from kill, a preempted machine, Kubernetes and Slurm; Slurm's --signal can be set to send the last two
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Interrupted(Exception):  # noqa: N818 - a request, no error
-    """A signal asked the run to leave; everything is saved."""
+class TrainingInterrupt(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no error
+    """A request of a signal to stop the run, raised when everything is saved."""
 
     def __init__(self, signum: int, step: int):
         super().__init__(
-            f"{signal.Signals(signum).name}: saved after {step:,} steps; the same command goes on from there"
+            f"{signal.Signals(signum).name}: saved after {step:,} steps; the same command resumes from there"
         )
         self.signum = signum
 
 
 @dataclass(frozen=True)
-class Requests:
-    """What signals asked for."""
+class StopRequests:
+    """The signals that asked this process, or another process of the job, to stop."""
 
     agreement: Agreement
 
@@ -32,14 +32,17 @@ class Requests:
         """The signal that came last, to this process or to another that stops with it; 0 if none did."""
         return self.agreement.reason
 
-    def due(self, step: int) -> bool:
-        """Whether to stop after this step. All processes of a job ask after each, and all are told the same."""
+    def should_stop(self, step: int) -> bool:
+        """Returns True if the run stops after this step.
+
+        Every process of a job calls it after each step, and gets the same answer.
+        """
         return self.agreement.due(step)
 
 
 @contextlib.contextmanager
-def requests_to_stop() -> Iterator[Requests]:
-    """Notes the signals that ask to stop instead of dying of them; a second SIGINT is let through."""
+def requests_to_stop() -> Iterator[StopRequests]:
+    """Notes the signals that ask to stop, in place of ending the process. A second SIGINT raises KeyboardInterrupt."""
     with Agreement() as agreement:
 
         def note(signum: int, _: object) -> None:
@@ -49,7 +52,7 @@ def requests_to_stop() -> Iterator[Requests]:
 
         before = {signum: signal.signal(signum, note) for signum in STOPS}
         try:
-            yield Requests(agreement)
+            yield StopRequests(agreement)
         finally:
             for signum, handler in before.items():
                 signal.signal(signum, handler)

@@ -1,139 +1,166 @@
-"""Training, from top to bottom: where the four wings meet.
+"""The training loop, from top to bottom.
 
-The position in everything is one integer, the step. A checkpoint holds the state and the sums of the metrics since the last
-line of the log; so a run that was killed and started again writes the very lines, and comes to the very parameters, of one
-that was not.
+One integer, the step, is the position in everything. A checkpoint holds the state and the sums of the metrics since the last
+line. So a run that was killed and started again writes the lines, and reaches the parameters, of a run that was not.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 
 import jax
 
 from jaxasr import report, tree
 from jaxasr.cost.chips import chip_of, chips_among
-from jaxasr.data import OpenPipeline
+from jaxasr.data import BoundPipeline
+from jaxasr.evaluation.decode_split import evaluated_variables
 from jaxasr.evaluation.language_models import NO_LMS, language_models
-from jaxasr.experiment.experiment import Experiment, decided_by
-from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.experiment import Experiment, selection_metric
+from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
-from jaxasr.run.books import Books
+from jaxasr.run.clocks import Clocks
 from jaxasr.run.goodput import Goodput
-from jaxasr.run.initial_state import Elders, initial_state
-from jaxasr.run.interrupt import Interrupted, Requests, requests_to_stop
-from jaxasr.run.metric_log import Log, Witness
-from jaxasr.run.same_run import refuse_another
-from jaxasr.run.steps import Saved, Steps
-from jaxasr.run.throughput import Pace
+from jaxasr.run.initial_state import PretrainedRuns, initial_state
+from jaxasr.run.interrupt import TrainingInterrupt, requests_to_stop
+from jaxasr.run.metric_accumulator import MetricAccumulator, StepCallback
+from jaxasr.run.reports import RunReports
+from jaxasr.run.same_run import check_same_run_on_all_hosts
+from jaxasr.run.stage_trainer import CheckpointState, StageTrainer
+from jaxasr.run.throughput import ThroughputMonitor
 from jaxasr.scale import is_first
 from jaxasr.training import Checkpoints, Writer
 
-Say = Callable[[str], None]
+MAX_SKIPPED = 20  # examples that the summary lists as left out
 
 
 def train(
     experiment: Experiment,
     folder: Path,
-    machine: Machine,
+    runtime: RuntimeConfig,
     *,
     teacher: Path | None = None,
-    fused: Path | None = None,
+    fusion_lm: Path | None = None,
     lms: Mapping[str, str] = NO_LMS,
-    say: Say = print,
-    witness: Witness | None = None,
-    began_s: float | None = None,
+    print_fn: Callable[[str], None] = print,
+    step_callback: StepCallback | None = None,
+    started_s: float | None = None,
 ) -> None:
-    """Trains to the experiment's last step, from the start or from where an earlier run came to.
+    """Trains to the experiment's last step, from the start or from the last checkpoint.
 
     Args:
-        folder: the run's own: checkpoints, metrics, pictures, hypotheses.
-        machine: where it runs; no number depends on it beyond float tolerance.
-        teacher: the workdir of the run that teaches, where the experiment has a teacher; read at the first step only.
-        fused: that of the run that trained the language model that the decoder fuses, if it does; likewise.
-        lms: where the language models are that the watched search fuses, by name.
-        say: takes the lines that are for people.
-        witness: is told of each step when its sums are known (verify/resume.py).
-        began_s: when this life of the run began, by time.perf_counter; None: now.
+        experiment: the experiment, whose pretraining stages come first.
+        folder: the workdir of the run: checkpoints, metrics, pictures, hypotheses.
+        runtime: data folder and devices; no number depends on them beyond float tolerance.
+        teacher: the workdir of the teacher's run, if the experiment has a teacher. It is read at the first step only.
+        fusion_lm: the workdir of the language model that the decoder fuses, if it does. It is read at the first step only.
+        lms: the paths of the language models that the search of the validation split fuses, by name.
+        print_fn: takes the lines for people.
+        step_callback: called for each step when its sums are known.
+        started_s: when this attempt started, by time.perf_counter; None: now.
 
     Raises:
-        ValueError: the folder is another run's, or in use; or the job's processes are not about to make one run.
-        Interrupted: SIGTERM or SIGINT came; all is saved.
-        Diverged: a loss is not finite; the step, its utterances and the last finite step are named.
+        ValueError: the folder belongs to another run or is in use, or the processes of the job would make different runs.
+        TrainingInterrupt: SIGTERM or SIGINT came; the state is saved.
+        DivergenceError: a loss is not finite; the message names the step, its utterances and the last finite step.
     """
-    with (
-        Workdir.here(folder) as here,
-        here.held() as workdir,
-        Goodput(workdir.path, began_s=began_s) as goodput,
-    ):
-        say = say if is_first() else _nothing
-        data = experiment.train_data.open(machine.data_dir)
+    with contextlib.ExitStack() as resources:
+        # Open the workdir, the data and the checkpoints.
+        enter = resources.enter_context
+        workdir = enter(enter(Workdir.for_this_process(folder)).held())
+        goodput = enter(Goodput(workdir.path, started_s=started_s))
+        data = experiment.train_data.open(runtime.data_dir)
         models = language_models(lms, experiment.tokenizer).models
-        stages = [Steps.of(each, data, machine, models, own=each is experiment) for each in experiment.stages]
+        stages = [
+            StageTrainer.create(stage, data, runtime, models, is_last=stage is experiment)
+            for stage in experiment.stages
+        ]
         workdir.keep_experiment(experiment)
-        for line in introduction(experiment, data):
-            say(line)
-        with Checkpoints(
-            workdir.checkpoints,
-            keep_last=experiment.keep_last,
-            keep_best=experiment.keep_best,
-            by=decided_by(experiment.model),
-        ) as checkpoints:
-            done = checkpoints.last() or 0
-            refuse_another(experiment, data, done)
-            left = [each for each in stages if each.experiment.steps >= done]
-            with goodput.spent("restore" if done else "other"):
-                saved = left[0].restored(checkpoints, say) if done else left[0].first(Elders(teacher, fused))
-            goodput.go_on(done)
-            with (
-                requests_to_stop() as requests,
-                Writer(workdir.path, resume_step=done) as writer,
-                report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_first()) as bar,
-                machine.watchdog(folder) as watchdog,
-            ):
-                books = Books(workdir, checkpoints, writer, goodput, bar, watchdog, machine.workers)
-                for number, steps in enumerate(left):
-                    if number > 0:
-                        with watchdog.pause(), goodput.spent("other"):
-                            saved = steps.grown_from(saved, bar.say)
-                    saved = _trained(steps, saved, books, requests, witness)
+        print_fn = print_fn if is_first() else _print_nothing
+        for line in run_summary(experiment, data):
+            print_fn(line)
+        checkpoints = enter(_open_checkpoints(experiment, workdir))
+
+        # Restore the last checkpoint, or initialise the first stage.
+        done = checkpoints.last() or 0
+        check_same_run_on_all_hosts(experiment, data, done)
+        stages = [stage for stage in stages if stage.experiment.steps >= done]
+        with goodput.record("restore" if done else "other"):
+            pretrained = PretrainedRuns(teacher, fusion_lm)
+            saved = stages[0].restore(checkpoints, print_fn) if done else stages[0].init(pretrained)
+        goodput.resume_at(done)
+
+        # Start the handlers of signals, the reports and the clocks.
+        requests = enter(requests_to_stop())
+        writer = enter(Writer(workdir.path, resume_step=done))
+        bar = enter(report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_first()))
+        reports = RunReports(workdir, writer, bar)
+        throughput = enter(_throughput_monitor(stages[0], workdir, goodput))
+        clocks = Clocks(goodput, throughput, enter(runtime.watchdog(folder)))
+
+        for stage in stages:
+            if stage is not stages[0]:
+                with clocks.pause("other"):
+                    saved = stage.from_previous(saved.train, bar.say)
+            state = saved.train
+            log = MetricAccumulator(saved.metrics, folder=workdir.path, step_callback=step_callback)
+            throughput.start_stage()
+            with clocks.run_steps(), stage.batches(done) as batches:
+                for number in range(done, stage.experiment.steps):
+                    # Load.
+                    _, row, batch = next(batches)
+
+                    # Place: start the copy to the devices.
+                    placed = stage.step.place(batch)
+
+                    # Step: dispatch it to the devices.
+                    throughput.count_flops(row.shape, stage.counted_step, state, placed)
+                    state, sums = stage.step(state, placed)
+
+                    # Log: take the sums of the step before, which has ended by now, and write a line where one is due.
+                    log.add(number, batch, stage.ids_of(row), sums)
+                    throughput.add(row, batches)
+                    done = number + 1
+                    ends = done == stage.experiment.steps
+                    stops = requests.should_stop(done) and not ends
+                    evaluates = ends or done % experiment.eval_every == 0
+                    saves = evaluates or stops or done % experiment.save_every == 0
+                    shown: dict[str, str] = {}
+                    if ends or done % experiment.log_every == 0:
+                        means = log.means() | stage.optimizer_metrics(state, number)
+                        shown = {"loss": f"{means['train/loss']:.3f}"} | throughput.write(done)
+                        reports.write(done, means)
+                    if saves:
+                        log.flush()  # raises DivergenceError before anything is saved
+                    bar.advance(1, **shown)
+                    clocks.watchdog.beat(done - 1)  # the last step whose sums are known
+
+                    # Evaluate: decode the validation split.
+                    scores = None
+                    if evaluates:
+                        with clocks.pause("evaluation"):
+                            variables = evaluated_variables(stage.experiment, state)
+                            result = stage.evaluator(variables, workdir, workers=runtime.workers)
+                            state = stage.update_plateau(state, result.scores)
+                            reports.evaluation(done, result, throughput.summary())
+                            scores = result.scores if stage.is_last else None
+
+                    # Save.
+                    if saves:
+                        with clocks.pause("checkpoint"):
+                            saved = CheckpointState(state, log.metrics)
+                            checkpoints.save(done, saved, stage.metadata, scores, wait=stops)
+                        goodput.write(done)  # the next attempt may start here
+
+                    # Stop: at the end of the stage, or because a signal asks for it.
+                    if ends or stops:
+                        bar.say(throughput.summary())
+                    if stops:
+                        raise TrainingInterrupt(requests.signum, done)
 
 
-def _trained(steps: Steps, saved: Saved, books: Books, requests: Requests, witness: Witness | None) -> Saved:
-    """What a stage comes to, from where it stands to its last step."""
-    pace = _pace(steps, books)
-    log = Log(saved.window, folder=books.workdir.path, witness=witness)
-    with (
-        closing(steps.after(saved, log, pace, requests)) as moments,
-        books.goodput.spent("step"),
-    ):
-        for moment in moments:
-            books.settle(moment, steps, pace)
-            if moment.stops:
-                raise Interrupted(requests.signum, moment.done)
-            saved = moment.saved
-    return saved
-
-
-def _pace(steps: Steps, books: Books) -> Pace:
-    """What measures the run on the devices of its step."""
-    pipeline, devices = steps.experiment.train_data, list(steps.step.mesh.devices.flat)
-    return Pace(
-        books.workdir.path,
-        rate_hz=pipeline.rate_hz if pipeline.shapes.audio else None,
-        goodput=books.goodput,
-        chip=chip_of(devices[0].device_kind),
-        chips=chips_among(devices),
-    )
-
-
-def _nothing(_: str) -> None:
-    """What another process than the first says."""
-
-
-def introduction(experiment: Experiment, data: OpenPipeline) -> list[str]:
-    """What a run is, in a few lines: fingerprint, size, data, shapes, what is left out."""
-    *smaller, own = (_millions(each, data) for each in experiment.stages)
+def run_summary(experiment: Experiment, data: BoundPipeline) -> list[str]:
+    """Returns a few lines about the run: fingerprint, size, data, shapes, and examples that are left out."""
+    *smaller, own = (parameter_count_m(stage, data) for stage in experiment.stages)
     lines = [
         f"experiment {tree.fingerprint(experiment)}: {own} M parameters, {experiment.steps:,} steps, "
         f"seed {experiment.seed}, data {data.hash}, vocabulary {experiment.tokenizer.size} ({experiment.tokenizer.digest})",
@@ -143,9 +170,39 @@ def introduction(experiment: Experiment, data: OpenPipeline) -> list[str]:
         ),
         *data.describe().splitlines(),
     ]
-    return lines + [f"left out: {each.corpus} {each.id}: {each.reason} ({each.detail})" for each in data.skipped[:20]]
+    skipped = [
+        f"left out: {example.corpus} {example.id}: {example.reason} ({example.detail})" for example in data.skipped
+    ]
+    return lines + skipped[:MAX_SKIPPED]
 
 
-def _millions(experiment: Experiment, data: OpenPipeline) -> str:
+def parameter_count_m(experiment: Experiment, data: BoundPipeline) -> str:
+    """Returns the number of parameters in millions, with two decimals."""
     shapes = jax.eval_shape(lambda: initial_state(experiment, data))
     return f"{sum(leaf.size for leaf in jax.tree.leaves(shapes.params)) / 1e6:.2f}"
+
+
+def _open_checkpoints(experiment: Experiment, workdir: Workdir) -> Checkpoints:
+    return Checkpoints(
+        workdir.checkpoints,
+        keep_last=experiment.keep_last,
+        keep_best=experiment.keep_best,
+        by=selection_metric(experiment.model),
+    )
+
+
+def _throughput_monitor(stage: StageTrainer, workdir: Workdir, goodput: Goodput) -> ThroughputMonitor:
+    """Returns the clock that measures the run on the devices of its step, which are those of every stage."""
+    pipeline = stage.experiment.train_data
+    devices = list(stage.step.mesh.devices.flat)
+    return ThroughputMonitor(
+        workdir.path,
+        rate_hz=pipeline.rate_hz if pipeline.shapes.audio else None,
+        goodput=goodput,
+        chip=chip_of(devices[0].device_kind),
+        chips=chips_among(devices),
+    )
+
+
+def _print_nothing(_: str) -> None:
+    """Takes the lines of a process that is not the primary one."""

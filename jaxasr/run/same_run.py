@@ -1,25 +1,27 @@
-"""The processes of a job make one run, or none: the same experiment, on the same data, from the same step."""
+"""A check that all processes of a job make the same run: the same experiment, the same data, the same first step."""
 
 import socket
 
 import jax
 
 from jaxasr import tree
-from jaxasr.data import OpenPipeline
+from jaxasr.data import BoundPipeline
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.scale.hosts import of_first, process
 
 
-def refuse_another(experiment: Experiment, data: OpenPipeline, done: int) -> None:
-    """Finds that the first process is about to make the same steps. Every process of the job calls it.
+def check_same_run_on_all_hosts(experiment: Experiment, data: BoundPipeline, done: int) -> None:
+    """Compares this process's run with that of process 0. Every process of the job calls it.
 
-    They would compile other programs, and wait for each other for ever, or train on a mixture without a word.
+    Processes with different runs would compile different programs, and wait for each other without end or train on a mixture.
 
     Args:
-        done: steps, of the last checkpoint that this process sees.
+        experiment: the experiment of this process.
+        data: the training data of this process.
+        done: steps of the last checkpoint that this process sees.
 
     Raises:
-        ValueError: it is not; every line that differs is listed.
+        ValueError: the runs differ; the message lists every line that differs.
     """
     own = f"{tree.render(experiment)}\ndata = {data.hash}\nsteps in the workdir = {done}\njax = {jax.__version__}"
     lines = tree.difference(of_first("run", own), own)

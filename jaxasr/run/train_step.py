@@ -1,4 +1,4 @@
-"""The training step of an experiment, pure; and what its arithmetic is counted of."""
+"""The training step of an experiment as a pure function, and the variant of it whose FLOPs are reported."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,21 +8,22 @@ import jax
 from jaxasr import tree
 from jaxasr.evaluation.attention_metrics import watched
 from jaxasr.experiment.experiment import Experiment
-from jaxasr.run.initial_state import training_form
+from jaxasr.run.initial_state import make_apply_fn
 from jaxasr.training import Objective, make_step
 from jaxasr.training.step import StepFunction
 
-RECOMPUTES = "remat"  # the field by which a module says that it computes activations again
+REMAT = "remat"  # the field with which a module says that it rematerialises activations
 
 
-def pure_step(experiment: Experiment, objective: Objective) -> StepFunction:
-    """The step of the experiment: (state, batch, across) -> (state, metrics).
+def make_train_step(experiment: Experiment, objective: Objective) -> StepFunction:
+    """Returns the step of the experiment: (state, batch, reduction over devices) -> (state, metrics).
 
     Args:
-        objective: that of the experiment, bound to its data (begin.bound_objective).
+        experiment: the experiment, or a stage of it.
+        objective: its objective after `initial_state.resolve_objective`.
     """
     return make_step(
-        training_form(experiment.model, objective, experiment.teacher),
+        make_apply_fn(experiment.model, objective, experiment.teacher),
         watched(objective),
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
@@ -30,17 +31,20 @@ def pure_step(experiment: Experiment, objective: Objective) -> StepFunction:
     )
 
 
-def counted_step(experiment: Experiment, objective: Objective, compiled: Any) -> Callable[..., Any]:
-    """The step that FLOPs are counted of: the compiled one, or where that computes activations again one that keeps them.
+def step_without_remat(experiment: Experiment, objective: Objective, compiled: Any) -> Callable[..., Any]:
+    """Returns the step function whose FLOPs are reported.
 
-    What is computed twice is the machine's work and not the model's (Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
+    It is the compiled one. If the experiment rematerialises activations, it is a variant without `remat`, because
+    recomputation is not model work (Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
 
     Args:
-        compiled: jitted. It is traced for a shape of batches once, whether it is counted or run first.
+        experiment: the experiment, or a stage of it.
+        objective: its objective after `initial_state.resolve_objective`.
+        compiled: the jitted step. It is traced once for each shape of batches, whether it is counted or run first.
     """
-    again = {path: "none" for path, leaf in tree.flatten(experiment).items() if _recomputes(path) and leaf != "none"}
-    return jax.jit(pure_step(tree.override(experiment, again), objective)) if again else compiled
+    kept = {path: "none" for path, leaf in tree.flatten(experiment).items() if _is_remat(path) and leaf != "none"}
+    return jax.jit(make_train_step(tree.override(experiment, kept), objective)) if kept else compiled
 
 
-def _recomputes(path: str) -> bool:
-    return path.rpartition(".")[2] == RECOMPUTES
+def _is_remat(path: str) -> bool:
+    return path.rpartition(".")[2] == REMAT

@@ -148,10 +148,10 @@ def compile_step(
     how = way(how, chosen, layout)
     if how == "jit" and jax.process_count() > 1:
         raise ValueError(
-            f"--how jit is for one device of one process; there are {jax.process_count()} processes: use mesh"
+            f"--parallelism jit is for one device of one process; there are {jax.process_count()} processes: use mesh"
         )
     if how != "mesh" and (layout.fsdp, layout.tensor) != (1, 1):
-        raise ValueError(f"the mesh {layout} and --how {how}, which splits examples alone; use --how mesh")
+        raise ValueError(f"the mesh {layout} and --parallelism {how}, which splits examples alone; use --parallelism mesh")
     chosen = chosen[:1] if how == "jit" else chosen
     mesh = (Layout() if how == "jit" else layout).mesh(chosen)
     return CompiledStep(how, mesh, rules, _compiled(step, how, mesh, rules))

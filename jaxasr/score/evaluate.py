@@ -15,14 +15,14 @@ from jaxasr.report import Progress
 from jaxasr.score.alignment import Counts, count_words
 from jaxasr.score.estimates import Estimate, estimates
 from jaxasr.score.metrics import Scores, measure
-from jaxasr.score.repetition import loops
+from jaxasr.score.repetition import is_repetitive
 
 DecodeText = Callable[[Sequence[int]], str]
 
 
 @runtime_checkable
-class Labelled(Protocol):
-    """A batch, this host's rows of it, and the names of all hosts' valid rows, which come first (data.Labelled)."""
+class LabelledBatch(Protocol):
+    """A batch, this host's rows of it, and the names of all hosts' valid rows, which come first (data.EvalBatch)."""
 
     @property
     def batch(self) -> Batch: ...
@@ -89,7 +89,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvalOutput:
     """A decoded set: utterances in the order they came, and their scores in the same order."""
 
     utterances: tuple[Utterance, ...]
@@ -102,9 +102,9 @@ class Evaluation:
         return tuple(utterance.id for utterance in self.utterances if not utterance.finished)
 
     @cached_property
-    def looping(self) -> tuple[str, ...]:
+    def repetitive(self) -> tuple[str, ...]:
         """Ids of utterances whose hypothesis repeats a phrase over and over, which the reference does not."""
-        return tuple(each.id for each in self.utterances if loops(each.hypothesis, each.reference))
+        return tuple(each.id for each in self.utterances if is_repetitive(each.hypothesis, each.reference))
 
     @cached_property
     def oracle(self) -> float:
@@ -122,19 +122,19 @@ class Evaluation:
 
 def evaluate(
     decode: Callable[[Batch], Hypotheses],
-    batches: Iterable[Labelled],
+    batches: Iterable[LabelledBatch],
     decode_text: DecodeText,
     *,
-    parts: Sequence[str] = (),
+    scorer_names: Sequence[str] = (),
     progress: Progress | None = None,
-) -> Evaluation:
+) -> EvalOutput:
     """Decodes every batch and counts the errors of the best hypotheses.
 
     Args:
         decode: a compiled search over a model; in several processes it returns the hypotheses of all hosts' rows.
-        batches: as `data.OpenPipeline.once` gives them.
+        batches: as `data.BoundPipeline.eval_batches` gives them.
         decode_text: tokens, without the end, to text.
-        parts: names of the shares that hypotheses come with (`decode.Beam.parts`).
+        parts: names of the shares that hypotheses come with (`decode.Beam.scorer_names`).
         progress: an entered bar, advanced by utterances.
 
     Raises:
@@ -145,11 +145,11 @@ def evaluate(
     watch = _Stopwatch()
     for labelled in batches:
         found = watch.timed(decode, labelled)
-        utterances.extend(_utterances(labelled, found, decode_text, parts))
+        utterances.extend(_utterances(labelled, found, decode_text, scorer_names))
         if progress is not None:
             progress.advance(len(labelled.ids))
     scores = measure([each.reference for each in utterances], [each.hypothesis for each in utterances])
-    return Evaluation(tuple(utterances), scores, watch.speed)
+    return EvalOutput(tuple(utterances), scores, watch.speed)
 
 
 class _Stopwatch:
@@ -159,7 +159,7 @@ class _Stopwatch:
         self.speed = Speed(0, 0.0)
         self._seen: set[tuple[int, ...]] = set()
 
-    def timed(self, decode: Callable[[Batch], Hypotheses], labelled: Labelled) -> "_Found":
+    def timed(self, decode: Callable[[Batch], Hypotheses], labelled: LabelledBatch) -> "_HostHypotheses":
         batch, began = labelled.batch, time.perf_counter()
         found = _fetch(decode(batch))
         wall_s = time.perf_counter() - began
@@ -172,7 +172,7 @@ class _Stopwatch:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _HostHypotheses:
     """Hypotheses on the host, without their attention."""
 
     tokens_bwu: np.ndarray
@@ -183,12 +183,12 @@ class _Found:
     shares_bwk: np.ndarray | None
 
 
-def _fetch(found: Hypotheses) -> _Found:
+def _fetch(found: Hypotheses) -> _HostHypotheses:
     leaves = (found.tokens_bwu, found.token_lengths_bw, found.scores_bw, found.log_probs_bw, found.finished_bw)
-    return _Found(*jax.device_get((*leaves, found.shares_bwk)))
+    return _HostHypotheses(*jax.device_get((*leaves, found.scores_by_scorer_bwk)))
 
 
-def _utterances(labelled: Labelled, found: _Found, decode_text: DecodeText, parts: Sequence[str]) -> list[Utterance]:
+def _utterances(labelled: LabelledBatch, found: _HostHypotheses, decode_text: DecodeText, parts: Sequence[str]) -> list[Utterance]:
     names, valid_b = len(labelled.ids), np.asarray(labelled.batch.valid_b)
     if len(valid_b) == len(found.scores_bw) and (not valid_b[:names].all() or valid_b[names:].any()):
         raise ValueError(
@@ -201,7 +201,7 @@ def _utterances(labelled: Labelled, found: _Found, decode_text: DecodeText, part
     ]
 
 
-def _candidates(id: str, found: _Found, i: int, decode_text: DecodeText, parts: Sequence[str]) -> tuple[Candidate, ...]:
+def _candidates(id: str, found: _HostHypotheses, i: int, decode_text: DecodeText, parts: Sequence[str]) -> tuple[Candidate, ...]:
     if np.isnan(found.scores_bw[i]).any():
         raise FloatingPointError(f"the score of utterance {id} is NaN; the model's parameters are probably not finite")
     return tuple(

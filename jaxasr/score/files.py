@@ -8,15 +8,15 @@ from pathlib import Path
 
 from jaxasr.files import write_whole
 from jaxasr.score.alignment import Counts, Edit, align_words
-from jaxasr.score.evaluate import Candidate, Evaluation, Utterance
+from jaxasr.score.evaluate import Candidate, EvalOutput, Utterance
 from jaxasr.score.html import errors_page
-from jaxasr.score.perplexity import Foreseen, Reading
+from jaxasr.score.perplexity import TextScore, PerplexityResult
 from jaxasr.score.significance import rate_interval
 
 CONFUSIONS = 20  # listed at most
 
 
-def write_hypotheses(evaluation: Evaluation, path: Path) -> None:
+def write_hypotheses(evaluation: EvalOutput, path: Path) -> None:
     """Writes `path` (JSON lines) and beside it, as .txt and .html, the aligned texts. Each file appears when it is whole.
 
     A line of JSON: id, speaker, reference, hypothesis, score, finished, substitutions, deletions, insertions, words (of
@@ -33,7 +33,7 @@ def write_hypotheses(evaluation: Evaluation, path: Path) -> None:
     _write(path.with_suffix(".html"), [errors_page(evaluation, path.stem)])
 
 
-def write_texts(reading: Reading, path: Path) -> None:
+def write_texts(reading: PerplexityResult, path: Path) -> None:
     """Writes what a language model made of each text, as JSON lines, whole: id, text, tokens, words (both with the end),
     log_prob, bits_per_character; the id alone of a text that its vocabulary can't write.
 
@@ -42,11 +42,11 @@ def write_texts(reading: Reading, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [_text_row(each) for each in reading.texts]
-    rows += [dict.fromkeys(rows[0]) | {"id": id} for id in reading.unwritable]
+    rows += [dict.fromkeys(rows[0]) | {"id": id} for id in reading.out_of_vocabulary]
     _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-def _text_row(text: Foreseen) -> dict[str, object]:
+def _text_row(text: TextScore) -> dict[str, object]:
     return {
         "id": text.id,
         "text": text.text,
@@ -61,7 +61,7 @@ def _rounded(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def aligned_text(evaluation: Evaluation) -> Iterator[str]:
+def aligned_text(evaluation: EvalOutput) -> Iterator[str]:
     """Lines for people: the rates, what was cut or loops, what was confused most often, and every utterance.
 
     Words stand below one another, `*` where there is none, and S, D or I below an error, as in NIST's sclite:
@@ -110,7 +110,7 @@ def _finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _headlines(evaluation: Evaluation) -> Iterator[str]:
+def _headlines(evaluation: EvalOutput) -> Iterator[str]:
     scores = evaluation.scores
     words = [each.words for each in scores.utterances]
     wer = rate_interval([each.errors for each in words], [each.references for each in words])
@@ -119,7 +119,7 @@ def _headlines(evaluation: Evaluation) -> Iterator[str]:
         f"WER {scores.wer:.2%} ({wer.level:.0%} interval over utterances: {wer.low:.2%} to {wer.high:.2%}), "
         f"CER {scores.cer:.2%}, utterances with errors {scores.ser:.2%}"
     )
-    for what, ids in (("cut before their end", evaluation.cut), ("repeating themselves", evaluation.looping)):
+    for what, ids in (("cut before their end", evaluation.cut), ("repeating themselves", evaluation.repetitive)):
         if ids:
             yield f"{len(ids)} {what}: {' '.join(ids)}"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from html import escape
 
 from jaxasr.score.alignment import Edit, align_words
-from jaxasr.score.evaluate import Evaluation
+from jaxasr.score.evaluate import EvalOutput
 from jaxasr.score.significance import rate_interval
 
 _STYLE = """
@@ -20,7 +20,7 @@ _KEY = (
 )
 
 
-def errors_page(evaluation: Evaluation, title: str) -> str:
+def errors_page(evaluation: EvalOutput, title: str) -> str:
     """The page. Utterances without an error are hidden until the box is ticked.
 
     Args:
@@ -42,7 +42,7 @@ def errors_page(evaluation: Evaluation, title: str) -> str:
     )
 
 
-def _headline(evaluation: Evaluation) -> str:
+def _headline(evaluation: EvalOutput) -> str:
     words = [each.words for each in evaluation.scores.utterances]
     interval = rate_interval([each.errors for each in words], [each.references for each in words])
     errors, references = sum(each.errors for each in words), sum(each.references for each in words)

@@ -100,7 +100,7 @@ def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
 
     words, characters = count_words(references, hypotheses), count_characters(references, hypotheses)
     counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS)  # the order doesn't matter for the counts
-    rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_Words())
+    rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_WordCounts())
     rows = zip(references, hypotheses, words, characters, strict=True)
     return Scores(tuple(_utterance(*row, counter, rouge) for row in rows))
 
@@ -119,7 +119,7 @@ def bleu(ngrams: Float[np.ndarray, " counts"] | Int[np.ndarray, " counts"]) -> f
     return min(found.score / 100, 1.0)  # it computes by logarithms, which can end a hair above
 
 
-class _Words:
+class _WordCounts:
     """The tokenizer of ROUGE: its own keeps nothing but a-z and 0-9."""
 
     def tokenize(self, text: str) -> list[str]:

@@ -16,12 +16,12 @@ from jaxtyping import Array, Float
 from jaxasr.records import Batch
 from jaxasr.report import Progress
 from jaxasr.score.estimates import Estimate
-from jaxasr.score.evaluate import Labelled
+from jaxasr.score.evaluate import LabelledBatch
 from jaxasr.score.significance import RESAMPLES, percentiles, totals
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class TextScore:
     """A text, and how probable the model finds it. All counts include the end."""
 
     id: str
@@ -42,11 +42,11 @@ class Foreseen:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PerplexityResult:
     """A set of texts that a model has read, in the order they came."""
 
-    texts: tuple[Foreseen, ...]
-    unwritable: tuple[str, ...]  # ids of texts that the vocabulary has no tokens for; they count nowhere
+    texts: tuple[TextScore, ...]
+    out_of_vocabulary: tuple[str, ...]  # ids of texts that the vocabulary has no tokens for; they count nowhere
 
     def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
         """perplexity, word_perplexity and bits_per_character with their bootstrap intervals."""
@@ -65,24 +65,24 @@ class Reading:
         }
 
 
-def read_texts(
+def score_texts(
     log_probs: Callable[[Batch], Float[Array | np.ndarray, " b"]],
-    batches: Iterable[Labelled],
+    batches: Iterable[LabelledBatch],
     *,
     progress: Progress | None = None,
-) -> Reading:
+) -> PerplexityResult:
     """Asks a model for the log probability of every text.
 
     Args:
         log_probs: of each example's text, its end included; compiled.
-        batches: as `data.OpenPipeline.once` gives them.
+        batches: as `data.BoundPipeline.eval_batches` gives them.
         progress: an entered bar, advanced by texts.
 
     Raises:
         ValueError: no text came that the vocabulary can write.
         FloatingPointError: the log probability of a text is NaN.
     """
-    texts: list[Foreseen] = []
+    texts: list[TextScore] = []
     unwritable: list[str] = []
     for labelled in batches:
         log_probs_b = np.asarray(log_probs(labelled.batch), np.float64)
@@ -93,12 +93,12 @@ def read_texts(
                 continue
             if np.isnan(log_probs_b[row]):
                 raise FloatingPointError(f"the log probability of {id} is NaN; the parameters are probably not finite")
-            texts.append(Foreseen(id, speaker, text, tokens + 1, float(log_probs_b[row])))
+            texts.append(TextScore(id, speaker, text, tokens + 1, float(log_probs_b[row])))
         if progress is not None:
             progress.advance(len(labelled.ids))
     if not texts:
         raise ValueError(f"no text to read; the vocabulary has no tokens for {len(unwritable)} that came")
-    return Reading(tuple(texts), tuple(unwritable))
+    return PerplexityResult(tuple(texts), tuple(unwritable))
 
 
 def _perplexity(nats: float, count: float) -> float:

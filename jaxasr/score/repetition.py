@@ -19,7 +19,7 @@ def repetitions(words: Sequence[str]) -> int:
     return most
 
 
-def loops(hypothesis: str, reference: str) -> bool:
+def is_repetitive(hypothesis: str, reference: str) -> bool:
     """True if the hypothesis repeats a phrase LOOP times in a row or more, and more often than the reference does."""
     repeated = repetitions(hypothesis.split())
     return repeated >= LOOP and repeated > repetitions(reference.split())

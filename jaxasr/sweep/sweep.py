@@ -14,10 +14,10 @@ from typing import Any
 
 from jaxasr import report, tree
 from jaxasr.experiment.experiment import Experiment
-from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.variants import variants
 from jaxasr.experiment.workdir import Workdir
-from jaxasr.run.interrupt import Requests, requests_to_stop
+from jaxasr.run.interrupt import StopRequests, requests_to_stop
 from jaxasr.scale import Watchdog
 
 LOG = "log.txt"  # in each workdir: what the run said
@@ -29,7 +29,7 @@ Command = Callable[[str, Sequence[str]], list[str]]  # a variant's name and the 
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """What came of each variant, by name."""
 
     done: tuple[str, ...]  # by this sweep
@@ -42,13 +42,13 @@ def sweep(
     reference: str,
     folder: Path,
     results: Path,
-    machine: Machine,
+    runtime: RuntimeConfig,
     *,
     jobs: int = 1,
     assignments: Sequence[str] = (),
     command: Command | None = None,
     poll_s: float = POLL_S,
-) -> Swept:
+) -> SweepResult:
     """Runs the variants that lack rows, `jobs` at once, in the order of the generator.
 
     A variant that is equal to one with rows (the same experiment and seed under another name) is not trained again: it
@@ -73,7 +73,7 @@ def sweep(
             f"{reference}: {', '.join(bare)} has no evals, and their rows are how a sweep knows what is done; give the "
             "experiment one at least"
         )
-    command = command or _command(reference, folder, results, machine, assignments)
+    command = command or _command(reference, folder, results, runtime, assignments)
     with requests_to_stop() as requests:
         work = _Work(built, folder, results, command)
         total = sum(each.steps for each in built.values())
@@ -186,13 +186,13 @@ class _Work:
             self._leave(name, bar, made=False)
             bar.say(f"{name}: FAILED, {self._failed[name]}")
 
-    def swept(self, requests: Requests) -> Swept:
+    def swept(self, requests: StopRequests) -> SweepResult:
         """What came of it; what is still running is told to save and waited for."""
         for run in self.running.values():
             run.process.terminate()
         for run in self.running.values():
             run.process.wait()
-        return Swept(tuple(self._done), tuple(self._skipped), dict(self._failed), requests.signum)
+        return SweepResult(tuple(self._done), tuple(self._skipped), dict(self._failed), requests.signum)
 
     def _missing(self, name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         found = {row["split"] for row in rows if self._is_of(name, row)}
@@ -231,7 +231,7 @@ class _Work:
         return _Run(process, log, begins, beyond)
 
 
-def _command(reference: str, folder: Path, results: Path, machine: Machine, assignments: Sequence[str]) -> Command:
+def _command(reference: str, folder: Path, results: Path, machine: RuntimeConfig, assignments: Sequence[str]) -> Command:
     def command(name: str, missing: Sequence[str]) -> list[str]:
         train = [sys.executable, "-m", "jaxasr", "train", f"{reference}:{name}", *assignments]
         options = {
@@ -240,7 +240,7 @@ def _command(reference: str, folder: Path, results: Path, machine: Machine, assi
             "--results": results,
             "--splits": ",".join(missing),
             "--data-dir": machine.data_dir,
-            "--how": machine.how,
+            "--parallelism": machine.parallelism,
             "--mesh": machine.layout,
             "--workers": machine.workers,
         }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxasr import report, score
-from jaxasr.experiment.experiment import module_of
+from jaxasr.experiment.experiment import load_module
 from jaxasr.files import write_whole
 from jaxasr.report import Column, Row
 
@@ -41,7 +41,7 @@ def table(file: Path, results: Path | None = None) -> str:
         FileNotFoundError: no such file.
         ValueError: the file is no table, or runs of a row that differ in more than their seed; both are named.
     """
-    module = module_of(file)
+    module = load_module(file)
     columns, rows = _checked(file, getattr(module, "COLUMNS", ()), getattr(module, "ROWS", ()))
     path = results or file.with_name("results.jsonl")
     found = report.read(path) if results or path.is_file() else []

@@ -4,7 +4,7 @@ from jaxasr.text.arpa import read_arpa as read_arpa
 from jaxasr.text.arpa import write_arpa as write_arpa
 from jaxasr.text.kneser_ney import estimate as estimate
 from jaxasr.text.ngram import NGram as NGram
-from jaxasr.text.ngram import Scores as Scores
+from jaxasr.text.ngram import NGramScores as NGramScores
 from jaxasr.text.ngram import score as score
 from jaxasr.text.normalize import KINDS as KINDS
 from jaxasr.text.normalize import Kind as Kind
@@ -13,4 +13,4 @@ from jaxasr.text.tokenizer import Characters as Characters
 from jaxasr.text.tokenizer import SentencePiece as SentencePiece
 from jaxasr.text.tokenizer import Tokenizer as Tokenizer
 from jaxasr.text.tokenizer import train_sentencepiece as train_sentencepiece
-from jaxasr.text.tokenizer import written as written
+from jaxasr.text.tokenizer import piece_texts as piece_texts

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxasr.files import open_whole
-from jaxasr.text.ngram import Grams, NGram, keys_of
+from jaxasr.text.ngram import Grams, NGram, gram_keys
 
 _GZIP = b"\x1f\x8b"
 _LINES_AT_ONCE = 100_000
@@ -44,7 +44,7 @@ def read_arpa(path: Path) -> NGram:
         packed = file.read(2) == _GZIP
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            return _read(_Lines(path, iter(file)))
+            return _read(_ArpaReader(path, iter(file)))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is cut off or damaged: {error}") from error
 
@@ -61,13 +61,13 @@ def write_arpa(model: NGram, path: Path) -> None:
     with open_whole(path) as raw:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
-                packed.writelines(_written(model))
+                packed.writelines(_arpa_lines(model))
         else:
-            raw.writelines(_written(model))
+            raw.writelines(_arpa_lines(model))
 
 
 @dataclass
-class _Lines:
+class _ArpaReader:
     """The lines of a file that aren't blank, one after another, and what an error has to say of them."""
 
     path: Path
@@ -103,12 +103,12 @@ class _Section:
     lines: np.ndarray  # their numbers
 
 
-def _read(lines: _Lines) -> NGram:
+def _read(lines: _ArpaReader) -> NGram:
     counts = _header(lines)
     ids: dict[bytes, int] = {}
     orders: list[Grams] = []
     for order, count in enumerate(counts, start=1):
-        orders.append(_level(lines, _section(lines, order, count, ids), orders, list(ids)))
+        orders.append(_sorted_grams(lines, _section(lines, order, count, ids), orders, list(ids)))
     if lines.line != b"\\end\\":
         raise lines.error(f"\\end\\ is needed behind the {len(counts)}-grams, there is {lines.shown}")
     try:
@@ -117,7 +117,7 @@ def _read(lines: _Lines) -> NGram:
         raise ValueError(f"{lines.path} has a word that is no UTF-8: {error.object!r}") from error
 
 
-def _header(lines: _Lines) -> list[int]:
+def _header(lines: _ArpaReader) -> list[int]:
     while lines.next() != b"\\data\\":
         if not lines.line:
             raise lines.error("this is no ARPA file: it has no line \\data\\")
@@ -131,7 +131,7 @@ def _header(lines: _Lines) -> list[int]:
     return counts
 
 
-def _section(lines: _Lines, order: int, count: int, ids: dict[bytes, int]) -> _Section:
+def _section(lines: _ArpaReader, order: int, count: int, ids: dict[bytes, int]) -> _Section:
     """The n-grams of an order; ends at the line behind it. Single words are numbered as they come."""
     if lines.line != f"\\{order}-grams:".encode():
         raise lines.error(f"the line \\{order}-grams: is needed here, there is {lines.shown}")
@@ -158,7 +158,7 @@ def _section(lines: _Lines, order: int, count: int, ids: dict[bytes, int]) -> _S
     return _Section(grams, np.array(probs), np.array(back_offs), np.array(numbers, np.int64))
 
 
-def _number(lines: _Lines, text: bytes, what: str) -> float:
+def _number(lines: _ArpaReader, text: bytes, what: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -170,7 +170,7 @@ def _number(lines: _Lines, text: bytes, what: str) -> float:
     return max(number, -99.0) if number == float("-inf") else number
 
 
-def _level(lines: _Lines, section: _Section, orders: list[Grams], ids: list[bytes]) -> Grams:
+def _sorted_grams(lines: _ArpaReader, section: _Section, orders: list[Grams], ids: list[bytes]) -> Grams:
     """The n-grams sorted, each with the place of its context."""
     contexts, last = np.zeros(len(section.words), np.int64), section.words[:, -1]
     for n, grams in enumerate(orders):
@@ -180,8 +180,8 @@ def _level(lines: _Lines, section: _Section, orders: list[Grams], ids: list[byte
         gram = [ids[word].decode(errors="replace") for word in section.words[lost[0]]]
         text = f"{' '.join(gram)!r} begins with what is no {len(orders)}-gram: {' '.join(gram[:-1])!r}"
         raise lines.error(text, int(section.lines[lost[0]]))
-    order = np.argsort(keys_of(contexts, last), kind="stable")
-    keys = keys_of(contexts[order], last[order])
+    order = np.argsort(gram_keys(contexts, last), kind="stable")
+    keys = gram_keys(contexts[order], last[order])
     twice = np.flatnonzero(keys[1:] == keys[:-1])
     if len(twice):
         first, second = (int(section.lines[order[twice[0] + i]]) for i in (0, 1))
@@ -190,7 +190,7 @@ def _level(lines: _Lines, section: _Section, orders: list[Grams], ids: list[byte
     return Grams(contexts[order].astype(np.int32), last[order].astype(np.int32), probs, back_offs)
 
 
-def _written(model: NGram) -> Iterator[bytes]:
+def _arpa_lines(model: NGram) -> Iterator[bytes]:
     yield b"\\data\\\n"
     for order, count in enumerate(model.counts, start=1):
         yield f"ngram {order}={count}\n".encode()
@@ -204,7 +204,7 @@ def _written(model: NGram) -> Iterator[bytes]:
         for first in range(0, len(grams), _LINES_AT_ONCE):
             some = slice(first, first + _LINES_AT_ONCE)
             lines = (
-                b"%s\t%s\n" % (_short(prob), text) if highest else b"%s\t%s\t%s\n" % (_short(prob), text, _short(back))
+                b"%s\t%s\n" % (_format_number(prob), text) if highest else b"%s\t%s\t%s\n" % (_format_number(prob), text, _format_number(back))
                 for prob, text, back in zip(probs[some], texts[some], back_offs[some], strict=True)
             )
             yield b"".join(lines)
@@ -212,6 +212,6 @@ def _written(model: NGram) -> Iterator[bytes]:
     yield b"\n\\end\\\n"
 
 
-def _short(number: np.float32) -> bytes:
+def _format_number(number: np.float32) -> bytes:
     """As few digits as tell it from other float32 numbers."""
     return str(number).removesuffix(".0").encode() if number else b"0"

@@ -12,13 +12,13 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from jaxasr.text.ngram import BEGIN, STOP, UNKNOWN, Grams, NGram, keys_of
+from jaxasr.text.ngram import BEGIN, STOP, UNKNOWN, Grams, NGram, gram_keys
 
 LOG10_NEVER = -99.0  # the begin of a sentence is never predicted; as SRILM writes it
 
 
 @dataclass(frozen=True, eq=False)
-class _Counted:
+class _GramCounts:
     """The distinct n-grams of one order, sorted as in Grams."""
 
     contexts: Int64[np.ndarray, " grams"]
@@ -60,9 +60,9 @@ def estimate(
     """
     thresholds = _thresholds(prune, order)
     _check_discounts(fallback)
-    words, ids, firsts = _read(sentences, vocabulary)
-    orders = _adjusted(_count(ids, firsts, len(words), order), begin=words.index(BEGIN))
-    return NGram(words, _pruned(orders, _smoothed(orders, words, thresholds, fallback), thresholds))
+    words, ids, firsts = _read_sentences(sentences, vocabulary)
+    orders = _adjust_counts(_count_grams(ids, firsts, len(words), order), begin=words.index(BEGIN))
+    return NGram(words, _prune(orders, _smooth(orders, words, thresholds, fallback), thresholds))
 
 
 def _thresholds(prune: Sequence[int], order: int) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ def _check_discounts(fallback: tuple[float, float, float]) -> None:
         raise ValueError(f"fallback {fallback}: discounts of 1, 2 and 3 are needed, each above 0 and at most that")
 
 
-def _read(
+def _read_sentences(
     sentences: Iterable[Sequence[str]], vocabulary: Sequence[str] | None
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """The words there are, those of all sentences by number, and where sentences begin."""
@@ -115,10 +115,10 @@ def _known(numbers: dict[str, int], word: str) -> int:
     return numbers[word]
 
 
-def _count(ids: np.ndarray, firsts: np.ndarray, words: int, order: int) -> list[_Counted]:
+def _count_grams(ids: np.ndarray, firsts: np.ndarray, words: int, order: int) -> list[_GramCounts]:
     """Every n-gram of every order up to the highest, and how often it occurs."""
     none = np.zeros(words, np.int64)
-    counted = [_Counted(none, np.arange(words), np.bincount(ids, minlength=words), none, none)]
+    counted = [_GramCounts(none, np.arange(words), np.bincount(ids, minlength=words), none, none)]
     places, starts = ids, np.arange(len(ids))  # of the n-grams that occur, and where; no n-gram crosses a begin
     for n in range(2, order + 1):
         goes_on = (starts + n - 1 < len(ids)) & ~firsts[np.minimum(starts + n - 1, len(ids) - 1)]
@@ -126,14 +126,14 @@ def _count(ids: np.ndarray, firsts: np.ndarray, words: int, order: int) -> list[
         before[starts] = places
         starts = starts[goes_on]
         keys, seen, places, counts = np.unique(
-            keys_of(places[goes_on], ids[starts + n - 1]), return_index=True, return_inverse=True, return_counts=True
+            gram_keys(places[goes_on], ids[starts + n - 1]), return_index=True, return_inverse=True, return_counts=True
         )
         suffixes = before[starts[seen] + 1]
-        counted.append(_Counted(keys >> 32, keys & 0xFFFFFFFF, counts, suffixes, counts))
+        counted.append(_GramCounts(keys >> 32, keys & 0xFFFFFFFF, counts, suffixes, counts))
     return counted
 
 
-def _adjusted(counted: list[_Counted], *, begin: int) -> list[_Counted]:
+def _adjust_counts(counted: list[_GramCounts], *, begin: int) -> list[_GramCounts]:
     """What a word follows says more of it than how often it comes: Heafield 2013, section 3.1."""
     adjusted, begins = [], np.arange(len(counted[0].words)) == begin
     for grams, longer in zip(counted, [*counted[1:], None], strict=True):
@@ -144,17 +144,17 @@ def _adjusted(counted: list[_Counted], *, begin: int) -> list[_Counted]:
             counts = np.where(begins, counts, np.bincount(longer.suffixes, minlength=len(counts)))
         if grams is counted[0]:
             counts = np.where(begins, 0, counts)  # a begin is never predicted
-        adjusted.append(_Counted(grams.contexts, grams.words, grams.counts, grams.suffixes, counts))
+        adjusted.append(_GramCounts(grams.contexts, grams.words, grams.counts, grams.suffixes, counts))
     return adjusted
 
 
-def _smoothed(
-    orders: list[_Counted], words: tuple[str, ...], thresholds: tuple[int, ...], fallback: tuple[float, float, float]
+def _smooth(
+    orders: list[_GramCounts], words: tuple[str, ...], thresholds: tuple[int, ...], fallback: tuple[float, float, float]
 ) -> list[Grams]:
     predicted = np.array([word != BEGIN for word in words])
     lower, smoothed = np.full(1, 1.0 / predicted.sum()), []
     for grams, threshold in zip(orders, thresholds, strict=True):
-        share, back_off = _discounted(grams, len(lower) if smoothed else 1, grams.counts > threshold, fallback)
+        share, back_off = _discount(grams, len(lower) if smoothed else 1, grams.counts > threshold, fallback)
         if smoothed:
             smoothed[-1] = _with_back_offs(smoothed[-1], back_off)
         lower = share + back_off[grams.contexts] * lower[grams.suffixes]
@@ -165,8 +165,8 @@ def _smoothed(
     return smoothed
 
 
-def _discounted(
-    grams: _Counted, contexts: int, kept: Bool[np.ndarray, " grams"], fallback: tuple[float, float, float]
+def _discount(
+    grams: _GramCounts, contexts: int, kept: Bool[np.ndarray, " grams"], fallback: tuple[float, float, float]
 ) -> tuple[Float64[np.ndarray, " grams"], Float64[np.ndarray, " contexts"]]:
     """The share of each n-gram in its context after the discount, and what is left in each context for shorter ones."""
     discounts = np.array([0.0, *_discounts(grams.adjusted, fallback)])[np.minimum(grams.adjusted, 3)]
@@ -191,7 +191,7 @@ def _with_back_offs(grams: Grams, back_offs: Float64[np.ndarray, " grams"]) -> G
     return Grams(grams.contexts, grams.words, grams.log10_probs, np.log10(back_offs))
 
 
-def _pruned(orders: list[_Counted], smoothed: list[Grams], thresholds: tuple[int, ...]) -> tuple[Grams, ...]:
+def _prune(orders: list[_GramCounts], smoothed: list[Grams], thresholds: tuple[int, ...]) -> tuple[Grams, ...]:
     """Without what is rare: an n-gram that is kept occurs no oftener than its context, so that is kept as well."""
     kept, pruned = np.ones(1, np.bool_), []
     for counted, grams, threshold in zip(orders, smoothed, thresholds, strict=True):

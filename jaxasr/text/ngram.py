@@ -35,16 +35,16 @@ class Grams:
         """The places of n-grams; -1 of one that is not there, or whose context or word is -1."""
         if not len(self):
             return np.full(len(words), -1, np.int64)
-        keys = keys_of(contexts, words)
+        keys = gram_keys(contexts, words)
         places = np.minimum(np.searchsorted(self._keys, keys), len(self) - 1)
         return np.where((self._keys[places] == keys) & (contexts >= 0) & (words >= 0), places, -1)
 
     @cached_property
     def _keys(self) -> Int64[np.ndarray, " grams"]:
-        return keys_of(self.contexts, self.words)
+        return gram_keys(self.contexts, self.words)
 
 
-def keys_of(contexts: Int[np.ndarray, " grams"], words: Int[np.ndarray, " grams"]) -> Int64[np.ndarray, " grams"]:
+def gram_keys(contexts: Int[np.ndarray, " grams"], words: Int[np.ndarray, " grams"]) -> Int64[np.ndarray, " grams"]:
     """One number an n-gram, in the order of context and word."""
     return contexts.astype(np.int64) << 32 | words.astype(np.int64)
 
@@ -92,7 +92,7 @@ class NGram:
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class NGramScores:
     """What a model says of sentences, word by word, the end of each sentence included."""
 
     log10_probs: Float64[np.ndarray, " words"]
@@ -110,12 +110,12 @@ class Scores:
         return float(10.0 ** (-self.total / units)) if units else float("nan")
 
 
-def score(model: NGram, sentences: Iterable[Sequence[str]]) -> Scores:
+def score(model: NGram, sentences: Iterable[Sequence[str]]) -> NGramScores:
     """The log10 probability of every word after the words of its sentence, and of the end after them all.
 
     A word that is not known counts as <unk>, or has `LOG10_MISSING` in a model without it.
     """
-    ids, firsts = _flat(model, sentences)
+    ids, firsts = _flatten_sentences(model, sentences)
     places = ids  # of the n-grams that end at each word
     log10_probs = np.where(ids >= 0, model.orders[0].log10_probs[ids], LOG10_MISSING)
     for shorter, grams in pairwise(model.orders):
@@ -128,10 +128,10 @@ def score(model: NGram, sentences: Iterable[Sequence[str]]) -> Scores:
         longer = grams.log10_probs[places] if len(grams) else log10_probs
         log10_probs = np.where(found, longer, log10_probs + back_offs)
     known = (ids >= 0) & (ids != model.unknown)
-    return Scores(log10_probs[~firsts], known[~firsts], int(firsts.sum()))
+    return NGramScores(log10_probs[~firsts], known[~firsts], int(firsts.sum()))
 
 
-def _flat(model: NGram, sentences: Iterable[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+def _flatten_sentences(model: NGram, sentences: Iterable[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
     """The words of all sentences, each between its begin and its end; and where sentences begin."""
     begin, stop = model.ids.get(BEGIN, -1), model.ids.get(STOP, -1)
     ids, starts = [], []

@@ -14,7 +14,7 @@ Kind = Literal["verbatim", "upper", "lower", "librispeech"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _APOSTROPHES = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{MODIFIER LETTER APOSTROPHE}": "'"})
-_SILENT = frozenset(
+_SILENT_PUNCTUATION = frozenset(
     '.,;:!?"()[]{}<>-_/\\`~*|\u2010\u2011\u2012\u2013\u2014\u2015\u2018\u201a\u201c\u201d\u201e\u2026«»¿¡'
 )
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -73,7 +73,7 @@ def _librispeech(text: str) -> str:
 def _librispeech_char(char: str, text: str) -> str:
     if char in _LETTERS or char == "'":
         return char
-    if char.isspace() or char in _SILENT:
+    if char.isspace() or char in _SILENT_PUNCTUATION:
         return " "
     if unicodedata.category(char) in ("Mn", "Cf"):
         return ""

@@ -16,7 +16,7 @@ import sentencepiece
 
 from jaxasr.files import open_whole
 
-_LEAST_BYTES = 10  # that SentencePiece takes as the longest sentence
+_MIN_SENTENCE_BYTES = 10  # that SentencePiece takes as the longest sentence
 
 
 @runtime_checkable
@@ -85,7 +85,7 @@ class Characters:
         Raises:
             ValueError: a token is the end or outside the vocabulary.
         """
-        return "".join(self.alphabet[token - 1] for token in _checked(tokens, self.size))
+        return "".join(self.alphabet[token - 1] for token in _check_tokens(tokens, self.size))
 
     @cached_property
     def _tokens(self) -> dict[str, int]:
@@ -149,11 +149,11 @@ class SentencePiece:
         Raises:
             ValueError: a token is the end or outside the vocabulary.
         """
-        return self._pieces.decode([token - 1 for token in _checked(tokens, self.size)])
+        return self._pieces.decode([token - 1 for token in _check_tokens(tokens, self.size)])
 
     @property
     def _pieces(self) -> sentencepiece.SentencePieceProcessor:
-        return _load(self.folder / self.file, self.digest)
+        return _load_model(self.folder / self.file, self.digest)
 
 
 def train_sentencepiece(
@@ -179,7 +179,7 @@ def train_sentencepiece(
             vocab_size=pieces,
             character_coverage=1.0,
             normalization_rule_name="identity",
-            max_sentence_length=max(_LEAST_BYTES, *(len(sentence.encode()) for sentence in sentences)),
+            max_sentence_length=max(_MIN_SENTENCE_BYTES, *(len(sentence.encode()) for sentence in sentences)),
             shuffle_input_sentence=False,
             num_threads=1,
             unk_id=0,
@@ -196,14 +196,14 @@ def train_sentencepiece(
     return SentencePiece(path.name, folder=path.parent)
 
 
-def written(tokenizer: Tokenizer) -> list[str]:
+def piece_texts(tokenizer: Tokenizer) -> list[str]:
     """What each token writes after another one: a space first where it begins a word. The end writes nothing."""
     first = next(token for token in range(1, tokenizer.size) if tokenizer.decode([token]).strip())
     before = tokenizer.decode([first])
     return [""] + [tokenizer.decode([first, token])[len(before) :] for token in range(1, tokenizer.size)]
 
 
-def _checked(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
+def _check_tokens(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
     numbers = [token.__index__() for token in tokens]
     wrong = [number for number in numbers if not 0 < number < size]
     if wrong:
@@ -214,7 +214,7 @@ def _checked(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _load(path: Path, digest: str) -> sentencepiece.SentencePieceProcessor:
+def _load_model(path: Path, digest: str) -> sentencepiece.SentencePieceProcessor:
     """The model, read once a process. The digest is part of the key, so a file written anew is read anew."""
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())

@@ -18,7 +18,7 @@ from jaxasr.training.optimizer import Adam as Adam
 from jaxasr.training.optimizer import Optimizer as Optimizer
 from jaxasr.training.optimizer import Sgd as Sgd
 from jaxasr.training.optimizer import accumulate as accumulate
-from jaxasr.training.optimizer import begun_again as begun_again
+from jaxasr.training.optimizer import reset_moments as reset_moments
 from jaxasr.training.optimizers import AdaDelta as AdaDelta
 from jaxasr.training.optimizers import Adafactor as Adafactor
 from jaxasr.training.optimizers import Lion as Lion

@@ -95,7 +95,7 @@ class Reinforce:
         draws = seen.outputs.draws
         if draws is None:
             raise ValueError(
-                "objective.extra has Reinforce but the attention draws nothing; give it the focus nn.Sampled, or leave the "
+                "objective.extra has Reinforce but the attention draws nothing; give it the focus nn.HardAttention, or leave the "
                 "term out"
             )
         reward_xu = jax.lax.stop_gradient(-seen.losses_xu)

@@ -175,6 +175,10 @@ class Checkpoints:
         number = self._find(step)
         return _told(self._about(number))
 
+    def holds(self, step: Which, field: str) -> bool:
+        """Returns True if the checkpoint holds a field of the state, by its path: "train/ema_params"."""
+        return any(path.startswith(f"{field}/") for path in self._about(self._find(step))["leaves"])
+
     def steps(self) -> list[int]:
         """The steps that are completely on the disk, rising."""
         self.wait()

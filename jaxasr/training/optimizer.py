@@ -51,7 +51,7 @@ class Optimizer:
         return accumulate(optax.chain(*parts, *self.after_rate()), every=self.accumulate_steps)
 
     @property
-    def averages(self) -> bool:
+    def keeps_average(self) -> bool:
         """True where it keeps an average of its own, which is then what is evaluated."""
         return False
 
@@ -164,7 +164,7 @@ def accumulate(inner: optax.GradientTransformation, *, every: int) -> optax.Grad
     return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 
 
-def begun_again(optimizer: optax.GradientTransformation, params: Any, before: Any) -> Any:
+def reset_moments(optimizer: optax.GradientTransformation, params: Any, before: Any) -> Any:
     """The optimizer's first state, but at the place in the schedule and with the plateau of the state `before`.
 
     Args:

@@ -164,7 +164,7 @@ class ScheduleFree(Optimizer):
             )
 
     @property
-    def averages(self) -> bool:
+    def keeps_average(self) -> bool:
         return True
 
     def scaling(self) -> optax.GradientTransformation:

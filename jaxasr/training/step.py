@@ -65,13 +65,21 @@ def make_step(
         params: Any = optax.apply_updates(state.params, updates)
         one = jnp.ones(())
         metrics = sums | {"gradient_norm": Sum(optax.tree.norm(gradients), one)}
-        average = own_average(optimizer_state, params)
-        if average is None:
-            average = ema_update(state.average, params, decay=ema_decay, step=state.step)
+        average = _updated_average(state, params, optimizer_state, ema_decay)
         new = TrainState(state.step + 1, state.key, params, average, state.statistics, optimizer_state)
         return new, metrics
 
     return step
+
+
+def _updated_average(state: TrainState, params: Any, optimizer_state: optax.OptState, decay: float) -> Any:
+    """Returns the average after the step: the optimizer's own or the moving one. None if the state holds no average."""
+    if state.ema_params is None:
+        if decay > 0.0:
+            raise ValueError(f"ema_decay={decay}, and the state holds no average; make it with keeps_average=True")
+        return None
+    own = own_average(optimizer_state, params)
+    return ema_update(state.ema_params, params, decay=decay, step=state.step) if own is None else own
 
 
 def _streams(state: TrainState) -> dict[str, jax.Array]:

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int16
 
-from jaxasr.records import Batch, LanguageModel
+from jaxasr.data import Shape
+from jaxasr.records import Batch, LanguageModel, Word
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.transcription.decode import Heard, Hearing
-from jaxasr.transcription.subtitles import Word
 from jaxasr.transcription.timing import Clock, Spelt, aligned, attended, log_posteriors, spelt, spread
 
 RUNGS = (0.25, 0.5, 1.0)  # lengths of batches, as shares of the longest window
@@ -57,19 +57,12 @@ class Ear:
         longest = max(map(len, waves))
         samples = next(n for share in RUNGS if (n := int(np.ceil(share * self.longest_samples))) >= longest)
         rows = min(self.rows, 1 << (len(waves) - 1).bit_length())
-        lengths_b = np.zeros(rows, np.int32)
-        wave_bn = np.zeros((rows, samples), np.int16)
+        batch = Batch.blank(Shape(samples=samples, tokens=1, examples=rows))
         for row, wave_n in enumerate(waves):
-            wave_bn[row, : len(wave_n)] = wave_n
-            lengths_b[row] = len(wave_n)
-        return Batch(
-            wave_bn=wave_bn,
-            sample_lengths_b=lengths_b,
-            tokens_bu=np.zeros((rows, 1), np.int32),
-            token_lengths_b=np.zeros(rows, np.int32),
-            ids_b=np.zeros(rows, np.uint32),
-            valid_b=np.arange(rows) < len(waves),
-        )
+            batch.wave_bn[row, : len(wave_n)] = wave_n
+            batch.sample_lengths_b[row] = len(wave_n)
+            batch.valid_b[row] = True
+        return batch
 
     def _reading(self, heard: Heard, row: int, samples: int) -> Reading:
         length = int(heard.token_lengths_b[row])

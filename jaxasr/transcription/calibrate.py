@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxasr import tree
-from jaxasr.data import OpenPipeline
+from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_unread
 from jaxasr.evaluation.searches import search_for_files
 from jaxasr.experiment.experiment import Experiment, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
-from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 from jaxasr.records import LanguageModel
@@ -39,7 +39,7 @@ class Words:
 def calibrate(
     experiment: Experiment,
     folder: Path,
-    machine: Machine,
+    runtime: RuntimeConfig,
     *,
     splits: Sequence[str] = (),
     checkpoint: Choice = "best",
@@ -74,18 +74,18 @@ def calibrate(
     refuse_unread(lms, [search])
     hear = compiled_hearing(model, search)
     fused = language_models(lms, experiment.tokenizer)
-    chosen = {"watch": experiment.watch} | {name: experiment.evals[name] for name in splits or experiment.evals}
+    chosen = {"validation": experiment.validation} | {name: experiment.evals[name] for name in splits or experiment.evals}
     found, fitted, map_ = {}, {}, Platt()
     for name, split in chosen.items():
-        opened = split.data.open(machine.data_dir)
-        words = _words(name, opened, hear, variables, fused.models, experiment.tokenizer, workers=machine.workers)
-        map_ = fit(words.log_posteriors, words.right) if name == "watch" else map_
+        opened = split.data.open(runtime.data_dir)
+        words = _words(name, opened, hear, variables, fused.models, experiment.tokenizer, workers=runtime.workers)
+        map_ = fit(words.log_posteriors, words.right) if name == "validation" else map_
         before, after = (reliability(each(words.log_posteriors), words.right) for each in (Platt(), map_))
         say(f"{name}: {_line(before, after)}")
         found[name] = {"before": before, "after": after}
         fitted[name] = {when: _numbers(each) for when, each in found[name].items()}
     about = {"checkpoint": checkpoint, "search": tree.flatten(search), "lms": dict(fused.told)}
-    kept = {"slope": map_.slope, "offset": map_.offset, "fitted_on": "watch", **about, "splits": fitted}
+    kept = {"slope": map_.slope, "offset": map_.offset, "fitted_on": "validation", **about, "splits": fitted}
     write_whole(workdir.confidence, json.dumps(kept, indent=1, default=str) + "\n")
     last, both = list(found.items())[-1]
     draw({when: each.bins for when, each in both.items()}, path=workdir.pictures / "confidence.png", title=last)
@@ -94,7 +94,7 @@ def calibrate(
 
 def _words(
     name: str,
-    opened: OpenPipeline,
+    opened: BoundPipeline,
     hear: Hearing,
     variables: Any,
     lms: Mapping[str, LanguageModel],
@@ -103,7 +103,7 @@ def _words(
     workers: int,
 ) -> Words:
     references, hypotheses, posteriors = [], [], []
-    with opened.once(workers=workers) as batches, Progress(len(opened.ids), name, "utterances") as bar:
+    with opened.eval_batches(workers=workers) as batches, Progress(len(opened.ids), name, "utterances") as bar:
         for labelled in batches:
             heard: Heard = jax.device_get(hear(variables, labelled.batch, lms))
             for row in range(len(labelled.ids)):

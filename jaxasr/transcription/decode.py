@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr import nn
 from jaxasr.decode import Beam, Search
-from jaxasr.decode.search import Roomy, step_shapes
+from jaxasr.decode.search import GrowableState, step_shapes
 from jaxasr.ops.ctc_alignment import CtcAlignment, ctc_alignment
 from jaxasr.records import END, Batch, LanguageModel, Start, pytree
 
@@ -108,7 +108,7 @@ def _reread(
 ) -> tuple[Float[Array, "b u"], Float[Array, "b u s"]]:
     """Log probability of each token after those before it, and where the decoder looked (s = 0 without attention)."""
     b, u = tokens_bu.shape
-    state = start.state.with_room(u) if isinstance(start.state, Roomy) else start.state
+    state = start.state.with_capacity(u) if isinstance(start.state, GrowableState) else start.state
     positions = step_shapes(recogniser, start).weights_bhs.shape[-1] if attention else 0
 
     def step(carry):

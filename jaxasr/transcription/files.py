@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxasr.data import Buckets, KeepSeconds
-from jaxasr.data.audio import seconds_of
+from jaxasr.data.audio import header_duration_s
 from jaxasr.decode import Beam, Hotwords, Search
 from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_unread
 from jaxasr.evaluation.searches import search_for_files
@@ -129,7 +129,7 @@ def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str]
 @contextlib.contextmanager
 def bar_for(paths: Sequence[Path]) -> Iterator[Progress | None]:
     """An entered bar over the seconds of files, where they are so long that somebody would wait for it."""
-    seconds = sum(map(seconds_of, paths))
+    seconds = sum(map(header_duration_s, paths))
     if seconds < LONG_S:
         yield None
         return

@@ -17,7 +17,7 @@ from jaxasr.decode import MaxTokens
 from jaxasr.experiment.experiment import Experiment, recogniser_of, tokenizer_of
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.workdir import Workdir
-from jaxasr.nn.streaming import pacing
+from jaxasr.nn.streaming import window_spec
 from jaxasr.transcription.streaming import StableWord, Streamer
 
 PIPE = Path("-")  # standard input
@@ -68,7 +68,7 @@ def stream(
         ValueError: the model needs whole utterances, the checkpoint does not fit the experiment, or the file is no audio.
     """
     model = recogniser_of(experiment)
-    pacing(model)
+    window_spec(model)
     rate_hz = experiment.train_data.rate_hz
     wave_n = None if source == PIPE else _read(source, rate_hz)
     variables, _ = trained_variables(experiment, workdir, checkpoint)
@@ -77,12 +77,12 @@ def stream(
         variables,
         tokenizer_of(experiment.train_data),
         chunk_ms=chunk_ms,
-        max_tokens=getattr(experiment.watch.search, "max_tokens", MaxTokens()),
+        max_tokens=getattr(experiment.validation.search, "max_tokens", MaxTokens()),
         renews_encoder=renews_encoder,
     )
     hearing, words = streamer.open(), []
     if wave_n is None:
-        pieces = pcm_pieces(cast(io.BufferedReader, sys.stdin.buffer), streamer.pacing.new)
+        pieces = pcm_pieces(cast(io.BufferedReader, sys.stdin.buffer), streamer.pacing.new_samples)
     else:
         pieces = played(wave_n, rate_hz, real_time=real_time)
     for piece_n in pieces:

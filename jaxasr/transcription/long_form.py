@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Int16
 
 from jaxasr.data.audio import stream_audio
+from jaxasr.records import Word
 from jaxasr.report import Progress
 from jaxasr.transcription.batch_transcriber import Reading
 from jaxasr.transcription.merge import Joiner
 from jaxasr.transcription.segments import Windows, segments
-from jaxasr.transcription.subtitles import Word
 
 Hear = Callable[[Sequence[Int16[np.ndarray, " _"]]], Sequence[Reading]]
 

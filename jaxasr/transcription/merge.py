@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from jaxasr.transcription.subtitles import Word
+from jaxasr.records import Word
 
 PAD_S = 0.06  # on both sides of a word: CTC often puts a short one on a single position
 SAME = 0.4  # of what two words cover together, they must share as much in time to be the same word heard twice

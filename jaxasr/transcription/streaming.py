@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Int16
 
 from jaxasr.decode.search import MaxTokens
-from jaxasr.decode.stream import GreedyStream, Segment, Spoken
+from jaxasr.decode.stream import GreedyStream, SegmentState, EmittedTokens
 from jaxasr.nn import Seq2Seq
-from jaxasr.nn.streaming import StreamingRecogniser, pacing
+from jaxasr.nn.streaming import StreamingRecogniser, window_spec
 from jaxasr.ops.audio.features import frame_lengths
-from jaxasr.records import END, Stream
+from jaxasr.records import END, StreamState
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.transcription.detokenize import Bounds, WordWriter
 from jaxasr.units import samples_from_ms
@@ -71,7 +71,7 @@ class Streamer:
         self.rate_hz = model.frontend.rate_hz
         self._variables = variables
         self._chunks = _chunks(model, chunk_ms)
-        self.pacing = pacing(model, self._chunks)
+        self.pacing = window_spec(model, self._chunks)
         self.hop = samples_from_ms(model.frontend.hop_ms, self.rate_hz)
         self._window = samples_from_ms(model.frontend.window_ms, self.rate_hz)
         self.position_s = model.encoder.stride * self.hop / self.rate_hz
@@ -90,17 +90,17 @@ class Streamer:
         hearing.rehearse()
         return hearing
 
-    def begin(self) -> tuple[Stream, Segment]:
+    def begin(self) -> tuple[StreamState, SegmentState]:
         """Where the device begins."""
-        return self._compiled.open(self._variables), self._search.open(1)
+        return self._compiled.open(self._variables), self._search.init(1)
 
-    def hear(self, stream: Stream, samples_n: Int16[np.ndarray, " n"]) -> Stream:
+    def hear(self, stream: StreamState, samples_n: Int16[np.ndarray, " n"]) -> StreamState:
         """The stream after a window, which is filled up where it ends."""
         wave_1n = np.zeros((1, self.pacing.samples), np.int16)
         wave_1n[0, : len(samples_n)] = samples_n
         return self._compiled.hear(self._variables, stream, wave_1n, np.array([len(samples_n)], np.int32))
 
-    def write(self, stream: Stream, segment: Segment, *, last: bool) -> tuple[Stream, Segment, Spoken]:
+    def write(self, stream: StreamState, segment: SegmentState, *, last: bool) -> tuple[StreamState, SegmentState, EmittedTokens]:
         """What the search adds; its arrays are on the host."""
         state, segment, spoken = self._compiled.write(self._variables, stream, segment, np.array([last]))
         return replace(stream, state=state), segment, jax.device_get(spoken)
@@ -170,7 +170,7 @@ class Hearing:
 
     def _go_on(self) -> None:
         """To the samples of the next window."""
-        gone = min(self._streamer.pacing.new, len(self._samples))
+        gone = min(self._streamer.pacing.new_samples, len(self._samples))
         self._samples, self._gone = self._samples[gone:], self._gone + gone
 
     def _write(self, used: int, *, last: bool) -> list[StableWord]:
@@ -203,8 +203,8 @@ class Hearing:
 class _Compiled(NamedTuple):
     """What runs on the device; each compiles once."""
 
-    open: Callable[[Any], Stream]
-    hear: Callable[..., Stream]
+    open: Callable[[Any], StreamState]
+    hear: Callable[..., StreamState]
     write: Callable[..., Any]
 
 
@@ -212,13 +212,13 @@ class _Compiled(NamedTuple):
 def _compiled(model: Seq2Seq, chunks: int, positions: int, search: GreedyStream) -> _Compiled:
     """The functions of one stream, for any variables."""
 
-    def open_(variables: Any) -> Stream:
-        return StreamingRecogniser(model, variables, chunks).open(1, positions)
+    def open_(variables: Any) -> StreamState:
+        return StreamingRecogniser(model, variables, chunks).init_stream(1, positions)
 
-    def hear(variables: Any, stream: Stream, wave_1n: Array, samples_1: Array) -> Stream:
-        return StreamingRecogniser(model, variables, chunks).hear(stream, wave_1n, samples_1)
+    def hear(variables: Any, stream: StreamState, wave_1n: Array, samples_1: Array) -> StreamState:
+        return StreamingRecogniser(model, variables, chunks).advance(stream, wave_1n, samples_1)
 
-    def write(variables: Any, stream: Stream, segment: Segment, last_1: Array) -> Any:
+    def write(variables: Any, stream: StreamState, segment: SegmentState, last_1: Array) -> Any:
         return search(StreamingRecogniser(model, variables, chunks), stream, segment, last_1)
 
     return _Compiled(jax.jit(open_), jax.jit(hear), jax.jit(write))
@@ -226,7 +226,7 @@ def _compiled(model: Seq2Seq, chunks: int, positions: int, search: GreedyStream)
 
 def _chunks(model: Seq2Seq, chunk_ms: float | None) -> int:
     """Chunks of the encoder in a window."""
-    one = pacing(model).new / model.frontend.rate_hz * 1000
+    one = window_spec(model).new_samples / model.frontend.rate_hz * 1000
     if chunk_ms is None:
         return max(1, round(CHUNK_MS / one))
     chunks = round(chunk_ms / one)

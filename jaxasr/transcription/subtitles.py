@@ -1,20 +1,12 @@
 """Words with their times as subtitles (SubRip)."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from jaxasr.records import Word
 
 LINE_CHARACTERS = 42  # of a subtitle; a longer word stands alone
 LINE_S = 6.0  # from its first word to its last
 SHORTEST_S = 0.3  # that a subtitle stands
-
-
-class Word(NamedTuple):
-    """A word and where it was heard, in seconds from the beginning of the file."""
-
-    text: str
-    start_s: float
-    end_s: float
-    confidence: float | None = None  # probability that it was said; None: nobody asked
 
 
 class Subtitles:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from jaxasr.tree.render import children, fields, is_leaf
-from jaxasr.tree.types import Slot, fit, is_open
+from jaxasr.tree.types import FieldRef, coerce, accepts_anything
 
 T = TypeVar("T")
-_HERE = ""  # among changes sorted by name: what is to stand at this very place
+_SELF = ""  # among changes sorted by name: what is to stand at this very place
 
 
 def parse(arguments: Iterable[str]) -> dict[str, str]:
@@ -49,43 +49,43 @@ def override(node: T, changes: Mapping[str, object]) -> T:
         branch = by_name
         for name in path.split("."):
             branch = branch.setdefault(name, {})
-        branch[_HERE] = value
-    return _rebuilt(node, by_name, Slot())
+        branch[_SELF] = value
+    return _rebuild(node, by_name, FieldRef())
 
 
 def _is_path(path: str) -> bool:
     return all(path.split(".")) and not any(char.isspace() for char in path)
 
 
-def _rebuilt(value: Any, changes: dict, slot: Slot) -> Any:
-    if _HERE in changes:
-        value = _taken(changes[_HERE], value, slot)
-    below = {name: branch for name, branch in changes.items() if name != _HERE}
+def _rebuild(value: Any, changes: dict, ref: FieldRef) -> Any:
+    if _SELF in changes:
+        value = _coerce_given(changes[_SELF], value, ref)
+    below = {name: branch for name, branch in changes.items() if name != _SELF}
     if not below:
         return value
     if is_leaf(value) and type(value) is not tuple:
-        raise ValueError(f"{slot.dotted} is {value!r} and has nothing below it, so no {next(iter(below))!r}")
-    items = children(value, slot)
+        raise ValueError(f"{ref.dotted} is {value!r} and has nothing below it, so no {next(iter(below))!r}")
+    items = children(value, ref)
     for name in below:
         if name not in items:
-            raise ValueError(_no_such_field(value, name, list(items), slot))
-    return _with(value, {name: _rebuilt(items[name], below[name], slot.below(value, name)) for name in below}, slot)
+            raise ValueError(_no_such_field(value, name, list(items), ref))
+    return _replace_children(value, {name: _rebuild(items[name], below[name], ref.child(value, name)) for name in below}, ref)
 
 
-def _taken(given: object, current: object, slot: Slot) -> Any:
+def _coerce_given(given: object, current: object, ref: FieldRef) -> Any:
     """What was given, read if it is text, in the type of the slot."""
-    hint = slot.hint
-    if is_open(hint) and current is not None:
+    hint = ref.hint
+    if accepts_anything(hint) and current is not None:
         hint = type(current) if is_leaf(given) else Any
     for reading in _readings(given) if isinstance(given, str) else [given]:
         try:
-            return fit(reading, hint)
+            return coerce(reading, hint)
         except TypeError as error:
             expected = str(error)
-    message = f"{slot.dotted}={_shown(given)}: {slot.field} takes {expected}"
+    message = f"{ref.dotted}={_shown(given)}: {ref.field} takes {expected}"
     if not is_leaf(current):
         message += (
-            f"; to change the {type(current).__name__} that is there, set its {', '.join(children(current, slot))}"
+            f"; to change the {type(current).__name__} that is there, set its {', '.join(children(current, ref))}"
         )
     raise ValueError(message)
 
@@ -107,29 +107,29 @@ def _readings(text: str) -> list[object]:
     return [text] if isinstance(literal, str) else [literal, text]
 
 
-def _no_such_field(node: object, name: str, names: list[str], slot: Slot) -> str:
-    what = slot.dotted
+def _no_such_field(node: object, name: str, names: list[str], ref: FieldRef) -> str:
+    what = ref.dotted
     if dataclasses.is_dataclass(node):
-        what = f"{what}: {type(node).__name__}" if slot.path else type(node).__name__
+        what = f"{what}: {type(node).__name__}" if ref.path else type(node).__name__
     close = difflib.get_close_matches(name, names, n=1)
     hint = f". Did you mean {close[0]!r}?" if close else ""
     return f"{what} has no field {name!r}; it has {', '.join(names) or 'none'}{hint}"
 
 
-def _with(node: Any, changes: dict[str, Any], slot: Slot) -> Any:
+def _replace_children(node: Any, changes: dict[str, Any], ref: FieldRef) -> Any:
     if type(node) is tuple:
         return tuple(changes.get(str(index), item) for index, item in enumerate(node))
     if isinstance(node, Mapping):
         return type(node)({**node, **changes})  # pyright: ignore[reportCallIssue]
-    settable = {field.name for field in fields(node, slot) if field.init}
+    settable = {field.name for field in fields(node, ref) if field.init}
     try:
         changed = dataclasses.replace(node, **{name: changes[name] for name in changes.keys() & settable})
     except ValueError as error:
-        raise ValueError(f"{slot.dotted}: {error}" if slot.path else str(error)) from error
+        raise ValueError(f"{ref.dotted}: {error}" if ref.path else str(error)) from error
     for name in changes.keys() - settable:
         follows = getattr(changed, name)
         if follows != changes[name]:
-            where = ".".join((*slot.path, name))
+            where = ".".join((*ref.path, name))
             raise ValueError(
                 f"{where} follows from the other fields, is {follows!r} and can't be set to {changes[name]!r}"
             )

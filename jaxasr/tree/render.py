@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from jaxasr.tree.types import Slot, fit
+from jaxasr.tree.types import FieldRef, coerce
 
 Leaf = bool | int | float | str | tuple | dict | None
 
@@ -23,7 +23,7 @@ def flatten(node: object) -> dict[str, Leaf]:
         ValueError: something in the tree is neither node nor leaf (a function, an array, a list), or isn't of the type
             that its field declares.
     """
-    return {".".join(path): value for path, value in _walk(node, Slot()) if not dataclasses.is_dataclass(value)}
+    return {".".join(path): value for path, value in _walk(node, FieldRef()) if not dataclasses.is_dataclass(value)}
 
 
 def render(node: object) -> str:
@@ -31,14 +31,14 @@ def render(node: object) -> str:
 
     The same on every machine: floats as Python's shortest repr, strings as JSON. Raises like `flatten`.
     """
-    rows = sorted(_walk(node, Slot()), key=lambda row: _sort_key(row[0]))
+    rows = sorted(_walk(node, FieldRef()), key=lambda row: _sort_key(row[0]))
     return "\n".join(f"{'.'.join(path) or '.'} = {_text(value)}" for path, value in rows)
 
 
 def defaults(node: object) -> tuple[str, ...]:
     """The paths whose values nobody chose: they are what the fields' declarations say. Raises like `flatten`."""
-    rows = (path for path, _ in _walk(node, Slot()))
-    unchosen = set(_unchosen(node, Slot()))
+    rows = (path for path, _ in _walk(node, FieldRef()))
+    unchosen = set(_default_paths(node, FieldRef()))
     return tuple(".".join(path) for path in rows if any(path[: n + 1] in unchosen for n in range(len(path))))
 
 
@@ -72,80 +72,80 @@ def is_leaf(value: object) -> bool:
     return value is None or type(value) in (bool, int, float, str) or (type(value) is dict and not value)
 
 
-def children(node: object, slot: Slot) -> dict[str, Any]:
+def children(node: object, ref: FieldRef) -> dict[str, Any]:
     """What is directly below a node, by name; a tuple of leaves has children too.
 
     Raises:
         ValueError: what stands at the slot is no node.
     """
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        return {field.name: getattr(node, field.name) for field in fields(node, slot)}
+        return {field.name: getattr(node, field.name) for field in fields(node, ref)}
     if isinstance(node, tuple) and type(node) is tuple:
         return {str(index): item for index, item in enumerate(node)}
     if isinstance(node, Mapping):
         wrong = [key for key in node if not isinstance(key, str) or not key or "." in key]
         if wrong:
-            raise ValueError(f"{slot.dotted} has the keys {wrong}; a key is a str without a dot, to be part of a path")
+            raise ValueError(f"{ref.dotted} has the keys {wrong}; a key is a str without a dot, to be part of a path")
         return dict(node)
     if callable(node):
         name = getattr(node, "__qualname__", type(node).__name__)
         raise ValueError(
-            f"{slot.dotted} is the function or class {name}, which can't be written down and compared: choose by a "
+            f"{ref.dotted} is the function or class {name}, which can't be written down and compared: choose by a "
             "Literal, or make it a frozen dataclass that is called"
         )
     raise ValueError(
-        f"{slot.dotted} is {node!r} ({type(node).__module__}.{type(node).__name__}); a tree holds plain int, float, "
+        f"{ref.dotted} is {node!r} ({type(node).__module__}.{type(node).__name__}); a tree holds plain int, float, "
         "bool, str, None, tuples, dictionaries and frozen dataclasses"
     )
 
 
-def fields(node: Any, slot: Slot) -> list[dataclasses.Field]:
+def fields(node: Any, ref: FieldRef) -> list[dataclasses.Field]:
     """The fields of a dataclass that are part of the tree. Raises ValueError if it isn't frozen."""
     every = dataclasses.fields(node)
     is_linen = {"parent", "name"} <= {field.name for field in every} and hasattr(node, "clone")
     if not is_linen and not type(node).__dataclass_params__.frozen:
-        raise ValueError(f"{slot.dotted}: {type(node).__name__} isn't frozen; make it @dataclass(frozen=True)")
+        raise ValueError(f"{ref.dotted}: {type(node).__name__} isn't frozen; make it @dataclass(frozen=True)")
     hidden = {"parent", "name"} if is_linen else set()
     return [field for field in every if field.name not in hidden and field.metadata.get("show", True)]
 
 
-def _walk(value: object, slot: Slot) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _walk(value: object, ref: FieldRef) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Leaves and dataclasses with their paths."""
     if is_leaf(value):
-        yield slot.path, _fitted(value, slot)
+        yield ref.path, _coerced(value, ref)
         return
-    below = children(value, slot)
+    below = children(value, ref)
     if dataclasses.is_dataclass(value):
-        yield slot.path, _fitted(value, slot)
+        yield ref.path, _coerced(value, ref)
     for name, child in below.items():
-        yield from _walk(child, slot.below(value, name))
+        yield from _walk(child, ref.child(value, name))
 
 
-def _unchosen(value: object, slot: Slot) -> Iterator[tuple[str, ...]]:
+def _default_paths(value: object, ref: FieldRef) -> Iterator[tuple[str, ...]]:
     """The topmost paths that hold their declared defaults."""
     if is_leaf(value):
         return
-    declared = _declared(value, slot) if dataclasses.is_dataclass(value) else {}
-    for name, child in children(value, slot).items():
-        below = slot.below(value, name)
+    declared = _declared_defaults(value, ref) if dataclasses.is_dataclass(value) else {}
+    for name, child in children(value, ref).items():
+        below = ref.child(value, name)
         if name in declared and render(child) == render(declared[name]):
             yield below.path
         else:
-            yield from _unchosen(child, below)
+            yield from _default_paths(child, below)
 
 
-def _declared(node: Any, slot: Slot) -> dict[str, Any]:
+def _declared_defaults(node: Any, ref: FieldRef) -> dict[str, Any]:
     """The fields' defaults by name."""
     missing = dataclasses.MISSING
-    made = {f.name: f.default_factory() for f in fields(node, slot) if f.default_factory is not missing}
-    return made | {f.name: f.default for f in fields(node, slot) if f.default is not missing}
+    made = {f.name: f.default_factory() for f in fields(node, ref) if f.default_factory is not missing}
+    return made | {f.name: f.default for f in fields(node, ref) if f.default is not missing}
 
 
-def _fitted(value: object, slot: Slot) -> Any:
+def _coerced(value: object, ref: FieldRef) -> Any:
     try:
-        return fit(value, slot.hint)
+        return coerce(value, ref.hint)
     except TypeError as error:
-        raise ValueError(f"{slot.dotted} is {value!r}; {slot.field} takes {error}") from None
+        raise ValueError(f"{ref.dotted} is {value!r}; {ref.field} takes {error}") from None
 
 
 def _sort_key(path: tuple[str, ...]) -> list[tuple[int, str]]:

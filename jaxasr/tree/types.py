@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeVar, Union
 
 
-class Slot(NamedTuple):
+class FieldRef(NamedTuple):
     """A place in a tree."""
 
     path: tuple[str, ...] = ()
@@ -25,57 +25,57 @@ class Slot(NamedTuple):
         """The path as it is written."""
         return ".".join(self.path) or self.field
 
-    def below(self, node: object, name: str) -> "Slot":
+    def child(self, node: object, name: str) -> "FieldRef":
         """The place of field, index or key `name` of the node that stands here."""
         path = (*self.path, name)
         if dataclasses.is_dataclass(node):
-            return Slot(path, _field_hint(type(node), name), f"{type(node).__name__}.{name}")
-        hints = tuple(_item_hint(hint, node, name) for hint in _alternatives(self.hint))
+            return FieldRef(path, _field_hint(type(node), name), f"{type(node).__name__}.{name}")
+        hints = tuple(_item_hint(hint, node, name) for hint in _union_members(self.hint))
         known = tuple(hint for hint in hints if hint is not None)
-        return Slot(path, Union[known] if known else Any, f"{self.field}.{name}")  # noqa: UP007
+        return FieldRef(path, Union[known] if known else Any, f"{self.field}.{name}")  # noqa: UP007
 
 
-def fit(value: object, hint: Any) -> Any:
+def coerce(value: object, hint: Any) -> Any:
     """The value as the type has it: equal, and float where an int stands for one.
 
     Raises:
         TypeError: it isn't of the type; the message says what is.
     """
     fits = []
-    for alternative in _alternatives(hint):
+    for alternative in _union_members(hint):
         with contextlib.suppress(TypeError):
-            fits.append(_fit_one(value, alternative))
+            fits.append(_coerce_one(value, alternative))
     if not fits:
-        raise TypeError(" or ".join(dict.fromkeys(map(_describe, _alternatives(hint)))))
+        raise TypeError(" or ".join(dict.fromkeys(map(_describe, _union_members(hint)))))
     return next((one for one in fits if type(one) is type(value)), fits[0])
 
 
-def is_open(hint: Any) -> bool:
+def accepts_anything(hint: Any) -> bool:
     """Whether anything may stand there."""
-    return not {Any, object}.isdisjoint(_alternatives(hint))
+    return not {Any, object}.isdisjoint(_union_members(hint))
 
 
-def _fit_one(value: Any, hint: Any) -> Any:
+def _coerce_one(value: Any, hint: Any) -> Any:
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
     if hint in (Any, object):
         return value
     if origin is Literal:
-        return _if(any(value == option and type(value) is type(option) for option in inner), value)
+        return _value_if(any(value == option and type(value) is type(option) for option in inner), value)
     if hint is float:
-        return float(_if(type(value) in (int, float), value))
+        return float(_value_if(type(value) in (int, float), value))
     if hint in (int, bool, str) or type(value) is str:  # a str is no Sequence here
-        return _if(type(value) is hint, value)
+        return _value_if(type(value) is hint, value)
     if type(value) is tuple and inner and origin in (tuple, collections.abc.Sequence):
         many = inner[:1] * len(value) if origin is not tuple or inner[-1] is Ellipsis else inner
-        return tuple(fit(item, one) for item, one in zip(value, many, strict=_if(len(many) == len(value), True)))
+        return tuple(coerce(item, one) for item, one in zip(value, many, strict=_value_if(len(many) == len(value), True)))
     if isinstance(value, Mapping) and len(inner) == 2 and isinstance(value, origin):
-        return type(value)({key: fit(item, inner[1]) for key, item in value.items()})  # pyright: ignore[reportCallIssue]
+        return type(value)({key: coerce(item, inner[1]) for key, item in value.items()})  # pyright: ignore[reportCallIssue]
     if getattr(origin, "_is_protocol", False) and not getattr(origin, "_is_runtime_protocol", False):
-        return _if(dataclasses.is_dataclass(value), value)
-    return _if(isinstance(origin, type) and isinstance(value, origin), value)
+        return _value_if(dataclasses.is_dataclass(value), value)
+    return _value_if(isinstance(origin, type) and isinstance(value, origin), value)
 
 
-def _if(fits: bool, value: Any) -> Any:
+def _value_if(fits: bool, value: Any) -> Any:
     if not fits:
         raise TypeError
     return value
@@ -92,17 +92,17 @@ def _describe(hint: Any) -> str:
     return re.sub(r"\b(\w+\.)+(?=\w)", "", name)  # without the modules
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
+def _union_members(hint: Any) -> tuple[Any, ...]:
     """The members of a union, or the type itself where it is none; aliases and bounds looked through."""
     if typing.get_origin(hint) in (Union, types.UnionType):
-        return tuple(one for member in typing.get_args(hint) for one in _alternatives(member))
+        return tuple(one for member in typing.get_args(hint) for one in _union_members(member))
     if typing.get_origin(hint) is typing.Annotated:
-        return _alternatives(typing.get_args(hint)[0])
+        return _union_members(typing.get_args(hint)[0])
     if isinstance(hint, TypeVar):
-        return _alternatives(hint.__bound__ or Any)
+        return _union_members(hint.__bound__ or Any)
     for behind in ("__supertype__", "__value__"):  # NewType; `type X = ...` of Python 3.12
         if hasattr(hint, behind):
-            return _alternatives(getattr(hint, behind))
+            return _union_members(getattr(hint, behind))
     return (hint,)
 
 

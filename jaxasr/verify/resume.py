@@ -16,63 +16,63 @@ import jax
 import numpy as np
 
 from jaxasr import report, tree
-from jaxasr.data import OpenPipeline
-from jaxasr.experiment.experiment import Experiment, decided_by
+from jaxasr.data import BoundPipeline
+from jaxasr.experiment.experiment import Experiment, selection_metric
 from jaxasr.experiment.variants import load
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.initial_state import initial_state
 from jaxasr.training import Checkpoints
-from jaxasr.verify.attempts import Life, live
-from jaxasr.verify.worker import Given, Seen, Trace
+from jaxasr.verify.attempts import Attempt, run_attempt
+from jaxasr.verify.worker import WorkerArgs, StepTrace, Trace
 
-STEPS_A_LIFE = 4  # from one save to the next
+STEPS_PER_ATTEMPT = 4  # from one save to the next
 LOSS_TOLERANCE = 1e-5  # relative; sums are added in another order on another number of devices
 PARAMETER_TOLERANCE = 1e-4  # of the distance, relative to the length of all parameters
 UNBROKEN = "unbroken"
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """A life beside the unbroken run."""
 
-    life: Life
+    attempt: Attempt
     steps: tuple[int, int]  # the first and the last that it made
     wrong_examples: tuple[int, ...]  # steps at which it was given others, or in another order
     loss_distance: float  # the largest relative difference of a loss; of one process from another, too
     allowed: float
 
     @property
-    def proved(self) -> bool:
+    def is_equal(self) -> bool:
         """Whether all is as it has to be."""
-        on = self.life.killed_behind < 0 or self.steps[1] == self.life.killed_behind
+        on = self.attempt.kill_after_step < 0 or self.steps[1] == self.attempt.kill_after_step
         return (
-            on and self.steps[0] == self.life.first and not self.wrong_examples and self.loss_distance <= self.allowed
+            on and self.steps[0] == self.attempt.first_step and not self.wrong_examples and self.loss_distance <= self.allowed
         )
 
     def cells(self) -> list[str]:
         """Of a table."""
-        ended = f"killed behind step {self.steps[1]}" if self.life.killed_behind >= 0 else f"ended with {self.steps[1]}"
+        ended = f"killed behind step {self.steps[1]}" if self.attempt.kill_after_step >= 0 else f"ended with {self.steps[1]}"
         order = f"OTHERS at {', '.join(map(str, self.wrong_examples))}" if self.wrong_examples else "equal, in order"
         loss = "bit-equal" if self.loss_distance == 0 else f"{self.loss_distance:.1e}"
         allowed = f"{self.allowed:.0e}" if self.allowed else "bit-equal"
-        begun = f"{self.steps[0]}" if self.steps[0] == self.life.first else f"{self.steps[0]}, NOT {self.life.first}"
-        verdict = "yes" if self.proved else "NO"
-        return [self.life.name, f"{self.life.processes}", begun, ended, order, loss, allowed, verdict]
+        begun = f"{self.steps[0]}" if self.steps[0] == self.attempt.first_step else f"{self.steps[0]}, NOT {self.attempt.first_step}"
+        verdict = "yes" if self.is_equal else "NO"
+        return [self.attempt.name, f"{self.attempt.processes}", begun, ended, order, loss, allowed, verdict]
 
 
 @dataclass(frozen=True)
-class Proof:
+class ResumeReport:
     """What came of it."""
 
-    unbroken: Life
-    compared: tuple[Compared, ...]
+    unbroken: Attempt
+    comparisons: tuple[Comparison, ...]
     parameter_distance: float  # of all parameters after the last step, relative
     allowed: float
 
     @property
     def holds(self) -> bool:
         """Whether the run that was killed is the one that was not."""
-        return all(each.proved for each in self.compared) and self.parameter_distance <= self.allowed
+        return all(each.is_equal for each in self.comparisons) and self.parameter_distance <= self.allowed
 
     def lines(self) -> list[str]:
         """For people."""
@@ -81,7 +81,7 @@ class Proof:
         allowed = f"{self.allowed:.0e}" if self.allowed else "bit-equal"
         count = f"{self.unbroken.processes} process{'es' * (self.unbroken.processes > 1)}"
         return [
-            report.markdown(header, [each.cells() for each in self.compared]),
+            report.markdown(header, [each.cells() for each in self.comparisons]),
             f"parameters after the last step: {distance} (allowed: {allowed})",
             f"{'PROVED' if self.holds else 'NOT PROVED'}: beside the unbroken run of {count}",
         ]
@@ -96,8 +96,8 @@ def verify_resume(
     hosts: Sequence[int],
     steps: int | None = None,
     limit_s: float = 900.0,
-    say: Callable[[str], None] = print,
-) -> Proof:
+    print_fn: Callable[[str], None] = print,
+) -> ResumeReport:
     """Trains, kills, goes on, and compares.
 
     Where all lives have the same number of processes the unbroken run has it too, and all must be equal bit by bit; else it
@@ -118,44 +118,44 @@ def verify_resume(
         RuntimeError: a process failed.
         TimeoutError: a life took too long.
     """
-    lives = lives_of(hosts, steps)
-    each = lives[1].first
+    lives = plan_attempts(hosts, steps)
+    each = lives[1].first_step
     set_here = [
         f"steps={each * len(lives)}",
         f"eval_every={each * len(lives)}",
         f"save_every={each}",
         f"log_every={each}",
     ]
-    _refuse_set(assignments, set_here)
+    _check_not_set(assignments, set_here)
     assignments = (*assignments, *set_here)
     experiment = load(reference, tree.parse(list(assignments)))
     data = experiment.train_data.open(data_dir)
-    _refuse_uneven(data, lcm(*hosts))
-    folder = _new(folder)
-    say(f"workdirs, traces and what the processes say are in {folder}")
+    _check_even_batches(data, lcm(*hosts))
+    folder = _new_folder(folder)
+    print_fn(f"workdirs, traces and what the processes say are in {folder}")
 
     same = len(set(hosts)) == 1
-    unbroken = Life(UNBROKEN, hosts[0] if same else 1, 0)
+    unbroken = Attempt(UNBROKEN, hosts[0] if same else 1, 0)
     given = {
-        life: Given(reference, assignments, str(data_dir), str(folder / ("whole" if life is unbroken else "broken")))
+        life: WorkerArgs(reference, assignments, str(data_dir), str(folder / ("whole" if life is unbroken else "broken")))
         for life in (unbroken, *lives)
     }
-    total = experiment.steps + sum((life.killed_behind + 1 or experiment.steps) - life.first for life in lives)
+    total = experiment.steps + sum((life.kill_after_step + 1 or experiment.steps) - life.first_step for life in lives)
     with report.Progress(total, "verify-resume", "steps") as bar:
         traces = {}
         for life, told in given.items():
             bar.say(f"{life.name}: {life.processes} process{'es' * (life.processes > 1)}")
-            traces[life] = live(life, told, folder, limit_s=limit_s, moved=lambda n: bar.advance(n) if n else None)
-    whole, broken = (_parameters(experiment, data, folder / name) for name in ("whole", "broken"))
-    return Proof(
+            traces[life] = run_attempt(life, told, folder, limit_s=limit_s, on_steps=lambda n: bar.advance(n) if n else None)
+    whole, broken = (_restore_parameters(experiment, data, folder / name) for name in ("whole", "broken"))
+    return ResumeReport(
         unbroken,
-        tuple(compare(life, traces[life], traces[unbroken], 0.0 if same else LOSS_TOLERANCE) for life in lives),
-        distance(whole, broken),
+        tuple(compare_attempt(life, traces[life], traces[unbroken], 0.0 if same else LOSS_TOLERANCE) for life in lives),
+        relative_distance(whole, broken),
         0.0 if same else PARAMETER_TOLERANCE,
     )
 
 
-def lives_of(hosts: Sequence[int], steps: int | None = None) -> list[Life]:
+def plan_attempts(hosts: Sequence[int], steps: int | None = None) -> list[Attempt]:
     """A life for each number of processes. All but the last are killed half-way from their first save to the next.
 
     Raises:
@@ -165,14 +165,14 @@ def lives_of(hosts: Sequence[int], steps: int | None = None) -> list[Life]:
         raise ValueError(
             f"--hosts {','.join(map(str, hosts))}: two numbers of processes or more, each at least 1, such as 2,1,4"
         )
-    each = STEPS_A_LIFE if steps is None else steps // len(hosts)
+    each = STEPS_PER_ATTEMPT if steps is None else steps // len(hosts)
     if each < 2:
         raise ValueError(
             f"--steps {steps}: {len(hosts)} lives need {2 * len(hosts)} steps or more, to save and be killed"
         )
     last = len(hosts) - 1
     return [
-        Life(
+        Attempt(
             f"life-{place + 1}",
             processes,
             place * each,
@@ -183,20 +183,20 @@ def lives_of(hosts: Sequence[int], steps: int | None = None) -> list[Life]:
     ]
 
 
-def compare(life: Life, trace: Trace, unbroken: Trace, allowed: float) -> Compared:
+def compare_attempt(attempt: Attempt, trace: Trace, unbroken: Trace, allowed: float) -> Comparison:
     """A life beside the same steps of the unbroken run.
 
     Raises:
         ValueError: it made no step, or one that the unbroken run did not make.
     """
     if not trace or set(trace) - set(unbroken):
-        raise ValueError(f"{life.name} made the steps {sorted(trace)}, the unbroken run {sorted(unbroken)}")
+        raise ValueError(f"{attempt.name} made the steps {sorted(trace)}, the unbroken run {sorted(unbroken)}")
     wrong = tuple(step for step, seen in trace.items() if seen.examples != unbroken[step].examples)
     largest = max(_loss_distance(seen, unbroken[step]) for step, seen in trace.items())
-    return Compared(life, (min(trace), max(trace)), wrong, largest, allowed)
+    return Comparison(attempt, (min(trace), max(trace)), wrong, largest, allowed)
 
 
-def distance(whole: Any, broken: Any) -> float:
+def relative_distance(whole: Any, broken: Any) -> float:
     """How far two trees of arrays are apart: the length of the difference over the length of the first."""
     pairs = [
         (np.asarray(a, np.float64), np.asarray(b, np.float64))
@@ -206,12 +206,12 @@ def distance(whole: Any, broken: Any) -> float:
     return float(np.sqrt(apart / max(sum(float(np.sum(a**2)) for a, _ in pairs), 1e-30)))
 
 
-def _loss_distance(seen: Seen, other: Seen) -> float:
+def _loss_distance(seen: StepTrace, other: StepTrace) -> float:
     losses = (*seen.losses, *other.losses)
     return (max(losses) - min(losses)) / max(abs(other.losses[0]), 1e-30)
 
 
-def _new(folder: Path | None) -> Path:
+def _new_folder(folder: Path | None) -> Path:
     """The folder, made, if it is empty; None: a temporary one."""
     if folder is None:
         return Path(tempfile.mkdtemp(prefix="verify-resume-"))
@@ -221,13 +221,13 @@ def _new(folder: Path | None) -> Path:
     return folder
 
 
-def _refuse_set(assignments: Sequence[str], here: Sequence[str]) -> None:
+def _check_not_set(assignments: Sequence[str], here: Sequence[str]) -> None:
     twice = sorted(tree.parse(list(assignments)).keys() & tree.parse(list(here)).keys())
     if twice:
         raise ValueError(f"{', '.join(twice)}: the proof sets these itself, by --steps and --hosts; leave them out")
 
 
-def _refuse_uneven(data: OpenPipeline, processes: int) -> None:
+def _check_even_batches(data: BoundPipeline, processes: int) -> None:
     uneven = sorted({shape.examples for shape in data.shapes if shape.examples % processes})
     if uneven:
         raise ValueError(
@@ -236,10 +236,10 @@ def _refuse_uneven(data: OpenPipeline, processes: int) -> None:
         )
 
 
-def _parameters(experiment: Experiment, data: OpenPipeline, workdir: Path) -> Mapping[str, Any]:
+def _restore_parameters(experiment: Experiment, data: BoundPipeline, workdir: Path) -> Mapping[str, Any]:
     """Those after the last step."""
     shapes = jax.eval_shape(lambda: initial_state(experiment, data))
     like = {"train": {"params": shapes.params, "average": shapes.average}}
-    with Checkpoints(Workdir(workdir).checkpoints, by=decided_by(experiment.model), mode="read") as checkpoints:
+    with Checkpoints(Workdir(workdir).checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
         saved, _ = checkpoints.restore_part(experiment.steps, like)
     return saved["train"]

@@ -16,25 +16,25 @@ import jax
 import numpy as np
 
 from jaxasr import scale, tree
-from jaxasr.experiment.runtime import Machine
+from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.variants import load
 from jaxasr.records import Batch, Sum
 from jaxasr.run.loop import train
 from jaxasr.scale import hosts
 
 
-class Seen(NamedTuple):
+class StepTrace(NamedTuple):
     """A step, as its processes saw it."""
 
     examples: tuple[str, ...]  # of the global batch, row by row
     losses: tuple[float, ...]  # of the global batch, as each process says
 
 
-Trace = dict[int, Seen]  # by step
+Trace = dict[int, StepTrace]  # by step
 
 
 @dataclass(frozen=True)
-class Given:
+class WorkerArgs:
     """What a process is told; it travels as JSON."""
 
     experiment: str  # FILE.py, as on the command line
@@ -42,20 +42,20 @@ class Given:
     data_dir: str
     workdir: str
     trace: str = ""  # a file: a line a step
-    stop_at: int = -1  # the step behind which it waits to be killed; -1: it goes on to the end
+    wait_after_step: int = -1  # the step behind which it waits to be killed; -1: it goes on to the end
 
-    def with_files(self, trace: Path, stop_at: int) -> "Given":
+    def with_files(self, trace: Path, stop_at: int) -> "WorkerArgs":
         """For one process."""
         return replace(self, trace=str(trace), stop_at=stop_at)
 
-    def text(self) -> str:
+    def to_json(self) -> str:
         """For the command line."""
         return json.dumps(asdict(self))
 
 
 def main(text: str) -> None:
     """Trains, and where it is told to stops behind a step until it is killed."""
-    given = Given(**json.loads(text))
+    given = WorkerArgs(**json.loads(text))
     jax.config.update("jax_num_cpu_devices", 1)
     with hosts.joined():
         scale.use_compile_cache()
@@ -63,15 +63,15 @@ def main(text: str) -> None:
         with Path(given.trace).open("x", encoding="utf-8") as file:
 
             def witness(step: int, batch: Batch, loss: Sum) -> None:
-                row = {"step": step, "examples": seen(batch), "loss": float(loss.value) / float(loss.weight)}
+                row = {"step": step, "examples": example_names(batch), "loss": float(loss.value) / float(loss.weight)}
                 print(json.dumps(row), file=file, flush=True)
-                while step == given.stop_at:
+                while step == given.wait_after_step:
                     time.sleep(60.0)
 
-            train(experiment, Path(given.workdir), Machine(Path(given.data_dir)), witness=witness)
+            train(experiment, Path(given.workdir), RuntimeConfig(Path(given.data_dir)), step_callback=witness)
 
 
-def seen(batch: Batch) -> list[str]:
+def example_names(batch: Batch) -> list[str]:
     """A name for each row: key of the example at its speed, and checksum of wave and tokens; empty rows have none."""
     names = []
     for wave_n, tokens_u, key, real in zip(batch.wave_bn, batch.tokens_bu, batch.ids_b, batch.valid_b, strict=True):
@@ -88,7 +88,7 @@ def read_trace(files: Sequence[Path]) -> Trace:
     each = [_lines(file) for file in files]
     steps = sorted(set.intersection(*(set(lines) for lines in each)))
     return {
-        step: Seen(
+        step: StepTrace(
             tuple(name for lines in each for name in lines[step]["examples"]),
             tuple(lines[step]["loss"] for lines in each),
         )

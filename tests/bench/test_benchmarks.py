@@ -40,7 +40,7 @@ def test_lines_are_medians_of_rounds():
 
 
 def test_a_machine_with_fewer_cores_says_so(monkeypatch):
-    monkeypatch.setattr(bench, "cores", lambda: [0])
+    monkeypatch.setattr(bench, "available_cores", lambda: [0])
     *_, last = bench.bench_lstm(shape=TINY, threads=(2,))
     assert last == "2 threads: this process has 1 core"
 

@@ -12,10 +12,10 @@ from jaxasr.bench import bench_experiment, bench_plan, benchmark
 from jaxasr.bench import report as bench_report
 from jaxasr.bench import scaling as bench_scaling
 from jaxasr.bench import workloads as bench_work
-from jaxasr.bench.processes import Spent
-from jaxasr.bench.report import Measured, Setting, row_of, speedup, table
-from jaxasr.bench.scaling import Plan
-from jaxasr.bench.workloads import busiest, evaluation_work, spent_on, training_work
+from jaxasr.bench.processes import CallTime
+from jaxasr.bench.report import Measurement, BenchSetting, measurement_row, speedup, table
+from jaxasr.bench.scaling import BenchPlan
+from jaxasr.bench.workloads import commonest_shape, evaluation_workload, time_call, training_workload
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
 from tests.trained_run import TINY, write_tones
@@ -32,7 +32,7 @@ def tones(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def work(tones):
-    return training_work(tiny.experiment().train_data.open(tones), 0)
+    return training_workload(tiny.experiment().train_data.open(tones), 0)
 
 
 def test_the_work_is_the_fullest_batch_of_the_plan_and_repeats_its_examples(tones, work):
@@ -48,52 +48,52 @@ def test_the_work_is_the_fullest_batch_of_the_plan_and_repeats_its_examples(tone
 
 
 def test_an_evaluation_has_a_batch_of_its_own_shapes(tones):
-    found = evaluation_work(tiny.experiment().evals["test"].data.open(tones))
+    found = evaluation_workload(tiny.experiment().evals["test"].data.open(tones))
     assert (found.examples, int(found.batch.valid_b.sum())) == (8, 3)
 
 
 def test_the_busiest_shape_has_most_batches():
-    assert busiest(np.array([2, 0, 2, 1, 2, 0])) == 2
+    assert commonest_shape(np.array([2, 0, 2, 1, 2, 0])) == 2
 
 
 def test_short_calls_are_made_several_times(monkeypatch):
-    def at_ten_a_second(call) -> Spent:
+    def at_ten_a_second(call) -> CallTime:
         before = len(calls)
         call()
-        return Spent(0.1 * (len(calls) - before), 0.2 * (len(calls) - before))
+        return CallTime(0.1 * (len(calls) - before), 0.2 * (len(calls) - before))
 
     calls = []
-    monkeypatch.setattr(bench_work, "spent", at_ten_a_second)
-    monkeypatch.setattr(bench_work, "LEAST_S", 0.55)
-    took = spent_on(lambda: calls.append(1))
+    monkeypatch.setattr(bench_work, "timed", at_ten_a_second)
+    monkeypatch.setattr(bench_work, "MIN_MEASURED_S", 0.55)
+    took = time_call(lambda: calls.append(1))
     assert (took.wall_s, took.cpu_s) == pytest.approx((0.1, 0.2))
     assert len(calls) == 1 + 1 + 5
-    monkeypatch.setattr(bench_work, "LEAST_S", 0.05)
-    spent_on(lambda: calls.append(1))
+    monkeypatch.setattr(bench_work, "MIN_MEASURED_S", 0.05)
+    time_call(lambda: calls.append(1))
     assert len(calls) == 7 + 2
 
 
-def measured(work, times: dict[tuple[str, int], list[float]]) -> list[Measured]:
+def measured(work, times: dict[tuple[str, int], list[float]]) -> list[Measurement]:
     """By processor time everything takes three times as long, times the devices."""
     return [
-        Measured(Setting("step", *key), work, lambda: Spent(0, 0), [Spent(s, 3 * s * key[1]) for s in seconds])
+        Measurement(BenchSetting("step", *key), work, lambda: CallTime(0, 0), [CallTime(s, 3 * s * key[1]) for s in seconds])
         for key, seconds in times.items()
     ]
 
 
 def test_several_devices_are_held_against_one_round_by_round(work, monkeypatch):
-    monkeypatch.setattr(bench_report, "ideal", lambda devices: devices)
+    monkeypatch.setattr(bench_report, "ideal_speedup", lambda devices: devices)
     times = {("jit", 1): [1.0, 2.0, 8.0], ("mesh", 1): [2.0, 2.0, 2.0], ("mesh", 4): [0.5, 0.5, 2.0]}
     one, _, four = every = measured(work, times)
     assert speedup(four, every) == 4.0  # of 2, 4, 4
     assert speedup(four, every[1:]) == 4.0  # without jit one device is the same way's: of 4, 4, 1
     assert speedup(four, [four]) is None
-    row = row_of(four, every)
+    row = measurement_row(four, every)
     assert (row["s"], row["efficiency"], row["ideal_speedup"], row["examples"]) == (0.5, 1.0, 4, 8)
     assert row["audio_s_per_s"] == pytest.approx(work.useful / 0.5, abs=1e-3)
-    assert row_of(one, every)["speedup"] == 1.0
+    assert measurement_row(one, every)["speedup"] == 1.0
     assert (row["cpu_s"], row["cpu_ratio"]) == (6.0, 1.0)  # 6 of 3, 6 of 6, 24 of 24
-    assert row_of(four, [four])["efficiency"] is None
+    assert measurement_row(four, [four])["efficiency"] is None
     other = measured(work.of(16), {("jit", 1): [1.0] * 3})
     assert speedup(four, [four, *other]) is None  # another batch
     *_, last = table(every).splitlines()
@@ -111,35 +111,35 @@ def test_several_devices_are_held_against_one_round_by_round(work, monkeypatch):
 
 
 def test_virtual_devices_share_the_cores_of_one():
-    assert bench_report.ideal(8) == 1
+    assert bench_report.ideal_speedup(8) == 1
 
 
 def test_sizes_can_be_shared_out_by_all_numbers_of_devices(work):
-    sizes = [each.examples for each in Plan(devices=(1, 4, 6), batch_scale=(1.0, 2.0, 0.1)).scaled(work)]
+    sizes = [each.examples for each in BenchPlan(devices=(1, 4, 6), batch_scale=(1.0, 2.0, 0.1)).scaled(work)]
     assert sizes == [12, 24, 12]
-    assert [each.examples for each in Plan(devices=(1,), batch_scale=(0.25, 1.1)).scaled(work)] == [2, 9]
+    assert [each.examples for each in BenchPlan(devices=(1,), batch_scale=(0.25, 1.1)).scaled(work)] == [2, 9]
 
 
 def fake(monkeypatch, experiment):
     """Measurements that take no time: two steps a second on each device, a search a second."""
-    monkeypatch.setattr(bench_scaling, "step_of", lambda experiment, data: (lambda state, batch, across: None, None))
-    monkeypatch.setattr(bench_scaling, "evaluation_of", lambda experiment, state, lms: None)
+    monkeypatch.setattr(bench_scaling, "build_step", lambda experiment, data: (lambda state, batch, across: None, None))
+    monkeypatch.setattr(bench_scaling, "evaluation_fn", lambda experiment, state, lms: None)
     monkeypatch.setattr(bench_scaling, "evaluated_variables", lambda experiment, state: None)
     monkeypatch.setattr(
-        bench_scaling, "step_measure", lambda step, state, work: lambda: Spent(0.5 / step.mesh.size, 0.5)
+        bench_scaling, "step_timer", lambda step, state, work: lambda: CallTime(0.5 / step.mesh.size, 0.5)
     )
     monkeypatch.setattr(
-        bench_scaling, "search_measure", lambda call, placement, variables, work: lambda: Spent(1.0, 1.0)
+        bench_scaling, "search_timer", lambda call, placement, variables, work: lambda: CallTime(1.0, 1.0)
     )
     return experiment
 
 
 def test_rows_picture_and_table_tell_what_was_measured(tones, tmp_path, monkeypatch):
     experiment = fake(monkeypatch, tiny.experiment())
-    plan = bench_plan({"devices": (1, 2), "how": ("jit", "mesh", "fsdp"), "only": ("step", "evaluation"), "rounds": 2})
+    plan = bench_plan({"devices": (1, 2), "parallelism": ("jit", "mesh", "fsdp"), "benchmarks": ("step", "evaluation"), "rounds": 2})
     lines = list(bench_experiment(experiment, tones, tmp_path / "out", source=TINY, plan=plan))
     rows = [json.loads(line) for line in (tmp_path / "out" / "bench.jsonl").read_text().splitlines()]
-    found = [(row["part"], row["how"], row["devices"], row["s"], row["speedup"]) for row in rows]
+    found = [(row["part"], row["parallelism"], row["devices"], row["s"], row["speedup"]) for row in rows]
     steps = [("jit", 1, 0.5, 1.0), ("mesh", 1, 0.5, 1.0), ("fsdp", 1, 0.5, 1.0), ("mesh", 2, 0.25, 2.0)]
     steps += [("fsdp", 2, 0.25, 2.0)]
     assert found == [
@@ -156,17 +156,17 @@ def test_rows_picture_and_table_tell_what_was_measured(tones, tmp_path, monkeypa
 
 
 def test_what_does_not_fit_is_named_and_the_rest_is_measured(tones, tmp_path, monkeypatch):
-    def step_measure(step, state, work):
-        def measure() -> Spent:
+    def step_timer(step, state, work):
+        def measure() -> CallTime:
             if work.examples > 8:
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes.\nA long story.")
-            return Spent(0.5, 0.5)
+            return CallTime(0.5, 0.5)
 
         return measure
 
     experiment = fake(monkeypatch, tiny.experiment())
-    monkeypatch.setattr(bench_scaling, "step_measure", step_measure)
-    plan = bench_plan({"devices": (1,), "how": ("jit",), "only": ("step",), "batch_scale": (1.0, 2.0), "rounds": 2})
+    monkeypatch.setattr(bench_scaling, "step_timer", step_timer)
+    plan = bench_plan({"devices": (1,), "parallelism": ("jit",), "benchmarks": ("step",), "batch_scale": (1.0, 2.0), "rounds": 2})
     lines = list(bench_experiment(experiment, tones, tmp_path / "out", source=TINY, plan=plan))
     why = "RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes."
     assert f"left out: step, jit on 1, 16 x 1.00 s: {why}" in lines
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_named_and_the_rest_is_measured(tones, tmp_path, mo
 
 
 def test_without_devices_one_and_all_are_measured(tones, tmp_path, monkeypatch):
-    plan = Plan(only=("evaluation",), rounds=1)
+    plan = BenchPlan(benchmarks=("evaluation",), rounds=1)
     list(bench_experiment(fake(monkeypatch, tiny.experiment()), tones, tmp_path, source=TINY, plan=plan))
     rows = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
     assert [row["devices"] for row in rows] == [1, jax.device_count()]
@@ -185,7 +185,7 @@ def test_without_devices_one_and_all_are_measured(tones, tmp_path, monkeypatch):
 def test_the_loader_is_measured_beside_soundfile(tones, tmp_path, monkeypatch):
     speed = data.bench.LoaderSpeed(0, 2.0, 4.0, 0.5, 1.0, 2.0, 0.1)
     monkeypatch.setattr(bench_scaling, "bench_loader", lambda opened, workers: speed)
-    plan = Plan(only=("loader",))
+    plan = BenchPlan(benchmarks=("loader",))
     lines = list(bench_experiment(fake(monkeypatch, tiny.experiment()), tones, tmp_path, source=TINY, plan=plan))
     (row,) = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
     assert (row["part"], row["loader"], row["ratio"]) == ("loader", 2.0, 0.5)
@@ -195,8 +195,8 @@ def test_the_loader_is_measured_beside_soundfile(tones, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"how": ("jit", "tmap")}, "--how jit,tmap: one or more of jit, pmap, mesh, fsdp are needed"),
-        ({"only": ("steps",)}, "--only steps: one or more of step, evaluation, loader, loop are needed"),
+        ({"parallelism": ("jit", "tmap")}, "--parallelism jit,tmap: one or more of jit, pmap, mesh, fsdp are needed"),
+        ({"benchmarks": ("steps",)}, "--benchmarks steps: one or more of step, evaluation, loader, loop are needed"),
         ({"devices": (1, 0)}, "--devices 1,0: numbers above 0"),
         ({"batch_scale": (-1.0,)}, "--batch-scale -1.0: numbers above 0"),
         ({"rounds": 0}, "--rounds 0: numbers above 0"),
@@ -210,7 +210,7 @@ def test_what_can_not_be_measured_is_refused(options, message):
 
 def test_more_devices_than_there_are_are_refused(tones, tmp_path):
     with pytest.raises(ValueError, match=r"--devices 64: this process has 4 x .*; ask for as many at most"):
-        list(bench_experiment(tiny.experiment(), tones, tmp_path, source=TINY, plan=Plan(devices=(64,))))
+        list(bench_experiment(tiny.experiment(), tones, tmp_path, source=TINY, plan=BenchPlan(devices=(64,))))
 
 
 def test_a_part_of_the_system_takes_no_options_of_an_experiment():
@@ -223,7 +223,7 @@ def test_a_language_model_is_measured_for_real(tmp_path):
     (tmp_path / "lines.txt").write_text("AB CD\nD\nABBA\n")
     lines = data.source("text", tmp_path / "lines.txt", {"name": "lines", "dev": "0"})
     data.prepare(lines, tmp_path / "data")
-    plan = Plan(devices=(2,), how=("mesh",), rounds=2)
+    plan = BenchPlan(devices=(2,), parallelism=("mesh",), rounds=2)
     experiment = tiny_lm.experiment()
     said = list(bench_experiment(experiment, tmp_path / "data", tmp_path, source=TINY, plan=plan, profile=True))
     *rows, loop = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]

@@ -8,11 +8,11 @@ import pytest
 from jaxasr import nn
 from jaxasr.bench import benchmark
 from jaxasr.bench import search as bench_search
-from jaxasr.bench.models import Load, Recurrent, whole_batch
-from jaxasr.bench.processes import Spent
-from jaxasr.bench.search import CASES, STEPS, Case, measure_search
+from jaxasr.bench.models import BenchBatch, RecurrentSpec, make_batch
+from jaxasr.bench.processes import CallTime
+from jaxasr.bench.search import CASES, STEPS, SearchCase, measure_search
 
-SMALL = Recurrent(pools=(1, 2), width=8, spell=8, filters=2, taps=5)
+SMALL = RecurrentSpec(time_reduction=(1, 2), width=8, decoder_width=8, filters=2, kernel_size=5)
 
 
 @pytest.fixture(autouse=True)
@@ -23,24 +23,24 @@ def _usual_malloc(monkeypatch):
 
 def test_every_search_takes_exactly_the_stated_steps(monkeypatch):
     monkeypatch.setattr(bench_search, "LM_WIDTH", 4)
-    load = Load(examples=2, frames=170)
-    model, batch = SMALL.model(load), whole_batch(load)
+    load = BenchBatch(examples=2, frames=170)
+    model, batch = SMALL.model(load), make_batch(load)
     variables = jax.jit(lambda batch: model.init(jax.random.key(0), batch, step=None))(batch)
     lms = {"lm": bench_search._language_model(load.vocab)}
-    found = bench_search._search(model, Case(examples=2, width=3, lm=True))(variables, lms, batch)
+    found = bench_search._search(model, SearchCase(examples=2, width=3, lm=True))(variables, lms, batch)
     assert isinstance(model, nn.Seq2Seq)
     np.testing.assert_array_equal(found.token_lengths_bw, jnp.full((2, 1), STEPS))
     assert not np.any(found.finished_bw)
 
 
 def test_rounds_are_counted_without_the_one_that_compiles():
-    taken = measure_search(Case(width=0, frames=170), rounds=2, spec=SMALL)
+    taken = measure_search(SearchCase(width=0, frames=170), rounds=2, spec=SMALL)
     assert len(taken) == 2
     assert all(each.cpu_s > 0 for each in taken)
 
 
 def test_a_line_is_of_one_utterance():
-    line = Case(examples=4, width=10, lm=True).line([Spent(2.0, 1.0), Spent(4.0, 3.0), Spent(8.0, 2.0)])
+    line = SearchCase(examples=4, width=10, lm=True).line([CallTime(2.0, 1.0), CallTime(4.0, 3.0), CallTime(8.0, 2.0)])
     assert "beam 10, CTC 0.3, LSTM language model" in line
     assert "1.000 s an utterance (CPU   0.500 s)" in line
     assert "8.0 audio-s/s" in line
@@ -51,4 +51,4 @@ def test_groups_grow_in_one_thing_each_and_unknown_ones_are_refused():
         cases = [vars(case) for case in CASES[name]]
         assert len({key for key in cases[0] if len({each[key] for each in cases}) > 1}) == 1
     with pytest.raises(ValueError, match="there are parts-1, parts-16, width, batch, whisper, length"):
-        list(benchmark("search", only=("speed",)))
+        list(benchmark("search", benchmarks=("speed",)))

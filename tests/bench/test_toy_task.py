@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from jaxasr import tree
-from jaxasr.bench import examine, solve
-from jaxasr.experiment.experiment import function_of
+from jaxasr.bench import run_suite, train_and_test
+from jaxasr.experiment.experiment import load_function
 
 ZOO = Path(__file__).parents[2] / "experiments" / "alignable" / "zoo.py"
-LESSONS = dict(function_of(f"{ZOO}:attentions")())
+LESSONS = dict(load_function(f"{ZOO}:attentions")())
 EVERY = {
     f"{kind}: {name}": lesson
     for kind in ("attentions", "encoders", "decoders")
-    for name, lesson in function_of(f"{ZOO}:{kind}")()
+    for name, lesson in load_function(f"{ZOO}:{kind}")()
 }
 SHORT = """
 from dataclasses import replace
@@ -41,7 +41,7 @@ def numbers():
 
 
 def test_location_aware_attention_solves_it_and_reads_four_times_as_far():
-    solved = solve("location-aware", replace(LESSONS["location-aware"], steps=800))
+    solved = train_and_test("location-aware", replace(LESSONS["location-aware"], steps=800))
     assert solved.train_form < 0.01
     assert solved.decode_form < 0.01
     assert solved.by_length[40] < 0.1
@@ -57,7 +57,7 @@ UNSOLVED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in UNSOLVED])
 def test_every_mechanism_solves_it_in_both_of_its_forms(name):
-    solved = solve(name, EVERY[name])
+    solved = train_and_test(name, EVERY[name])
     assert solved.train_form < 0.03
     assert solved.decode_form < 0.03
 
@@ -65,7 +65,7 @@ def test_every_mechanism_solves_it_in_both_of_its_forms(name):
 @pytest.mark.slow
 def test_a_hard_attention_that_never_was_soft_reads_otherwise_than_it_was_trained():
     """What the warm start is for: in expectation it learns, and its hard form does not follow."""
-    cold = solve("monotonic, cold", LESSONS["monotonic, cold"])
+    cold = train_and_test("monotonic, cold", LESSONS["monotonic, cold"])
     assert cold.train_form < 0.03
     assert cold.decode_form > 0.1
 
@@ -73,7 +73,7 @@ def test_a_hard_attention_that_never_was_soft_reads_otherwise_than_it_was_traine
 @pytest.mark.slow
 def test_one_vector_holds_a_short_string_and_not_a_long_one():
     """What theory says: the vector's size is the same however long the string is (Cho et al. 2014, 1409.1259, section 3)."""
-    solved = solve("fixed vector", LESSONS["fixed vector"])
+    solved = train_and_test("fixed vector", LESSONS["fixed vector"])
     errors = [solved.by_length[length] for length in (2, 5, 10, 20)]
     assert errors == sorted(errors)
     assert errors[0] < 0.1
@@ -89,12 +89,12 @@ def lessons(tmp_path):
 
 def test_rows_are_kept_and_what_is_done_is_not_done_again(lessons, tmp_path):
     results = tmp_path / "results.jsonl"
-    *told, table, picture = examine(f"{lessons}:two", results)
+    *told, table, picture = run_suite(f"{lessons}:two", results)
     assert [json.loads(line)["name"] for line in told] == list(LESSONS)[:2]
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     assert {"commit", "errors_at_3", "step_to_first", "lesson"} <= set(rows[0])
     assert list(LESSONS)[1] in table
-    assert list(examine(f"{lessons}:two", results)) == [table, picture]
+    assert list(run_suite(f"{lessons}:two", results)) == [table, picture]
     assert (tmp_path / "two.png").stat().st_size > 1_000
     assert len(results.read_text().splitlines()) == 2
 
@@ -111,12 +111,12 @@ def test_rows_are_kept_and_what_is_done_is_not_done_again(lessons, tmp_path):
 )
 def test_a_generator_that_is_none_is_refused(lessons, tmp_path, generator, message):
     with pytest.raises(ValueError, match=message):
-        list(examine(f"{lessons}:{generator}", tmp_path / "results.jsonl"))
+        list(run_suite(f"{lessons}:{generator}", tmp_path / "results.jsonl"))
 
 
 def test_a_file_without_a_generator_is_refused(lessons, tmp_path):
     with pytest.raises(ValueError, match=r"names no generator; write .*\.py:GENERATOR"):
-        list(examine(str(lessons), tmp_path / "results.jsonl"))
+        list(run_suite(str(lessons), tmp_path / "results.jsonl"))
 
 
 def test_every_lesson_has_a_fingerprint_of_its_own():

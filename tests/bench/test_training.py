@@ -7,16 +7,16 @@ import pytest
 
 from jaxasr.bench import benchmark
 from jaxasr.bench import training as bench_training
-from jaxasr.bench.models import MODELS, Load, Recurrent, SelfAttentive, jaxasr_step
-from jaxasr.bench.processes import Spent
+from jaxasr.bench.models import MODELS, BenchBatch, RecurrentSpec, SelfAttentiveSpec, jaxasr_step
+from jaxasr.bench.processes import CallTime
 from jaxasr.bench.training import StepTimes, measure_training
 
-TINY = Load(examples=3, frames=320, bins=8, tokens=4, vocab=7)
-SMALL: dict[str, Recurrent | SelfAttentive] = {
-    "lstm": Recurrent(pools=(1, 2), width=24, spell=16, filters=2, taps=5),
-    "vgg-gru": Recurrent("gru", (4, 4), (1,), width=24, spell=16, filters=2, taps=5),
-    "conformer": SelfAttentive("conformer", (4, 4), depth=1, width=24, heads=2, taps=3, decoder_depth=1),
-    "transformer": SelfAttentive("transformer", (4,), depth=1, width=24, heads=2, decoder_depth=1, ctc_weight=0.0),
+TINY = BenchBatch(examples=3, frames=320, bins=8, tokens=4, vocab=7)
+SMALL: dict[str, RecurrentSpec | SelfAttentiveSpec] = {
+    "lstm": RecurrentSpec(time_reduction=(1, 2), width=24, decoder_width=16, filters=2, kernel_size=5),
+    "vgg-gru": RecurrentSpec("gru", (4, 4), (1,), width=24, decoder_width=16, filters=2, kernel_size=5),
+    "conformer": SelfAttentiveSpec("conformer", (4, 4), depth=1, width=24, heads=2, kernel_size=3, decoder_depth=1),
+    "transformer": SelfAttentiveSpec("transformer", (4,), depth=1, width=24, heads=2, decoder_depth=1, ctc_weight=0.0),
 }
 
 
@@ -27,10 +27,10 @@ def _usual_malloc(monkeypatch):
 
 
 def test_the_batch_is_the_stated_one():
-    assert Load().lengths(equal=True) == [800] * 16
-    assert Load().lengths(equal=False) == list(range(800, 724, -5))
-    assert Load().frames_btf().shape == (16, 800, 80)
-    assert Load().tokens_bu().shape == (16, 40)
+    assert BenchBatch().lengths(equal=True) == [800] * 16
+    assert BenchBatch().lengths(equal=False) == list(range(800, 724, -5))
+    assert BenchBatch().frames_btf().shape == (16, 800, 80)
+    assert BenchBatch().tokens_bu().shape == (16, 40)
     assert set(range(1, 7)) == set(TINY.tokens_bu().flat)
 
 
@@ -55,8 +55,8 @@ def test_the_models_are_as_large_to_two_percent(name):
     pytest.importorskip("torch", reason="the witness is written in PyTorch, which is no dependency")
     from jaxasr.bench.pytorch import pytorch_step
 
-    theirs = pytorch_step(MODELS[name], Load(), threads=1)
-    assert theirs.parameters == pytest.approx(jaxasr_step(MODELS[name], Load()).parameters, rel=0.02)
+    theirs = pytorch_step(MODELS[name], BenchBatch(), threads=1)
+    assert theirs.parameters == pytest.approx(jaxasr_step(MODELS[name], BenchBatch()).parameters, rel=0.02)
 
 
 def test_ours_is_measured_alone_where_pytorch_is_missing(monkeypatch):
@@ -70,14 +70,14 @@ def test_ours_is_measured_alone_where_pytorch_is_missing(monkeypatch):
 
 
 def test_a_slow_step_is_measured_once(monkeypatch):
-    monkeypatch.setattr(bench_training, "spent", lambda call: Spent(call(), bench_training.SLOW_S + 1))
-    side = bench_training.Trained(lambda equal: 1.0, 1)
-    times = bench_training._timed([side, side], 5, equal=False)
+    monkeypatch.setattr(bench_training, "timed", lambda call: CallTime(call(), bench_training.SLOW_S + 1))
+    side = bench_training.BenchStep(lambda equal: 1.0, 1)
+    times = bench_training._time_rounds([side, side], 5, equal=False)
     assert times.line().endswith("PyTorch   1.000 s (CPU  31.000 s)   ratio 1.00 (CPU 1.00), 1 round")
 
 
 def test_lines_are_medians_of_rounds():
-    ours, theirs = (tuple(Spent(2 * each, each) for each in column) for column in ((1.0, 3.0, 2.0), (2.0, 2.0, 8.0)))
+    ours, theirs = (tuple(CallTime(2 * each, each) for each in column) for column in ((1.0, 3.0, 2.0), (2.0, 2.0, 8.0)))
     assert StepTimes(True, ours, theirs).line() == (
         "  equal lengths   jaxasr    4.000 s (CPU   2.000 s)   PyTorch   4.000 s (CPU   2.000 s)   "
         "ratio 0.50 (CPU 0.50), 3 rounds"
@@ -86,17 +86,17 @@ def test_lines_are_medians_of_rounds():
 
 def test_mistakes_are_answered():
     with pytest.raises(ValueError, match="no model rnn to train; there are blstmp, "):
-        list(benchmark("training", only=("rnn",)))
+        list(benchmark("training", benchmarks=("rnn",)))
     with pytest.raises(ValueError, match="bench data has no option --rounds"):
-        benchmark("data", rounds=3, only=None)
+        benchmark("data", rounds=3, benchmarks=None)
 
 
 def test_each_model_is_measured_in_a_process_of_its_own(monkeypatch):
-    def apart(function: str, given: dict, *, bound: list[int]) -> list[str]:
-        return [f"{function.partition(':')[2]} {given['name']} {given['rounds']} {len(bound)}"]
+    def in_subprocess(function: str, arguments: dict, *, cores: list[int]) -> list[str]:
+        return [f"{function.partition(':')[2]} {arguments['name']} {arguments['rounds']} {len(cores)}"]
 
-    monkeypatch.setattr(bench_training, "cores", lambda: [3])
-    monkeypatch.setattr(bench_training, "apart", apart)
-    lines = list(benchmark("training", only=("blstmp", "conformer"), rounds=2, threads=(1, 2)))
+    monkeypatch.setattr(bench_training, "available_cores", lambda: [3])
+    monkeypatch.setattr(bench_training, "in_subprocess", in_subprocess)
+    lines = list(benchmark("training", benchmarks=("blstmp", "conformer"), rounds=2, threads=(1, 2)))
     assert lines[0].startswith("training steps on 16 utterances of 800 frames, 40 tokens, 500 words")
     assert lines[-3:] == ["_lines blstmp 2 1", "_lines conformer 2 1", "2 threads: this process has 1 core"]

@@ -16,7 +16,7 @@ from jaxasr.data import (
     KeepSeconds,
     KeepTokens,
     Normalize,
-    OpenPipeline,
+    BoundPipeline,
     Pipeline,
     SpeedPerturb,
     Tokenize,
@@ -33,7 +33,7 @@ TINY = Pipeline(Corpus("tiny", "train"), (Normalize("upper"), Tokenize(LETTERS))
 SPEEDY = dataclasses.replace(TINY, transforms=(*TINY.transforms, SpeedPerturb((0.9, 1.0, 1.1))))
 
 
-def read(opened: OpenPipeline, start: int, stop: int, **how: int) -> list[Batch]:
+def read(opened: BoundPipeline, start: int, stop: int, **how: int) -> list[Batch]:
     with opened.batches(start, stop_step=stop, **how) as batches:
         read = [(step, row, batch) for step, row, batch in batches]
     assert [step for step, _, _ in read] == [row.step for _, row, _ in read] == list(range(start, stop))
@@ -169,7 +169,7 @@ def test_what_is_left_out_is_named_and_counted(
     assert opened.skipped_counts["more than 9 tokens"] == 1
     assert set(opened.plan.epoch(0).examples.tolist()) == {0}
     assert "left out: 1 (fits no shape at any speed)" in opened.describe()
-    every = [id for part in opened.once() for id in part.ids]
+    every = [id for part in opened.eval_batches() for id in part.ids]
     assert sorted(every) == sorted(texts), "an evaluation leaves nothing out"
     nothing = dataclasses.replace(pipeline, transforms=(Tokenize(LETTERS), KeepSeconds(5.0, 6.0)))
     with pytest.raises(ValueError, match=r"no example is left to train on; left out: 5 \(shorter than 5 s\)"):
@@ -182,7 +182,7 @@ def test_once_gives_ids_references_and_speakers(tiny_corpus: Path):
     source = opened.sources[0]
     for hosts in (1, 2):
         found = set()
-        for parts in zip(*(opened.once(host=host, hosts=hosts) for host in range(hosts)), strict=True):
+        for parts in zip(*(opened.eval_batches(host=host, hosts=hosts) for host in range(hosts)), strict=True):
             part = parts[0]
             batches = [each.batch for each in parts]
             valid_b, samples_b, lengths_b = (

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 
 from jaxasr.data import prefetch as stream
-from jaxasr.data.prefetch import Stream
+from jaxasr.data.prefetch import PrefetchIterator
 
 
 def test_results_come_in_order_and_the_range_ends():
-    with Stream(lambda step: np.full(3, step), range(5, 9)) as results:
+    with PrefetchIterator(lambda step: np.full(3, step), range(5, 9)) as results:
         assert [int(result[0]) for result in results] == [5, 6, 7, 8]
         with pytest.raises(StopIteration):
             next(results)
 
 
 def test_an_empty_range_is_empty():
-    assert list(Stream(lambda step: step + 1, range(4, 4))) == []
+    assert list(PrefetchIterator(lambda step: step + 1, range(4, 4))) == []
 
 
 def test_little_is_called_ahead():
@@ -34,7 +34,7 @@ def test_little_is_called_ahead():
         called.append(step)
         return np.full(1, step)
 
-    with Stream(call, range(1 << 40)) as results:
+    with PrefetchIterator(call, range(1 << 40)) as results:
         next(results)
         time.sleep(0.2)
         assert len(called) <= 2 + 2 * stream._THREADS
@@ -45,7 +45,7 @@ def test_waiting_is_measured():
         time.sleep(0.1 if step == 0 else 0.0)
         return np.full(1, step)
 
-    with Stream(call, range(9)) as results:
+    with PrefetchIterator(call, range(9)) as results:
         next(results)
         assert 0.05 < results.waited_s < 2.0
         waited_s = results.waited_s
@@ -60,7 +60,7 @@ def test_an_error_reaches_the_consumer_again_and_again():
             raise ValueError("utterance x is damaged")
         return np.full(1, step)
 
-    with Stream(call, range(9)) as results:
+    with PrefetchIterator(call, range(9)) as results:
         assert [int(next(results)[0]) for _ in range(2)] == [0, 1]
         for _ in range(2):
             with pytest.raises(ValueError, match="utterance x is damaged"):
@@ -73,7 +73,7 @@ def test_workers_keep_the_order_start_no_backend_and_see_no_interrupt():
         ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         return np.array([step, os.getpid(), backends, ignored])
 
-    with Stream(call, range(3, 12), workers=2) as results:
+    with PrefetchIterator(call, range(3, 12), workers=2) as results:
         rows = np.stack(list(results))
     assert rows[:, 0].tolist() == list(range(3, 12))
     assert len(set(rows[:, 1].tolist())) == 2
@@ -87,12 +87,12 @@ def test_too_little_shared_memory_is_an_error_before_it_is_a_crash(monkeypatch: 
     monkeypatch.setattr(stream, "_SHARED_MEMORY", tmp_path)
     monkeypatch.setattr(stream.shutil, "disk_usage", lambda _: usage(0, 0, 64 << 20))
     with pytest.raises(ValueError, match=r"has 64 MiB free, the loader's workers need up to 80 MiB: use 0 workers"):
-        Stream(lambda step: step, range(9), workers=2, result_bytes=10 << 20)
+        PrefetchIterator(lambda step: step, range(9), workers=2, result_bytes=10 << 20)
 
 
 def test_a_negative_number_of_workers_is_refused():
     with pytest.raises(ValueError, match="-1 workers"):
-        Stream(lambda step: step, range(9), workers=-1)
+        PrefetchIterator(lambda step: step, range(9), workers=-1)
 
 
 @pytest.mark.slow
@@ -103,13 +103,13 @@ def test_workers_end_with_their_parent_and_without_a_word(tmp_path: Path, kill: 
         textwrap.dedent("""
         import os
         import numpy as np
-        from jaxasr.data.stream import Stream
+        from jaxasr.data.prefetch import PrefetchIterator
 
         def call(step):
             return np.array([os.getpid()])
 
         if __name__ == "__main__":
-            results = Stream(call, range(1 << 40), workers=2)
+            results = PrefetchIterator(call, range(1 << 40), workers=2)
             print(*(int(next(results)[0]) for _ in range(2)), flush=True)
             try:
                 while True:

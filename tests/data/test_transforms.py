@@ -5,10 +5,10 @@ import pytest
 import soxr
 
 from jaxasr import text
-from jaxasr.data.batching.lengths import Ragged, keys_at_speed, samples_at_speed, speed_ratio
+from jaxasr.data.batching.lengths import RaggedTokens, keys_at_speed, samples_at_speed, speed_ratio
 from jaxasr.data.transforms import (
-    Draft,
-    Fault,
+    ExampleTable,
+    FilterReason,
     KeepSeconds,
     KeepTokens,
     Normalize,
@@ -20,43 +20,43 @@ from jaxasr.data.transforms import (
 LETTERS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def draft(*texts: str, seconds: tuple[float, ...] | None = None) -> Draft:
-    return Draft(np.array(seconds or [1.0] * len(texts)), list(texts))
+def draft(*texts: str, seconds: tuple[float, ...] | None = None) -> ExampleTable:
+    return ExampleTable(np.array(seconds or [1.0] * len(texts)), list(texts))
 
 
 def test_normalize_replaces_texts_and_names_what_it_cannot():
-    done = Normalize("librispeech").plan(draft("a cat,", "room 12", " -- "))
+    done = Normalize("librispeech").apply(draft("a cat,", "room 12", " -- "))
     assert done.texts == ["A CAT", "room 12", ""]
-    assert [(place, fault.reason) for place, fault in done.faults] == [
+    assert [(place, fault.reason) for place, fault in done.filtered] == [
         (1, "text has no librispeech form"),
         (2, "text is empty"),
     ]
-    assert "'1' in 'room 12'" in done.faults[0][1].detail
+    assert "'1' in 'room 12'" in done.filtered[0][1].detail
 
 
 def test_tokenize_packs_tokens_and_names_what_it_cannot():
-    done = Tokenize(LETTERS).plan(draft("AB", "É", "", "C"))
+    done = Tokenize(LETTERS).apply(draft("AB", "É", "", "C"))
     assert done.tokens is not None
     assert [done.tokens[i].tolist() for i in range(4)] == [[2, 3], [], [], [4]]
     assert done.tokens.lengths.tolist() == [2, 0, 0, 1]
-    assert [(place, fault.reason) for place, fault in done.faults] == [(1, "text cannot be encoded")]
-    assert "'É'" in done.faults[0][1].detail
+    assert [(place, fault.reason) for place, fault in done.filtered] == [(1, "text cannot be encoded")]
+    assert "'É'" in done.filtered[0][1].detail
 
 
 def test_keep_seconds_marks_both_sides():
-    done = KeepSeconds(0.5, 2.0).plan(draft("A", "B", "C", "D", seconds=(0.4, 0.5, 2.0, 2.25)))
-    assert done.faults == ((0, Fault("shorter than 0.5 s", "0.400 s")), (3, Fault("longer than 2 s", "2.250 s")))
+    done = KeepSeconds(0.5, 2.0).apply(draft("A", "B", "C", "D", seconds=(0.4, 0.5, 2.0, 2.25)))
+    assert done.filtered == ((0, FilterReason("shorter than 0.5 s", "0.400 s")), (3, FilterReason("longer than 2 s", "2.250 s")))
 
 
 def test_keep_tokens_marks_what_is_longer():
-    done = KeepTokens(2).plan(Tokenize(LETTERS).plan(draft("AB", "ABC")))
-    assert done.faults == ((1, Fault("more than 2 tokens", "3 tokens")),)
+    done = KeepTokens(2).apply(Tokenize(LETTERS).apply(draft("AB", "ABC")))
+    assert done.filtered == ((1, FilterReason("more than 2 tokens", "3 tokens")),)
     with pytest.raises(ValueError, match="after Tokenize"):
-        KeepTokens(2).plan(draft("AB"))
+        KeepTokens(2).apply(draft("AB"))
 
 
 def test_speeds_are_noted():
-    assert SpeedPerturb((0.9, 1.0)).plan(draft("A")).speeds == (0.9, 1.0)
+    assert SpeedPerturb((0.9, 1.0)).apply(draft("A")).speeds == (0.9, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ def test_speed_changes_the_key_and_factor_one_does_not():
 
 
 def test_ragged_keeps_empty_sequences():
-    ragged = Ragged.of([[], [1, 2], [], [3]])
+    ragged = RaggedTokens.from_sequences([[], [1, 2], [], [3]])
     assert [ragged[i].tolist() for i in range(4)] == [[], [1, 2], [], [3]]

@@ -13,7 +13,7 @@ from jaxasr.decode.hotwords import automaton
 from tests.decode.toy_model import batch_of, search, toy
 
 LETTERS = text.Characters(" AB")
-WRITTEN = tuple(text.written(LETTERS))
+WRITTEN = tuple(text.piece_texts(LETTERS))
 
 
 def paid(phrases: tuple[str, ...], said: str, written=WRITTEN) -> list[float]:
@@ -73,8 +73,8 @@ def test_a_beam_writes_what_it_is_paid_for(rng):
     bare = search(Beam(8, max_tokens=limit), model, batch)
     paid_for = search(Beam(8, max_tokens=limit, scorers=(Hotwords(LETTERS, ("AB BA",), bonus=4.0),)), model, batch)
     assert LETTERS.decode(paid_for.tokens_bwu[0, 0, :5].tolist()) == "AB BA"
-    assert paid_for.shares_bwk is not None
-    np.testing.assert_allclose(paid_for.shares_bwk[0, 0, 1], 4 * 4.0)
+    assert paid_for.scores_by_scorer_bwk is not None
+    np.testing.assert_allclose(paid_for.scores_by_scorer_bwk[0, 0, 1], 4 * 4.0)
     assert LETTERS.decode(bare.tokens_bwu[0, 0, : bare.token_lengths_bw[0, 0]].tolist()) != "AB BA"
 
 

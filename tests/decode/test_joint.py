@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxasr.decode import Beam, MaxTokens
-from jaxasr.decode.scorers import Attention, Ctc, joint
-from jaxasr.decode.search import encoded
+from jaxasr.decode.scorers import DecoderScorer, CtcPrefixScorer, combine_scorers
+from jaxasr.decode.search import encode_batch
 from tests.decode.toy_model import Silent, batch_of, next_log_probs, row, search, toy
 from tests.reference import beam as slow
 from tests.reference import ctc_prefix as slow_ctc
@@ -85,11 +85,11 @@ def test_the_end_threshold_reads_the_model_alone(rng):
     """CTC is all for the end, which the model does not mean: it is held back. Without the threshold it is the best."""
     model = dataclasses.replace(toy(3, sharpness=0.0), readout_bias_v=jnp.log(jnp.array([0.2, 0.7, 0.1])))
     silence = jnp.log(jnp.array([0.98, 0.01, 0.01]))
-    here = encoded(model, batch_of(rng, 2), MaxTokens())
+    here = encode_batch(model, batch_of(rng, 2), MaxTokens())
     start = dataclasses.replace(here.start, ctc_log_probs_bsv=jnp.broadcast_to(silence, (1, 2, 3)))
     here = dataclasses.replace(here, start=start)
     for threshold in (None, 1.5):
-        scorer = joint(here, (Attention(0.5), Ctc(0.5)), end_threshold=threshold)
+        scorer = combine_scorers(here, (DecoderScorer(0.5), CtcPrefixScorer(0.5)), end_threshold=threshold)
         said = scorer.step(scorer.memory, scorer.state, jnp.zeros(1, jnp.int32))
         log_probs_v = jnp.sum(said.scores_bkv[0], axis=0)
         assert (log_probs_v[0] == -jnp.inf) == (threshold is not None)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxasr.decode import Beam, MaxTokens
-from jaxasr.decode.merging import gained
+from jaxasr.decode.merging import merge_gains
 from tests.decode.toy_model import Scripted, batch_of, search
 
 
@@ -52,17 +52,17 @@ def test_each_text_comes_once_with_the_probability_of_all_its_cuts(rng):
     assert texts == [text for text, _ in expected][: len(texts)]
     assert len(texts) > 15
     np.testing.assert_allclose(found.log_probs_bw[0, : len(texts)], [p for _, p in expected][: len(texts)], rtol=1e-4)
-    assert beam.parts == ("attention", "merged")
-    assert found.shares_bwk is not None
-    assert np.all(found.shares_bwk[0, ended, 1] >= 0)
-    assert np.any(found.shares_bwk[0, ended, 1] > 0.1)
+    assert beam.scorer_names == ("attention", "merged")
+    assert found.scores_by_scorer_bwk is not None
+    assert np.all(found.scores_by_scorer_bwk[0, ended, 1] >= 0)
+    assert np.any(found.scores_by_scorer_bwk[0, ended, 1] > 0.1)
 
 
 def test_the_best_takes_over_what_the_others_have():
     codes = jnp.array([[7, 8, 7, 9, 7]], jnp.uint32)
     log_probs = jnp.log(jnp.array([[0.2, 0.3, 0.1, 0.4, 0.5]])).at[0, 4].set(-jnp.inf)
     ranks = jnp.array([[1.0, 1.0, 2.0, 0.0, -jnp.inf]])
-    gains = gained(log_probs, ranks, codes)
+    gains = merge_gains(log_probs, ranks, codes)
     assert gains[0, 0] == -jnp.inf
     np.testing.assert_allclose(gains[0, 1:], [0.0, math.log(3.0), 0.0, 0.0], atol=1e-6)
 

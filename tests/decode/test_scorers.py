@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.decode import Beam, Coverage, InternalLm, LengthReward, Lm, MaxTokens, NoLoops, Progress, Rescored, Scorer
+from jaxasr.decode import Beam, Coverage, InternalLm, LengthReward, LmScorer, MaxTokens, NoRepeatNgram, AttentionStallRule, Rescoring, Scorer
 from jaxasr.records import Batch, Start, pytree
 from tests.decode.test_joint import joint_follow
 from tests.decode.toy_model import WIDTH, Toy, batch_of, next_steps, row, search, toy
@@ -43,7 +43,7 @@ class Trigrams:
 class Hushed(Toy):
     """A toy that can be asked what it expects where nothing was heard."""
 
-    def silent(self, batch: Batch) -> Start:
+    def without_audio(self, batch: Batch) -> Start:
         start = self.start(batch)
         b = start.hidden_lengths_b.shape[0]
         return replace(start, memory={"hidden": jnp.zeros((b, 1, WIDTH)), "valid": jnp.ones((b, 1), bool)})
@@ -65,18 +65,18 @@ Share = Callable[[tuple[int, ...]], np.ndarray]
 def slow_share(scorer: Scorer, model: Hushed, batch: Batch) -> Share:
     """The same scorer over prefixes, one token at a time, in Python."""
     match scorer:
-        case Lm(name, weight, ends):
+        case LmScorer(name, weight, ends):
             return fused(np.asarray(model.lms[name].log_probs_vvv, np.float64), weight, ends=ends)
         case InternalLm(weight):
-            silent = next_steps(model, batch, start=model.silent(row(batch, 0)))
+            silent = next_steps(model, batch, start=model.without_audio(row(batch, 0)))
             return lambda prefix: weight * silent(prefix).log_probs_v
         case LengthReward(weight):
             return lambda prefix: np.where(np.arange(VOCAB) == 0, 0.0, weight)
         case Coverage(weight, threshold):
             return covering(next_steps(model, batch), weight, threshold)
-        case NoLoops(longest, times):
+        case NoRepeatNgram(longest, times):
             return unlooped(longest, times)
-        case Progress(stall, back):
+        case AttentionStallRule(stall, back):
             return advancing(next_steps(model, batch), stall, back)
     raise TypeError(f"no slow twin of {scorer}")
 
@@ -119,13 +119,13 @@ def advancing(heard, stall: int | None, back: int | None) -> Share:
 
 
 COMBINATIONS = {
-    "shallow fusion": (Lm("a", 0.7),),
-    "no ends": (Lm("a", 0.7, ends=False), LengthReward(0.4)),
-    "density ratio": (Lm("a", 0.6), Lm("b", -0.4)),
-    "internal": (Lm("a", 0.6), InternalLm(-0.3)),
+    "shallow fusion": (LmScorer("a", 0.7),),
+    "no ends": (LmScorer("a", 0.7, score_eos=False), LengthReward(0.4)),
+    "density ratio": (LmScorer("a", 0.6), LmScorer("b", -0.4)),
+    "internal": (LmScorer("a", 0.6), InternalLm(-0.3)),
     "paid": (LengthReward(0.8), Coverage(0.5, threshold=0.4)),
-    "guarded": (NoLoops(2, 2), Progress(stall=2, back=1), Lm("b", 0.3)),
-    "all": (Lm("a", 0.5), Lm("b", -0.2), InternalLm(-0.1), LengthReward(0.3), Coverage(0.2), NoLoops(1, 3)),
+    "guarded": (NoRepeatNgram(2, 2), AttentionStallRule(stall=2, back=1), LmScorer("b", 0.3)),
+    "all": (LmScorer("a", 0.5), LmScorer("b", -0.2), InternalLm(-0.1), LengthReward(0.3), Coverage(0.2), NoRepeatNgram(1, 3)),
 }
 
 
@@ -141,14 +141,14 @@ def test_a_full_beam_ranks_every_transcript_by_all_scorers(rng, name, ctc_weight
     found = search(beam, model, batch)
     count = int(np.sum(found.scores_bw[0] > -np.inf))
     assert count == len(expected)
-    assert found.shares_bwk is not None
-    assert found.shares_bwk.shape[2] == len(beam.parts) == 1 + bool(ctc_weight) + len(scorers)
+    assert found.scores_by_scorer_bwk is not None
+    assert found.scores_by_scorer_bwk.shape[2] == len(beam.scorer_names) == 1 + bool(ctc_weight) + len(scorers)
     ours = [tuple(found.tokens_bwu[0, w, : found.token_lengths_bw[0, w]].tolist()) for w in range(count)]
     assert ours == [each.tokens for each in expected]
     np.testing.assert_allclose(found.scores_bw[0, :count], [each.score for each in expected], rtol=3e-5, atol=1e-6)
     np.testing.assert_allclose(found.log_probs_bw[0, :count], [e.log_prob for e in expected], rtol=3e-5, atol=1e-6)
     best, ended = expected[0].tokens, expected[0].finished
-    for share, sum_k in zip(shares, found.shares_bwk[0, 0, -len(scorers) :], strict=True):
+    for share, sum_k in zip(shares, found.scores_by_scorer_bwk[0, 0, -len(scorers) :], strict=True):
         steps = [share(best[:i])[token] for i, token in enumerate((*best, 0)[: len(best) + ended])]
         np.testing.assert_allclose(sum_k, sum(steps), rtol=3e-5, atol=1e-6)
 
@@ -171,18 +171,18 @@ def test_a_batch_is_its_examples_one_by_one(rng):
     found = search(beam, model, together)
     for i in range(3):
         alone = search(beam, model, row(together, i, pad_to=6))
-        assert found.shares_bwk is not None
-        assert alone.shares_bwk is not None
+        assert found.scores_by_scorer_bwk is not None
+        assert alone.scores_by_scorer_bwk is not None
         u = alone.tokens_bwu.shape[2]
         np.testing.assert_array_equal(found.tokens_bwu[i, :, :u], alone.tokens_bwu[0])
-        np.testing.assert_allclose(found.shares_bwk[i], alone.shares_bwk[0], rtol=1e-4, atol=1e-5)
-        assert np.all(np.isfinite(alone.shares_bwk))
+        np.testing.assert_allclose(found.scores_by_scorer_bwk[i], alone.scores_by_scorer_bwk[0], rtol=1e-4, atol=1e-5)
+        assert np.all(np.isfinite(alone.scores_by_scorer_bwk))
 
 
 def test_no_hypothesis_loops_or_outgrows_its_limit(rng):
     """A model that has lost its way, on long input: the guards hold whatever it says."""
     batch = batch_of(rng, 60)
-    beam = Beam(4, max_tokens=MaxTokens(0.8, 0), scorers=(NoLoops(longest=3, times=3),))
+    beam = Beam(4, max_tokens=MaxTokens(0.8, 0), scorers=(NoRepeatNgram(longest=3, times=3),))
     for seed in range(6):
         stuck = replace(toy(4, seed=seed, sharpness=4.0), readout_bias_v=jnp.array([-9.0, 0.0, 0.0, 0.0]))
         found = search(beam, stuck, batch)
@@ -195,29 +195,29 @@ def test_no_hypothesis_loops_or_outgrows_its_limit(rng):
 def test_a_second_pass_over_every_transcript_is_the_one_search(rng):
     """What scorers say of a whole n-best list, added afterwards, is what they say along the way."""
     batch, model = batch_of(rng, 5, 4), fused_toy(3)
-    scorers = (Lm("a", 0.6), Lm("b", -0.3, ends=False), LengthReward(0.3), Coverage(0.4))
+    scorers = (LmScorer("a", 0.6), LmScorer("b", -0.3, score_eos=False), LengthReward(0.3), Coverage(0.4))
     base = Beam(48, nbest=48, ctc_weight=0.2, length_norm=0.5, max_tokens=LIMIT)
-    at_once, twice = (search(how, model, batch) for how in (replace(base, scorers=scorers), Rescored(base, scorers)))
-    assert Rescored(base, scorers).parts == replace(base, scorers=scorers).parts
+    at_once, twice = (search(how, model, batch) for how in (replace(base, scorers=scorers), Rescoring(base, scorers)))
+    assert Rescoring(base, scorers).scorer_names == replace(base, scorers=scorers).scorer_names
     np.testing.assert_array_equal(twice.tokens_bwu, at_once.tokens_bwu)
     np.testing.assert_array_equal(twice.finished_bw, at_once.finished_bw)
-    for name in ("scores_bw", "log_probs_bw", "shares_bwk", "weights_buhs"):
+    for name in ("scores_bw", "log_probs_bw", "scores_by_scorer_bwk", "weights_buhs"):
         np.testing.assert_allclose(getattr(twice, name), getattr(at_once, name), rtol=1e-4, atol=1e-5)
-    for build in (lambda: Rescored(Beam(2), scorers), lambda: Rescored(base, ())):
+    for build in (lambda: Rescoring(Beam(2), scorers), lambda: Rescoring(base, ())):
         with pytest.raises(ValueError, match="are needed"):
             build()
 
 
 def test_what_a_scorer_lacks_is_said(rng):
     batch, model = batch_of(rng, 3), fused_toy(0)
-    for scorer, message in ((Lm("c", 0.3), "--lm c=PATH"), (Lm("a", 0.3), "has 3 tokens and the recogniser 4")):
+    for scorer, message in ((LmScorer("c", 0.3), "--lm c=PATH"), (LmScorer("a", 0.3), "has 3 tokens and the recogniser 4")):
         other = model if scorer.name == "c" else replace(toy(4), lms=model.lms)
         with pytest.raises(ValueError, match=message):
             jax.eval_shape(lambda batch, s=scorer, m=other: Beam(2, scorers=(s,))(m, batch), batch)
     with pytest.raises(ValueError, match="has no silent"):
         jax.eval_shape(lambda batch: Beam(2, scorers=(InternalLm(-0.1),))(toy(3), batch), batch)
     with pytest.raises(ValueError, match="same name: attention, a, a"):
-        Beam(2, scorers=(Lm("a", 0.1), Lm("a", 0.2)))
-    for build in (lambda: NoLoops(0, 2), lambda: NoLoops(3, 1), lambda: Progress(stall=0), lambda: Coverage(-1.0)):
+        Beam(2, scorers=(LmScorer("a", 0.1), LmScorer("a", 0.2)))
+    for build in (lambda: NoRepeatNgram(0, 2), lambda: NoRepeatNgram(3, 1), lambda: AttentionStallRule(stall=0), lambda: Coverage(-1.0)):
         with pytest.raises(ValueError, match="needed"):
             build()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxasr import text
-from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, Rescored, Search
+from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, Rescoring, Search
 from jaxasr.records import Batch, Start, Step, pytree
 from tests.decode.toy_model import Scripted, batch_of, search, toy
 
@@ -38,7 +38,7 @@ class Paper:
 
     read_bu: jax.Array
 
-    def with_room(self, tokens: int) -> "Paper":
+    def with_capacity(self, tokens: int) -> "Paper":
         return Paper(jnp.zeros((self.read_bu.shape[0], tokens)))
 
 
@@ -74,7 +74,7 @@ SEARCHES = {
     "ctc": CtcGreedy(),
     "beam": replace(TWO, length_norm=0.5, ctc_weight=0.3),
     "merged": replace(TWO, merge=text.Characters("ABC")),
-    "rescored": Rescored(TWO, (LengthReward(0.1),)),
+    "rescored": Rescoring(TWO, (LengthReward(0.1),)),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxasr.decode import MaxTokens
 from jaxasr.decode.stream import GreedyStream
-from jaxasr.records import END, Step, Stream, pytree
+from jaxasr.records import END, Step, StreamState, pytree
 
 VOCAB, MOST = 9, 40  # tokens, and those of a position
 NEVER = 99
@@ -38,14 +38,14 @@ class Script:
         log_probs_bv = jnp.log(jax.nn.one_hot(said_b, VOCAB) + 1e-6)
         return Step(log_probs_bv, weights_bhs, (stop_b, used_b + read_b, unread_b + ~read_b))
 
-    def stopped(self, state):
+    def stop_position(self, state):
         return state[0]
 
-    def moved(self, state, by_b):
+    def shift(self, state, by_b):
         return (jnp.maximum(state[0] - by_b, 0), *state[1:])
 
 
-def stream_of(*rows: list[list[int]], heard: list[int] | None = None) -> Stream:
+def stream_of(*rows: list[list[int]], heard: list[int] | None = None) -> StreamState:
     """What each position of each stream says; of each stream only the first `heard` positions are there yet."""
     positions = max(map(len, rows))
     spoken_bsu = np.full((len(rows), positions, MOST), NEVER)
@@ -56,13 +56,13 @@ def stream_of(*rows: list[list[int]], heard: list[int] | None = None) -> Stream:
     zero_b = 0 * heard_b
     state = (zero_b, zero_b, zero_b)
     valid_bs = jnp.arange(positions)[None] < heard_b[:, None]
-    return Stream((), (jnp.asarray(spoken_bsu), valid_bs), state, state, zero_b, heard_b)
+    return StreamState((), (jnp.asarray(spoken_bsu), valid_bs), state, state, zero_b, heard_b)
 
 
-def hear(stream: Stream, heard: int) -> Stream:
+def hear(stream: StreamState, heard: int) -> StreamState:
     """More of all streams is there."""
     valid_bs = jnp.broadcast_to(jnp.arange(stream.memory[1].shape[1])[None] < heard, stream.memory[1].shape)
-    return replace(stream, memory=(stream.memory[0], valid_bs), heard_b=jnp.full_like(stream.heard_b, heard))
+    return replace(stream, memory=(stream.memory[0], valid_bs), encoded_b=jnp.full_like(stream.encoded_b, heard))
 
 
 _write = jax.jit(lambda search, stream, segment, last_b: search(Script(), stream, segment, last_b), static_argnums=0)
@@ -70,7 +70,7 @@ _write = jax.jit(lambda search, stream, segment, last_b: search(Script(), stream
 
 def write(search, stream, segment, last: bool = False):
     """The stream and segment after one call, what it wrote by row as (token, position), and whether there is more."""
-    state, segment, spoken = _write(search, stream, segment, jnp.full(len(stream.heard_b), last))
+    state, segment, spoken = _write(search, stream, segment, jnp.full(len(stream.encoded_b), last))
     written = [
         list(zip(tokens[:count].tolist(), places[:count].tolist(), strict=True))
         for tokens, places, count in zip(
@@ -83,7 +83,7 @@ def write(search, stream, segment, last: bool = False):
 def test_it_waits_where_nothing_can_be_read_and_goes_on_from_there():
     search = GreedyStream()
     stream = stream_of([[1], [], [2, 3], [4, END]], heard=[2])
-    stream, segment, written, more = write(search, stream, search.open(1))
+    stream, segment, written, more = write(search, stream, search.init(1))
     assert (written, more) == ([[(1, 0)]], [False])
     stream, segment, written, _ = write(search, hear(stream, 3), segment)
     assert written == [[(2, 2), (3, 2)]]
@@ -94,7 +94,7 @@ def test_it_waits_where_nothing_can_be_read_and_goes_on_from_there():
 
 def test_at_the_end_it_goes_on_without_reading_as_the_offline_search_does():
     search = GreedyStream()
-    stream, segment, _, _ = write(search, stream_of([[1], []]), search.open(1))
+    stream, segment, _, _ = write(search, stream_of([[1], []]), search.init(1))
     _, segment, written, more = write(search, stream, segment, last=True)
     assert written == [[(8, 1), (8, 1), (8, 1), (END, 1)]]
     assert (more, segment.over_b.tolist()) == ([False], [True])
@@ -103,7 +103,7 @@ def test_at_the_end_it_goes_on_without_reading_as_the_offline_search_does():
 def test_an_end_begins_a_segment_behind_it_which_is_silent_if_it_reads_nothing():
     search = GreedyStream()
     stream = stream_of([[1, END, 5], [2], [END], []])
-    stream, segment, written, _ = write(search, stream, search.open(1), last=True)
+    stream, segment, written, _ = write(search, stream, search.init(1), last=True)
     assert written == [[(1, 0), (END, 0), (2, 1), (END, 2)]]
     assert segment.over_b.tolist() == [True]
     assert write(search, stream, segment, last=True)[2] == [[]]
@@ -111,7 +111,7 @@ def test_an_end_begins_a_segment_behind_it_which_is_silent_if_it_reads_nothing()
 
 def test_a_segment_that_has_said_something_goes_to_its_end_as_the_first_one():
     search = GreedyStream()
-    _, _, written, _ = write(search, stream_of([[END], [2], []]), search.open(1), last=True)
+    _, _, written, _ = write(search, stream_of([[END], [2], []]), search.init(1), last=True)
     assert written == [[(END, 0), (2, 1), (8, 2), (8, 2), (8, 2), (END, 2)]]
 
 
@@ -119,7 +119,7 @@ def test_tokens_wait_for_the_positions_that_allow_them():
     """One position allows 1 * 1 + 1 tokens; what loops there goes on when more was heard, and is cut at last."""
     search = GreedyStream(MaxTokens(per_position=1.0, extra=1))
     stream = stream_of([[1, 2, 3, 4, 5, 6]] + [[]] * 3, heard=[1])
-    stream, segment, written, _ = write(search, stream, search.open(1))
+    stream, segment, written, _ = write(search, stream, search.init(1))
     assert written == [[(1, 0), (2, 0)]]
     stream, segment, written, _ = write(search, hear(stream, 3), segment)
     assert written == [[(3, 0), (4, 0)]]
@@ -137,8 +137,8 @@ def test_limits_are_those_of_the_offline_search_and_never_end():
 
 
 def test_what_a_call_has_no_room_for_comes_with_the_next():
-    search = GreedyStream(room=2)
-    stream, segment = stream_of([[1, 2], [3]], [[], [4, 5]]), search.open(2)
+    search = GreedyStream(capacity=2)
+    stream, segment = stream_of([[1, 2], [3]], [[], [4, 5]]), search.init(2)
     stream, segment, written, more = write(search, stream, segment)
     assert (written, more) == ([[(1, 0), (2, 0)], [(4, 1), (5, 1)]], [True, True])
     stream, segment, written, more = write(search, stream, segment)
@@ -148,11 +148,11 @@ def test_what_a_call_has_no_room_for_comes_with_the_next():
 def test_streams_of_a_batch_do_not_touch_each_other():
     search = GreedyStream()
     rows = ([[1], [2, END], [3]], [[], [], [7]], [[4, 4, 4], [END], []])
-    _, _, together, _ = write(search, stream_of(*rows), search.open(3), last=True)
-    alone = [write(search, stream_of(row), search.open(1), last=True)[2][0] for row in rows]
+    _, _, together, _ = write(search, stream_of(*rows), search.init(3), last=True)
+    alone = [write(search, stream_of(row), search.init(1), last=True)[2][0] for row in rows]
     assert together == alone
 
 
 def test_no_room_is_refused():
     with pytest.raises(ValueError, match="room is 0"):
-        GreedyStream(room=0)
+        GreedyStream(capacity=0)

@@ -102,9 +102,9 @@ def test_a_collapse_is_told_once_and_so_is_the_recovery():
     assert line.startswith("step 1,000: WARNING: the attention of train has collapsed in 80% of its utterances")
     assert "mean entropy 97% of the largest" in line
     assert alarm.lines(FROM_STEP + 50, row(0, 0.9)) == []
-    assert alarm.lines(FROM_STEP + 60, {"watch/wer": 0.3}) == []
-    (watch,) = alarm.lines(FROM_STEP + 70, row(0, 0.9, "watch"))
-    assert "the attention of watch has collapsed" in watch
+    assert alarm.lines(FROM_STEP + 60, {"validation/wer": 0.3}) == []
+    (validation,) = alarm.lines(FROM_STEP + 70, row(0, 0.9, "validation"))
+    assert "the attention of validation has collapsed" in validation
     (line,) = alarm.lines(FROM_STEP + 100, row(0, 0.2))
     assert line == "step 1,100: the attention of train has recovered: 20% of its utterances are collapsed"
     assert alarm.lines(FROM_STEP + 150, row(0, 0.5)) == []

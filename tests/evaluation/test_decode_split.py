@@ -5,14 +5,14 @@ from jaxasr.evaluation.decode_split import numbers
 from jaxasr.score.evaluate import Speed
 
 
-def evaluation(references: list[str], hypotheses: list[str]) -> score.Evaluation:
+def evaluation(references: list[str], hypotheses: list[str]) -> score.EvalOutput:
     """Each with one candidate."""
     rows = enumerate(zip(references, hypotheses, strict=True))
     utterances = tuple(
         score.Utterance(str(i), "anna", said, 16_000, (score.Candidate(heard, -1.0, -1.0, True),))
         for i, (said, heard) in rows
     )
-    return score.Evaluation(utterances, score.measure(references, hypotheses), Speed(0, 0.0))
+    return score.EvalOutput(utterances, score.measure(references, hypotheses), Speed(0, 0.0))
 
 
 def test_a_split_without_a_word_of_reference_has_a_row(tmp_path):

@@ -11,7 +11,7 @@ from jaxasr import decode, tree
 from jaxasr.__main__ import main
 from jaxasr.evaluation import evaluate_run, refuse_unready
 from jaxasr.evaluation.decode_split import Judge, compiled_search, draw_alignment, headline, numbers
-from jaxasr.experiment import Machine, Split
+from jaxasr.experiment import RuntimeConfig, Split
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
 from tests import tiny_experiments as tiny
@@ -19,22 +19,22 @@ from tests.trained_run import TINY, write_tones
 
 
 @pytest.fixture
-def copy(river, tmp_path):
+def copy(trained_run, tmp_path):
     """The run's folder with the same checkpoints, to write results in."""
-    (tmp_path / "checkpoints").symlink_to(river.workdir / "checkpoints")
+    (tmp_path / "checkpoints").symlink_to(trained_run.workdir / "checkpoints")
     return tmp_path
 
 
-def test_a_row_says_what_it_is_of(river):
+def test_a_row_says_what_it_is_of(trained_run):
     experiment = tiny.experiment()
-    row = json.loads((river.workdir / "results.jsonl").read_text().splitlines()[0])
+    row = json.loads((trained_run.workdir / "results.jsonl").read_text().splitlines()[0])
     assert row["experiment"] == tree.fingerprint(experiment)
     assert row["recipe"] == tree.fingerprint(replace(experiment, seed=0))
     assert (row["name"], row["checkpoint"], row["trained"], row["steps"]) == ("run", "best", 160, 160)
     assert row["normalizer"] == "upper"
     assert row["alignments"]["attention_collapsed"] == 0.0
     assert (row["step"], row["seed"], row["tokenizer"]) == (160, 0, tiny.TOKENS.digest)
-    assert row["data"] == row["split_data"] == experiment.train_data.open(river.data_dir).hash
+    assert row["data"] == row["split_data"] == experiment.train_data.open(trained_run.data_dir).hash
     assert row["search"]["width"] == 3
     assert row["hardware"]["platform"] == "cpu"
     assert {"commit", "dirty", "python", "platform"} < row.keys()
@@ -42,12 +42,12 @@ def test_a_row_says_what_it_is_of(river):
     assert (row["words"], row["characters"], row["cut"], row["looping"]) == (11, 30, [], [])
 
 
-def test_one_split_with_an_earlier_checkpoint_and_a_second_file(river, copy):
+def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, copy):
     said = []
     rows = evaluate_run(
         tiny.experiment(),
         copy,
-        Machine(river.data_dir),
+        RuntimeConfig(trained_run.data_dir),
         splits=("test",),
         checkpoint=80,
         name="tones-0",
@@ -65,9 +65,9 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(river, copy):
     ]
 
 
-def test_a_split_that_is_not_there_names_those_that_are(river, copy):
+def test_a_split_that_is_not_there_names_those_that_are(trained_run, copy):
     with pytest.raises(KeyError, match="no split best, dev in this experiment; it has train, test"):
-        evaluate_run(tiny.experiment(), copy, Machine(river.data_dir), splits=("dev", "test", "best"))
+        evaluate_run(tiny.experiment(), copy, RuntimeConfig(trained_run.data_dir), splits=("dev", "test", "best"))
     assert not (copy / "results.jsonl").exists()
 
 
@@ -83,16 +83,16 @@ def test_what_would_be_missing_in_the_end_is_missed_before_the_first_step(tmp_pa
         assert main(["train", str(TINY), "--workdir", str(tmp_path / "run"), *data, *given]) == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    fused = Split(tiny.experiment().watch.data, decode.Beam(3, scorers=(decode.Lm("words", 0.2),)))
+    fused = Split(tiny.experiment().validation.data, decode.Beam(3, scorers=(decode.LmScorer("words", 0.2),)))
     with pytest.raises(ValueError, match=r"fuses a language model 'words'; given: none. Give it: --lm words=PLACE"):
         refuse_unready([fused], tmp_path / "data", {})
     refuse_unready([fused], tmp_path / "data", {"words": "a.arpa"})
 
 
-def test_a_judge_decodes_again_with_the_search_that_it_has(river, copy):
+def test_a_judge_decodes_again_with_the_search_that_it_has(trained_run, copy):
     """Twice with other variables: the same utterances in the same order, and errors where nothing was learnt."""
     experiment, workdir = tiny.experiment(), Workdir(copy)
-    judge = Judge(experiment, "watch", experiment.watch, river.data_dir)
+    judge = Judge(experiment, "validation", experiment.validation, trained_run.data_dir)
     variables, _ = trained_variables(experiment, workdir)
     learnt = judge(variables, workdir)
     blank = judge({"params": jax.tree.map(jnp.zeros_like, variables["params"])}, workdir)
@@ -103,13 +103,13 @@ def test_a_judge_decodes_again_with_the_search_that_it_has(river, copy):
     assert (row["wer"], row["audio_s_per_s"]) == (0.0, None)  # one batch of one shape: it was compiled in that time
 
 
-def test_nothing_is_drawn_of_an_empty_hypothesis(river, tmp_path):
+def test_nothing_is_drawn_of_an_empty_hypothesis(trained_run, tmp_path):
     experiment = tiny.experiment()
-    variables, _ = trained_variables(experiment, Workdir(river.workdir))
-    opened = experiment.train_data.open(river.data_dir)
-    with opened.once() as batches:
+    variables, _ = trained_variables(experiment, Workdir(trained_run.workdir))
+    opened = experiment.train_data.open(trained_run.data_dir)
+    with opened.eval_batches() as batches:
         batch = next(iter(batches)).batch
-    found = compiled_search(experiment.model, experiment.watch.search)(variables, batch)
+    found = compiled_search(experiment.model, experiment.validation.search)(variables, batch)
     options = {"rate_hz": 16_000, "path": tmp_path / "a.png", "title": "some"}
     draw_alignment(batch, replace(found, token_lengths_bw=0 * found.token_lengths_bw), opened, **options)
     assert not (tmp_path / "a.png").exists()
@@ -117,9 +117,9 @@ def test_nothing_is_drawn_of_an_empty_hypothesis(river, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_all_devices_together_decode_what_one_does(river, copy):
+def test_all_devices_together_decode_what_one_does(trained_run, copy):
     rows = [
-        evaluate_run(tiny.experiment(), copy, Machine(river.data_dir, how), splits=("train",), say=str)[0]
+        evaluate_run(tiny.experiment(), copy, RuntimeConfig(trained_run.data_dir, how), splits=("train",), say=str)[0]
         for how in ("jit", "mesh")
     ]
     assert rows[0]["wer"] == rows[1]["wer"]

@@ -14,7 +14,7 @@ from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import END
-from jaxasr.run.initial_state import training_form
+from jaxasr.run.initial_state import make_apply_fn
 from jaxasr.training import Checkpoints, read_metrics
 from jaxasr.transcription.files import transcribe
 from tests import tiny_experiments as tiny
@@ -56,15 +56,15 @@ def test_a_row_holds_perplexities_that_stepping_through_the_texts_gives(lm_run):
 
 def test_the_loop_leaves_what_it_leaves_of_a_recogniser(lm_run):
     rows = read_metrics(lm_run.workdir / "metrics.jsonl")
-    watched = {row["step"]: row["watch/perplexity"] for row in rows if "watch/perplexity" in row}
+    watched = {row["step"]: row["validation/perplexity"] for row in rows if "validation/perplexity" in row}
     assert list(watched) == [20, 40, 60]
     assert watched[20] > watched[60]
     assert not any("attention" in name for row in rows for name in row)
     with Checkpoints(lm_run.workdir / "checkpoints", by="perplexity", mode="read") as checkpoints:
         assert checkpoints.best() == min(watched, key=watched.get)
     assert (lm_run.workdir / "pictures" / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "watch/word_perplexity" in (lm_run.workdir / "page.html").read_text()
-    assert {json.loads(line)["id"] for line in (lm_run.workdir / "texts.watch.jsonl").read_text().splitlines()} == {
+    assert "validation/word_perplexity" in (lm_run.workdir / "page.html").read_text()
+    assert {json.loads(line)["id"] for line in (lm_run.workdir / "texts.validation.jsonl").read_text().splitlines()} == {
         f"lines-{number}" for number in range(1, 10)
     }
     speed = [json.loads(line) for line in (lm_run.workdir / "speed.jsonl").read_text().splitlines()]
@@ -93,12 +93,12 @@ def test_what_does_not_fit_a_language_model_is_refused():
     heard, read = tiny.experiment(), tiny_lm.experiment()
     with pytest.raises(ValueError, match=r"reads transcripts alone, and train_data\.shapes are Buckets; give it"):
         changed(train_data=replace(read.train_data, shapes=heard.train_data.shapes))
-    with pytest.raises(ValueError, match=r"Seq2Seq, which reads audio, and watch\.data\.shapes are ChooseTokenBuckets"):
-        replace(heard, watch=replace(heard.watch, data=replace(heard.watch.data, shapes=tiny_lm.SHAPES)))
-    with pytest.raises(ValueError, match="watch has the search Greedy"):
-        changed(watch=replace(read.watch, search=decode.Greedy()))
+    with pytest.raises(ValueError, match=r"Seq2Seq, which reads audio, and validation\.data\.shapes are ChooseTokenBuckets"):
+        replace(heard, validation=replace(heard.validation, data=replace(heard.validation.data, shapes=tiny_lm.SHAPES)))
+    with pytest.raises(ValueError, match="validation has the search Greedy"):
+        changed(validation=replace(read.validation, search=decode.Greedy()))
     with pytest.raises(ValueError, match=r"evals\.train has no search"):
-        replace(heard, evals={"train": replace(heard.watch, search=None)})
+        replace(heard, evals={"train": replace(heard.validation, search=None)})
     with pytest.raises(ValueError, match=r"objective has ctc_weight=0\.5, Guide, and model is a LstmLm"):
         changed(objective=training.Objective(ctc_weight=0.5, extra=(training.Guide(1.0),)))
     with pytest.raises(ValueError, match=r"model\.vocab=9 but the tokenizer"):
@@ -110,7 +110,7 @@ def test_a_recogniser_learns_what_a_language_model_would_write(rng):
     calm, teacher = tiny.experiment(), tiny_lm.experiment().model
     objective = replace(calm.objective, extra=(training.Distill(0.5),))
     experiment = replace(calm, teacher=teacher, objective=objective)
-    apply = training_form(experiment.model, objective, experiment.teacher)
+    apply = make_apply_fn(experiment.model, objective, experiment.teacher)
     batch = batch_of(rng, samples=(16_000, 9_000), tokens=(3, 2))
 
     def distilled(batch):

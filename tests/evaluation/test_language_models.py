@@ -5,13 +5,13 @@ import shutil
 import pytest
 
 from jaxasr import decode, text, tree
-from jaxasr.bench.search import Endless
+from jaxasr.bench.search import ForbidEnd
 from jaxasr.evaluation import evaluate_run
 from jaxasr.evaluation.language_models import language_models, refuse_unread
 from jaxasr.evaluation.ngram import token_words
-from jaxasr.experiment import Machine
+from jaxasr.experiment import RuntimeConfig
 from tests import tiny_experiments as tiny
-from tests.trained_run import TRAIN, River
+from tests.trained_run import TRAIN, TrainedRun
 
 
 @pytest.fixture(name="arpa")
@@ -23,10 +23,10 @@ def arpa_fixture(tmp_path):
     return tmp_path / "letters.arpa"
 
 
-def test_a_fused_model_is_weighed_in_and_told_in_the_row(river: River, arpa, tmp_path):
-    workdir = shutil.copytree(river.workdir, tmp_path / "run")
-    machine = Machine(data_dir=river.data_dir)
-    fused = decode.Beam(3, scorers=(decode.Lm("letters", 0.2), decode.LengthReward(0.1)))
+def test_a_fused_model_is_weighed_in_and_told_in_the_row(trained_run: TrainedRun, arpa, tmp_path):
+    workdir = shutil.copytree(trained_run.workdir, tmp_path / "run")
+    machine = RuntimeConfig(data_dir=trained_run.data_dir)
+    fused = decode.Beam(3, scorers=(decode.LmScorer("letters", 0.2), decode.LengthReward(0.1)))
     experiment = tree.override(tiny.experiment(), {"evals.test.search": fused})
     rows = evaluate_run(experiment, workdir, machine, splits=["test"], lms={"letters": str(arpa)}, say=str)
     assert rows[0]["search"]["scorers.0.weight"] == 0.2
@@ -36,10 +36,10 @@ def test_a_fused_model_is_weighed_in_and_told_in_the_row(river: River, arpa, tmp
         evaluate_run(experiment, workdir, machine, splits=["test"], say=str)
 
 
-def test_places_that_hold_no_language_model_are_refused(river: River, tmp_path):
+def test_places_that_hold_no_language_model_are_refused(trained_run: TrainedRun, tmp_path):
     for place, message in (
         ("lm.txt", "FILE.arpa, or FILE.py@WORKDIR"),
-        (f"{tiny.__file__}@{river.workdir}", "is Seq2Seq, a language model is needed"),
+        (f"{tiny.__file__}@{trained_run.workdir}", "is Seq2Seq, a language model is needed"),
     ):
         with pytest.raises(ValueError, match=message):
             language_models({"x": place}, tiny.TOKENS)
@@ -48,12 +48,12 @@ def test_places_that_hold_no_language_model_are_refused(river: River, tmp_path):
 
 
 def test_a_model_that_no_search_asks_is_refused_for_it_would_change_nothing():
-    fused = decode.Beam(3, nbest=2, scorers=(decode.Lm("letters", 0.2),))
-    again = decode.Rescored(fused, (decode.Lm("words", 0.2),))
+    fused = decode.Beam(3, nbest=2, scorers=(decode.LmScorer("letters", 0.2),))
+    again = decode.Rescoring(fused, (decode.LmScorer("words", 0.2),))
     refuse_unread({"letters": "a.arpa"}, [decode.Greedy(), fused])
     refuse_unread({"letters": "a.arpa", "words": "b.arpa"}, [again])
     with pytest.raises(
-        ValueError, match=r"--lm words=b.arpa: no search .* \(letters\); it needs decode.Lm\('words', WEIGHT\)"
+        ValueError, match=r"--lm words=b.arpa: no search .* \(letters\); it needs decode.LmScorer\('words', WEIGHT\)"
     ):
         refuse_unread({"letters": "a.arpa", "words": "b.arpa"}, [fused])
     with pytest.raises(ValueError, match=r"\(none fuses any\)"):
@@ -61,4 +61,4 @@ def test_a_model_that_no_search_asks_is_refused_for_it_would_change_nothing():
 
 
 def test_a_scorer_of_somebody_elses_may_ask_any_model():
-    refuse_unread({"words": "b.arpa"}, [decode.Beam(3, scorers=(Endless(),))])
+    refuse_unread({"words": "b.arpa"}, [decode.Beam(3, scorers=(ForbidEnd(),))])

@@ -68,7 +68,7 @@ def test_in_a_beam_the_share_of_a_model_is_the_score_of_the_text(rng, tmp_path):
         text.write_arpa(model, tmp_path / f"{name}.arpa")
     lms = {name: read_ngram(tmp_path / f"{name}.arpa", tokens) for name in models}
     lms["last"] = lms["words"]
-    fused = (decode.Lm("words", 0.4), decode.Lm("letters", 0.7), decode.Lm("last", 0.4, ends=False))
+    fused = (decode.LmScorer("words", 0.4), decode.LmScorer("letters", 0.7), decode.LmScorer("last", 0.4, score_eos=False))
     beam = decode.Beam(5, nbest=5, scorers=fused)
     found = jax.jit(beam)(replace(toy(tokens.size), lms=lms), batch_of(rng, 6, 4))
     ended = np.argwhere(found.finished_bw)
@@ -78,7 +78,7 @@ def test_in_a_beam_the_share_of_a_model_is_the_score_of_the_text(rng, tmp_path):
         words = 0.4 * ln10 * text.score(models["words"], [heard.split()]).total
         spelt = 0.7 * ln10 * text.score(models["letters"], [[names[token] for token in tokens.encode(heard)]]).total
         endless = 0.4 * ln10 * text.score(models["words"], [heard.split()]).log10_probs[:-1].sum()
-        np.testing.assert_allclose(found.shares_bwk[b, w, 1:], [words, spelt, endless], rtol=1e-5)
+        np.testing.assert_allclose(found.scores_by_scorer_bwk[b, w, 1:], [words, spelt, endless], rtol=1e-5)
 
 
 def test_a_model_of_pieces_is_one_of_what_they_write(data_dir, tmp_path, pieces):
@@ -137,7 +137,7 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(data_dir, tmp_path,
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{tmp_path / 'lm.arpa'}: 3-gram model of tokens, of 8 texts: 7 1-grams, ")
     assert re.fullmatch(
-        r"watch: perplexity \d\.\d{3} by token, [\d.]+ by word, [\d.]+ bits a character; 8 texts, 0 words unknown",
+        r"validation: perplexity \d\.\d{3} by token, [\d.]+ by word, [\d.]+ bits a character; 8 texts, 0 words unknown",
         second,
     )
     assert text.read_arpa(tmp_path / "lm.arpa").order == 3

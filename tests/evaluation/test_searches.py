@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxasr import tree
-from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, NoLoops, Rescored
+from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, NoRepeatNgram, Rescoring
 from jaxasr.evaluation.searches import chosen_search, read_tuned, search_for_files, searches_of, tuned_changes, written
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
@@ -16,13 +16,13 @@ REWARDED = Beam(3, scorers=(LengthReward(0.5),))
 
 def experiment(**searches):
     """The tiny one with these searches, by split."""
-    changes = {f"evals.{name}.search" if name != "watch" else "watch.search": each for name, each in searches.items()}
+    changes = {f"evals.{name}.search" if name != "validation" else "validation.search": each for name, each in searches.items()}
     return tree.override(tiny.experiment(), changes)
 
 
 @pytest.fixture(name="tuned")
 def tuned_fixture(tmp_path) -> Path:
-    """What `jaxasr tune` writes, for REWARDED."""
+    """What `jaxasr tune-decoding` writes, for REWARDED."""
     path = tmp_path / "tuned.json"
     kept = {"split": "dev", "of": written(REWARDED), "search": {"scorers.0.weight": "0.75", "ctc_weight": "0.25"}}
     path.write_text(json.dumps(kept))
@@ -30,24 +30,24 @@ def tuned_fixture(tmp_path) -> Path:
 
 
 def test_files_are_heard_with_what_results_are_of():
-    shared = experiment(watch=Greedy(), train=Beam(4), test=Beam(4))
+    shared = experiment(validation=Greedy(), train=Beam(4), test=Beam(4))
     assert search_for_files(shared) == chosen_search(shared) == Beam(4)
-    differing = experiment(watch=Greedy(), train=Beam(4), test=Beam(5))
+    differing = experiment(validation=Greedy(), train=Beam(4), test=Beam(5))
     assert search_for_files(differing) == chosen_search(differing) == Greedy()
 
 
 def test_a_search_has_the_name_of_its_split_or_is_a_plain_one():
-    here = experiment(watch=Greedy(MaxTokens(0.5, 3)), train=Beam(4), test=REWARDED)
+    here = experiment(validation=Greedy(MaxTokens(0.5, 3)), train=Beam(4), test=REWARDED)
     there = searches_of(here)
-    assert list(there) == ["watch", "train", "test", "greedy", "beam", "ctc"]
+    assert list(there) == ["validation", "train", "test", "greedy", "beam", "ctc"]
     assert chosen_search(here, "test") == REWARDED
     assert chosen_search(here, "greedy") == Greedy(MaxTokens(0.5, 3))
     assert chosen_search(here, "ctc") == CtcGreedy()
     beam = chosen_search(here, "beam", {"width": "20", "ctc_weight": "0.5"})
     assert beam == Beam(20, length_norm=1.0, ctc_weight=0.5, max_tokens=MaxTokens(0.5, 3))
-    twice = Rescored(Beam(4, nbest=2, max_tokens=MaxTokens(0.5, 3)), (LengthReward(0.1),))
-    assert chosen_search(experiment(watch=twice), "greedy") == Greedy(MaxTokens(0.5, 3))
-    with pytest.raises(ValueError, match="no search 'beem'; there are watch, train, test, greedy, beam, ctc"):
+    twice = Rescoring(Beam(4, nbest=2, max_tokens=MaxTokens(0.5, 3)), (LengthReward(0.1),))
+    assert chosen_search(experiment(validation=twice), "greedy") == Greedy(MaxTokens(0.5, 3))
+    with pytest.raises(ValueError, match="no search 'beem'; there are validation, train, test, greedy, beam, ctc"):
         chosen_search(here, "beem")
     with pytest.raises(ValueError, match="Beam has no field 'widht'"):
         chosen_search(here, "beam", {"widht": "20"})
@@ -66,7 +66,7 @@ def test_a_language_model_hears_nothing():
 
 def test_tuned_numbers_go_to_the_search_they_were_tuned_with(tuned):
     wider = Beam(9, nbest=2, ctc_weight=0.1, scorers=(LengthReward(0.0),))
-    here = experiment(watch=Greedy(), train=Greedy(), test=wider)
+    here = experiment(validation=Greedy(), train=Greedy(), test=wider)
     changes = tuned_changes(tuned, here)
     assert changes == {"evals.test.search.scorers.0.weight": "0.75", "evals.test.search.ctc_weight": "0.25"}
     assert tuned_changes(tuned, here, ["test"]) == changes
@@ -78,13 +78,13 @@ def test_tuned_numbers_go_to_the_search_they_were_tuned_with(tuned):
         ValueError, match=r"tuned.json has scorers.0.weight=0.75 .* for the search of dev, and train have"
     ):
         tuned_changes(tuned, here, ["test", "train"])
-    with pytest.raises(ValueError, match="and watch have another one"):
-        chosen_search(here, "watch", tuned=tuned)
+    with pytest.raises(ValueError, match="and validation have another one"):
+        chosen_search(here, "validation", tuned=tuned)
 
 
 @pytest.mark.parametrize(
     "another",
-    [Greedy(), Beam(3), Beam(3, length_norm=1.0, scorers=(LengthReward(0.5),)), Beam(3, scorers=(NoLoops(),))],
+    [Greedy(), Beam(3), Beam(3, length_norm=1.0, scorers=(LengthReward(0.5),)), Beam(3, scorers=(NoRepeatNgram(),))],
 )
 def test_another_search_does_not_get_them(tuned, another):
     with pytest.raises(ValueError, match="and train, test have another one"):
@@ -92,8 +92,8 @@ def test_another_search_does_not_get_them(tuned, another):
 
 
 def test_numbers_of_a_first_pass_hold_for_another_width_of_it(tmp_path):
-    def twice(first: Beam) -> Rescored:
-        return Rescored(first, (LengthReward(0.5),))
+    def twice(first: Beam) -> Rescoring:
+        return Rescoring(first, (LengthReward(0.5),))
 
     kept = {"split": "dev", "of": written(twice(Beam(3, nbest=2))), "search": {"first.length_norm": "0.5"}}
     (tmp_path / "tuned.json").write_text(json.dumps(kept))
@@ -104,9 +104,9 @@ def test_numbers_of_a_first_pass_hold_for_another_width_of_it(tmp_path):
 
 
 def test_a_file_that_tune_did_not_write_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`jaxasr tune` writes it"):
+    with pytest.raises(FileNotFoundError, match="`jaxasr tune-decoding` writes it"):
         read_tuned(tmp_path / "tuned.json")
     for content in ("{}", "[]", "weight", '{"split": "dev", "search": {"a": "1"}}'):
         (tmp_path / "tuned.json").write_text(content)
-        with pytest.raises(ValueError, match="is not what `jaxasr tune` writes"):
+        with pytest.raises(ValueError, match="is not what `jaxasr tune-decoding` writes"):
             read_tuned(tmp_path / "tuned.json")

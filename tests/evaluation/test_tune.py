@@ -9,20 +9,20 @@ from jaxasr.__main__ import main
 from jaxasr.evaluation import tune
 from jaxasr.evaluation.searches import read_tuned
 from jaxasr.evaluation.tune import Point, table
-from jaxasr.experiment import Machine
+from jaxasr.experiment import RuntimeConfig
 from tests import tiny_experiments as tiny
-from tests.trained_run import River
+from tests.trained_run import TrainedRun
 
 
 @pytest.fixture(name="workdir")
-def workdir_fixture(river: River, tmp_path):
-    """The river's run, to write into."""
-    return shutil.copytree(river.workdir, tmp_path / "run")
+def workdir_fixture(trained_run: TrainedRun, tmp_path):
+    """The trained_run's run, to write into."""
+    return shutil.copytree(trained_run.workdir, tmp_path / "run")
 
 
-def test_every_point_is_decoded_and_the_best_is_taken_by_an_evaluation(river, workdir, capsys):
+def test_every_point_is_decoded_and_the_best_is_taken_by_an_evaluation(trained_run, workdir, capsys):
     grid = ["--split", "train", "--grid", "length_norm=0,1", "ctc_weight=0.0,0.3"]
-    assert main(river.arguments("tune", *grid, workdir=workdir)) == 0
+    assert main(trained_run.arguments("tune-decoding", *grid, workdir=workdir)) == 0
     said = capsys.readouterr().out
     assert said.count("length_norm=1 ctc_weight=0.3") >= 1
     kept = json.loads((workdir / "tuned.json").read_text())
@@ -45,10 +45,10 @@ def test_what_the_split_cannot_tell_from_the_best_is_marked():
     assert "50.00%  [50.00%, 50.00%]  25.00%  a=3" in lines[2]
 
 
-def test_what_the_best_point_heard_is_kept(river, workdir):
+def test_what_the_best_point_heard_is_kept(trained_run, workdir):
     """Limits of one token and of as many as it likes: the last point of the grid is the worst."""
     grid = {"max_tokens.per_position": ("1.5", "0.01"), "max_tokens.extra": ("1",)}
-    points = tune(tiny.experiment(), workdir, Machine(data_dir=river.data_dir), grid, split="train")
+    points = tune(tiny.experiment(), workdir, RuntimeConfig(data_dir=trained_run.data_dir), grid, split="train")
     assert points[0].changes["max_tokens.per_position"] == "1.5"
     assert points[0].wer < points[1].wer
     lines = (workdir / "hypotheses.train.tuned.jsonl").read_text().splitlines()
@@ -66,8 +66,8 @@ def test_what_the_best_point_heard_is_kept(river, workdir):
         ({"ctc_weight": ("2",)}, "a share from 0 to 1"),
     ],
 )
-def test_a_bad_grid_is_refused_before_anything_is_decoded(river, tmp_path, grid, message):
-    machine = Machine(data_dir=river.data_dir)
+def test_a_bad_grid_is_refused_before_anything_is_decoded(trained_run, tmp_path, grid, message):
+    machine = RuntimeConfig(data_dir=trained_run.data_dir)
     with pytest.raises(ValueError, match=message):
         tune(tiny.experiment(), tmp_path / "none", machine, grid, split="train")
     with pytest.raises(KeyError, match="no split 'dev'"):

@@ -6,8 +6,8 @@ import pytest
 from jaxasr import tree
 from jaxasr.experiment import Workdir
 from jaxasr.experiment.restore import trained_variables
-from jaxasr.experiment.runtime import Machine
-from jaxasr.run.initial_state import initial_state, measured
+from jaxasr.experiment.runtime import RuntimeConfig
+from jaxasr.run.initial_state import initial_state, init_feature_statistics
 from jaxasr.run.loop import train
 from tests import tiny_experiments as tiny
 from tests.trained_run import saved_state
@@ -19,8 +19,8 @@ def experiment():
 
 
 @pytest.fixture
-def workdir(river):
-    return Workdir(river.workdir)
+def workdir(trained_run):
+    return Workdir(trained_run.workdir)
 
 
 def readout(variables):
@@ -65,7 +65,7 @@ def test_another_model_is_refused_line_by_line(experiment, workdir, changes, mes
 
 
 def test_what_does_not_touch_the_model_may_differ(experiment, workdir):
-    changed = tree.override(experiment, {"steps": 9, "optimizer.clip_norm": 1.0, "watch.search.max_tokens.extra": 9})
+    changed = tree.override(experiment, {"steps": 9, "optimizer.clip_norm": 1.0, "validation.search.max_tokens.extra": 9})
     variables, _ = trained_variables(changed, workdir)
     assert readout(variables).shape == (32 + 16, 6)
 
@@ -77,12 +77,12 @@ def test_a_folder_that_is_no_run_says_so(experiment, tmp_path):
         trained_variables(experiment, Workdir(tmp_path), "mean")
 
 
-def test_statistics_of_the_data_are_measured_once_saved_and_brought_back(river, tmp_path):
+def test_statistics_of_the_data_are_measured_once_saved_and_brought_back(trained_run, tmp_path):
     """They decide what a frame means, so a checkpoint without them would be worthless."""
     restless = tree.override(tiny.restless(), {"steps": 2})
-    opened = restless.train_data.open(river.data_dir)
-    expected = measured(initial_state(restless, opened), restless, opened).statistics["statistics"]["frontend"]
-    train(restless, tmp_path, Machine(river.data_dir), say=lambda _: None)
+    opened = restless.train_data.open(trained_run.data_dir)
+    expected = init_feature_statistics(initial_state(restless, opened), restless, opened).statistics["statistics"]["frontend"]
+    train(restless, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=lambda _: None)
     variables, _ = trained_variables(restless, Workdir(tmp_path))
     for name in ("mean", "deviation"):
         np.testing.assert_array_equal(variables["statistics"]["frontend"][name], expected[name])

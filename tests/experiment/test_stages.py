@@ -11,7 +11,7 @@ import pytest
 
 from jaxasr import training, tree
 from jaxasr.experiment.restore import trained_variables
-from jaxasr.experiment.stages import Stage, grown
+from jaxasr.experiment.stages import Stage, init_next_stage
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.training import read_metrics
 from jaxasr.training.optimizers import own_average
@@ -20,14 +20,14 @@ from tests.nn.tiny import compiled_quickly
 from tests.run.test_loop import live, same_state
 from tests.trained_run import compile_cache, saved_state
 
-GROWS = Stage(4, ("model.encoder.pools=(2,)", "objective.ctc_weight=0.3"))
+GROWS = Stage(4, ("model.encoder.time_reduction=(2,)", "objective.ctc_weight=0.3"))
 
 
 @pytest.fixture(scope="module")
 def growing():
     """One layer for four steps, then two; with dropout and an average."""
     calm = tiny.experiment()
-    model = calm.model.clone(encoder=calm.model.encoder.clone(pools=(2, 1), dropout=0.2))
+    model = calm.model.clone(encoder=calm.model.encoder.clone(time_reduction=(2, 1), dropout=0.2))
     every = dict.fromkeys(("eval_every", "save_every", "log_every"), 4)
     return replace(calm, model=model, pretraining=(GROWS,), steps=8, **every)
 
@@ -36,7 +36,7 @@ def test_a_stage_is_the_experiment_with_its_changes(growing):
     smaller, own = growing.stages
     assert own is growing
     assert smaller.steps == 4
-    assert smaller.model.encoder.pools == (2,)
+    assert smaller.model.encoder.time_reduction == (2,)
     assert smaller.objective.ctc_weight == 0.3
     assert tiny.experiment().stages == (tiny.experiment(),)
 
@@ -99,9 +99,9 @@ def same_leaves(a, b):
 def test_what_has_the_same_place_and_shape_goes_on():
     before = state_of(training.Sgd(RAMP), 1, kept=(3, 2), wider=2, gone=1)
     fresh = state_of(training.Sgd(RAMP), 0, kept=(3, 2), wider=4, new=1)
-    state, new = grown(fresh, before, training.Sgd(RAMP))
+    state, new = init_next_stage(fresh, before, training.Sgd(RAMP))
     assert sorted(new) == ["new", "wider"]
-    for params in (state.params, state.average):
+    for params in (state.params, state.ema_params):
         np.testing.assert_array_equal(params["kept"], np.ones((3, 2)))
         np.testing.assert_array_equal(params["wider"], np.zeros(4))
 
@@ -109,7 +109,7 @@ def test_what_has_the_same_place_and_shape_goes_on():
 def test_the_optimizer_goes_on_where_all_that_it_keeps_has_its_place():
     before, after = training.Adam(RAMP, on_plateau=training.Newbob(0.5)), training.Adam(RAMP, b1=0.8, on_plateau=None)
     trained, _ = stepped(state_of(before, 1, a=(2, 2)), before, 7)
-    state, new = grown(state_of(after, 0, a=(2, 2)), trained, after)
+    state, new = init_next_stage(state_of(after, 0, a=(2, 2)), trained, after)
     assert new == []
     moments_and_place: Any = trained.optimizer
     same_leaves(state.optimizer, moments_and_place[:2])
@@ -119,7 +119,7 @@ def test_a_new_layer_is_given_no_more_than_the_rate():
     """Adam's second moment of it is nearly nothing at first: its bias is corrected as in a run of its own."""
     adam = training.Adam(RAMP)
     trained, _ = stepped(state_of(adam, 1, a=(2, 2)), adam, 140)
-    state, new = grown(state_of(adam, 0, a=(2, 2), b=(2, 2)), trained, adam)
+    state, new = init_next_stage(state_of(adam, 0, a=(2, 2), b=(2, 2)), trained, adam)
     assert new == ["b"]
     for _ in range(20):
         state, updates = stepped(state, adam, 1)
@@ -139,7 +139,7 @@ def test_a_change_of_the_optimizer_leaves_the_place_in_the_schedule(changes, way
     if way == "off":
         before, after = after, before
     trained, _ = stepped(state_of(before, 1, a=(2, 2)), before, 50 * before.accumulate_steps)
-    state, _ = grown(state_of(after, 0, a=(2, 2)), trained, after)
+    state, _ = init_next_stage(state_of(after, 0, a=(2, 2)), trained, after)
     _, updates = stepped(state, after, after.accumulate_steps)
     np.testing.assert_allclose(updates["a"], np.full((2, 2), -0.51), rtol=1e-3)
 
@@ -147,37 +147,37 @@ def test_a_change_of_the_optimizer_leaves_the_place_in_the_schedule(changes, way
 def test_the_iterate_of_a_schedule_free_optimizer_begins_at_the_parameters():
     free = training.ScheduleFree(RAMP)
     trained, _ = stepped(state_of(free, 1, a=(2, 2)), free, 3)
-    state, _ = grown(state_of(free, 0, a=(2, 2), b=(2, 2)), trained, free)
+    state, _ = init_next_stage(state_of(free, 0, a=(2, 2), b=(2, 2)), trained, free)
     same_leaves(own_average(state.optimizer, state.params), state.params)
 
 
-def test_a_run_grows_and_may_be_killed_in_any_stage(growing, river, tmp_path):
+def test_a_run_grows_and_may_be_killed_in_any_stage(growing, trained_run, tmp_path):
     """In the first one, in the second, just between them: the state and the metrics are those of an unbroken run."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     with compile_cache(tmp_path), compiled_quickly():
-        life, interrupted = live(growing, whole, river.data_dir)
+        life, interrupted = live(growing, whole, trained_run.data_dir)
         assert interrupted is None
-        assert any("until step 4" in line and "pools=(2,), objective.ctc_weight=0.3" in line for line in life.said)
+        assert any("until step 4" in line and "time_reduction=(2,), objective.ctc_weight=0.3" in line for line in life.said)
         assert life.compiled.count("jit(one_step)") == 2
         assert [step for step, *_ in life.examples] == list(range(growing.steps))
 
-        live(growing, broken, river.data_dir, stop_at=1)
+        live(growing, broken, trained_run.data_dir, stop_at=1)
         with pytest.raises(ValueError, match="still in its pretraining holds a smaller model"):
             trained_variables(growing, Workdir(broken), "last")
-        live(growing, broken, river.data_dir, stop_at=5)
+        live(growing, broken, trained_run.data_dir, stop_at=5)
         with pytest.raises(FileNotFoundError, match="no checkpoint best"):
             trained_variables(growing, Workdir(broken))
-        live(growing, broken, river.data_dir)
+        live(growing, broken, trained_run.data_dir)
         same_state(whole, broken, growing.steps)
         assert (whole / "metrics.jsonl").read_bytes() == (broken / "metrics.jsonl").read_bytes()
 
         between = tmp_path / "between"
         shutil.copytree(whole, between, ignore=shutil.ignore_patterns("8"))
-        again, _ = live(growing, between, river.data_dir)
+        again, _ = live(growing, between, trained_run.data_dir)
         assert "goes on after step 4" in again.said
         same_state(whole, between, growing.steps)
 
-    assert [row["step"] for row in read_metrics(whole / "metrics.jsonl") if "watch/wer" in row] == [4, 8]
+    assert [row["step"] for row in read_metrics(whole / "metrics.jsonl") if "validation/wer" in row] == [4, 8]
     smaller, own = (saved_state(whole, step) for step in (4, 8))
     layers = [
         {path.split("/")[3] for path in each if path.startswith("train/params/encoder")} for each in (smaller, own)

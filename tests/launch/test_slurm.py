@@ -58,7 +58,7 @@ def until(holds: Callable[[], bool], limit_s: float, process: subprocess.Popen[b
 
 
 def command(workdir: Path, data_dir: Path) -> list[str]:
-    options = [f"steps={STEPS}", f"eval_every={STEPS}", "save_every=20", "log_every=20", "--how", "mesh"]
+    options = [f"steps={STEPS}", f"eval_every={STEPS}", "save_every=20", "log_every=20", "--parallelism", "mesh"]
     train = [sys.executable, "-m", "jaxasr", "train", str(TINY), *options, "--splits", "train"]
     return [*train, "--workdir", str(workdir), "--data-dir", str(data_dir)]
 

@@ -65,13 +65,13 @@ def test_a_rate_that_drops_all_is_refused(rate):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (jaxasr.nn.VggFront(), "dropout"),
+        (jaxasr.nn.VggSubsampling(), "dropout"),
         (tiny.listener(), "dropout"),
         (tiny.listener(), "recurrent_dropout"),
-        (jaxasr.nn.LatencyControlled(4, (1,), 4, 2), "dropout"),
+        (jaxasr.nn.LatencyControlledBlstm(4, (1,), 4, 2), "dropout"),
         (jaxasr.nn.Tds(), "dropout"),
         (jaxasr.nn.QuartzNet(), "dropout"),
-        (jaxasr.nn.Crdnn(tiny.listener(front=jaxasr.nn.VggFront())), "dropout"),
+        (jaxasr.nn.Crdnn(tiny.listener(subsampling=jaxasr.nn.VggSubsampling())), "dropout"),
         (jaxasr.nn.Conformer(1, 8, 2), "dropout"),
         (jaxasr.nn.TransformerEncoder(1, 8, 2), "stochastic_depth"),
         (tiny.speller(), "dropout"),

@@ -30,14 +30,16 @@ TRANSFORMER = nn.TransformerDecoder(1, 4, 2, ALONE, vocab=VOCAB, expansion=2, dr
 DECODERS = {
     "speller, GRU, maxout": speller(depth=2, cell="gru", maxout=4, dropout=0.3),
     "speller, two layers, scheduled sampling": speller(depth=2, sampling=0.5),
-    "speller, latent": speller(attention=nn.AdditiveAttention(5, focus=nn.Latent(2))),
-    "speller, drawn": speller(attention=nn.AdditiveAttention(5, focus=nn.Sampled(2))),
+    "speller, latent": speller(attention=nn.AdditiveAttention(5, focus=nn.LatentAttention(2))),
+    "speller, drawn": speller(attention=nn.AdditiveAttention(5, focus=nn.HardAttention(2))),
     "speller, deep fusion": speller(fusion=nn.DeepFusion(nn.LstmLm(1, 3, vocab=VOCAB, compute="bfloat16"))),
     "speller, cold fusion": speller(fusion=nn.ColdFusion(nn.LstmLm(1, 3, vocab=VOCAB, compute="bfloat16"), 4)),
     "transformer": TRANSFORMER,
-    "transformer that steps": dataclasses.replace(TRANSFORMER, attention=nn.LocationAttention(4, filters=2, taps=3)),
+    "transformer that steps": dataclasses.replace(
+        TRANSFORMER, attention=nn.LocationAttention(4, filters=2, kernel_size=3)
+    ),
 }
-PLAIN = seq2seq(encoder=listener(pools=(3,)))
+PLAIN = seq2seq(encoder=listener(time_reduction=(3,)))
 ZOO = (
     {f"encoder {name}": seq2seq(encoder=encoder) for name, encoder in ENCODERS.items()}
     | {f"attention {name}": dataclasses.replace(PLAIN, decoder=speller(attention=a)) for name, a in MECHANISMS.items()}
@@ -196,25 +198,25 @@ def test_a_search_and_a_stream_of_it_run_in_bfloat16():
     model = narrow(
         seq2seq(
             frontend=dataclasses.replace(PLAIN.frontend, normalize="global"),
-            encoder=nn.LatencyControlled(4, (1, 2), chunk=8, ahead=4, front=nn.ConvFront((2,))),
-            decoder=speller(attention=nn.AdditiveAttention(5, focus=nn.Chunkwise(nn.AdditiveAttention(4), 2))),
+            encoder=nn.LatencyControlledBlstm(4, (1, 2), chunk=8, lookahead=4, subsampling=nn.ConvSubsampling((2,))),
+            decoder=speller(attention=nn.AdditiveAttention(5, focus=nn.MoChA(nn.AdditiveAttention(4), 2))),
         )
     )
     variables = jax.jit(lambda: fresh(model))()
     one = rows(TIGHT, np.s_[:1])
     recogniser = nn.StreamingRecogniser(model, variables)
     assert {leaf.dtype for leaf in jax.tree.leaves(recogniser.variables["params"])} == {jnp.dtype("bfloat16")}
-    window = recogniser.pacing
-    stream = jax.jit(lambda: recogniser.open(1, 20))()
-    hear = jax.jit(recogniser.hear)
+    window = recogniser.window_spec
+    stream = jax.jit(lambda: recogniser.init_stream(1, 20))()
+    hear = jax.jit(recogniser.advance)
     wave_bn = np.pad(one.wave_bn, ((0, 0), (0, window.samples)))
-    for start in range(0, 400, window.new):
+    for start in range(0, 400, window.new_samples):
         now, real = wave_bn[:, start : start + window.samples], np.clip([400 - start], 0, window.samples)
         stream = hear(stream, now, real)
     assert hear._cache_size() == 1
     assert stream.memory.values_bse.dtype == jnp.bfloat16
     whole = jax.jit(nn.Recogniser(model, variables).start)(one)
-    held = int(stream.heard_b[0] - stream.dropped_b[0])
+    held = int(stream.encoded_b[0] - stream.dropped_b[0])
     assert held == whole.hidden_lengths_b[0]
     found, expected = (np.asarray(each.values_bse[0, :held], np.float32) for each in (stream.memory, whole.memory))
     np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02)

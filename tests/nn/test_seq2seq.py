@@ -157,7 +157,7 @@ DECODER = {
     "token_gates/bias": (16,),
     "token_gates/kernel": (3, 16),
 }
-ENCODER = {"front/conv_0/bias": (2,), "front/conv_0/kernel": (3, 3, 1, 2)} | {
+ENCODER = {"subsampling/conv_0/bias": (2,), "subsampling/conv_0/kernel": (3, 3, 1, 2)} | {
     f"lstm_0/{way}/{name}": shape
     for way in ("forward", "backward")
     for name, shape in {"input/bias": (16,), "input/kernel": (12, 16), "recurrent": (4, 16)}.items()

@@ -19,7 +19,7 @@ TOKENS = (4, 2, 1, 0)
 FRONTEND = nn.LogMel(bins=4, rate_hz=RATE_HZ, low_hz=50.0, high_hz=450.0)
 AUGMENT = nn.SpecAugment(freq_masks=1, freq_bins=2, time_masks=1, time_frames=6, warp_frames=3)
 ADDITIVE = nn.AdditiveAttention(5)
-LOCATION = nn.LocationAttention(5, filters=2, taps=3)
+LOCATION = nn.LocationAttention(5, filters=2, kernel_size=3)
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def compiled_quickly() -> Iterator[None]:
 
 
 def listener(**changes) -> nn.Listener:
-    return dataclasses.replace(nn.Listener(4, pools=(1, 2)), **changes)
+    return dataclasses.replace(nn.Listener(4, time_reduction=(1, 2)), **changes)
 
 
 def speller(**changes) -> nn.Speller:
@@ -44,7 +44,7 @@ def seq2seq(**changes) -> nn.Seq2Seq:
     """One of everything that a recogniser can have: front, pooling, location, CTC, noise, masks, dropout."""
     model = nn.Seq2Seq(
         frontend=FRONTEND,
-        encoder=listener(pools=(3,), front=nn.ConvFront((2,)), dropout=0.3),
+        encoder=listener(time_reduction=(3,), subsampling=nn.ConvSubsampling((2,)), dropout=0.3),
         decoder=speller(attention=LOCATION, dropout=0.3),
         augment=AUGMENT,
         noise=nn.AddNoise(share=0.5, low_db=0.0, high_db=10.0),

@@ -16,12 +16,12 @@ from jaxasr.cost.roofline import Assumptions, Limits, Work
 from jaxasr.cost.traffic import Traffic
 from jaxasr.data.batching.shape import Shape
 from jaxasr.experiment import load
-from jaxasr.plan import Asked, Plan, plan
+from jaxasr.plan import PlanRequest, Plan, plan
 from jaxasr.plan import cache as plan_cache
 from jaxasr.plan import report as report
-from jaxasr.plan.compile import Compiled, Counted, Job, compiled, counted, read, written
-from jaxasr.plan.scaling import scaled, stops_at
-from jaxasr.plan.synthetic_lengths import stand_in
+from jaxasr.plan.compile import CompileReport, StepCosts, CompileJob, compile_job, count_costs, from_json, to_json
+from jaxasr.plan.scaling import extrapolate_scaling, first_inefficient
+from jaxasr.plan.synthetic_lengths import synthetic_lengths
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
 
@@ -35,7 +35,7 @@ PARAMETERS = 1_000_000
 MODULE = importlib.import_module("jaxasr.plan.planner")  # `jaxasr.plan.plan` is its function
 
 
-def invented(job: Job, say: object = None) -> Compiled:
+def invented(job: CompileJob, say: object = None) -> CompileReport:
     """A compiler that keeps 1 GiB for 64 rows of 24.5 s, and the state split over fsdp; refuses above 70 GiB."""
     del say
     devices = job.topology.chips
@@ -45,7 +45,7 @@ def invented(job: Job, say: object = None) -> Compiled:
     summed = Collective(
         "all-reduce", ("data",), devices // job.layout.fsdp, 4 * PARAMETERS, 1, nodes=job.topology.dims[0]
     )
-    return Compiled(
+    return CompileReport(
         arguments=needed // 4,
         temporaries=needed - needed // 4,
         results=0,
@@ -56,22 +56,22 @@ def invented(job: Job, say: object = None) -> Compiled:
         dtype="bfloat16",
         traffic=Traffic(int(1e8 + 1e3 * room), kernels=5_000, loop_trips=100),
         collectives=(gathered, summed) if job.layout.fsdp > 1 else (summed,),
-        endless=(),
+        unbounded_loops=(),
         compile_s=1.0,
-        refused="RESOURCE_EXHAUSTED: it needs more" if needed > 70 * 2**30 else "",
+        out_of_memory="RESOURCE_EXHAUSTED: it needs more" if needed > 70 * 2**30 else "",
     )
 
 
 @pytest.fixture
 def _compiler(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(MODULE, "stand_in", partial(stand_in, utterances=400))
-    monkeypatch.setattr(MODULE, "compile_apart", invented)
+    monkeypatch.setattr(MODULE, "synthetic_lengths", partial(synthetic_lengths, utterances=400))
+    monkeypatch.setattr(MODULE, "compile_in_subprocess", invented)
     monkeypatch.setattr(cost.Topology, "refuse_unknown", lambda self: None)
 
 
 def _planned(**asked: object) -> Plan:
-    wanted = Asked(cost.topology("h100x8:2"), **asked)  # pyright: ignore[reportArgumentType]
-    return plan(EXPERIMENT, wanted, Path("nowhere"), say=lambda line: None)
+    wanted = PlanRequest(cost.topology("h100x8:2"), **asked)  # pyright: ignore[reportArgumentType]
+    return plan(EXPERIMENT, wanted, Path("nowhere"), log_fn=lambda line: None)
 
 
 @pytest.mark.usefixtures("_compiler")
@@ -97,16 +97,16 @@ def test_examples_become_as_many_as_can_be_shared_out():
 def test_a_batch_that_cannot_be_shared_out_says_why():
     planned = _planned(batch_scales=(0.1,))
     assert planned.chosen is None
-    assert all("cannot hold examples_multiple = 16" in each.why_not for each in planned.candidates)
-    assert "Nothing fits" in report.report_of(planned)
+    assert all("cannot hold examples_multiple = 16" in each.rejection for each in planned.candidates)
+    assert "Nothing fits" in report.render_report(planned)
 
 
 @pytest.mark.usefixtures("_compiler")
 def test_what_does_not_fit_is_not_chosen(monkeypatch: pytest.MonkeyPatch):
-    def greedy(job: Job, say: object) -> Compiled:
+    def greedy(job: CompileJob, say: object) -> CompileReport:
         return replace(invented(job), temporaries=100 * 2**30 // job.layout.fsdp, refused="")
 
-    monkeypatch.setattr(MODULE, "compile_apart", greedy)
+    monkeypatch.setattr(MODULE, "compile_in_subprocess", greedy)
     planned = _planned()
     assert [each.bucket is not None and each.bucket.fits(80 * 10**9) for each in planned.candidates] == [
         False,
@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_not_chosen(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.usefixtures("_compiler")
 def test_the_report_is_its_golden():
     """What is printed, figure by figure; renew it with JAXASR_RENEW_GOLDEN=1 and look at the diff."""
-    text = report.report_of(_planned(batch_scales=(1.0, 2.0), price=2.5), "jaxasr plan tiny.py --topology h100x8:2")
+    text = report.render_report(_planned(batch_scales=(1.0, 2.0), price=2.5), "jaxasr plan tiny.py --topology h100x8:2")
     path = GOLDEN / "plan_report.txt"
     if os.environ.get("JAXASR_RENEW_GOLDEN"):
         path.write_text(text, encoding="utf-8")
@@ -135,7 +135,7 @@ def test_the_cost_of_a_run_by_hand():
     by_hand = sum(each.share * each.forecast.step_s for each in planned.buckets if each.forecast is not None)
     assert step_s == pytest.approx(by_hand)
     hours = step_s * EXPERIMENT.steps / 3600
-    assert f"{hours * 16:,.0f} chip-hours, {hours * 32:,.0f} at 2 a chip-hour" in report.report_of(planned)
+    assert f"{hours * 16:,.0f} chip-hours, {hours * 32:,.0f} at 2 a chip-hour" in report.render_report(planned)
 
 
 LIMITS = Limits(flops=1e12, memory_bytes=1, memory_bandwidth=1e9, link_bandwidth=1e9)
@@ -145,47 +145,47 @@ PERFECT = Assumptions(flops_share=1.0, memory_share=1.0, link_share=1.0, kernel_
 def test_scaling_by_hand():
     """On 4 devices 5 MB, on 16 devices 2 MB: 1 MB is fixed and 16 MB are shared out."""
     work = Work(flops=0.0, memory_bytes=2e6, kernels=0, collectives=())
-    points = scaled(work, 16, (replace(work, memory_bytes=5e6), 4), LIMITS, PERFECT)
+    points = extrapolate_scaling(work, 16, (replace(work, memory_bytes=5e6), 4), LIMITS, PERFECT)
     assert [each.devices for each in points[:4]] == [4, 8, 16, 32]
     assert [each.strong_s for each in points[:4]] == pytest.approx([5e-3, 3e-3, 2e-3, 1.5e-3])
     assert [each.strong for each in points[:3]] == pytest.approx([1.0, 5 / 6, 5 / 8])
-    assert stops_at(points, "strong", 0.5) == 32
+    assert first_inefficient(points, "strong", 0.5) == 32
     assert [each.weak for each in points] == pytest.approx([1.0] * len(points))
-    assert stops_at(points, "weak", 0.5) is None
+    assert first_inefficient(points, "weak", 0.5) is None
 
 
 def test_scaling_goes_through_what_was_compiled_where_more_chips_move_less_than_their_share():
     """On 4 devices 12 MB, on 16 devices 2 MB: nothing is fixed beyond."""
     work = Work(flops=0.0, memory_bytes=2e6, kernels=0, collectives=())
-    points = scaled(work, 16, (replace(work, memory_bytes=12e6), 4), LIMITS, PERFECT)
+    points = extrapolate_scaling(work, 16, (replace(work, memory_bytes=12e6), 4), LIMITS, PERFECT)
     assert [each.strong_s for each in points[:5]] == pytest.approx([12e-3, 16e-3 / 3, 2e-3, 1e-3, 0.5e-3])
-    more = scaled(work, 16, (replace(work, memory_bytes=1e6), 4), LIMITS, PERFECT)
+    more = extrapolate_scaling(work, 16, (replace(work, memory_bytes=1e6), 4), LIMITS, PERFECT)
     assert [each.strong_s for each in more[:5]] == pytest.approx([1e-3, 5e-3 / 3, 2e-3, 2e-3, 2e-3])
 
 
 def test_a_growing_batch_pays_for_its_collectives_alone():
     summed = Collective("all-reduce", ("data",), 2, 1_000_000, 1)
     work = Work(flops=1e9, memory_bytes=0.0, kernels=0, collectives=(summed,))
-    points = scaled(work, 2, None, LIMITS, PERFECT)
+    points = extrapolate_scaling(work, 2, None, LIMITS, PERFECT)
     assert points[0].weak_s == pytest.approx(1e-3 + 1e-3)  # 2 (2 - 1) / 2 of 1 MB
     assert points[1].weak_s == pytest.approx(1e-3 + 1.5e-3)
     assert points[1].weak == pytest.approx(2 / 2.5)
     assert points[0].strong is None
 
 
-def _lm_job(**changes: object) -> Job:
+def _lm_job(**changes: object) -> CompileJob:
     experiment = tiny_lm.experiment()
-    job = Job(experiment, experiment.objective, Shape(0, 5, 8), cost.topology("cpu:4"), scale.Layout())
+    job = CompileJob(experiment, experiment.objective, Shape(0, 5, 8), cost.topology("cpu:4"), scale.Layout())
     return replace(job, **changes)
 
 
 def test_a_step_compiled_here_tells_memory_flops_and_the_sum_of_its_gradients():
-    found = compiled(_lm_job())
-    assert read(written(found)) == found
+    found = compile_job(_lm_job())
+    assert from_json(to_json(found)) == found
     assert found.arguments > 4 * 4 * found.parameters  # parameters, their average, two moments of Adam
     assert found.temporaries > 0
     assert found.product_flops > 6 * 8 * 6 * 24 * 4 * 32  # each weight of the LSTM: forward and twice backward
-    assert not found.endless
+    assert not found.unbounded_loops
     assert found.traffic.loop_trips > 0
     said = total_bytes(found.collectives)
     assert set(said) == {("all-reduce", "data")}
@@ -195,7 +195,7 @@ def test_a_step_compiled_here_tells_memory_flops_and_the_sum_of_its_gradients():
 
 
 def test_an_answer_is_kept_under_all_that_decides_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv(plan_cache.CACHE, str(tmp_path))
+    monkeypatch.setenv(plan_cache.CACHE_VARIABLE, str(tmp_path))
     job = _lm_job()
     others = [
         _lm_job(shape=Shape(0, 5, 16)),
@@ -207,16 +207,16 @@ def test_an_answer_is_kept_under_all_that_decides_it(monkeypatch: pytest.MonkeyP
     keys = {plan_cache.key_of(each) for each in (job, *others)}
     assert len(keys) == 6
     kept = invented(job)
-    (tmp_path / f"{plan_cache.key_of(job)}.json").write_text(written(kept))
-    assert plan_cache.compile_apart(job, print) == kept
+    (tmp_path / f"{plan_cache.key_of(job)}.json").write_text(to_json(kept))
+    assert plan_cache.compile_in_subprocess(job, print) == kept
 
 
 @pytest.mark.slow
 def test_a_process_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv(plan_cache.CACHE, str(tmp_path))
+    monkeypatch.setenv(plan_cache.CACHE_VARIABLE, str(tmp_path))
     job = _lm_job(shape=Shape(0, 5, 6))  # over four devices
     with pytest.raises(RuntimeError, match=r"no program for cpu:4, mesh data=0.*(divi|even|share)"):
-        plan_cache.compile_apart(job, print)
+        plan_cache.compile_in_subprocess(job, print)
     assert not list(tmp_path.iterdir())
 
 
@@ -227,8 +227,8 @@ def test_a_step_compiles_for_chips_that_are_not_here(topology: str, monkeypatch:
     module = "libtpu" if where.platform == "tpu" else "jax_plugins"
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed: pip install jax[tpu], or jax-cuda13-plugin and jax-cuda13-pjrt")
-    monkeypatch.setenv(plan_cache.CACHE, str(tmp_path))
-    found = plan_cache.compile_apart(_lm_job(topology=where, shape=Shape(0, 5, 16)), print)
+    monkeypatch.setenv(plan_cache.CACHE_VARIABLE, str(tmp_path))
+    found = plan_cache.compile_in_subprocess(_lm_job(topology=where, shape=Shape(0, 5, 16)), print)
     said = total_bytes(found.collectives)
     assert sum(said.values()) >= 4 * found.parameters
     assert all("data" in axes for _, axes in said)
@@ -256,8 +256,8 @@ def test_published_models_are_as_large_and_do_as_much_as_ever(monkeypatch: pytes
 
 def _line(name: str, reference: str, shape: Shape) -> str:
     experiment = load(reference)
-    job = Job(experiment, experiment.objective, shape, cost.topology("cpu:1"), scale.Layout())
-    found: Counted = counted(job)
+    job = CompileJob(experiment, experiment.objective, shape, cost.topology("cpu:1"), scale.Layout())
+    found: StepCosts = count_costs(job)
     return (
         f"{name}: {found.parameters} parameters, all-reduce of {4 * found.parameters} bytes; {shape.examples} x 12.3 s: "
         f"{found.product_flops} FLOPs of products in {found.dtype}, {found.flops} in all"

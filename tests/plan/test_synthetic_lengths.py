@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxasr import data, text
-from jaxasr.plan.synthetic_lengths import LONGEST_S, stand_in
+from jaxasr.plan.synthetic_lengths import LONGEST_S, synthetic_lengths
 
 PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
 CORPORA = tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS)
@@ -15,7 +15,7 @@ def _pipeline(tokens: text.Tokenizer) -> data.Pipeline:
 
 
 def test_lengths_are_those_that_are_told():
-    opened = stand_in(_pipeline(text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ'")), 2_000)
+    opened = synthetic_lengths(_pipeline(text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ'")), 2_000)
     seconds = opened.plan.lengths.samples[:, 0] / 16_000
     assert [len(source) for source in opened.sources] == [209, 757, 1_034]  # as the hours of the parts
     assert abs(len(seconds) - 2_000) <= 1
@@ -27,13 +27,13 @@ def test_lengths_are_those_that_are_told():
 
 
 def test_they_are_the_same_every_time_and_shapes_hold_all_of_them():
-    one, two = (stand_in(_pipeline(text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")), 300) for _ in range(2))
+    one, two = (synthetic_lengths(_pipeline(text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")), 300) for _ in range(2))
     assert (one.plan.lengths.samples == two.plan.lengths.samples).all()
     assert one.shapes == two.shapes
     assert one.shapes[-1].samples >= one.plan.lengths.samples.max()
 
 
 def test_a_small_alphabet_gets_its_own_letters():
-    opened = stand_in(_pipeline(text.Characters(" XE")), 50)
+    opened = synthetic_lengths(_pipeline(text.Characters(" XE")), 50)
     assert not opened.skipped
-    assert set("".join(opened.draft.texts)) == {" ", "X", "E"}
+    assert set("".join(opened.examples.texts)) == {" ", "X", "E"}

@@ -69,14 +69,14 @@ def transformer(params, x_td, visible_qk, *, heads, positions):
 
 
 def conformer(
-    params, x_td, visible_qk, *, heads, causal, positions="relative", convolution="after", feeds="halves", bend=swish
+    params, x_td, visible_qk, *, heads, causal, positions="relative", convolution="after", ffn="halves", bend=swish
 ):
     """A block of the Conformer: Gulati et al. 2020, section 2.4, with layer normalisation after the convolution.
 
     Without the rest, its ablations: tables 3 to 5.
     """
-    step = 0.5 if feeds == "halves" else 1.0
-    if feeds != "one":
+    step = 0.5 if ffn == "halves" else 1.0
+    if ffn != "one":
         x_td = x_td + step * feed(params["feed_before"], x_td, bend)
     attention = functools.partial(self_attention, params["attention"], visible_qk=visible_qk, heads=heads)
     if convolution == "beside":

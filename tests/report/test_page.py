@@ -26,7 +26,7 @@ def test_the_page_has_the_last_values_the_warnings_and_the_pictures():
     rows = [
         {"step": 50, "train/loss": 2.0},
         {"step": 1_000, "train/loss": 1.5},
-        {"step": 1_000, "watch/wer": float("nan")},
+        {"step": 1_000, "validation/wer": float("nan")},
     ]
     text = page(
         "run <1>",

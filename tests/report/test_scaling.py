@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from jaxasr.report import Point, scaling
+from jaxasr.report import ScalingPoint, scaling
 
 
 def test_each_kind_of_work_has_its_panel_and_all_share_the_efficiencies(tmp_path):
     points = [
-        Point("step", "mesh", 4, 30.0, 0.75),
-        Point("step", "jit", 1, 10.0, 1.0),
-        Point("step", "mesh", 1, 9.0, 0.9),
-        Point("evaluation", "search", 1, 50.0, 1.0),
-        Point("evaluation", "search", 4, 100.0, 0.5),
+        ScalingPoint("step", "mesh", 4, 30.0, 0.75),
+        ScalingPoint("step", "jit", 1, 10.0, 1.0),
+        ScalingPoint("step", "mesh", 1, 9.0, 0.9),
+        ScalingPoint("evaluation", "search", 1, 50.0, 1.0),
+        ScalingPoint("evaluation", "search", 4, 100.0, 0.5),
     ]
     step, evaluation, efficiency = scaling(points, path=tmp_path / "scaling.png").axes
     assert (step.get_ylabel(), evaluation.get_ylabel()) == ("step, audio s/s", "evaluation, audio s/s")
@@ -30,7 +30,7 @@ def test_each_kind_of_work_has_its_panel_and_all_share_the_efficiencies(tmp_path
 
 
 def test_where_one_device_was_not_measured_there_are_no_efficiencies(tmp_path):
-    (axes,) = scaling([Point("step", "mesh", 2, 1.0, None)], path=tmp_path / "one.png", unit="tokens/s").axes
+    (axes,) = scaling([ScalingPoint("step", "mesh", 2, 1.0, None)], path=tmp_path / "one.png", unit="tokens/s").axes
     assert axes.get_ylabel() == "step, tokens/s"
 
 

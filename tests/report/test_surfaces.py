@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxasr.report.surfaces import Bounds, Measured, surface
+from jaxasr.report.surfaces import RateBounds, SurfacePoint, surface
 
 
-def measured(rate: float, **setting: float) -> Measured:
-    return Measured(setting, rate, Bounds(rate - 0.01, rate + 0.02))
+def measured(rate: float, **setting: float) -> SurfacePoint:
+    return SurfacePoint(setting, rate, RateBounds(rate - 0.01, rate + 0.02))
 
 
 def test_two_settings_make_a_map_with_the_best_in_bold(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxasr import nn, training
 from jaxasr.experiment import Experiment
-from jaxasr.run.initial_state import bound_objective, initial_state, measured, training_form
+from jaxasr.run.initial_state import resolve_objective, initial_state, init_feature_statistics, make_apply_fn
 from jaxasr.scale import How, Layout, Rules, compile_step
 from jaxasr.scale.layout import alike, whole_on
 from jaxasr.training import make_step
@@ -17,7 +17,7 @@ from tests.nn.tiny import compiled_quickly
 
 STEPS = 5
 RULES = Rules(split_from=32)  # so that even these arrays are split
-BLOCKS = nn.Conformer(1, 16, 2, expansion=2, taps=3, front=nn.ConvFront((4, 4)), dropout=0.1)
+BLOCKS = nn.Conformer(1, 16, 2, expansion=2, kernel_size=3, subsampling=nn.ConvSubsampling((4, 4)), dropout=0.1)
 
 
 def experiment() -> Experiment:
@@ -26,7 +26,7 @@ def experiment() -> Experiment:
     Adam divides by the root of the second moment: with its usual eps a gradient of 1e-9 would count like one of 1.
     """
     restless = tiny.restless()
-    attention = nn.LocationAttention(8, filters=4, taps=5)
+    attention = nn.LocationAttention(8, filters=4, kernel_size=5)
     return replace(
         restless,
         model=restless.model.clone(encoder=BLOCKS, decoder=restless.model.decoder.clone(attention=attention)),
@@ -43,16 +43,16 @@ def five_steps(data_dir: Path, how: How, layout: Layout) -> dict[str, np.ndarray
     """The losses, what each step has read, and the state after the last one, on the host, by path."""
     here = experiment()
     data = here.train_data.open(data_dir)
-    objective = bound_objective(here, data)
+    objective = resolve_objective(here, data)
     pure = make_step(
-        training_form(here.model, objective),
+        make_apply_fn(here.model, objective),
         objective,
         here.optimizer.build(),
         ema_decay=here.ema_decay,
         noise=here.weight_noise,
     )
     step = compile_step(pure, how, layout=layout, rules=RULES)
-    state = step.place_state(measured(initial_state(here, data), here, data))
+    state = step.place_state(init_feature_statistics(initial_state(here, data), here, data))
     losses, examples, seat = [], [], step.seat
     with data.batches(0, host=seat.host, hosts=seat.hosts, stop_step=STEPS) as batches:
         for _, row, batch in batches:
@@ -60,7 +60,7 @@ def five_steps(data_dir: Path, how: How, layout: Layout) -> dict[str, np.ndarray
             losses.append(jax.device_get(sums["loss"]).mean)
             examples.append(row.examples_b)
     whole = jax.jit(lambda tree: tree, out_shardings=whole_on(step.mesh))
-    params = jax.device_get(whole(alike({"params": state.params, "average": state.average})))
+    params = jax.device_get(whole(alike({"params": state.params, "average": state.ema_params})))
     paths, _ = jax.tree_util.tree_flatten_with_path(params)
     named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
     return {"losses": np.array(losses), "examples": np.array(examples), **named}

@@ -13,7 +13,7 @@ from jaxasr.evaluation.decode_split import evaluated_variables
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
-from jaxasr.run.initial_state import Elders, fused, training_form
+from jaxasr.run.initial_state import PretrainedRuns, load_fusion_lm, make_apply_fn
 from jaxasr.training import TrainState, make_step, new_state
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
@@ -40,11 +40,11 @@ def batch(rng):
 
 
 def test_the_language_model_is_that_of_its_run_and_a_step_keeps_it(lm_run, experiment, batch):
-    state = Elders(fused=lm_run.workdir).given_to(blank_state(experiment, batch), experiment)
+    state = PretrainedRuns(fusion_lm=lm_run.workdir).load_into(blank_state(experiment, batch), experiment)
     learnt, _ = trained_variables(tiny_lm.experiment(), Workdir(lm_run.workdir))
     for each in (state.statistics, evaluated_variables(experiment, state)):
         jax.tree.map(np.testing.assert_array_equal, each["lm"]["decoder"]["fusion"]["variables"], learnt)
-    apply, optimizer = training_form(experiment.model), experiment.optimizer.build()
+    apply, optimizer = make_apply_fn(experiment.model), experiment.optimizer.build()
     step = make_step(apply, experiment.objective, optimizer, ema_decay=0.0)
     after, _ = jax.eval_shape(step, state, batch)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
@@ -52,14 +52,14 @@ def test_the_language_model_is_that_of_its_run_and_a_step_keeps_it(lm_run, exper
 
 def test_a_fusion_and_its_run_come_together(lm_run, experiment):
     state = TrainState(jnp.zeros((), int), jax.random.key(0), {}, {}, {}, ())
-    assert fused(state, tiny.experiment(), None) is state
-    assert fused(state, tiny_lm.experiment(), None) is state
+    assert load_fusion_lm(state, tiny.experiment(), None) is state
+    assert load_fusion_lm(state, tiny_lm.experiment(), None) is state
     with pytest.raises(ValueError, match="decoder fuses a language model and the command has no run of one"):
-        fused(state, experiment, None)
+        load_fusion_lm(state, experiment, None)
     with pytest.raises(ValueError, match="decoder fuses no language model and the command has the run"):
-        fused(state, tiny.experiment(), lm_run.workdir)
+        load_fusion_lm(state, tiny.experiment(), lm_run.workdir)
     with pytest.raises(FileNotFoundError, match="no folder"):
-        fused(state, experiment, Path("nowhere"))
+        load_fusion_lm(state, experiment, Path("nowhere"))
     wider = experiment.model.decoder.clone(fusion=nn.DeepFusion(nn.LstmLm(1, 32, 8, vocab=tiny.TOKENS.size)))
     with pytest.raises(ValueError, match="holds another model"):
-        fused(state, replace(experiment, model=experiment.model.clone(decoder=wider)), lm_run.workdir)
+        load_fusion_lm(state, replace(experiment, model=experiment.model.clone(decoder=wider)), lm_run.workdir)

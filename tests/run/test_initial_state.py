@@ -13,7 +13,7 @@ from jaxasr.evaluation.decode_split import evaluated_variables
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.ops.audio.features import QUANTIZATION
-from jaxasr.run.initial_state import bound_objective, initial_state, measured, metadata_of, taught, training_form
+from jaxasr.run.initial_state import resolve_objective, initial_state, init_feature_statistics, checkpoint_metadata, load_teacher, make_apply_fn
 from jaxasr.text.tokenizer import train_sentencepiece
 from tests import tiny_experiments as tiny
 from tests.nn.tiny import streams
@@ -27,13 +27,13 @@ def restless():
 
 
 @pytest.fixture
-def opened(restless, river):
-    return restless.train_data.open(river.data_dir)
+def opened(restless, trained_run):
+    return restless.train_data.open(trained_run.data_dir)
 
 
 def test_statistics_are_those_of_all_real_frames_of_an_epoch(restless, opened):
     """Against the slow twin, frame by frame, at the speeds at which the first epoch plays them."""
-    state = measured(initial_state(restless, opened), restless, opened)
+    state = init_feature_statistics(initial_state(restless, opened), restless, opened)
     found = state.statistics["statistics"]["frontend"]
     frames = []
     with opened.batches(0, stop_step=len(opened.plan.epoch(0))) as batches:
@@ -46,11 +46,11 @@ def test_statistics_are_those_of_all_real_frames_of_an_epoch(restless, opened):
     np.testing.assert_allclose(found["deviation"], frames_tf.std(axis=0), rtol=1e-3, atol=1e-3)
 
 
-def test_a_model_without_statistics_is_left_as_it_is(river):
+def test_a_model_without_statistics_is_left_as_it_is(trained_run):
     experiment = tiny.experiment()
-    opened = experiment.train_data.open(river.data_dir)
+    opened = experiment.train_data.open(trained_run.data_dir)
     state = jax.eval_shape(lambda: initial_state(experiment, opened))
-    assert measured(state, experiment, opened) is state
+    assert init_feature_statistics(state, experiment, opened) is state
 
 
 def test_a_seed_decides_the_parameters(restless, opened):
@@ -64,7 +64,7 @@ def test_a_seed_decides_the_parameters(restless, opened):
 
 
 def test_metadata_say_whose_checkpoint_it_is(restless, opened):
-    metadata = metadata_of(restless, opened)
+    metadata = checkpoint_metadata(restless, opened)
     assert metadata.experiment == tree.render(restless)
     assert (metadata.fingerprint, metadata.tokenizer) == (tree.fingerprint(restless), tiny.TOKENS.digest)
     assert metadata.data == opened.hash
@@ -72,39 +72,39 @@ def test_metadata_say_whose_checkpoint_it_is(restless, opened):
 
 
 def test_labels_are_smoothed_by_how_often_tokens_stand_in_the_transcripts(restless, opened):
-    objective = bound_objective(restless, opened)
+    objective = resolve_objective(restless, opened)
     letters = Counter("".join(TRAIN))
     counts = [len(TRAIN)] + [letters[letter] for letter in tiny.TOKENS.alphabet]
     np.testing.assert_allclose(objective.prior, np.array(counts) / sum(counts), rtol=1e-6)
-    assert bound_objective(tiny.experiment(), opened) == tiny.experiment().objective
+    assert resolve_objective(tiny.experiment(), opened) == tiny.experiment().objective
 
 
 def test_what_tokens_write_after_another_one():
-    assert text.written(tiny.TOKENS) == ["", " ", "A", "B", "C", "D"]
+    assert text.piece_texts(tiny.TOKENS) == ["", " ", "A", "B", "C", "D"]
 
 
 def test_pieces_begin_words_with_a_space(tmp_path):
     pieces = train_sentencepiece(["AB BA", "AAB AB", "BA AB"], tmp_path / "p.model", pieces=8)
-    texts = text.written(pieces)
+    texts = text.piece_texts(pieces)
     tokens = pieces.encode("BA AB AAB")
     assert "".join(texts[token] for token in tokens).split() == ["BA", "AB", "AAB"]
     assert any(text.startswith(" ") for text in texts)
 
 
-def test_the_n_best_are_those_of_the_search_scored_by_teacher_forcing(river):
+def test_the_n_best_are_those_of_the_search_scored_by_teacher_forcing(trained_run):
     """Without chance, and with an attention whose two forms are one, both say the same of how probable they are."""
     experiment = tiny.experiment()
-    opened = experiment.train_data.open(river.data_dir)
+    opened = experiment.train_data.open(trained_run.data_dir)
     search = decode.Beam(3, nbest=2, max_tokens=decode.MaxTokens(0.0, 5))
     objective = replace(experiment.objective, extra=(training.ExpectedErrors(search),))
-    bound = bound_objective(replace(experiment, objective=objective), opened)
+    bound = resolve_objective(replace(experiment, objective=objective), opened)
     with opened.batches(0, stop_step=1) as batches:
         batch = jax.tree.map(jnp.asarray, next(iter(batches))[2])
 
     @jax.jit
     def run(batch):
         variables = experiment.model.init(jax.random.key(0), batch, step=None)
-        outputs = training_form(experiment.model, bound)(variables, batch, jnp.zeros((), int), streams())
+        outputs = make_apply_fn(experiment.model, bound)(variables, batch, jnp.zeros((), int), streams())
         return outputs.n_best, search(nn.Recogniser(experiment.model, variables), batch), bound(outputs, batch)
 
     n_best, found, sums = run(batch)
@@ -116,17 +116,17 @@ def test_the_n_best_are_those_of_the_search_scored_by_teacher_forcing(river):
     assert np.isfinite(sums["loss"].value)
 
 
-def test_a_teacher_is_what_its_run_has_learnt_and_says_it_clean(river):
+def test_a_teacher_is_what_its_run_has_learnt_and_says_it_clean(trained_run):
     experiment = tiny.experiment()
     pupil = replace(
         experiment,
         teacher=experiment.model,
         objective=training.Objective(extra=(training.Distill(1.0),)),
-        model=experiment.model.clone(encoder=nn.Listener(width=4, pools=(4,)), ctc=None),
+        model=experiment.model.clone(encoder=nn.Listener(width=4, time_reduction=(4,)), ctc=None),
     )
-    opened = pupil.train_data.open(river.data_dir)
-    state = taught(initial_state(pupil, opened), pupil, river.workdir)
-    expected, _ = trained_variables(experiment, Workdir(river.workdir))
+    opened = pupil.train_data.open(trained_run.data_dir)
+    state = load_teacher(initial_state(pupil, opened), pupil, trained_run.workdir)
+    expected, _ = trained_variables(experiment, Workdir(trained_run.workdir))
     jax.tree.map(np.testing.assert_array_equal, state.statistics["teacher"], expected)
     assert set(evaluated_variables(pupil, state)) == {"params"}
     with opened.batches(0, stop_step=1) as batches:
@@ -135,7 +135,7 @@ def test_a_teacher_is_what_its_run_has_learnt_and_says_it_clean(river):
     @jax.jit
     def run(state, batch):
         variables = {"params": state.params, **state.statistics}
-        outputs = training_form(pupil.model, pupil.objective, pupil.teacher)(variables, batch, state.step, streams())
+        outputs = make_apply_fn(pupil.model, pupil.objective, pupil.teacher)(variables, batch, state.step, streams())
         return outputs, pupil.objective(outputs, batch)
 
     outputs, sums = run(state, batch)
@@ -145,15 +145,15 @@ def test_a_teacher_is_what_its_run_has_learnt_and_says_it_clean(river):
     assert sums["distill"].mean > 0.1
 
 
-def test_a_teacher_and_its_run_come_together(river):
+def test_a_teacher_and_its_run_come_together(trained_run):
     experiment = tiny.experiment()
-    opened = experiment.train_data.open(river.data_dir)
+    opened = experiment.train_data.open(trained_run.data_dir)
     state = jax.eval_shape(lambda: initial_state(experiment, opened))
-    assert taught(state, experiment, None) is state
+    assert load_teacher(state, experiment, None) is state
     with pytest.raises(ValueError, match="the experiment has no teacher and the command the run"):
-        taught(state, experiment, river.workdir)
+        load_teacher(state, experiment, trained_run.workdir)
     with pytest.raises(ValueError, match="the experiment has a teacher and the command no run of one; give both"):
-        taught(state, replace(experiment, teacher=experiment.model), None)
+        load_teacher(state, replace(experiment, teacher=experiment.model), None)
 
 
 def slow_frames(wave_n: np.ndarray, length: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from jaxasr.run.interrupt import Interrupted, requests_to_stop
+from jaxasr.run.interrupt import TrainingInterrupt, requests_to_stop
 from tests.scale.multi_process import ended, several
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -14,10 +14,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 def test_a_signal_is_noted_and_nothing_else_happens():
     with requests_to_stop() as requests:
         assert requests.signum == 0
-        assert not requests.due(1)
+        assert not requests.should_stop(1)
         os.kill(os.getpid(), signal.SIGTERM)
         assert requests.signum == signal.SIGTERM
-        assert requests.due(1)
+        assert requests.should_stop(1)
         os.kill(os.getpid(), signal.SIGINT)
         assert requests.signum == signal.SIGINT
 
@@ -27,7 +27,7 @@ def test_each_of_them_asks(signum):
     with requests_to_stop() as requests:
         os.kill(os.getpid(), signum)
         assert requests.signum == signum
-        assert requests.due(7)
+        assert requests.should_stop(7)
 
 
 def test_the_second_ctrl_c_is_let_through():
@@ -46,7 +46,7 @@ def test_the_handlers_of_before_come_back_after_an_error_too():
 
 
 def test_it_says_what_came_what_is_saved_and_what_to_do():
-    interrupted = Interrupted(signal.SIGTERM, 1_200)
+    interrupted = TrainingInterrupt(signal.SIGTERM, 1_200)
     assert str(interrupted) == "SIGTERM: saved after 1,200 steps; the same command goes on from there"
     assert interrupted.signum == signal.SIGTERM
 

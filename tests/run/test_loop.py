@@ -1,4 +1,4 @@
-"""The river from a corpus to a checkpoint, how it ends before its end, and that a second life goes on with the first's.
+"""The trained_run from a corpus to a checkpoint, how it ends before its end, and that a second life goes on with the first's.
 
 `tiny.experiment` is what the shared run has learnt; `tiny.restless` has all that a resumed run could get wrong.
 """
@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.experiment import Experiment, Machine
-from jaxasr.run import Diverged, Interrupted, train
-from jaxasr.run.goodput import lines as spent_by
-from jaxasr.run.loop import introduction
-from jaxasr.run.metric_log import Log
+from jaxasr.experiment import Experiment, RuntimeConfig
+from jaxasr.run import DivergenceError, TrainingInterrupt, train
+from jaxasr.run.goodput import read_goodput as spent_by
+from jaxasr.run.loop import run_summary
+from jaxasr.run.metric_accumulator import MetricAccumulator
 from jaxasr.scale import CompileCounter, CompiledStep, Layout, Rules
 from jaxasr.training import Writer, read_metrics
 from tests import tiny_experiments as tiny
@@ -42,9 +42,9 @@ class Life:
 
 def live(
     experiment: Experiment, folder: Path, data_dir: Path, *, stop_at: int = -1, how="jit", **machine
-) -> tuple[Life, Interrupted | None]:
+) -> tuple[Life, TrainingInterrupt | None]:
     """Trains, with a SIGTERM while step `stop_at` is under way."""
-    life, add = Life([], [], []), Log.add
+    life, add = Life([], [], []), MetricAccumulator.add
 
     def watched(self, step, batch, ids, sums):
         life.examples.append((step, ids, batch.ids_b.tolist()))
@@ -53,11 +53,11 @@ def live(
         add(self, step, batch, ids, sums)
 
     with pytest.MonkeyPatch.context() as patch, CompileCounter() as compiles:
-        patch.setattr(Log, "add", watched)
+        patch.setattr(MetricAccumulator, "add", watched)
         interrupted = None
         try:
-            train(experiment, folder, Machine(data_dir, how, **machine), say=life.said.append)
-        except Interrupted as came:
+            train(experiment, folder, RuntimeConfig(data_dir, how, **machine), print_fn=life.said.append)
+        except TrainingInterrupt as came:
             interrupted = came
     life.compiled.extend(compiles.names)
     return life, interrupted
@@ -69,11 +69,11 @@ def restless() -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def whole(restless, river, tmp_path_factory):
+def whole(restless, trained_run, tmp_path_factory):
     """`restless` from its first step to its last, and what was seen of it."""
     folder = tmp_path_factory.mktemp("restless") / "whole"
     with compile_cache(shared_folder(tmp_path_factory)):
-        life, interrupted = live(restless, folder, river.data_dir)
+        life, interrupted = live(restless, folder, trained_run.data_dir)
     assert interrupted is None
     return folder, life
 
@@ -82,77 +82,77 @@ def same_state(a: Path, b: Path, step: int):
     """Parameters, average, optimizer, statistics, key, step and window, to the last bit."""
     left, right = saved_state(a, step), saved_state(b, step)
     assert left.keys() == right.keys()
-    assert {"train/step", "train/key", "window/loss"} < left.keys()
+    assert {"train/step", "train/key", "metrics/loss"} < left.keys()
     for path, value in left.items():
         np.testing.assert_array_equal(value, right[path], err_msg=path, strict=True)
 
 
-def test_the_river_runs_to_a_word_error_rate(river):
+def test_the_river_runs_to_a_word_error_rate(trained_run):
     """The one test of everything at once: manifest, prepare, train, average, choose, search, score."""
-    rows = [json.loads(line) for line in (river.workdir / "results.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (trained_run.workdir / "results.jsonl").read_text().splitlines()]
     assert {row["split"]: row["utterances"] for row in rows} == {"train": 8, "test": 3}
     learnt = rows[0]
     assert learnt["wer"] == learnt["cer"] == 0.0
     assert learnt["intervals"]["wer"] == [0.0, 0.0]
     assert learnt["words"] == 11
-    assert "train: WER 0.00% [0.00%, 0.00%], CER 0.00%, 8 utterances" in river.printed.read_text()
+    assert "train: WER 0.00% [0.00%, 0.00%], CER 0.00%, 8 utterances" in trained_run.printed.read_text()
 
 
-def test_a_run_leaves_metrics_checkpoints_hypotheses_and_pictures(river):
-    rows = read_metrics(river.workdir / "metrics.jsonl")
+def test_a_run_leaves_metrics_checkpoints_hypotheses_and_pictures(trained_run):
+    rows = read_metrics(trained_run.workdir / "metrics.jsonl")
     lines = [row for row in rows if "train/loss" in row]
     assert [row["step"] for row in lines] == list(range(20, 161, 20))
     assert {"train/accuracy", "train/ctc", "train/gradient_norm", "train/learning_rate"} < lines[0].keys()
     assert lines[-1]["train/loss"] < 0.1 < 1.0 < lines[0]["train/loss"]
-    assert [row["step"] for row in rows if row.get("watch/wer") == 0.0] == [80, 160]
-    assert sorted(int(path.name) for path in (river.workdir / "checkpoints").iterdir()) == [80, 160]
-    for name in ("curves", "alignment.watch", "alignment.train", "alignment.test"):
-        assert (river.workdir / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["step"] for row in rows if row.get("validation/wer") == 0.0] == [80, 160]
+    assert sorted(int(path.name) for path in (trained_run.workdir / "checkpoints").iterdir()) == [80, 160]
+    for name in ("curves", "alignment.validation", "alignment.train", "alignment.test"):
+        assert (trained_run.workdir / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     final = rows[-1]
-    for place in ("train", "watch"):  # eight utterances by heart: sharp, in order, nothing collapsed
+    for place in ("train", "validation"):  # eight utterances by heart: sharp, in order, nothing collapsed
         assert final.get(f"{place}/attention_collapsed", lines[-1].get(f"{place}/attention_collapsed")) == 0.0
-    assert final["watch/attention_diffuse"] < 0.5 < lines[0]["train/attention_diffuse"]
-    page = (river.workdir / "page.html").read_text()
-    assert "watch/attention_behind" in page
-    assert 'src="pictures/alignment.watch.png"' in page
-    watched = [json.loads(line) for line in (river.workdir / "hypotheses.watch.jsonl").read_text().splitlines()]
+    assert final["validation/attention_diffuse"] < 0.5 < lines[0]["train/attention_diffuse"]
+    page = (trained_run.workdir / "page.html").read_text()
+    assert "validation/attention_behind" in page
+    assert 'src="pictures/alignment.validation.png"' in page
+    watched = [json.loads(line) for line in (trained_run.workdir / "hypotheses.validation.jsonl").read_text().splitlines()]
     assert {row["id"]: row["hypothesis"] for row in watched} == {row["id"]: row["reference"] for row in watched}
-    assert list((river.workdir / "tensorboard").iterdir())
+    assert list((trained_run.workdir / "tensorboard").iterdir())
 
 
-def test_nothing_is_compiled_after_warm_up(river):
+def test_nothing_is_compiled_after_warm_up(trained_run):
     """The second half compiles what the first evaluation needs, and nothing after it."""
-    lines = [json.loads(line) for line in (river.workdir / "speed.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (trained_run.workdir / "speed.jsonl").read_text().splitlines()]
     counts = {line["step"]: line["programs_compiled"] for line in lines}
     assert counts[20] == counts[80]
     assert counts[100] == counts[160]
 
 
-def test_a_run_that_is_told_to_stop_and_goes_on_is_equal_to_the_last_bit(restless, river, whole, tmp_path):
+def test_a_run_that_is_told_to_stop_and_goes_on_is_equal_to_the_last_bit(restless, trained_run, whole, tmp_path):
     """Chance of every kind, gradients half accumulated, metrics half summed: nothing tells the two apart."""
     folder, life = whole
-    first, interrupted = live(restless, tmp_path / "twice", river.data_dir, stop_at=STOP_AT)
+    first, interrupted = live(restless, tmp_path / "twice", trained_run.data_dir, stop_at=STOP_AT)
     assert interrupted is not None
     assert str(interrupted).startswith("SIGTERM: saved after 5 steps")
     assert (tmp_path / "twice" / "metrics.jsonl").read_text().count("\n") == 2  # of training, and of an evaluation
-    second, interrupted = live(restless, tmp_path / "twice", river.data_dir)
+    second, interrupted = live(restless, tmp_path / "twice", trained_run.data_dir)
     assert interrupted is None
     assert "goes on after step 5" in second.said
 
     same_state(folder, tmp_path / "twice", restless.steps)
-    for name in ("metrics.jsonl", "hypotheses.watch.jsonl", "experiment.txt"):
+    for name in ("metrics.jsonl", "hypotheses.validation.jsonl", "experiment.txt"):
         assert (folder / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
     assert [step for step, *_ in life.examples] == list(range(restless.steps))
     assert first.examples + second.examples == life.examples
     assert len({tuple(keys) for _, _, keys in life.examples}) > 4  # another order and other speeds in each epoch
     assert life.compiled.count("jit(one_step)") == 1
 
-    again, _ = live(restless, folder, river.data_dir)  # nothing is left to do
+    again, _ = live(restless, folder, trained_run.data_dir)  # nothing is left to do
     assert again.examples == []
     same_state(folder, tmp_path / "twice", restless.steps)
 
 
-def test_a_signal_that_comes_while_a_line_is_written_is_heard_one_step_later(restless, river, tmp_path, monkeypatch):
+def test_a_signal_that_comes_while_a_line_is_written_is_heard_one_step_later(restless, trained_run, tmp_path, monkeypatch):
     """Between the decision what to save and the end of the turn: what it says is saved is saved."""
     write, before = Writer.write, signal.getsignal(signal.SIGINT)
 
@@ -163,13 +163,13 @@ def test_a_signal_that_comes_while_a_line_is_written_is_heard_one_step_later(res
 
     monkeypatch.setattr(Writer, "write", interrupted_write)
     chatty = replace(restless, log_every=2)
-    with pytest.raises(Interrupted, match="SIGINT: saved after 3 steps"):
-        train(chatty, tmp_path, Machine(river.data_dir), say=lambda _: None)
+    with pytest.raises(TrainingInterrupt, match="SIGINT: saved after 3 steps"):
+        train(chatty, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=lambda _: None)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
     assert signal.getsignal(signal.SIGINT) is before  # the default, or ignored in a job in the background
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(river, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(trained_run, tmp_path, monkeypatch):
     """From the sixth step on the parameters are NaN; checkpoints are due after the fourth and the eighth."""
     call = CompiledStep.__call__
 
@@ -180,9 +180,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(river, 
 
     monkeypatch.setattr(CompiledStep, "__call__", poisoned)
     experiment = replace(tiny.experiment(), save_every=4, log_every=4, eval_every=80)
-    with pytest.raises(Diverged, match="the loss of step 5 is not finite; the last finite step was 4") as caught:
-        train(experiment, tmp_path, Machine(river.data_dir), say=lambda _: None)
-    data = experiment.train_data.open(river.data_dir)
+    with pytest.raises(DivergenceError, match="the loss of step 5 is not finite; the last finite step was 4") as caught:
+        train(experiment, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=lambda _: None)
+    data = experiment.train_data.open(trained_run.data_dir)
     ids = [data.ids[i] for i in data.plan.row(5).examples_b]
     assert f"utterances {', '.join(ids)}. The same command would" in str(caught.value)
     with np.load(tmp_path / "diverged-step-5.npz") as kept:
@@ -195,11 +195,11 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(river, 
 
 @pytest.mark.slow  # five steps of every way are compared in test_ways.py
 @pytest.mark.parametrize("how", ["pmap", "mesh"])
-def test_four_devices_come_where_one_comes(restless, river, whole, tmp_path, how):
+def test_four_devices_come_where_one_comes(restless, trained_run, whole, tmp_path, how):
     """Four examples a batch, one a device. Dropout, masks and noise are the example's, so they are the same too."""
     assert len(jax.devices()) == 4
     folder, life = whole
-    spread, _ = live(restless, tmp_path / how, river.data_dir, how=how)
+    spread, _ = live(restless, tmp_path / how, trained_run.data_dir, how=how)
     assert spread.examples == life.examples
     one, four = (read_metrics(path / "metrics.jsonl") for path in (folder, tmp_path / how))
     for a, b in zip(one, four, strict=True):
@@ -209,24 +209,24 @@ def test_four_devices_come_where_one_comes(restless, river, whole, tmp_path, how
         np.testing.assert_allclose(left[path], right[path], rtol=1e-3, atol=1e-4, err_msg=path)
 
 
-def test_a_run_goes_on_with_other_devices(restless, river, whole, tmp_path):
+def test_a_run_goes_on_with_other_devices(restless, trained_run, whole, tmp_path):
     """It begins with its state split over a mesh, and ends with all of it on each of four devices under pmap."""
     folder, _ = whole
     split = {"layout": Layout(fsdp=2, tensor=2), "rules": Rules(split_from=16)}
-    live(restless, tmp_path / "moved", river.data_dir, stop_at=STOP_AT, how="mesh", **split)
-    life, _ = live(restless, tmp_path / "moved", river.data_dir, how="pmap")
+    live(restless, tmp_path / "moved", trained_run.data_dir, stop_at=STOP_AT, how="mesh", **split)
+    life, _ = live(restless, tmp_path / "moved", trained_run.data_dir, how="pmap")
     assert [step for step, *_ in life.examples] == [5, 6, 7]
     left, right = (saved_state(path, restless.steps) for path in (folder, tmp_path / "moved"))
     for path in (path for path in left if path.startswith("train/params")):
         np.testing.assert_allclose(left[path], right[path], rtol=1e-3, atol=1e-4, err_msg=path)
 
 
-def test_the_introduction_names_what_is_left_out(river):
+def test_the_introduction_names_what_is_left_out(trained_run):
     """Six tokens are the most that are allowed: BAD CAB, of seven, fits no shape."""
     experiment = tiny.experiment()
     shapes = replace(experiment.train_data.shapes, tokens=6)
-    data = replace(experiment.train_data, shapes=shapes).open(river.data_dir)
-    lines = introduction(experiment, data)
+    data = replace(experiment.train_data, shapes=shapes).open(trained_run.data_dir)
+    lines = run_summary(experiment, data)
     assert re.match(r"experiment [0-9a-f]{8}: 0.01 M parameters, 160 steps, seed 0, data [0-9a-f]{12}, ", lines[0])
     assert lines[-1] == "left out: tones train-5: fits no shape at any speed (0.840 s, 7 tokens)"
     assert "left out: 1 (fits no shape at any speed)" in lines
@@ -239,9 +239,9 @@ STEPS = 600
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(river, tmp_path, rng, workers):
+def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(trained_run, tmp_path, rng, workers):
     """Three lives end by SIGKILL at random moments, the fourth finishes; one that was never killed says the same."""
-    ends = [f"steps={STEPS}", f"eval_every={STEPS}", "--data-dir", str(river.data_dir), "--splits", "train"]
+    ends = [f"steps={STEPS}", f"eval_every={STEPS}", "--data-dir", str(trained_run.data_dir), "--splits", "train"]
     killed, whole = ([*COMMAND, *ends, "--workdir", str(tmp_path / name)] for name in ("killed", "whole"))
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     subprocess.run(whole, check=True, env=environment, capture_output=True)
@@ -263,7 +263,7 @@ def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(river, tm
     for name in ("metrics.jsonl", "hypotheses.train.jsonl"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     once, again = (spent_by(tmp_path / name)[-1] for name in ("whole", "killed"))
-    assert (once.life, again.life) == (1, LIVES + 1)
+    assert (once.attempt, again.attempt) == (1, LIVES + 1)
     assert once.flops == again.flops  # of the steps that count
     assert once.seconds["lost"] == 0.0 < again.seconds["restore"]
 

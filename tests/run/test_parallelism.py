@@ -24,10 +24,10 @@ CODE = """
 """
 
 
-def made(folder, river, runs, *, processes=1):
+def made(folder, trained_run, runs, *, processes=1):
     """What so many processes, which have eight devices together, come to: by name."""
     files = {name: str(folder / f"{name}-{processes}.npz") for name in runs}
-    code = CODE.format(runs=[(files[name], *way) for name, way in runs.items()], data_dir=str(river.data_dir))
+    code = CODE.format(runs=[(files[name], *way) for name, way in runs.items()], data_dir=str(trained_run.data_dir))
     flags = f"--xla_force_host_platform_device_count={8 // processes}"
     with several(code, processes, XLA_FLAGS=flags) as started:
         for end in ended(started, 900.0):
@@ -36,10 +36,10 @@ def made(folder, river, runs, *, processes=1):
 
 
 @pytest.fixture(scope="module")
-def alone(river, tmp_path_factory):
+def alone(trained_run, tmp_path_factory):
     """By some ways, in one process."""
     runs = {name: WAYS[name] for name in ("jit", "pmap", ALL_AXES)}
-    return made(tmp_path_factory.mktemp("ways"), river, runs)
+    return made(tmp_path_factory.mktemp("ways"), trained_run, runs)
 
 
 def same(found, expected):
@@ -66,26 +66,26 @@ def test_eight_devices_make_the_steps_of_one(alone, way):
     same(alone[way], alone["jit"])
 
 
-def test_two_processes_make_the_steps_of_one(alone, river, tmp_path):
-    found = made(tmp_path, river, {ALL_AXES: WAYS[ALL_AXES]}, processes=2)
+def test_two_processes_make_the_steps_of_one(alone, trained_run, tmp_path):
+    found = made(tmp_path, trained_run, {ALL_AXES: WAYS[ALL_AXES]}, processes=2)
     same(found[ALL_AXES], alone["jit"])
 
 
 @pytest.mark.slow
-def test_every_other_mesh_makes_the_steps_of_one(alone, river, tmp_path):
+def test_every_other_mesh_makes_the_steps_of_one(alone, trained_run, tmp_path):
     runs = {name: way for name, way in WAYS.items() if name not in alone}
-    for found in made(tmp_path, river, runs).values():
+    for found in made(tmp_path, trained_run, runs).values():
         same(found, alone["jit"])
 
 
 @pytest.mark.slow
-def test_pmap_in_two_processes_makes_the_steps_of_one(alone, river, tmp_path):
-    same(made(tmp_path, river, {"pmap": WAYS["pmap"]}, processes=2)["pmap"], alone["jit"])
+def test_pmap_in_two_processes_makes_the_steps_of_one(alone, trained_run, tmp_path):
+    same(made(tmp_path, trained_run, {"pmap": WAYS["pmap"]}, processes=2)["pmap"], alone["jit"])
 
 
 @pytest.mark.slow
-def test_four_processes_make_the_steps_of_one(alone, river, tmp_path):
+def test_four_processes_make_the_steps_of_one(alone, trained_run, tmp_path):
     """With a tensor axis that spans two processes: both read the same rows."""
     runs = {"data 8": WAYS["data 8"], "tensor 4": ("mesh", "fsdp=2,tensor=4")}
-    for found in made(tmp_path, river, runs, processes=4).values():
+    for found in made(tmp_path, trained_run, runs, processes=4).values():
         same(found, alone["jit"])

@@ -10,7 +10,7 @@ from jaxasr import nn
 from jaxasr.cost.flops import count
 from jaxasr.cost.useful import length_cost
 from jaxasr.records import Batch
-from jaxasr.run.train_step import counted_step, pure_step
+from jaxasr.run.train_step import step_without_remat, make_train_step
 from jaxasr.training import new_state
 from tests import tiny_experiments as tiny
 
@@ -37,7 +37,7 @@ def state_of(experiment):
 
 
 def counted(experiment, *shape):
-    step = counted_step(experiment, experiment.objective, pure_step(experiment, experiment.objective))
+    step = step_without_remat(experiment, experiment.objective, make_train_step(experiment, experiment.objective))
     return count(step, state_of(experiment), batch_of(*shape))
 
 
@@ -88,9 +88,9 @@ def test_what_is_computed_again_is_no_work_of_the_model():
     plain, again = with_remat("none"), with_remat("blocks")
     objective = plain.objective
     state, batch = state_of(plain), batch_of(4, 16_000, 8)
-    kept = count(pure_step(plain, objective), state, batch).of_products
-    twice = count(pure_step(again, objective), state, batch).of_products
+    kept = count(make_train_step(plain, objective), state, batch).of_products
+    twice = count(make_train_step(again, objective), state, batch).of_products
     assert twice > 1.05 * kept
-    assert count(counted_step(again, objective, pure_step(again, objective)), state, batch).of_products == kept
-    compiled = jax.jit(pure_step(plain, objective))
-    assert counted_step(plain, objective, compiled) is compiled
+    assert count(step_without_remat(again, objective, make_train_step(again, objective)), state, batch).of_products == kept
+    compiled = jax.jit(make_train_step(plain, objective))
+    assert step_without_remat(plain, objective, compiled) is compiled

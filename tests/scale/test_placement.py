@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.decode import Beam, LengthReward, MaxTokens, NoLoops
+from jaxasr.decode import Beam, LengthReward, MaxTokens, NoRepeatNgram
 from jaxasr.scale import placement
 from tests.decode.toy_model import batch_of, toy
 
@@ -24,7 +24,7 @@ def test_examples_are_shared_out_and_variables_are_whole(how, devices):
 
 def test_a_search_over_four_devices_finds_what_one_finds(rng):
     model, batch = toy(5, seed=2, sharpness=2.0), batch_of(rng, 6, 3, 5, 2, 6, 4, 1, padding_rows=1)
-    scorers = (LengthReward(0.1), NoLoops(2, 3))
+    scorers = (LengthReward(0.1), NoRepeatNgram(2, 3))
     beam = Beam(3, nbest=2, ctc_weight=0.3, length_norm=0.5, max_tokens=MaxTokens(1.0, 2), scorers=scorers)
     find = jax.jit(lambda model, batch: beam(model, batch))
     found = [

@@ -85,7 +85,7 @@ def test_hypotheses_stand_beside_references_in_the_order_they_came():
     assert found.scores.wer == (1 + 5) / 4
     assert found.oracle == 1 / 4  # "maybe" or "no" for "yes"; of the six the second best is the one "no"
     assert found.cut == ("u4",)
-    assert found.looping == ("u4",)
+    assert found.repetitive == ("u4",)
     assert found.utterances[2].speaker == "berta"
 
 
@@ -101,13 +101,13 @@ def test_where_nothing_was_said_rates_are_infinite_or_nothing():
 def test_each_candidate_keeps_what_every_scorer_added():
     def shared(batch: Batch) -> Hypotheses:
         found = told(batch)
-        return replace(found, shares_bwk=jnp.stack([0.75 * found.log_probs_bw, 0.25 * found.log_probs_bw], axis=-1))
+        return replace(found, scores_by_scorer_bwk=jnp.stack([0.75 * found.log_probs_bw, 0.25 * found.log_probs_bw], axis=-1))
 
-    first, second = score.evaluate(shared, [SECOND], decode_text, parts=("attention", "ctc")).utterances[0].candidates
+    first, second = score.evaluate(shared, [SECOND], decode_text, scorer_names=("attention", "ctc")).utterances[0].candidates
     assert first.shares == {"attention": -2.25, "ctc": -0.75}
     assert second.shares == {"attention": -3.75, "ctc": -1.25}
     assert score.evaluate(shared, [SECOND], decode_text).utterances[0].candidates[0].shares == {}
-    assert score.evaluate(told, [SECOND], decode_text, parts=("attention",)).utterances[0].candidates[0].shares == {}
+    assert score.evaluate(told, [SECOND], decode_text, scorer_names=("attention",)).utterances[0].candidates[0].shares == {}
 
 
 def test_estimates_draw_utterances_or_speakers():

@@ -13,7 +13,7 @@ from tests.score.test_evaluate import FIRST, SECOND, decode_text, told
 
 
 @pytest.fixture
-def evaluation() -> score.Evaluation:
+def evaluation() -> score.EvalOutput:
     return score.evaluate(told, [FIRST, SECOND], decode_text)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxasr.records import Batch
-from jaxasr.score import Foreseen, Reading, read_texts, write_texts
+from jaxasr.score import TextScore, PerplexityResult, score_texts, write_texts
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def halves(batch: Batch) -> np.ndarray:
 
 def test_by_token_by_word_and_by_character():
     """Nine and three letters and two ends are 14 coins; 3 + 1 words and the two ends are 6."""
-    reading = read_texts(halves, [few(first="AB CD EFG"), few(second="YES")])
+    reading = score_texts(halves, [few(first="AB CD EFG"), few(second="YES")])
     assert [(each.tokens, each.words, each.characters) for each in reading.texts] == [(10, 4, 10), (4, 2, 4)]
     found = reading.estimates()
     assert {name: each.value for name, each in found.items()} == pytest.approx(
@@ -55,17 +55,17 @@ def test_by_token_by_word_and_by_character():
 
 
 def test_a_whole_speaker_is_drawn():
-    texts = tuple(Foreseen(str(n), "one" if n else "two", "A", 2, -1.0 - n) for n in range(3))
-    interval = Reading(texts, ()).estimates("speakers")["perplexity"].interval
+    texts = tuple(TextScore(str(n), "one" if n else "two", "A", 2, -1.0 - n) for n in range(3))
+    interval = PerplexityResult(texts, ()).estimates("speakers")["perplexity"].interval
     assert (interval.low, interval.high) == pytest.approx((np.exp(1 / 2), np.exp(5 / 4)))
 
 
 def test_what_the_vocabulary_can_not_write_counts_nowhere_and_is_named(tmp_path):
-    reading = read_texts(halves, [few(good="YES", bad="42")])
-    assert reading.unwritable == ("bad",)
+    reading = score_texts(halves, [few(good="YES", bad="42")])
+    assert reading.out_of_vocabulary == ("bad",)
     assert [each.id for each in reading.texts] == ["good"]
     with pytest.raises(ValueError, match="no text to read; the vocabulary has no tokens for 1"):
-        read_texts(halves, [few(bad="42")])
+        score_texts(halves, [few(bad="42")])
     write_texts(reading, tmp_path / "runs" / "texts.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "runs" / "texts.jsonl").read_text().splitlines()]
     assert rows == [
@@ -76,6 +76,6 @@ def test_what_the_vocabulary_can_not_write_counts_nowhere_and_is_named(tmp_path)
 
 def test_what_is_not_finite():
     with pytest.raises(FloatingPointError, match="log probability of first is NaN"):
-        read_texts(lambda batch: np.full(2, np.nan), [few(first="YES")])
-    hopeless = Reading((Foreseen("a", "", "A", 2, -1e9),), ()).estimates()["perplexity"]
+        score_texts(lambda batch: np.full(2, np.nan), [few(first="YES")])
+    hopeless = PerplexityResult((TextScore("a", "", "A", 2, -1e9),), ()).estimates()["perplexity"]
     assert np.isfinite(hopeless.value)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxasr.score.repetition import loops, repetitions
+from jaxasr.score.repetition import is_repetitive, repetitions
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_the_most_repeated_phrase_is_counted(text, times):
 
 
 def test_a_loop_is_what_the_reference_does_not_do():
-    assert loops("go on and on and on and on and on", "go on")
-    assert not loops("no no no", "no")
-    assert not loops("five five five five", "five five five five")
-    assert loops("five five five five five", "five five five five")
+    assert is_repetitive("go on and on and on and on and on", "go on")
+    assert not is_repetitive("no no no", "no")
+    assert not is_repetitive("five five five five", "five five five five")
+    assert is_repetitive("five five five five five", "five five five five")

@@ -15,7 +15,7 @@ import pytest
 
 from jaxasr import report
 from jaxasr.__main__ import main
-from jaxasr.experiment import Machine, Workdir, variants
+from jaxasr.experiment import RuntimeConfig, Workdir, variants
 from jaxasr.sweep import sweep
 from jaxasr.tree import fingerprint
 
@@ -41,7 +41,7 @@ def again():
 
 def one_of_two():
     yield "good", {"seed": 3}
-    yield "bad", {"watch.data.corpora.split": "lost"}
+    yield "bad", {"validation.data.corpora.split": "lost"}
 
 
 def without():
@@ -95,7 +95,7 @@ class Bench:
             f"{self.file}:{generator}",
             self.folder,
             self.results,
-            Machine(self.folder),
+            RuntimeConfig(self.folder),
             command=command,
             poll_s=0.02,
             **options,
@@ -255,9 +255,9 @@ def test_mistakes_are_answered_before_anything_starts(bench, capsys):
     assert (bench.started, bench.folder.exists()) == ([], False)
 
 
-def test_the_command_line_trains_and_tells_what_failed(bench, river, capsys):
+def test_the_command_line_trains_and_tells_what_failed(bench, trained_run, capsys):
     """The real thing: two processes, of which the second finds no data."""
-    options = ["--results", str(bench.results), "--workdir", str(bench.folder), "--data-dir", str(river.data_dir)]
+    options = ["--results", str(bench.results), "--workdir", str(bench.folder), "--data-dir", str(trained_run.data_dir)]
     assert main(["sweep", f"{bench.file}:one_of_two", *options, "log_every=10"]) == 1
     assert [(row["name"], row["split"], row["seed"], row["trained"]) for row in bench.rows()] == [
         ("good", "train", 3, 20),

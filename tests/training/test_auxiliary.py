@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import Memory, Sampled
+from jaxasr.nn import Memory, HardAttention
 from jaxasr.nn.attention.interface import randomness_of
 from jaxasr.ops.attention.mixture import masked_log_softmax
 from jaxasr.records import Batch, Draws, Outputs
@@ -127,7 +127,7 @@ def test_credit_for_the_token_alone_is_biased_where_positions_move_the_state():
 
 def test_the_mean_gradient_of_what_sampled_draws_is_within_its_standard_error_of_the_exact_one():
     toy, many = Toy(np.random.default_rng(0)), 4_000
-    focus = Sampled()
+    focus = HardAttention()
     params = {"params": {"baseline": {"kernel": jnp.zeros((1, 1)), "bias": jnp.full(1, -1.5)}}}
     training = randomness_of(jax.random.key(3), training_of(np.arange(many, dtype=np.uint32)))
     memory = Memory((), jnp.zeros((many, POSITIONS, 1)), jnp.ones((many, POSITIONS), bool), training)
@@ -246,7 +246,7 @@ def test_distillation_wants_a_teacher(rng):
 
 
 def test_reinforce_wants_draws(rng):
-    with pytest.raises(ValueError, match=r"Reinforce but the attention draws nothing; give it the focus nn\.Sampled"):
+    with pytest.raises(ValueError, match=r"Reinforce but the attention draws nothing; give it the focus nn.HardAttention"):
         Objective(extra=(Reinforce(),))(weighted_outputs(rng), THREE)
 
 

@@ -13,7 +13,7 @@ from jaxasr.scale.compile import compile_step
 from jaxasr.training import Adam, Constant, Objective, Sgd, make_step, new_state
 from tests.nn.tiny import batch_of, compiled_quickly, listener, near, rows, seq2seq
 
-MODEL = seq2seq(noise=None, encoder=listener(pools=(4,), dropout=0.3))
+MODEL = seq2seq(noise=None, encoder=listener(time_reduction=(4,), dropout=0.3))
 OBJECTIVE = Objective(label_smoothing=0.1, ctc_weight=0.3)
 SAMPLES = (400, 390, 60, 20, 380, 200, 50, 0)  # shared out over four devices: a lot, next to nothing, some, one
 TOKENS = (5, 5, 1, 1, 4, 2, 1, 0)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxasr.experiment import Machine, Workdir
+from jaxasr.experiment import RuntimeConfig, Workdir
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.score.confidence import Platt
 from jaxasr.transcription import calibrate
@@ -17,40 +17,40 @@ from tests import tiny_experiments as tiny
 
 
 @pytest.fixture
-def run(river, tmp_path):
-    return shutil.copytree(river.workdir, tmp_path / "run")
+def run(trained_run, tmp_path):
+    return shutil.copytree(trained_run.workdir, tmp_path / "run")
 
 
-def test_it_is_written_where_transcribe_finds_it(river, run):
+def test_it_is_written_where_transcribe_finds_it(trained_run, run):
     said: list[str] = []
-    found = calibrate(tiny.experiment(), run, Machine(river.data_dir), splits=("test",), say=said.append)
+    found = calibrate(tiny.experiment(), run, RuntimeConfig(trained_run.data_dir), splits=("test",), say=said.append)
     kept = json.loads((run / "confidence.json").read_text())
     assert calibrated_by(Workdir(run)) == found == Platt(kept["slope"], kept["offset"])
     assert found.slope >= 0
-    assert [line.split(":")[0] for line in said] == ["watch", "test"]
-    assert list(kept["splits"]) == ["watch", "test"]
-    watch = kept["splits"]["watch"]["after"]
-    assert (watch["words"], watch["right"]) == (11, 1.0)  # the run has learnt it by heart
-    assert watch["area"] is None  # without an error there is nothing to tell apart
-    assert sum(words for words, *_ in watch["bins"]) == 11
+    assert [line.split(":")[0] for line in said] == ["validation", "test"]
+    assert list(kept["splits"]) == ["validation", "test"]
+    validation = kept["splits"]["validation"]["after"]
+    assert (validation["words"], validation["right"]) == (11, 1.0)  # the run has learnt it by heart
+    assert validation["area"] is None  # without an error there is nothing to tell apart
+    assert sum(words for words, *_ in validation["bins"]) == 11
     assert (run / "pictures" / "confidence.png").stat().st_size > 5_000
 
 
-def test_a_split_that_is_not_there(river, run):
+def test_a_split_that_is_not_there(trained_run, run):
     with pytest.raises(KeyError, match="no split dev in this experiment; it has train, test"):
-        calibrate(tiny.experiment(), run, Machine(river.data_dir), splits=("dev",))
+        calibrate(tiny.experiment(), run, RuntimeConfig(trained_run.data_dir), splits=("dev",))
 
 
 def test_a_run_without_a_calibration_gives_posteriors_as_they_are(run):
     assert calibrated_by(Workdir(run)) is np.exp
 
 
-def test_words_are_right_or_wrong_by_the_references(river):
+def test_words_are_right_or_wrong_by_the_references(trained_run):
     """The unseen sentences, half learnt: posteriors and flags are one a word of the hypotheses."""
     experiment = tiny.experiment()
-    hear = compiled_hearing(experiment.model, experiment.watch.search)
-    variables, _ = trained_variables(experiment, Workdir(river.workdir))
-    opened = experiment.evals["test"].data.open(river.data_dir)
+    hear = compiled_hearing(experiment.model, experiment.validation.search)
+    variables, _ = trained_variables(experiment, Workdir(trained_run.workdir))
+    opened = experiment.evals["test"].data.open(trained_run.data_dir)
     found = _words("test", opened, hear, variables, {}, experiment.tokenizer, workers=0)
     assert found.log_posteriors.shape == found.right.shape
     assert len(found.right) >= 3

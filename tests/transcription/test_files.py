@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from jaxasr import data
-from jaxasr.decode import Beam, Greedy, Hotwords, MaxTokens, NoLoops
+from jaxasr.decode import Beam, Greedy, Hotwords, MaxTokens, NoRepeatNgram
 from jaxasr.experiment import Workdir
 from jaxasr.training import Metadata
 from jaxasr.transcription import Refusal, Transcript, transcribe
@@ -25,14 +25,14 @@ def experiment():
     return tiny.experiment()
 
 
-def hear(river, *paths, rows=1, **options):
+def hear(trained_run, *paths, rows=1, **options):
     """Files of half a second and more are heard in one shape, which one test compiles for all."""
-    return list(transcribe(tiny.experiment(), Workdir(river.workdir), paths, rows=rows, **options))
+    return list(transcribe(tiny.experiment(), Workdir(trained_run.workdir), paths, rows=rows, **options))
 
 
-def test_files_are_heard_together_in_their_order(river):
-    paths = [river.wavs / f"train-{number}.wav" for number in (7, 0, 5)]
-    found = hear(river, *paths, rows=4)
+def test_files_are_heard_together_in_their_order(trained_run):
+    paths = [trained_run.wavs / f"train-{number}.wav" for number in (7, 0, 5)]
+    found = hear(trained_run, *paths, rows=4)
     assert [(each.path, each.text) for each in found] == [
         (path, TRAIN[number]) for path, number in zip(paths, (7, 0, 5), strict=True)
     ]
@@ -43,36 +43,36 @@ def test_files_are_heard_together_in_their_order(river):
         assert -2.0 < each.log_prob < 0.0
 
 
-def test_words_of_a_file_stand_in_their_order_inside_it(river):
-    (heard,) = hear(river, river.wavs / "train-7.wav")
+def test_words_of_a_file_stand_in_their_order_inside_it(trained_run):
+    (heard,) = hear(trained_run, trained_run.wavs / "train-7.wav")
     assert [word.text for word in heard.words] == TRAIN[7].split()
     bounds = [bound for word in heard.words for bound in (word.start_s, word.end_s)]
     assert min(bounds) >= 0.0
     assert max(bounds) <= heard.seconds + 0.1
 
 
-def test_another_rate_another_format_and_more_channels(river, tmp_path):
+def test_another_rate_another_format_and_more_channels(trained_run, tmp_path):
     soundfile.write(tmp_path / "stereo.flac", np.stack([spoken("CAD", 48_000)] * 2, axis=1), 48_000)
     soundfile.write(tmp_path / "float.wav", spoken("CAD", 22_050), 22_050, subtype="FLOAT")
-    heard = hear(river, tmp_path / "stereo.flac", tmp_path / "float.wav")
+    heard = hear(trained_run, tmp_path / "stereo.flac", tmp_path / "float.wav")
     assert [each.text for each in heard] == ["CAD"] * 2
 
 
-def test_another_search_and_another_checkpoint(river):
-    path = river.wavs / "train-2.wav"
+def test_another_search_and_another_checkpoint(trained_run):
+    path = trained_run.wavs / "train-2.wav"
     (greedy,), (beam,), (mean,) = (
-        hear(river, path, search=search, checkpoint=checkpoint)
+        hear(trained_run, path, search=search, checkpoint=checkpoint)
         for search, checkpoint in ((None, "best"), (Beam(3), 160), (None, "mean"))
     )
     assert greedy.text == beam.text == mean.text == TRAIN[2]
     assert beam.log_prob == pytest.approx(greedy.log_prob, abs=1e-4)  # "best" is the newest of equals: step 160
 
 
-def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_being_heard(river, tmp_path):
-    good, bad = river.wavs / "train-5.wav", tmp_path / "noise.mp3"
+def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_being_heard(trained_run, tmp_path):
+    good, bad = trained_run.wavs / "train-5.wav", tmp_path / "noise.mp3"
     bad.write_bytes(b"not audio at all")
     paths = (good, tmp_path / "lost.wav", bad, tmp_path, Path("-"), good)
-    first, missing, refused, folder, piped, last = hear(river, *paths)
+    first, missing, refused, folder, piped, last = hear(trained_run, *paths)
     assert first.text == last.text == TRAIN[5]
     assert missing == Refusal(tmp_path / "lost.wav", f"there is no audio file {tmp_path / 'lost.wav'}")
     assert isinstance(refused, Refusal)
@@ -81,12 +81,12 @@ def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_being_heard(ri
     assert piped == Refusal(Path("-"), "- is standard input, which is heard with --stream alone; give a file")
 
 
-def test_times_are_those_of_ctc_or_of_the_attention(river):
+def test_times_are_those_of_ctc_or_of_the_attention(trained_run):
     """CTC: the middle of every word within a letter (120 ms; positions are 40 ms). The attention of this run has learnt the
     sentences by heart and looks anywhere, but inside the file."""
-    path = river.wavs / "train-5.wav"
+    path = trained_run.wavs / "train-5.wav"
     assert TRAIN[5] == "BAD CAB"
-    (auto,), (ctc,), (attention,) = (hear(river, path, times=times) for times in ("auto", "ctc", "attention"))
+    (auto,), (ctc,), (attention,) = (hear(trained_run, path, times=times) for times in ("auto", "ctc", "attention"))
     assert auto == ctc
     np.testing.assert_allclose([(word.start_s + word.end_s) / 2 for word in ctc.words], [0.18, 0.66], atol=0.12)
     assert [word.text for word in attention.words] == ["BAD", "CAB"]
@@ -95,7 +95,7 @@ def test_times_are_those_of_ctc_or_of_the_attention(river):
         assert 0.0 < word.confidence <= 1.0
 
 
-def test_a_long_file_is_heard_as_its_windows_are_alone(river, tmp_path):
+def test_a_long_file_is_heard_as_its_windows_are_alone(trained_run, tmp_path):
     """What the model hears in them is another matter: it has learnt eight recordings by heart, silence at no end."""
     pause = np.zeros(4_000)
     wave = np.concatenate([x for text in ("BAD CAB", "BA DC", "CC BB") for x in (spoken(text), pause)])
@@ -108,7 +108,7 @@ def test_a_long_file_is_heard_as_its_windows_are_alone(river, tmp_path):
         soundfile.write(paths[-1], each.wave_n[each.begin : each.end], 16_000)
         starts.append((each.start + each.begin) / 16_000)
     assert len(paths) == 3
-    (long,), pieces = hear(river, tmp_path / "long.wav"), hear(river, *paths)
+    (long,), pieces = hear(trained_run, tmp_path / "long.wav"), hear(trained_run, *paths)
     assert long.text == " ".join(piece.text for piece in pieces)
     assert long.log_prob == pytest.approx(sum(piece.log_prob for piece in pieces))
     assert long.seconds == len(wave) / 16_000
@@ -126,9 +126,9 @@ def test_windows_are_as_long_as_the_longest_utterance_of_training(experiment):
     assert longest_window_s(replace(experiment, train_data=kept), metadata) == 7.0
 
 
-def test_confidences_are_those_of_the_calibration_that_lies_in_the_run(river, tmp_path):
-    run = shutil.copytree(river.workdir, tmp_path / "run")
-    path = river.wavs / "train-5.wav"
+def test_confidences_are_those_of_the_calibration_that_lies_in_the_run(trained_run, tmp_path):
+    run = shutil.copytree(trained_run.workdir, tmp_path / "run")
+    path = trained_run.wavs / "train-5.wav"
     (raw,) = transcribe(tiny.experiment(), Workdir(run), [path])
     (run / "confidence.json").write_text('{"slope": 0.0, "offset": 0.0}')
     (levelled,) = transcribe(tiny.experiment(), Workdir(run), [path])
@@ -146,9 +146,9 @@ def test_confidences_are_those_of_the_calibration_that_lies_in_the_run(river, tm
         ({"rows": 0}, "0 windows at once; at least 1 is needed"),
     ],
 )
-def test_options_that_are_not_possible(river, options, message):
+def test_options_that_are_not_possible(trained_run, options, message):
     with pytest.raises(ValueError, match=message):
-        hear(river, river.wavs / "train-0.wav", **options)
+        hear(trained_run, trained_run.wavs / "train-0.wav", **options)
 
 
 def test_times_of_ctc_need_a_ctc_head():
@@ -173,7 +173,7 @@ def test_hotwords_are_paid_for_in_a_beam_and_refused_elsewhere():
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "tones", "one tone"])
-def test_ten_minutes_of_no_speech_yield_no_more_than_stated(river, tmp_path, kind):
+def test_ten_minutes_of_no_speech_yield_no_more_than_stated(trained_run, tmp_path, kind):
     """No input makes the model run away: ten tokens a second at most, and no phrase of a window five times in a row."""
     t = np.arange(600 * 16_000) / 16_000
     samples = {
@@ -183,9 +183,9 @@ def test_ten_minutes_of_no_speech_yield_no_more_than_stated(river, tmp_path, kin
         "one tone": 0.3 * np.sin(2 * np.pi * 600.0 * t),
     }[kind]
     soundfile.write(tmp_path / "long.flac", samples, 16_000)
-    guarded = Beam(2, max_tokens=MaxTokens(0.4, 0), scorers=(NoLoops(4, 5),))  # 25 encoder positions a second
+    guarded = Beam(2, max_tokens=MaxTokens(0.4, 0), scorers=(NoRepeatNgram(4, 5),))  # 25 encoder positions a second
     (heard,) = transcribe(
-        tiny.experiment(), Workdir(river.workdir), [tmp_path / "long.flac"], search=guarded, window_s=8.0
+        tiny.experiment(), Workdir(trained_run.workdir), [tmp_path / "long.flac"], search=guarded, window_s=8.0
     )
     assert isinstance(heard, Transcript)
     assert len(heard.text) <= 600 * 10

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from jaxasr.records import Word
 from jaxasr.transcription.formats import refuse_places, write_transcripts
 from jaxasr.transcription.long_form import Passage, Refusal, Transcript
-from jaxasr.transcription.subtitles import Word
 
 WORDS = (Word("A", 0.0, 0.5, 0.9), Word("BÄ", 0.6, 1.0, 0.4), Word("C", 8.0, 8.2, 1.0))
 

@@ -100,7 +100,7 @@ def hearing(monkeypatch):
         calm,
         model=MODELS[name],
         train_data=dataclasses.replace(calm.train_data, rate_hz=RATE_HZ),
-        watch=dataclasses.replace(calm.watch, data=dataclasses.replace(calm.watch.data, rate_hz=RATE_HZ)),
+        validation=dataclasses.replace(calm.validation, data=dataclasses.replace(calm.validation.data, rate_hz=RATE_HZ)),
         evals={},
     )
 

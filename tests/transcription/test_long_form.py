@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from jaxasr.records import Word
 from jaxasr.transcription.batch_transcriber import Reading
 from jaxasr.transcription.long_form import Passage, Refusal, Transcript, listen
 from jaxasr.transcription.segments import Windows
-from jaxasr.transcription.subtitles import Word
 from tests.trained_run import PITCHES_HZ, RATE_HZ, SYMBOL_S, spoken, wav
 
 WINDOWS = Windows(2.0)

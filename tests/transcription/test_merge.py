@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxasr.records import Word
 from jaxasr.transcription.merge import Joiner, join
-from jaxasr.transcription.subtitles import Word
 
 JITTER_S = 0.03
 LONGEST_S = 0.8  # of a word

@@ -12,7 +12,7 @@ import pytest
 from jaxasr import nn
 from jaxasr.decode import Greedy, MaxTokens
 from jaxasr.evaluation.decode_split import compiled_search
-from jaxasr.nn.streaming import StreamingRecogniser, pacing
+from jaxasr.nn.streaming import StreamingRecogniser, window_spec
 from jaxasr.records import END
 from jaxasr.text import Characters
 from jaxasr.transcription.streaming import StableWord, Streamer
@@ -38,11 +38,11 @@ def recogniser(encoder, focus) -> nn.Seq2Seq:
     )
 
 
-MOCHA = nn.Chunkwise(energies=nn.AdditiveAttention(6), chunk=3, stops=nn.Monotonic(bias=-0.3))
+MOCHA = nn.MoChA(energies=nn.AdditiveAttention(6), chunk=3, stops=nn.Monotonic(bias=-0.3))
 MODELS = {
-    "MoChA, windows": recogniser(nn.LatencyControlled(6, (1, 2), chunk=8, ahead=4), MOCHA),
+    "MoChA, windows": recogniser(nn.LatencyControlledBlstm(6, (1, 2), chunk=8, lookahead=4), MOCHA),
     "monotonic, one way": recogniser(
-        listener(pools=(1, 2), front=nn.ConvFront((2,)), bidirectional=False),
+        listener(time_reduction=(1, 2), subsampling=nn.ConvSubsampling((2,)), bidirectional=False),
         nn.WarmStart(soft=nn.Softmax(), hard=nn.Monotonic(bias=-0.3), until=1),
     ),
 }
@@ -151,7 +151,7 @@ def test_words_come_in_their_order_and_say_how_late_they_are():
         fresh = hearing.feed(wave(LIVELY[name], samples)[start : start + 100])
         for word in fresh:
             assert word.emitted_at_s <= hearing.audio_s
-            assert (round(word.emitted_at_s * RATE_HZ) - streamer.pacing.samples) % streamer.pacing.new == 0
+            assert (round(word.emitted_at_s * RATE_HZ) - streamer.pacing.samples) % streamer.pacing.new_samples == 0
         words += fresh
     assert words
     words += hearing.finish()
@@ -193,8 +193,8 @@ def test_an_endless_stream_keeps_no_more_than_at_its_beginning():
         assert jax.tree.map(np.shape, hearing._stream) == sizes
         assert len(hearing._samples) < streamer.pacing.samples
     positions = int(hearing._stream.memory.valid_bs.shape[1])
-    assert int(hearing._stream.heard_b[0]) > 2 * positions
-    assert 0 <= int(hearing._stream.heard_b[0] - hearing._stream.dropped_b[0]) <= positions
+    assert int(hearing._stream.encoded_b[0]) > 2 * positions
+    assert 0 <= int(hearing._stream.encoded_b[0] - hearing._stream.dropped_b[0]) <= positions
     assert 0 <= int(streamer_stopped(hearing)) <= positions
 
 
@@ -222,13 +222,13 @@ def test_a_stopped_memory_holds_what_was_heard():
     name = "MoChA, windows"
     variables = jax.tree.map(jnp.asarray, variables_of(name, 1))
     model = StreamingRecogniser(MODELS[name], variables)
-    stream, window = model.open(1, positions=14), model.pacing
-    hear, wave_n = jax.jit(model.hear), wave(1, 1_000)
-    for start in range(0, 400, window.new):
+    stream, window = model.init_stream(1, positions=14), model.window_spec
+    hear, wave_n = jax.jit(model.advance), wave(1, 1_000)
+    for start in range(0, 400, window.new_samples):
         stream = hear(stream, wave_n[None, start : start + window.samples], np.array([window.samples], np.int32))
     batch = dataclasses.replace(batch_of(np.random.default_rng(0), (1_000,), (1,)), wave_bn=wave_n[None])
     hidden_bsd, _ = jax.jit(lambda batch: MODELS[name].apply(variables, batch, None, method="encode"))(batch)
-    dropped, count = int(stream.dropped_b[0]), int(stream.heard_b[0])
+    dropped, count = int(stream.dropped_b[0]), int(stream.encoded_b[0])
     assert (dropped, count) == (20 - 14, 20)
     np.testing.assert_allclose(stream.memory.values_bse[0], hidden_bsd[0, dropped:count], rtol=1e-4, atol=1e-5)
 
@@ -236,7 +236,7 @@ def test_a_stopped_memory_holds_what_was_heard():
 def test_a_memory_too_small_is_refused():
     model = StreamingRecogniser(MODELS["MoChA, windows"], None)
     with pytest.raises(ValueError, match="a memory of 5 encoder positions; this model needs 6 or more"):
-        model.open(1, 5)
+        model.init_stream(1, 5)
 
 
 def with_attention(attention: nn.Attention) -> nn.Seq2Seq:
@@ -252,10 +252,10 @@ def with_attention(attention: nn.Attention) -> nn.Seq2Seq:
         (with_attention(nn.LocationAttention(5)), "the energies of LocationAttention depend on where it looked"),
         (with_attention(nn.DotAttention(5, heads=1)), "DotAttention weighs positions of the whole utterance"),
         (with_attention(attending(nn.Softmax())), "the focus Softmax weighs positions of the whole utterance"),
-        (with_attention(attending(nn.Chunkwise(nn.AdditiveAttention(5), chunk=0))), "Chunkwise.chunk is 0"),
+        (with_attention(attending(nn.MoChA(nn.AdditiveAttention(5), chunk=0))), "MoChA.chunk is 0"),
         (
-            with_attention(attending(nn.Chunkwise(nn.LocationAttention(5), chunk=2))),
-            "Chunkwise.energies are those of LocationAttention",
+            with_attention(attending(nn.MoChA(nn.LocationAttention(5), chunk=2))),
+            "MoChA.energies are those of LocationAttention",
         ),
         (
             MODELS["MoChA, windows"].clone(
@@ -267,13 +267,13 @@ def with_attention(attention: nn.Attention) -> nn.Seq2Seq:
 )
 def test_a_model_that_needs_whole_utterances_says_which_part_does(model, told):
     with pytest.raises(ValueError, match=f"this model can't hear a stream: .*{told}"):
-        pacing(model)
+        window_spec(model)
 
 
 def test_chunks_are_those_that_the_encoder_can_take():
     with pytest.raises(
-        ValueError, match="chunks of 100 ms, but those of LatencyControlled are multiples of 80 ms; the nearest is 80"
+        ValueError, match="chunks of 100 ms, but those of LatencyControlledBlstm are multiples of 80 ms; the nearest is 80"
     ):
         Streamer(MODELS["MoChA, windows"], None, LETTERS, chunk_ms=100.0)
-    assert Streamer(MODELS["MoChA, windows"], None, LETTERS).pacing.new == 320
-    assert Streamer(MODELS["monotonic, one way"], None, LETTERS).pacing.new == 320
+    assert Streamer(MODELS["MoChA, windows"], None, LETTERS).pacing.new_samples == 320
+    assert Streamer(MODELS["monotonic, one way"], None, LETTERS).pacing.new_samples == 320

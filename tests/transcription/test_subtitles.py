@@ -1,6 +1,7 @@
 """SubRip as players read it."""
 
-from jaxasr.transcription.subtitles import LINE_CHARACTERS, Word, srt
+from jaxasr.records import Word
+from jaxasr.transcription.subtitles import LINE_CHARACTERS, srt
 
 
 def test_times_and_numbers_as_players_read_them():

@@ -13,25 +13,25 @@ from jaxasr import data
 from jaxasr.__main__ import main
 from jaxasr.records import Batch
 from jaxasr.verify import attempts as verify_lives
-from jaxasr.verify.attempts import Life, live
-from jaxasr.verify.resume import Proof, compare, distance, lives_of, verify_resume
-from jaxasr.verify.worker import Given, Seen, read_trace, seen
+from jaxasr.verify.attempts import Attempt, run_attempt
+from jaxasr.verify.resume import ResumeReport, compare_attempt, relative_distance, plan_attempts, verify_resume
+from jaxasr.verify.worker import WorkerArgs, StepTrace, read_trace, example_names
 from tests import tiny_lm
 
 LM = str(Path(tiny_lm.__file__))
-GIVEN = Given("x.py", ("seed=1",), "data", "run")
+GIVEN = WorkerArgs("x.py", ("seed=1",), "data", "run")
 
 
 # What the lives are
 
 
 def test_each_life_goes_some_steps_beyond_its_save_and_the_next_begins_with_it():
-    one, two, three = lives_of((2, 1, 4))
-    assert one == Life("life-1", 2, first=0, killed_behind=6, saved=4)
-    assert two == Life("life-2", 1, first=4, killed_behind=10, saved=8)
-    assert (three.processes, three.first, three.killed_behind) == (4, 8, -1)
-    assert [life.first for life in lives_of((1, 1), steps=5)] == [0, 2]
-    assert lives_of((1, 1), steps=5)[0].killed_behind == 3
+    one, two, three = plan_attempts((2, 1, 4))
+    assert one == Attempt("life-1", 2, first_step=0, kill_after_step=6, saved_steps=4)
+    assert two == Attempt("life-2", 1, first_step=4, kill_after_step=10, saved_steps=8)
+    assert (three.processes, three.first_step, three.kill_after_step) == (4, 8, -1)
+    assert [life.first_step for life in plan_attempts((1, 1), steps=5)] == [0, 2]
+    assert plan_attempts((1, 1), steps=5)[0].kill_after_step == 3
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_each_life_goes_some_steps_beyond_its_save_and_the_next_begins_with_it()
 )
 def test_lives_that_prove_nothing_are_refused(hosts, steps, message):
     with pytest.raises(ValueError, match=message):
-        lives_of(hosts, steps)
+        plan_attempts(hosts, steps)
 
 
 # What each process writes down
@@ -56,7 +56,7 @@ def test_a_row_is_named_by_its_example_and_its_content():
         waves, tokens = np.array(waves, np.int16), np.array(tokens, np.int32)
         return Batch(waves, lengths, tokens, lengths, np.array(ids, np.uint32), np.array(valid))
 
-    names = seen(batch([[1, 2], [1, 2], [0, 0]], [[3], [3], [0]], [7, 7, 0], [True, True, False]))
+    names = example_names(batch([[1, 2], [1, 2], [0, 0]], [[3], [3], [0]], [7, 7, 0], [True, True, False]))
     assert names[0] == names[1]
     assert names[0].startswith("00000007")
     assert names[2] == ""
@@ -65,7 +65,7 @@ def test_a_row_is_named_by_its_example_and_its_content():
         batch([[1, 2]], [[4]], [7], [True]),
         batch([[1, 2]], [[3]], [8], [True]),
     ]
-    assert names[0] not in [seen(other)[0] for other in others]
+    assert names[0] not in [example_names(other)[0] for other in others]
 
 
 def test_the_rows_of_a_batch_are_those_of_all_processes_in_their_order(tmp_path):
@@ -73,24 +73,24 @@ def test_the_rows_of_a_batch_are_those_of_all_processes_in_their_order(tmp_path)
         rows = [{"step": 4 + step, "examples": [name], "loss": 0.5 + process} for step, name in enumerate(lines)]
         (tmp_path / f"{process}").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 9, "exam')
     trace = read_trace([tmp_path / "0", tmp_path / "1"])
-    assert trace == {4: Seen(("a", "d"), (0.5, 1.5)), 5: Seen(("b", "e"), (0.5, 1.5))}
+    assert trace == {4: StepTrace(("a", "d"), (0.5, 1.5)), 5: StepTrace(("b", "e"), (0.5, 1.5))}
 
 
 # What is proved
 
 
-WHOLE = {step: Seen((f"{step}a", f"{step}b"), (2.0,)) for step in range(8)}
-FIRST, LAST = lives_of((2, 1))
+WHOLE = {step: StepTrace((f"{step}a", f"{step}b"), (2.0,)) for step in range(8)}
+FIRST, LAST = plan_attempts((2, 1))
 
 
-def trace_of(life: Life, **losses: float):
-    stop = life.killed_behind + 1 or 8
-    return {step: WHOLE[step] for step in range(life.first, stop)}
+def trace_of(life: Attempt, **losses: float):
+    stop = life.kill_after_step + 1 or 8
+    return {step: WHOLE[step] for step in range(life.first_step, stop)}
 
 
 def test_equal_lives_are_a_proof():
-    compared = tuple(compare(life, trace_of(life), WHOLE, 0.0) for life in (FIRST, LAST))
-    proof = Proof(Life("unbroken", 1, 0), compared, 0.0, 0.0)
+    compared = tuple(compare_attempt(life, trace_of(life), WHOLE, 0.0) for life in (FIRST, LAST))
+    proof = ResumeReport(Attempt("unbroken", 1, 0), compared, 0.0, 0.0)
     assert proof.holds
     told = "\n".join(proof.lines())
     assert "killed behind step 6 | equal, in order | bit-equal | bit-equal | yes" in told
@@ -100,26 +100,26 @@ def test_equal_lives_are_a_proof():
 
 
 def test_another_order_another_loss_and_another_beginning_are_none():
-    swapped = trace_of(LAST) | {5: Seen(("5b", "5a"), (2.0,))}
-    found = compare(LAST, swapped, WHOLE, 1e-4)
-    assert (found.wrong_examples, found.proved) == ((5,), False)
+    swapped = trace_of(LAST) | {5: StepTrace(("5b", "5a"), (2.0,))}
+    found = compare_attempt(LAST, swapped, WHOLE, 1e-4)
+    assert (found.wrong_examples, found.is_equal) == ((5,), False)
     assert "OTHERS at 5" in found.cells()
-    far = trace_of(LAST) | {5: Seen(WHOLE[5].examples, (2.0004,))}
-    assert compare(LAST, far, WHOLE, 1e-3).proved
-    assert not compare(LAST, far, WHOLE, 1e-4).proved
-    disagreeing = trace_of(LAST) | {5: Seen(WHOLE[5].examples, (2.0, 2.1))}
-    assert compare(LAST, disagreeing, WHOLE, 1e-3).loss_distance == pytest.approx(0.05)
+    far = trace_of(LAST) | {5: StepTrace(WHOLE[5].examples, (2.0004,))}
+    assert compare_attempt(LAST, far, WHOLE, 1e-3).is_equal
+    assert not compare_attempt(LAST, far, WHOLE, 1e-4).is_equal
+    disagreeing = trace_of(LAST) | {5: StepTrace(WHOLE[5].examples, (2.0, 2.1))}
+    assert compare_attempt(LAST, disagreeing, WHOLE, 1e-3).loss_distance == pytest.approx(0.05)
     again = {step: WHOLE[step] for step in range(8)}  # from the first step on, as if nothing had been saved
-    assert not compare(LAST, again, WHOLE, 0.0).proved
-    assert "0, NOT 4" in compare(LAST, again, WHOLE, 0.0).cells()
+    assert not compare_attempt(LAST, again, WHOLE, 0.0).is_equal
+    assert "0, NOT 4" in compare_attempt(LAST, again, WHOLE, 0.0).cells()
     with pytest.raises(ValueError, match=r"life-2 made the steps \[\]"):
-        compare(LAST, {}, WHOLE, 0.0)
+        compare_attempt(LAST, {}, WHOLE, 0.0)
 
 
 def test_the_distance_of_parameters_is_relative_to_their_length():
     whole, broken = {"a": np.array([3.0, 0.0]), "b": np.array(4.0)}, {"a": np.array([3.0, 0.3]), "b": np.array(3.6)}
-    assert distance(whole, broken) == pytest.approx(0.1)
-    assert distance(whole, whole) == 0.0
+    assert relative_distance(whole, broken) == pytest.approx(0.1)
+    assert relative_distance(whole, whole) == 0.0
 
 
 # What becomes of the processes
@@ -143,7 +143,7 @@ def lives(tmp_path, monkeypatch):
     """`lives(life, steps, how)` lives one of programs that only write their traces; gives the pids as well."""
     pids = []
 
-    def run(life: Life, *, steps: int, wait: bool, status: int = 0, limit_s: float = 30.0):
+    def run(life: Attempt, *, steps: int, wait: bool, status: int = 0, limit_s: float = 30.0):
         started = verify_lives.subprocess.Popen
 
         def popen(command, **how):
@@ -155,7 +155,7 @@ def lives(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(verify_lives.subprocess, "Popen", popen)
             given = replace(GIVEN, workdir=str(tmp_path / "run"))
-            return live(life, given, tmp_path, limit_s=limit_s, moved=moved.append)
+            return run_attempt(life, given, tmp_path, limit_s=limit_s, on_steps=moved.append)
 
     moved: list[int] = []
     yield run, moved
@@ -166,14 +166,14 @@ def lives(tmp_path, monkeypatch):
 
 def test_all_are_killed_behind_the_step_when_the_save_is_whole(lives):
     run, moved = lives
-    trace = run(Life("life-1", 2, first=0, killed_behind=3, saved=2), steps=4, wait=True)
-    assert trace[3] == Seen(("x", "x"), (1.0, 1.0))
+    trace = run(Attempt("life-1", 2, first_step=0, kill_after_step=3, saved_steps=2), steps=4, wait=True)
+    assert trace[3] == StepTrace(("x", "x"), (1.0, 1.0))
     assert sum(moved) == 4
 
 
 def test_the_last_life_comes_to_its_end(lives):
     run, _ = lives
-    assert sorted(run(Life("life-2", 1, first=0), steps=3, wait=False)) == [0, 1, 2]
+    assert sorted(run(Attempt("life-2", 1, first_step=0), steps=3, wait=False)) == [0, 1, 2]
 
 
 def test_a_process_that_fails_ends_the_proof_with_its_last_words(lives):
@@ -181,26 +181,26 @@ def test_a_process_that_fails_ends_the_proof_with_its_last_words(lives):
     with pytest.raises(
         RuntimeError, match=r"process \d with status 3.* ended before its time\n(.*\n)*these were my last"
     ):
-        run(Life("life-1", 2, first=0, killed_behind=3, saved=2), steps=2, wait=False, status=3)
+        run(Attempt("life-1", 2, first_step=0, kill_after_step=3, saved_steps=2), steps=2, wait=False, status=3)
 
 
 def test_a_run_that_ends_before_it_is_killed_proves_nothing(lives):
     run, _ = lives
     with pytest.raises(RuntimeError, match="came to its end before it could be killed"):
-        run(Life("life-1", 1, first=0, killed_behind=9, saved=2), steps=4, wait=False)
+        run(Attempt("life-1", 1, first_step=0, kill_after_step=9, saved_steps=2), steps=4, wait=False)
 
 
 def test_without_a_save_nobody_is_killed_for_long(lives):
     run, _ = lives
     with pytest.raises(TimeoutError, match=r"at the steps \[3\], there are the checkpoints 2 and 5 is needed"):
-        run(Life("life-1", 1, first=0, killed_behind=3, saved=5), steps=4, wait=True, limit_s=1.0)
+        run(Attempt("life-1", 1, first_step=0, kill_after_step=3, saved_steps=5), steps=4, wait=True, limit_s=1.0)
 
 
 def test_processes_are_told_of_each_other_and_of_no_others():
     there = {"JAXASR_PROCESSES": "9", "JAXASR_DISTRIBUTED": "auto", "HOME": "/home"}
-    alone = verify_lives._environment(there, "127.0.0.1:5", 0, 1)
+    alone = verify_lives._process_environment(there, "127.0.0.1:5", 0, 1)
     assert alone == {"HOME": "/home", "JAX_PLATFORMS": "cpu"}
-    second = verify_lives._environment(there, "127.0.0.1:5", 1, 2)
+    second = verify_lives._process_environment(there, "127.0.0.1:5", 1, 2)
     assert second == alone | {
         "JAXASR_COORDINATOR": "127.0.0.1:5",
         "JAXASR_PROCESSES": "2",
@@ -222,13 +222,13 @@ def lines(tmp_path_factory) -> Path:
 
 def test_batches_that_can_not_be_shared_out_are_refused(lines, tmp_path):
     with pytest.raises(ValueError, match=r"batches of [\d, ]+ examples .* add train_data.shapes.examples_multiple=7"):
-        verify_resume(LM, (), lines, tmp_path / "new", hosts=(7, 1), say=pytest.fail)
+        verify_resume(LM, (), lines, tmp_path / "new", hosts=(7, 1), print_fn=pytest.fail)
     assert not (tmp_path / "new").exists()
 
 
 def test_what_the_proof_sets_itself_is_refused(lines, tmp_path):
     with pytest.raises(ValueError, match="save_every, steps: the proof sets these itself, by --steps and --hosts"):
-        verify_resume(LM, ("steps=4", "save_every=2", "seed=1"), lines, tmp_path, hosts=(1, 1), say=pytest.fail)
+        verify_resume(LM, ("steps=4", "save_every=2", "seed=1"), lines, tmp_path, hosts=(1, 1), print_fn=pytest.fail)
 
 
 def test_a_folder_with_something_in_it_is_refused(lines, tmp_path):

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
-from jaxasr.data.batching.shape import Shape, assign
+from jaxasr.data.batching.shape import Shape, assign_buckets
 
 _MOST_EDGES = 2048  # candidates for a shape's length; above, they are taken coarser
 
@@ -34,7 +34,7 @@ class ShapeChoice(Protocol):
         """Shapes for training on utterances of these lengths; `weights` says how often each comes."""
         ...
 
-    def covering(
+    def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
         """Shapes of which each of these utterances fits one: an evaluation leaves nothing out."""
@@ -84,12 +84,12 @@ class Buckets:
             for longest, limit in zip(self.seconds, self._tokens, strict=True)
         )
 
-    def covering(
+    def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
         """These shapes, and beyond them as many of doubled length as the longest utterances need."""
         shapes = self.shapes(samples, tokens, np.ones(len(samples)), rate_hz=rate_hz)
-        outside = assign(shapes, samples, tokens) < 0
+        outside = assign_buckets(shapes, samples, tokens) < 0
         if not outside.any():
             return shapes
         longest, limit, top = int(samples[outside].max()), int(tokens[outside].max()), shapes[-1].samples
@@ -136,7 +136,7 @@ class ChooseBuckets:
         _check_batch(self, samples.max() / rate_hz)
         return self._chosen(samples, tokens, weights, rate_hz)
 
-    def covering(
+    def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
         """The shapes of least padding for these lengths; they hold them all, the longest if need be in a larger batch.

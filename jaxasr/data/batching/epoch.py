@@ -13,13 +13,13 @@ from jaxasr.data.batching.shape import Shape
 class Padding:
     """Audio in batches, in samples, and the room that it has there; tokens and ends where there is no audio."""
 
-    useful: int
-    capacity: int
+    real: int
+    padded: int
 
     @property
     def share(self) -> float:
         """The part of the room that is padding."""
-        return 1 - self.useful / self.capacity if self.capacity else 0.0
+        return 1 - self.real / self.padded if self.padded else 0.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PlanRow:
     def padding(self) -> Padding:
         """What is useful in this batch, and its room."""
         useful = self.sample_lengths_b if self.shape.samples else self.token_lengths_b + self.valid_b
-        return Padding(int(useful.sum()), self.shape.length * self.shape.examples)
+        return Padding(int(useful.sum()), self.shape.padded_length * self.shape.examples)
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Epoch:
     speeds: Int64[np.ndarray, " dealt"]
     starts: Int64[np.ndarray, " batches"]  # batch i holds what is dealt at starts[i] : stops[i]
     stops: Int64[np.ndarray, " batches"]
-    places: Int64[np.ndarray, " batches"]  # of the batches' shapes
+    bucket_ids: Int64[np.ndarray, " batches"]  # of the batches' shapes
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def row(self, batch: int, *, step: int | None = None) -> PlanRow:
         """The batch of that number within the epoch; `step` if it has another number outside."""
-        shape = self.shapes[self.places[batch]]
+        shape = self.shapes[self.bucket_ids[batch]]
         dealt = slice(self.starts[batch], self.stops[batch])
         examples, speeds = self.examples[dealt], self.speeds[dealt]
         rest = (0, shape.examples - len(examples))
@@ -81,7 +81,7 @@ class Epoch:
     @property
     def padding(self) -> Padding:
         """Of all batches, rows of padding included."""
-        room = np.array([shape.length * shape.examples for shape in self.shapes], np.int64)
+        room = np.array([shape.padded_length * shape.examples for shape in self.shapes], np.int64)
         audio = self.shapes[-1].samples > 0
         useful = self.lengths.samples[self.examples, self.speeds] if audio else self.lengths.tokens[self.examples] + 1
-        return Padding(int(useful.sum()), int(room[self.places].sum()))
+        return Padding(int(useful.sum()), int(room[self.bucket_ids].sum()))

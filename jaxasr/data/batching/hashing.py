@@ -17,12 +17,12 @@ def mix(keys: UInt[np.ndarray, " b"], *words: int) -> UInt64[np.ndarray, " b"]:
     return _finish(keys.astype(np.uint64) * np.uint64(0xD1342543DE82EF95) + np.uint64(seed))
 
 
-def unit(hashes: UInt64[np.ndarray, " b"]) -> Float64[np.ndarray, " b"]:
+def uniform(hashes: UInt64[np.ndarray, " b"]) -> Float64[np.ndarray, " b"]:
     """Numbers in [0, 1) with 24 bits, few enough that adding a whole number to them rounds nothing."""
     return (hashes >> np.uint64(40)).astype(np.float64) / (1 << 24)
 
 
-def below(hashes: UInt64[np.ndarray, " b"], bound) -> UInt64[np.ndarray, " b"]:
+def integers_below(hashes: UInt64[np.ndarray, " b"], bound) -> UInt64[np.ndarray, " b"]:
     """Whole numbers below `bound` (one for all, or one each; at most 2**32), of equal chances."""
     return ((hashes >> np.uint64(32)) * np.asarray(bound, np.uint64)) >> np.uint64(32)
 

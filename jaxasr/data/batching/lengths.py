@@ -23,14 +23,14 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class Ragged:
+class RaggedTokens:
     """Token sequences of unequal lengths, laid end to end: a tenth of the memory of a list of lists."""
 
     flat: Int32[np.ndarray, " tokens"]
     starts: Int64[np.ndarray, " examples_and_one"]
 
     @classmethod
-    def of(cls, sequences: Iterable[Sequence[int]]) -> "Ragged":
+    def from_sequences(cls, sequences: Iterable[Sequence[int]]) -> "RaggedTokens":
         """Packs the sequences, one at a time."""
         flat, starts = array("i"), array("q", [0])
         for sequence in sequences:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from jaxasr.data.batching.epoch import Epoch, PlanRow
-from jaxasr.data.batching.epoch_sampler import Deck
+from jaxasr.data.batching.epoch_sampler import EpochSampler
 from jaxasr.data.batching.lengths import Lengths
 from jaxasr.data.batching.shape import Shape
 
@@ -32,7 +32,7 @@ class _Cache:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """All batches of all epochs.
 
     Raises:
@@ -46,11 +46,11 @@ class Plan:
 
     def __post_init__(self):
         _check_shapes(self.shapes)
-        if not ((self._deck.fitting > 0) & (self.lengths.weights > 0)).any():
+        if not ((self._sampler.fitting_speeds > 0) & (self.lengths.weights > 0)).any():
             raise ValueError(f"of {len(self.lengths.keys)} examples none has a weight and fits a shape: no batch")
 
     def __reduce__(self):
-        return Plan, (self.lengths, self.shapes, self.seed)
+        return TrainingPlan, (self.lengths, self.shapes, self.seed)
 
     def row(self, step: int) -> PlanRow:
         """What a step reads; steps count from 0 through all epochs."""
@@ -61,8 +61,8 @@ class Plan:
         """The epoch that a step belongs to."""
         if step < 0:
             raise ValueError(f"step {step}: steps count from 0")
-        if self._deck.steady:
-            return step // self._steady_batches
+        if self._sampler.fixed_length_epochs:
+            return step // self._batches_per_epoch
         with self._cache.lock:
             while self._cache.first_steps[-1] <= step:
                 self._count_one_more()
@@ -70,8 +70,8 @@ class Plan:
 
     def first_step(self, epoch: int) -> int:
         """The step that an epoch begins with."""
-        if self._deck.steady:
-            return epoch * self._steady_batches
+        if self._sampler.fixed_length_epochs:
+            return epoch * self._batches_per_epoch
         with self._cache.lock:
             while len(self._cache.first_steps) <= epoch:
                 self._count_one_more()
@@ -84,35 +84,35 @@ class Plan:
             if number not in held:
                 while len(held) >= _EPOCHS_HELD:
                     held.pop(next(iter(held)))
-                held[number] = self._deck.deal(self.seed, number)
+                held[number] = self._sampler.sample_epoch(self.seed, number)
             return held[number]
 
     @property
-    def unshaped(self) -> Int64[np.ndarray, " examples"]:
+    def unbucketable(self) -> Int64[np.ndarray, " examples"]:
         """Examples with a weight that fit no shape at any speed, and so never come."""
-        return np.flatnonzero((self.lengths.weights > 0) & (self._deck.fitting == 0))
+        return np.flatnonzero((self.lengths.weights > 0) & (self._sampler.fitting_speeds == 0))
 
     @cached_property
-    def _deck(self) -> Deck:
-        return Deck(self.lengths, self.shapes)
+    def _sampler(self) -> EpochSampler:
+        return EpochSampler(self.lengths, self.shapes)
 
     @cached_property
-    def _steady_batches(self) -> int:
-        return self._deck.count(self.seed, 0)
+    def _batches_per_epoch(self) -> int:
+        return self._sampler.count(self.seed, 0)
 
     def _count_one_more(self) -> None:
         firsts = self._cache.first_steps
-        firsts.append(firsts[-1] + self._deck.count(self.seed, len(firsts) - 1))
+        firsts.append(firsts[-1] + self._sampler.count(self.seed, len(firsts) - 1))
 
 
-def plan_once(lengths: Lengths, shapes: tuple[Shape, ...]) -> Epoch:
+def plan_evaluation(lengths: Lengths, shapes: tuple[Shape, ...]) -> Epoch:
     """Every example exactly once, from short to long, at the first speed: the plan of an evaluation.
 
     Raises:
       ValueError: an example fits no shape (`ShapeChoice.covering` makes shapes that hold all), or shapes in no order.
     """
     _check_shapes(shapes)
-    return Deck(lengths, shapes).once()
+    return EpochSampler(lengths, shapes).eval_epoch()
 
 
 def _check_shapes(shapes: tuple[Shape, ...]) -> None:

@@ -15,12 +15,12 @@ class Shape:
     examples: int
 
     @property
-    def length(self) -> int:
+    def padded_length(self) -> int:
         """What padding is counted in: samples, or where there are none positions of tokens, the end included."""
         return self.samples or self.tokens + 1
 
 
-def assign(
+def assign_buckets(
     shapes: tuple[Shape, ...], samples: Int[np.ndarray, "*any"], tokens: Int[np.ndarray, "*any"]
 ) -> Int64[np.ndarray, "*any"]:
     """The place of the smallest shape that holds each utterance; -1 if none does."""
@@ -30,7 +30,7 @@ def assign(
     return np.where(place < len(shapes), place, -1)
 
 
-def rows_of_host(shape: Shape, host: int, hosts: int) -> slice:
+def host_rows(shape: Shape, host: int, hosts: int) -> slice:
     """The rows of a batch that a host reads.
 
     Raises:
@@ -45,7 +45,7 @@ def rows_of_host(shape: Shape, host: int, hosts: int) -> slice:
     return slice(host * each, (host + 1) * each)
 
 
-def describe(
+def describe_shapes(
     shapes: tuple[Shape, ...],
     samples: Int[np.ndarray, " b"],
     tokens: Int[np.ndarray, " b"],
@@ -54,7 +54,7 @@ def describe(
     rate_hz: int,
 ) -> str:
     """A table, one line a shape: what it holds, the share of the utterances it takes, how much of it is padding."""
-    places = assign(shapes, samples, tokens)
+    places = assign_buckets(shapes, samples, tokens)
     lengths = samples if shapes[-1].samples else tokens + 1
     held = np.where(places >= 0, weights, 0.0)
     lines = [f"{'seconds':>9} {'tokens':>7} {'examples':>9} {'utterances':>11} {'padding':>8}"]
@@ -62,9 +62,9 @@ def describe(
         here = np.where(places == place, weights, 0.0)
         lines.append(
             f"{shape.samples / rate_hz:9.2f} {shape.tokens:7d} {shape.examples:9d} "
-            f"{_share(here.sum(), held.sum()):>11} {_share(*_padded(here, lengths, shape.length)):>8}"
+            f"{_share(here.sum(), held.sum()):>11} {_share(*_padded(here, lengths, shape.padded_length)):>8}"
         )
-    capacities = np.array([shape.length for shape in shapes])[places]
+    capacities = np.array([shape.padded_length for shape in shapes])[places]
     return "\n".join([*lines, f"{'all':>9} {'':>7} {'':>9} {'':>11} {_share(*_padded(held, lengths, capacities)):>8}"])
 
 

@@ -46,7 +46,7 @@ class ChooseTokenBuckets:
         self._check_batch(int(tokens.max()))
         return self._chosen(tokens, weights)
 
-    def covering(
+    def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
         """The shapes of least padding; they hold every transcript, the longest if need be in a larger batch.

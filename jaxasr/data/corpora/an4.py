@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.corpora.source import Candidate, Reject, Split, unpacking
+from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit, archive_errors
 
 _AUDIO = (".sph", ".wav", ".flac", ".raw")
 _LINE = re.compile(r"(?:<s>)?\s*(?P<text>.*?)\s*(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*")
@@ -47,7 +47,7 @@ class An4:
             "utterances in Kaldi's order, speaker first; train is the rest."
         )
 
-    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
         """train (848 utterances), dev (100) and test (130)."""
         if (self.folder / "manifest.jsonl").is_file():
             splits = Manifest(self.folder, self.name, split_column="espnet_split").splits(downloads)
@@ -66,7 +66,7 @@ class An4:
             "test": set(_fileids(tree, "test")),
         }
         texts = _transcripts(tree, "train") | _transcripts(tree, "test")
-        return {split: Split(_candidates(tree, fileids, texts), len(fileids)) for split, fileids in ids.items()}
+        return {split: SourceSplit(_candidates(tree, fileids, texts), len(fileids)) for split, fileids in ids.items()}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class _Archive:
 
     def read(self, name: str) -> str:
         """A file of etc/."""
-        with unpacking(self.root):
+        with archive_errors(self.root):
             for path, content in self._members():
                 if path.parts[-2:] == ("etc", name):
                     return content().decode()
@@ -113,7 +113,7 @@ class _Archive:
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
         """File id, suffix and how to read, of every recording, in the order of the archive."""
-        with unpacking(self.root):
+        with archive_errors(self.root):
             for path, content in self._members():
                 if path.suffix in _AUDIO and "wav" in path.parts:
                     fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
@@ -149,7 +149,7 @@ def _kaldi_id(fileid: str) -> str:
 
 def _candidates(
     tree: _Folder | _Archive, fileids: set[str], texts: dict[str, tuple[str, str]]
-) -> Iterator[Candidate | Reject]:
+) -> Iterator[RawExample | Reject]:
     missing = set(fileids)
     for fileid, suffix, read in tree.audio():
         if fileid not in missing:
@@ -159,7 +159,7 @@ def _candidates(
         text, where = texts.get(path.name, ("", f"{fileid}{suffix}"))
         if suffix == ".raw":
             read = functools.partial(_wav_from_raw, read, tree.root.name)
-        yield Candidate(path.name, text, path.parent.name, where, read)
+        yield RawExample(path.name, text, path.parent.name, where, read)
     for fileid in sorted(missing):
         yield Reject(fileid, PurePosixPath(fileid).name, "missing file", f"wav/{fileid} with any of {_AUDIO}")
 

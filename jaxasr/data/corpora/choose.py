@@ -8,16 +8,16 @@ from jaxasr.data.corpora.an4 import An4
 from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Source
-from jaxasr.data.corpora.spoken import Spoken
-from jaxasr.data.corpora.stock import Stock
+from jaxasr.data.corpora.spoken import SpokenPhrases
+from jaxasr.data.corpora.tfds_corpus import TfdsCorpus
 from jaxasr.data.corpora.text import Text
 
 CORPORA: dict[str, type] = {
     "manifest": Manifest,
     "an4": An4,
     "librispeech": Librispeech,
-    "spoken": Spoken,
-    "tfds": Stock,
+    "spoken": SpokenPhrases,
+    "tfds": TfdsCorpus,
     "text": Text,
 }
 

@@ -54,7 +54,7 @@ class Synthesizer:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def say(self, request: Request) -> bytes:
+    def synthesize(self, request: Request) -> bytes:
         """16-bit samples at RATE_HZ, in the machine's order of bytes.
 
         Raises:

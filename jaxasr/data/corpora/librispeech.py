@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.core.units import Size
 
-from jaxasr.data.corpora.source import Candidate, Reject, Split
+from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
 
 URL = "https://www.openslr.org/resources/12/"
 _UTTERANCES = {
@@ -70,7 +70,7 @@ class Librispeech:
         """What the download manager holds the archives to."""
         return URL_INFOS
 
-    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
         """The parts asked for, each as the stream of its archive."""
         parts = self.parts or tuple(part for part in PARTS if self._path(part).is_file())
         absent = [part for part in parts if self.folder is not None and not self._path(part).is_file()]
@@ -78,13 +78,13 @@ class Librispeech:
             wanted = ", ".join(f"{part}.tar.gz" for part in absent or PARTS)
             raise FileNotFoundError(f"{self.folder} has none of {wanted}: give the folder with the official archives")
         archives = downloads.download({part: f"{URL}{part}.tar.gz" for part in parts})
-        return {part: Split(_candidates(Path(archives[part])), _UTTERANCES[part]) for part in parts}
+        return {part: SourceSplit(_candidates(Path(archives[part])), _UTTERANCES[part]) for part in parts}
 
     def _path(self, part: str) -> Path:
         return (self.folder or Path()) / f"{part}.tar.gz"
 
 
-def _candidates(archive: Path) -> Iterator[Candidate | Reject]:
+def _candidates(archive: Path) -> Iterator[RawExample | Reject]:
     """Utterances as their second half (audio or transcript) comes by; at most a chapter or two waits."""
     texts: dict[str, tuple[str, str]] = {}  # text and line, of utterances whose audio has not come yet
     waiting: dict[str, bytes] = {}  # audio whose transcript has not come yet
@@ -118,5 +118,5 @@ def _transcripts(path: PurePosixPath, content: bytes) -> dict[str, tuple[str, st
     return chapter
 
 
-def _candidate(id: str, text: str, where: str, audio: bytes) -> Candidate:
-    return Candidate(id, text, id.split("-")[0], where, lambda: audio)
+def _candidate(id: str, text: str, where: str, audio: bytes) -> RawExample:
+    return RawExample(id, text, id.split("-")[0], where, lambda: audio)

@@ -20,7 +20,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from jaxasr.data.corpora.source import Candidate, Reject, Split
+from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
 
 _FILES = ("manifest.jsonl", "manifest.csv", "manifest.tsv")
 _SPLIT_NAME = re.compile(r"(?!all$)\w[\w-]*")  # TFDS reads "all" as every split
@@ -48,7 +48,7 @@ class Manifest:
         """Where it came from, without the machine's own paths."""
         return f"The manifest of {self.name}, splits by its column {self.split_column!r}."
 
-    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
         """One split for each value of the column, in the order of their first rows."""
         del downloads  # nothing to fetch
         path = _manifest_path(self.folder)
@@ -58,11 +58,11 @@ class Manifest:
             raise ValueError(f"{path} has no usable row: {_complaint(path, self.split_column)}")
         first = next(iter(rows))  # which also takes the rows that belong nowhere, to report them
         return {
-            split: Split(self._candidates(path, split, strays=split == first), count + (bad if split == first else 0))
+            split: SourceSplit(self._candidates(path, split, strays=split == first), count + (bad if split == first else 0))
             for split, count in rows.items()
         }
 
-    def _candidates(self, path: Path, split: str, *, strays: bool) -> Iterator[Candidate | Reject]:
+    def _candidates(self, path: Path, split: str, *, strays: bool) -> Iterator[RawExample | Reject]:
         for where, row in _lines(path, self.split_column):
             found = _split_of(row, self.split_column)
             if found == split:
@@ -163,9 +163,9 @@ def _complaint(path: Path, column: str) -> str:
     return f"{where}: {_wrong(row, column)} (the column of the split is chosen with split_column=...)"
 
 
-def _candidate(folder: Path, where: str, row: dict[str, str]) -> Candidate:
+def _candidate(folder: Path, where: str, row: dict[str, str]) -> RawExample:
     audio = functools.partial(Path.read_bytes, folder / row["audio"])
-    return Candidate(row["id"], row["text"], row.get("speaker", ""), where, audio)
+    return RawExample(row["id"], row["text"], row.get("speaker", ""), where, audio)
 
 
 def _id_of(row: dict[str, str] | str) -> str:

@@ -25,7 +25,7 @@ Reason = Literal[
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RawExample:
     """An utterance as the corpus gives it, not yet looked at."""
 
     id: str
@@ -47,10 +47,10 @@ class Reject:
 
 
 @dataclass(frozen=True)
-class Split:
+class SourceSplit:
     """The candidates of one split, in the order of the corpus."""
 
-    candidates: Iterable[Candidate | Reject]
+    examples: Iterable[RawExample | Reject]
     expected: int | None = None  # how many, if that is known without looking
 
 
@@ -73,13 +73,13 @@ class Source(Protocol):
         """Size and SHA-256 of what it downloads."""
         ...
 
-    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
         """The splits by name. Errors about the corpus as a whole (no such folder) are raised here."""
         ...
 
 
 @contextlib.contextmanager
-def unpacking(path: Path) -> Iterator[None]:
+def archive_errors(path: Path) -> Iterator[None]:
     """While an archive or a compressed file is read.
 
     Raises:

@@ -20,7 +20,7 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 from jaxasr.data.corpora.espeak import RATE_HZ as ESPEAK_HZ
 from jaxasr.data.corpora.espeak import Request, Synthesizer
 from jaxasr.data.corpora.phrases import SplitName, phrase
-from jaxasr.data.corpora.source import Candidate, Split
+from jaxasr.data.corpora.source import RawExample, SourceSplit
 
 RATE_HZ = 16_000
 ACCENTS = ("en", "en-us", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
@@ -36,7 +36,7 @@ VARIANTS: dict[SplitName, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpokenPhrases:
     """How many utterances of each split, and the seed."""
 
     name: str = "spoken"
@@ -55,21 +55,21 @@ class Spoken:
         """What it is."""
         return "Digits, dates, spelled words and commands, synthesised with eSpeak NG in many voices, rooms and noises."
 
-    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
         """train, dev and test. Utterance i of a split is the same whatever the sizes."""
         del downloads  # nothing to fetch
         sizes: dict[SplitName, int] = {"train": self.train, "dev": self.dev, "test": self.test}
-        return {split: Split(_candidates(split, size, self.seed), size) for split, size in sizes.items()}
+        return {split: SourceSplit(_candidates(split, size, self.seed), size) for split, size in sizes.items()}
 
 
-def _candidates(split: SplitName, size: int, seed: int) -> Iterator[Candidate]:
+def _candidates(split: SplitName, size: int, seed: int) -> Iterator[RawExample]:
     with Synthesizer() as synthesizer:
         for number in range(size):
             rng = np.random.default_rng([seed, get_args(SplitName).index(split), number])
             request = _request(split, rng)
-            samples = np.frombuffer(synthesizer.say(request), np.int16)
+            samples = np.frombuffer(synthesizer.synthesize(request), np.int16)
             audio = functools.partial(_recorded, samples, rng)
-            yield Candidate(f"{split}-{number:05d}", request.text, request.voice, f"utterance {number}", audio)
+            yield RawExample(f"{split}-{number:05d}", request.text, request.voice, f"utterance {number}", audio)
 
 
 def _request(split: SplitName, rng: np.random.Generator) -> Request:

@@ -17,7 +17,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from jaxasr.data.corpora.source import Candidate, Reject, Split, unpacking
+from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit, archive_errors
 
 _SUFFIXES = (".txt", ".txt.gz")
 _SHARES = 10_000  # of which dev takes some
@@ -47,13 +47,13 @@ class Text:
         """What it is."""
         return f"Lines of text, without audio; a share of {self.dev:g} of them, chosen by hash, is dev."
 
-    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
         """train, and dev unless its share is 0."""
         del downloads  # nothing to fetch
         files = _files(self.folder)
-        return {split: Split(self._candidates(files, split)) for split in ("train", "dev")[: 1 + (self.dev > 0)]}
+        return {split: SourceSplit(self._candidates(files, split)) for split in ("train", "dev")[: 1 + (self.dev > 0)]}
 
-    def _candidates(self, files: dict[str, Path], split: str) -> Iterator[Candidate | Reject]:
+    def _candidates(self, files: dict[str, Path], split: str) -> Iterator[RawExample | Reject]:
         """What cannot be read is reported with train."""
         for name, path in files.items():
             for number, line in _lines(path):
@@ -65,7 +65,7 @@ class Text:
                         yield Reject(where, id, "unreadable row", f"not UTF-8 ({error.reason})")
                     continue
                 if self._split_of(text) == split:
-                    yield Candidate(id, text, "", where, audio=None)
+                    yield RawExample(id, text, "", where, audio=None)
 
     def _split_of(self, text: str) -> str:
         drawn = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % _SHARES
@@ -91,5 +91,5 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not empty, by their numbers; never more than one in memory."""
-    with unpacking(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+    with archive_errors(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
         yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())

@@ -17,9 +17,9 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.splits import SplitDict
 
 from jaxasr import text
-from jaxasr.data.corpora.source import Reject, Source, Split
-from jaxasr.data.prepared import dataset_info as ledger
-from jaxasr.data.prepared.checks import Checked, examine
+from jaxasr.data.corpora.source import Reject, Source, SourceSplit
+from jaxasr.data.prepared import dataset_info
+from jaxasr.data.prepared.checks import GoodExample, check_examples
 from jaxasr.data.prepared.writer import SHARD_BYTES, SplitWriter
 from jaxasr.report.progress import Progress
 
@@ -46,7 +46,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       rejects: the file that lists the bad rows.
     """
 
-    VERSION = tfds.core.Version(ledger.VERSION)
+    VERSION = tfds.core.Version(dataset_info.VERSION)
 
     def __init__(
         self,
@@ -79,8 +79,8 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         splits = self._source.splits(dl_manager)
         return {name: self._generate_examples(name, split) for name, split in splits.items()}
 
-    def _generate_examples(self, name: str, split: Split) -> Iterator[tuple[str, dict]]:  # pyright: ignore
-        found = examine(split.candidates, normalizer=self._normalizer, seen=self._seen)
+    def _generate_examples(self, name: str, split: SourceSplit) -> Iterator[tuple[str, dict]]:  # pyright: ignore
+        found = check_examples(split.examples, normalizer=self._normalizer, seen=self._seen)
         with Progress(split.expected, f"{self.name} {name}", "utterances") as bar:
             for checked in found:
                 if isinstance(checked, Reject):
@@ -94,13 +94,13 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: object) -> None:  # pyright: ignore
         del download_config
         written = {name: self._write(name, examples) for name, examples in self._split_generators(dl_manager).items()}
-        self._refuse_bad([name for name, (part, _) in written.items() if not part.examples])
+        self._check_good([name for name, (part, _) in written.items() if not part.examples])
         self.info.set_splits(SplitDict([info for _, info in written.values()]))
-        ledger.write(
-            Path(self.data_path), ledger.Ledger(self._recipe, {name: part for name, (part, _) in written.items()})
+        dataset_info.write(
+            Path(self.data_path), dataset_info.DatasetInfo(self._recipe, {name: part for name, (part, _) in written.items()})
         )
 
-    def _write(self, name: str, examples: Iterator[tuple[str, dict]]) -> tuple[ledger.Part, tfds.core.SplitInfo]:
+    def _write(self, name: str, examples: Iterator[tuple[str, dict]]) -> tuple[dataset_info.SplitInfo, tfds.core.SplitInfo]:
         folder, template = Path(self.data_path), self._get_filename_template(split_name=name)
         serializer = ExampleSerializer(FEATURES.get_serialized_info())  # pyright: ignore[reportArgumentType]
 
@@ -111,7 +111,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for _, example in examples:
                 record = serializer.serialize_example(FEATURES.encode_example(example))
                 writer.add(_row(example), record)
-            part = writer.part()
+            part = writer.finish()
         shard_lengths = [shard.examples for shard in part.shards]
         return part, tfds.core.SplitInfo(name, shard_lengths, writer.record_bytes, template)
 
@@ -126,7 +126,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             lines.write(json.dumps({"split": split, **dataclasses.asdict(reject)}, ensure_ascii=False) + "\n")
         self._bad += 1
 
-    def _refuse_bad(self, empty: list[str]) -> None:
+    def _check_good(self, empty: list[str]) -> None:
         rows = self._good + self._bad
         bad = f"{self._bad} of {rows} rows are bad ({self._bad / max(rows, 1):.1%})"
         nothing = f"nothing good is in {', '.join(empty)}"
@@ -143,9 +143,9 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
 
 
-def _example(checked: Checked) -> dict:
+def _example(checked: GoodExample) -> dict:
     return {**dataclasses.asdict(checked.row), "audio": checked.audio}
 
 
-def _row(example: dict) -> ledger.Row:
-    return ledger.Row(**{key: value for key, value in example.items() if key != "audio"})
+def _row(example: dict) -> dataset_info.IndexRow:
+    return dataset_info.IndexRow(**{key: value for key, value in example.items() if key != "audio"})

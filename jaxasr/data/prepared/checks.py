@@ -10,26 +10,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jaxasr import text
-from jaxasr.data.audio import NoSamples, decode_native, refuse_cut_off
-from jaxasr.data.corpora.source import Candidate, Reject
-from jaxasr.data.prepared.dataset_info import Row
+from jaxasr.data.audio import NoSamplesError, decode_native, check_not_truncated
+from jaxasr.data.corpora.source import RawExample, Reject
+from jaxasr.data.prepared.dataset_info import IndexRow
 
 _THREADS = 4  # decoding lets go of the interpreter's lock
 _NO_AUDIO = 0, 16_000  # samples and rate of a text that nobody spoke
 
 
 @dataclass(frozen=True)
-class Checked:
+class GoodExample:
     """A good utterance: its row in the index, and its bytes."""
 
-    row: Row
+    row: IndexRow
     audio: bytes
     where: str
 
 
-def examine(
-    candidates: Iterable[Candidate | Reject], *, normalizer: text.Kind, seen: set[int]
-) -> Iterator[Checked | Reject]:
+def check_examples(
+    candidates: Iterable[RawExample | Reject], *, normalizer: text.Kind, seen: set[int]
+) -> Iterator[GoodExample | Reject]:
     """Gives every candidate back, in order, with its exact length or with what is wrong with it.
 
     A few candidates are decoded at a time, so memory does not grow with the corpus.
@@ -39,39 +39,39 @@ def examine(
       seen: hashes of the ids so far; added to. An id may stand once in a corpus, whatever the split.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        window: deque[Future[Checked | Reject]] = deque()
+        window: deque[Future[GoodExample | Reject]] = deque()
         for candidate in candidates:
-            window.append(pool.submit(_look, candidate, normalizer))
+            window.append(pool.submit(_check, candidate, normalizer))
             if len(window) > 2 * _THREADS:
-                yield _once(window.popleft().result(), seen)
+                yield _check_unique(window.popleft().result(), seen)
         while window:
-            yield _once(window.popleft().result(), seen)
+            yield _check_unique(window.popleft().result(), seen)
 
 
-def _look(candidate: Candidate | Reject, normalizer: text.Kind) -> Checked | Reject:
+def _check(candidate: RawExample | Reject, normalizer: text.Kind) -> GoodExample | Reject:
     if isinstance(candidate, Reject):
         return candidate
     bad = _bad_text(candidate, normalizer)
     if bad:
         return bad
     if candidate.audio is None:
-        row = Row(candidate.id, *_NO_AUDIO, candidate.text, candidate.speaker, zlib.crc32(b""))
-        return Checked(row, b"", candidate.where)
+        row = IndexRow(candidate.id, *_NO_AUDIO, candidate.text, candidate.speaker, zlib.crc32(b""))
+        return GoodExample(row, b"", candidate.where)
     try:
         audio = candidate.audio()
         wave_n, rate_hz = decode_native(audio, id=candidate.id)
-        refuse_cut_off(audio, id=candidate.id)
+        check_not_truncated(audio, id=candidate.id)
     except OSError as error:
         return Reject(candidate.where, candidate.id, "missing file", str(error))
-    except NoSamples as error:
+    except NoSamplesError as error:
         return Reject(candidate.where, candidate.id, "zero length", str(error))
     except ValueError as error:
         return Reject(candidate.where, candidate.id, "undecodable", str(error))
-    row = Row(candidate.id, len(wave_n), rate_hz, candidate.text, candidate.speaker, zlib.crc32(audio))
-    return Checked(row, audio, candidate.where)
+    row = IndexRow(candidate.id, len(wave_n), rate_hz, candidate.text, candidate.speaker, zlib.crc32(audio))
+    return GoodExample(row, audio, candidate.where)
 
 
-def _bad_text(candidate: Candidate, normalizer: text.Kind) -> Reject | None:
+def _bad_text(candidate: RawExample, normalizer: text.Kind) -> Reject | None:
     if not candidate.text.strip():
         return Reject(candidate.where, candidate.id, "empty transcript", repr(candidate.text))
     try:
@@ -82,7 +82,7 @@ def _bad_text(candidate: Candidate, normalizer: text.Kind) -> Reject | None:
     return Reject(candidate.where, candidate.id, "emptied by the normaliser", f"{normalizer}: {candidate.text!r}")
 
 
-def _once(checked: Checked | Reject, seen: set[int]) -> Checked | Reject:
+def _check_unique(checked: GoodExample | Reject, seen: set[int]) -> GoodExample | Reject:
     """The same, unless the id was there before. (Collisions of 61-bit hashes: 1 in 10^7 for a million ids.)"""
     if isinstance(checked, Reject):
         return checked

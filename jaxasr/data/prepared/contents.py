@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from jaxasr.data.prepared import dataset_info as ledger
+from jaxasr.data.prepared import dataset_info
 from jaxasr.report.histogram import text_histogram
 
 _BINS = 10
@@ -37,12 +37,12 @@ class Contents:
     splits: dict[str, SplitContents]
     rejects: dict[str, int]  # by reason
     rejects_path: Path
-    was_there: bool  # prepared before, nothing done now
+    already_prepared: bool  # prepared before, nothing done now
 
     def lines(self) -> list[str]:
         """For people."""
-        there = "is already prepared in" if self.was_there else "is prepared in"
-        lines = [f"{self.name} {there} {self.folder}" + (" (--overwrite prepares it again)" if self.was_there else "")]
+        there = "is already prepared in" if self.already_prepared else "is prepared in"
+        lines = [f"{self.name} {there} {self.folder}" + (" (--overwrite prepares it again)" if self.already_prepared else "")]
         for name, split in self.splits.items():
             lines += ["", *_split_lines(name, split)]
         if self.rejects:
@@ -51,23 +51,23 @@ class Contents:
         return lines
 
 
-def contents(folder: Path, *, was_there: bool) -> Contents:
+def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
     """What a prepared folder holds, from its indices.
 
     Raises:
       ValueError: it is damaged.
     """
-    parts = ledger.read(folder).splits
+    parts = dataset_info.read(folder).splits
     for part in parts.values():
-        ledger.check_shards(folder, part)
+        dataset_info.check_shards(folder, part)
     rejects = folder.parent / "rejects.jsonl"
     return Contents(
         name=folder.parent.name,
         folder=folder,
-        splits={split: _split_contents(ledger.rows(folder, split, part)) for split, part in parts.items()},
+        splits={split: _split_contents(dataset_info.read_index(folder, split, part)) for split, part in parts.items()},
         rejects=_reasons(rejects),
         rejects_path=rejects,
-        was_there=was_there,
+        already_prepared=already_prepared,
     )
 
 
@@ -78,7 +78,7 @@ def _reasons(rejects: Path) -> dict[str, int]:
         return dict(Counter(json.loads(line)["reason"] for line in lines).most_common())
 
 
-def _split_contents(rows: Iterator[ledger.Row]) -> SplitContents:
+def _split_contents(rows: Iterator[dataset_info.IndexRow]) -> SplitContents:
     seconds, speakers, words, characters = [], set(), 0, 0
     for row in rows:
         seconds.append(row.samples / row.rate_hz)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from jaxtyping import Int32, Int64, UInt32
 from tensorflow_datasets.proto import tf_example_pb2
 
-from jaxasr.data.prepared import dataset_info as ledger
+from jaxasr.data.prepared import dataset_info
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -31,7 +31,7 @@ class Corpus:
         if not self.split:
             raise ValueError(f"corpus {self.name!r} needs a split, for instance 'train' or 'train[:50%]'")
 
-    def open(self, data_dir: Path) -> "Prepared":
+    def open(self, data_dir: Path) -> "PreparedCorpus":
         """Reads the index; the audio is read when asked for.
 
         Which examples a slice takes is decided by the hash of their ids: "train[:50%]" is a fair sample of the
@@ -41,16 +41,16 @@ class Corpus:
           FileNotFoundError: not prepared.
           ValueError: no such split, a slice without an example, or truncated or altered since it was prepared.
         """
-        folder = ledger.folder(data_dir, self.name)
-        _refuse_unprepared(folder)
-        parts = ledger.read(folder).splits
-        pieces = [_piece(folder, parts, each) for each in _instructions(self, parts)]
+        folder = dataset_info.corpus_folder(data_dir, self.name)
+        _check_prepared(folder)
+        parts = dataset_info.read(folder).splits
+        pieces = [_split_slice(folder, parts, each) for each in _instructions(self, parts)]
         rows = [row for piece in pieces for row in piece.rows]
         if not rows:
             counts = ", ".join(f"{split} has {part.examples}" for split, part in parts.items())
             raise ValueError(f"corpus {self.name!r} has no example in its slice {self.split!r}: {counts}; take more")
         offsets = np.cumsum([0, *(len(piece.files) for piece in pieces)])[:-1]
-        return Prepared(
+        return PreparedCorpus(
             name=self.name,
             split=self.split,
             ids=[row.id for row in rows],
@@ -67,7 +67,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedCorpus:
     """The examples of a corpus. It can be pickled into workers; files are opened lazily, by each process."""
 
     name: str
@@ -79,7 +79,7 @@ class Prepared:
     speakers: list[str]
     manifest_hash: str  # 12 hex digits; equal for equal examples, whatever the machine
     _crc32_b: UInt32[np.ndarray, " b"] = field(repr=False)
-    _files: "list[_File]" = field(repr=False)
+    _files: "list[_ShardFile]" = field(repr=False)
     _file_b: Int64[np.ndarray, " b"] = field(repr=False)  # which of the files has the example
     _record_b: Int64[np.ndarray, " b"] = field(repr=False)  # and where in it
 
@@ -107,7 +107,7 @@ class Prepared:
         path = self._files[self._file_b[i]].path
         return (
             f"prepared corpus is damaged: example {self.ids[i]!r} of {self.name} {self.split} "
-            f"(record {self._record_b[i]} of {path}) {what}: {ledger.again(path.parent)}"
+            f"(record {self._record_b[i]} of {path}) {what}: {dataset_info.reprepare_hint(path.parent)}"
         )
 
 
@@ -117,7 +117,7 @@ def example_key(name: str, id: str) -> int:
 
 
 @dataclass(frozen=True)
-class _File:
+class _ShardFile:
     """A shard: opened by each process when it reads from it."""
 
     path: Path
@@ -125,21 +125,21 @@ class _File:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _SplitSlice:
     """What one instruction of a slice takes from one split."""
 
-    rows: list[ledger.Row]
-    files: list[_File]
+    rows: list[dataset_info.IndexRow]
+    files: list[_ShardFile]
     file_b: Int64[np.ndarray, " b"]
     record_b: Int64[np.ndarray, " b"]
     hash: str
 
 
-def _refuse_unprepared(folder: Path) -> None:
-    if (folder / ledger.LEDGER).is_file():
+def _check_prepared(folder: Path) -> None:
+    if (folder / dataset_info.INFO_FILE).is_file():
         return
     name, data_dir = folder.parent.name, folder.parent.parent
-    there = sorted(path.parent.parent.name for path in data_dir.glob(f"*/*/{ledger.LEDGER}"))
+    there = sorted(path.parent.parent.name for path in data_dir.glob(f"*/*/{dataset_info.INFO_FILE}"))
     message = (
         f"corpus {name!r} is not prepared in {data_dir} (there: {', '.join(there) or 'nothing'}): "
         f"run `jaxasr prepare {name} --data-dir {data_dir}`, or for a corpus of your own "
@@ -150,7 +150,7 @@ def _refuse_unprepared(folder: Path) -> None:
     raise FileNotFoundError(message)
 
 
-def _instructions(corpus: Corpus, parts: dict[str, ledger.Part]) -> list:
+def _instructions(corpus: Corpus, parts: dict[str, dataset_info.SplitInfo]) -> list:
     """TFDS's reading of the slice: (splitname, from_, to) each."""
     infos = {
         split: tfds.core.SplitInfo(split, [shard.examples for shard in part.shards], num_bytes=0)
@@ -165,30 +165,30 @@ def _instructions(corpus: Corpus, parts: dict[str, ledger.Part]) -> list:
         ) from error
 
 
-def _piece(folder: Path, parts: dict[str, ledger.Part], instruction) -> _Piece:
+def _split_slice(folder: Path, parts: dict[str, dataset_info.SplitInfo], instruction) -> _SplitSlice:
     split, part = instruction.splitname, parts[instruction.splitname]
-    ledger.check_shards(folder, part)
-    rows = list(ledger.rows(folder, split, part))
+    dataset_info.check_shards(folder, part)
+    rows = list(dataset_info.read_index(folder, split, part))
     start, stop = instruction.from_ or 0, part.examples if instruction.to is None else instruction.to
     keys = np.arange(part.examples)
     if (start, stop) != (0, part.examples):
         keys = np.sort(
-            np.array(sorted(range(part.examples), key=lambda key: _draw(rows[key].id))[start:stop], np.int64)
+            np.array(sorted(range(part.examples), key=lambda key: _slice_key(rows[key].id))[start:stop], np.int64)
         )
     ends = np.cumsum([shard.examples for shard in part.shards])
     file_b = np.searchsorted(ends, keys, side="right")
-    return _Piece(
+    return _SplitSlice(
         rows=[rows[key] for key in keys],
-        files=[_file(folder / shard.file, shard.examples) for shard in part.shards],
+        files=[_open_shard(folder / shard.file, shard.examples) for shard in part.shards],
         file_b=file_b,
         record_b=keys - np.concatenate([[0], ends])[file_b],
         hash=f"{part.index_sha256}[{start}:{stop}]",
     )
 
 
-def _file(path: Path, examples: int) -> _File:
-    return _File(path, ArrayRecordDataSource([f"{path}[0:{examples}]"]))
+def _open_shard(path: Path, examples: int) -> _ShardFile:
+    return _ShardFile(path, ArrayRecordDataSource([f"{path}[0:{examples}]"]))
 
 
-def _draw(id: str) -> bytes:
+def _slice_key(id: str) -> bytes:
     return hashlib.blake2b(id.encode(), digest_size=16).digest()

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = "1.0.0"
-LEDGER = "prepared.json"
+INFO_FILE = "prepared.json"
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Row:
+class IndexRow:
     """One example as the index knows it: all but its audio."""
 
     id: str
@@ -39,7 +39,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitInfo:
     """One split."""
 
     examples: int
@@ -48,14 +48,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class DatasetInfo:
     """A prepared corpus."""
 
     recipe: str  # the corpus and its options, as `jaxasr prepare` was given them
-    splits: dict[str, Part]
+    splits: dict[str, SplitInfo]
 
 
-def folder(data_dir: Path, name: str) -> Path:
+def corpus_folder(data_dir: Path, name: str) -> Path:
     """Where the corpus `name` lies once it is prepared."""
     return data_dir / name / VERSION
 
@@ -65,38 +65,38 @@ def index_path(folder: Path, split: str) -> Path:
     return folder / f"index-{split}.jsonl"
 
 
-def write(folder: Path, ledger: Ledger) -> None:
+def write(folder: Path, ledger: DatasetInfo) -> None:
     """Writes the ledger; a folder without one is not prepared."""
     content = {"format": FORMAT, **dataclasses.asdict(ledger)}
-    (folder / LEDGER).write_text(json.dumps(content, indent=1) + "\n")
+    (folder / INFO_FILE).write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read(folder: Path) -> Ledger:
+def read(folder: Path) -> DatasetInfo:
     """The ledger of a prepared folder.
 
     Raises:
       ValueError: a ledger that this version does not understand.
     """
     try:
-        content = json.loads((folder / LEDGER).read_text())
+        content = json.loads((folder / INFO_FILE).read_text())
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
-        return Ledger(str(content["recipe"]), {split: _part(part) for split, part in content["splits"].items()})
+        return DatasetInfo(str(content["recipe"]), {split: _split_info(part) for split, part in content["splits"].items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder / LEDGER} cannot be used ({error}): {again(folder)}") from error
+        raise ValueError(f"{folder / INFO_FILE} cannot be used ({error}): {reprepare_hint(folder)}") from error
 
 
-def check_shards(folder: Path, part: Part) -> None:
+def check_shards(folder: Path, part: SplitInfo) -> None:
     """Raises ValueError unless every shard is there in its full size. (Content is checked record by record.)"""
     for shard in part.shards:
         path = folder / shard.file
         size_bytes = path.stat().st_size if path.is_file() else None
         if size_bytes != shard.size_bytes:
             found = "is missing" if size_bytes is None else f"has {size_bytes} bytes, {shard.size_bytes} were written"
-            raise ValueError(f"prepared corpus is damaged: {path} {found}: {again(folder)}")
+            raise ValueError(f"prepared corpus is damaged: {path} {found}: {reprepare_hint(folder)}")
 
 
-def rows(folder: Path, split: str, part: Part) -> Iterator[Row]:
+def read_index(folder: Path, split: str, part: SplitInfo) -> Iterator[IndexRow]:
     """The index of a split, line by line.
 
     Raises:
@@ -107,20 +107,20 @@ def rows(folder: Path, split: str, part: Part) -> Iterator[Row]:
         with path.open("rb") as lines:
             for count, line in enumerate(lines, start=1):  # noqa: B007
                 digest.update(line)
-                yield Row(**json.loads(line))
+                yield IndexRow(**json.loads(line))
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"prepared corpus is damaged: {path} cannot be read ({error}): {again(folder)}") from error
+        raise ValueError(f"prepared corpus is damaged: {path} cannot be read ({error}): {reprepare_hint(folder)}") from error
     if digest.hexdigest() != part.index_sha256 or count != part.examples:
-        raise ValueError(f"prepared corpus is damaged: {path} is not what was written: {again(folder)}")
+        raise ValueError(f"prepared corpus is damaged: {path} is not what was written: {reprepare_hint(folder)}")
 
 
-def again(folder: Path) -> str:
+def reprepare_hint(folder: Path) -> str:
     """What to do about a damaged corpus."""
     return (
         f"prepare {folder.parent.name} again, with `jaxasr prepare ... --overwrite --data-dir {folder.parent.parent}`"
     )
 
 
-def _part(content: dict) -> Part:
+def _split_info(content: dict) -> SplitInfo:
     shards = tuple(Shard(**shard) for shard in content["shards"])
-    return Part(int(content["examples"]), str(content["index_sha256"]), shards)
+    return SplitInfo(int(content["examples"]), str(content["index_sha256"]), shards)

@@ -11,9 +11,9 @@ import tensorflow_datasets as tfds
 from jaxasr import text
 from jaxasr.data.corpora.choose import recipe
 from jaxasr.data.corpora.source import Source
-from jaxasr.data.prepared import dataset_info as ledger
+from jaxasr.data.prepared import dataset_info
 from jaxasr.data.prepared.builder import SpeechBuilder
-from jaxasr.data.prepared.contents import Contents, contents
+from jaxasr.data.prepared.contents import Contents, read_contents
 from jaxasr.data.prepared.corpus import Corpus
 
 
@@ -46,18 +46,18 @@ def prepare(
     if normalizer not in text.KINDS:
         raise ValueError(f"there is no text normaliser {normalizer!r}; there are {', '.join(text.KINDS)}")
     Corpus(source.name, "train")  # raises if the name is none
-    folder = ledger.folder(data_dir, source.name)
+    folder = dataset_info.corpus_folder(data_dir, source.name)
     home = folder.parent
-    with _alone(home):
-        stands = (folder / ledger.LEDGER).is_file()
+    with _corpus_lock(home):
+        stands = (folder / dataset_info.INFO_FILE).is_file()
         if stands and not overwrite:
-            _refuse_other(folder, recipe(source))
-            return contents(folder, was_there=True)
-        _refuse_strange(folder)
+            _check_same_recipe(folder, recipe(source))
+            return read_contents(folder, already_prepared=True)
+        _check_own_folder(folder)
         listed = home / "rejects.jsonl"
         rejects = home / "rejects-new.jsonl" if stands else listed
         rejects.unlink(missing_ok=True)
-        with _staging(home) as stage:
+        with _staging_folder(home) as stage:
             builder = SpeechBuilder(
                 source,
                 recipe=recipe(source),
@@ -76,11 +76,11 @@ def prepare(
             Path(builder.data_dir).rename(folder)
             if rejects.is_file():
                 rejects.rename(listed)
-    return contents(folder, was_there=False)
+    return read_contents(folder, already_prepared=False)
 
 
-def _refuse_other(folder: Path, asked: str) -> None:
-    found = ledger.read(folder).recipe
+def _check_same_recipe(folder: Path, asked: str) -> None:
+    found = dataset_info.read(folder).recipe
     if found != asked:
         raise ValueError(
             f"{folder} was prepared as `{found}`, which is not `{asked}`: "
@@ -88,17 +88,17 @@ def _refuse_other(folder: Path, asked: str) -> None:
         )
 
 
-def _refuse_strange(folder: Path) -> None:
+def _check_own_folder(folder: Path) -> None:
     """TFDS keeps its own corpora in the same place: they are never replaced."""
-    if folder.exists() and not (folder / ledger.LEDGER).is_file():
+    if folder.exists() and not (folder / dataset_info.INFO_FILE).is_file():
         raise FileExistsError(
-            f"{folder} has no {ledger.LEDGER}, so `jaxasr prepare` did not make it and leaves it alone: give the corpus "
+            f"{folder} has no {dataset_info.INFO_FILE}, so `jaxasr prepare` did not make it and leaves it alone: give the corpus "
             "another name (name=...) or another --data-dir, or move the folder away"
         )
 
 
 @contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def _corpus_lock(home: Path) -> Iterator[None]:
     """Holds the corpus's lock; the system lets go of it when the process ends, however it ends."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".lock").open("w") as lock:
@@ -110,7 +110,7 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _staging(home: Path) -> Iterator[Path]:
+def _staging_folder(home: Path) -> Iterator[Path]:
     """An empty folder on the same disk; what an earlier, killed prepare left in it is removed."""
     stage = home / ".staging"
     shutil.rmtree(stage, ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from jaxasr.data.prepared import dataset_info as ledger
+from jaxasr.data.prepared import dataset_info
 
 SHARD_BYTES = 256 << 20
 _OPTIONS = "group_size:1,uncompressed"  # a record at a time is read; compressed audio does not compress again
@@ -28,7 +28,7 @@ class SplitWriter:
         self, folder: Path, split: str, shard_path: Callable[[int, int], Path], *, shard_bytes: int = SHARD_BYTES
     ):
         self._folder, self._split, self._shard_path, self._shard_bytes = folder, split, shard_path, shard_bytes
-        self._index = ledger.index_path(folder, split).open("wb")
+        self._index = dataset_info.index_path(folder, split).open("wb")
         self._digest = hashlib.sha256()
         self._writer: ArrayRecordWriter | None = None
         self._written: list[list[int]] = []  # of each shard: examples, bytes of their records
@@ -39,7 +39,7 @@ class SplitWriter:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def add(self, row: ledger.Row, record: bytes) -> None:
+    def add(self, row: dataset_info.IndexRow, record: bytes) -> None:
         """Writes one record and its line of the index."""
         if self._writer is None or self._written[-1][1] + len(record) > self._shard_bytes:
             self._next_shard()
@@ -51,15 +51,15 @@ class SplitWriter:
         self._digest.update(line)
         self._index.write(line)
 
-    def part(self) -> ledger.Part:
+    def finish(self) -> dataset_info.SplitInfo:
         """Closes the files, names them, and returns what the ledger has to know."""
         self._close()
         shards = []
         for number, (examples, _) in enumerate(self._written):
             path = self._shard_path(number, len(self._written))
             self._unnamed(number).rename(path)
-            shards.append(ledger.Shard(path.name, examples, path.stat().st_size))
-        return ledger.Part(sum(shard.examples for shard in shards), self._digest.hexdigest(), tuple(shards))
+            shards.append(dataset_info.Shard(path.name, examples, path.stat().st_size))
+        return dataset_info.SplitInfo(sum(shard.examples for shard in shards), self._digest.hexdigest(), tuple(shards))
 
     @property
     def record_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Attention that sees how much each position has been read so far."""
+"""Coverage attention: its energies depend on the weight that each position has had so far."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -12,17 +12,17 @@ from jaxasr.nn.layers import Dense
 
 
 class CoverageKeys(NamedTuple):
-    """The keys of the energy, and what a position's accumulated weight counts."""
+    """The keys of the energy, and the factor of each position's accumulated weight."""
 
     keys_bsd: Float[Array, "b s m"]
     inverse_fertility_bs: Float[Array, "b s"]
 
 
 class CoverageAttention(AdditiveAttention):
-    """Energy v . tanh(W query + V key + b + u c), where c is the sum of all previous weights of the position.
+    """An attention with energy v . tanh(W query + V key + b + u c), where c is the sum of the position's previous weights.
 
-    With fertility "learned", c is multiplied by sigmoid(v . hidden) / 2: a position that has more to say may be read longer
-    (weight feedback with inverse fertility). The forms are those of the focus.
+    With fertility "learned", c is multiplied by sigmoid(v . hidden) / 2, so that a position of several tokens may be read
+    longer (weight feedback with inverse fertility). Training and decode form are those of the focus.
 
     Source: Tu et al. 2016 (1601.04811), section 3.1; See et al. 2017 (1704.04368), equation 11; inverse fertility: Zeyer et
     al. 2018 (1805.03294), section 3.
@@ -42,10 +42,12 @@ class CoverageAttention(AdditiveAttention):
         inverse_bs = 0.5 * jax.nn.sigmoid(self.inverse_fertility(hidden_bsd)[..., 0])
         return CoverageKeys(keys_bsd, inverse_bs)
 
-    def energies(self, query_bd: Float[Array, "b d"], memory: Memory, before: Any) -> Float[Array, "b s"]:
+    def energies(self, query_bd: Float[Array, "b d"], memory: Memory, prev_state: Any) -> Float[Array, "b s"]:
         keys_bsd = memory.keys.keys_bsd
-        covered_bs = (before * memory.keys.inverse_fertility_bs).astype(keys_bsd.dtype)
+        covered_bs = (prev_state * memory.keys.inverse_fertility_bs).astype(keys_bsd.dtype)
         return self._energy(query_bd, keys_bsd + self.coverage(covered_bs[..., None]))
 
-    def remembered(self, memory: Memory, before: Any, weights_bs: Float[Array, "b s"] | None) -> Float[Array, "b s"]:
-        return jnp.zeros(memory.valid_bs.shape, jnp.float32) if weights_bs is None else before + weights_bs
+    def location_state(
+        self, memory: Memory, prev_state: Any, weights_bs: Float[Array, "b s"] | None
+    ) -> Float[Array, "b s"]:
+        return jnp.zeros(memory.valid_bs.shape, jnp.float32) if weights_bs is None else prev_state + weights_bs

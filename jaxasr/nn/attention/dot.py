@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.attention.interface import Attention, Memory, Weighed, WeighedAll
+from jaxasr.nn.attention.interface import Attention, AttentionOutput, Memory, SequenceAttentionOutput
 from jaxasr.nn.layers import Dense
 from jaxasr.ops.attention.energies import attention_weights
 from jaxasr.ops.masks import valid_from_lengths
@@ -14,10 +14,10 @@ from jaxasr.records import Training
 
 
 class DotAttention(Attention):
-    """Energy (W query) . (V key) of each head, over the root of its width if `scaled`; values are projected.
+    """A dot-product attention: energy (W query) . (V key) of each head, over the root of its width if `scaled`.
 
-    The same in training and in search, without a state: a whole transcript is one product. A bias of the keys would be
-    the same for all of them and is left out.
+    Values are projected. Training and decode form are the same. There is no state, so a whole transcript is one product. The
+    keys have no bias, because it would add the same number to all energies.
 
     Sources: Luong et al. 2015 (1508.04025), equation 8, "general", with one head and scaled=False; Vaswani et al. 2017
     (1706.03762), sections 3.2.1 and 3.2.2.
@@ -49,11 +49,11 @@ class DotAttention(Attention):
     def initial_state(self, memory: Memory) -> Any:
         return ()
 
-    def weigh(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Weighed:
-        return Weighed(self._weights(query_bd[:, None], memory)[:, :, 0], state)
+    def step(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> AttentionOutput:
+        return AttentionOutput(self._weights(query_bd[:, None], memory)[:, :, 0], state)
 
-    def weigh_all(self, queries_bud: Float[Array, "b u d"], memory: Memory) -> WeighedAll:
-        return WeighedAll(self._weights(queries_bud, memory).swapaxes(1, 2))
+    def attend_sequence(self, queries_bud: Float[Array, "b u d"], memory: Memory) -> SequenceAttentionOutput:
+        return SequenceAttentionOutput(self._weights(queries_bud, memory).swapaxes(1, 2))
 
     def _weights(self, queries_bud: Array, memory: Memory) -> Float[Array, "b h u s"]:
         queries_buhe, keys_bshe = (

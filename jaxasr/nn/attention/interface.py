@@ -1,11 +1,11 @@
-"""What every attention is: a way to weigh the positions of a memory, step by step.
+"""The interface of attentions, for decoders and for authors of attentions, with the records that pass through it.
 
-A mechanism prepares the memory once an utterance and then weighs it for each query; what is read is the mean of the values
-under the weights. A decoder holds an `Attention` and does not know which one. Weights always come back, one row a head,
-so that alignments can be watched for every mechanism.
+An attention prepares a memory once an utterance. Then it computes weights over the positions of the memory for each query,
+step by step. The context is the mean of the values under the weights. Decoders use the interface alone, so any attention
+fits any of them. Every attention returns its weights, one row a head, so that its alignments can be monitored.
 
-A mechanism may have two forms. The memory of a training step says whose it is (`Memory.training`), and then `weigh` gives the
-training form: expected, noisy or drawn. Without it `weigh` gives the decode form, the one that a search uses.
+An attention may have two forms. The memory of a training step holds `Memory.training`, and then `step` computes the training
+form: expected, noisy or drawn weights. Without it `step` computes the decode form, which a search uses.
 """
 
 from collections.abc import Callable
@@ -22,23 +22,27 @@ from jaxasr.ops.recurrent.scan import Linear, scan
 from jaxasr.records import Draws, Training, pytree
 from jaxasr.shapes import PRNGKey
 
-Mixing = Literal["sum", "max"]  # over positions, of probability times what the decoder would say there
+# over positions, of a position's probability times the decoder's token probabilities there
+Marginalisation = Literal["sum", "max"]
 
 
 @pytree
 @dataclass(frozen=True)
 class Randomness:
-    """What a mechanism draws from in training, and how far the run is."""
+    """The random numbers of an attention in training, by example, and the step of the run."""
 
     key_b2: UInt32[Array, "b 2"]  # a threefry key for each example
     step: Int[Array, ""]  # batches trained on so far
 
     def uniform(self, position_b: Int[Array, " b"], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
-        """Numbers in [0, 1) for each example at this position of its transcript; axis 1 may be padded at will."""
+        """Returns numbers in [0, 1) for each example at this position of its transcript.
+
+        Padding axis 1 to any length changes none of them.
+        """
         return self._draw(jax.random.uniform, position_b, shape)
 
     def normal(self, position_b: Int[Array, " b"], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
-        """The same, of mean 0 and variance 1."""
+        """Returns normal numbers of mean 0 and variance 1, otherwise as `uniform`."""
         return self._draw(jax.random.normal, position_b, shape)
 
     def _draw(self, sample: Callable[..., Array], position_b: Array, shape: tuple[int, ...]) -> Float[Array, "b ..."]:
@@ -51,40 +55,40 @@ class Randomness:
 @pytree
 @dataclass(frozen=True)
 class Memory:
-    """An encoded utterance as an attention wants it; made once, never changed. In a search each leaf begins with b."""
+    """An encoded utterance prepared by an attention; it is constant over the steps. In a search each leaf begins with b."""
 
-    keys: Any  # as the mechanism wants them: most often [b, s, d]
+    keys: Any  # in the form of the attention, most often [b, s, d]
     values_bse: Float[Array, "b s e"]
     valid_bs: Bool[Array, "b s"]
     training: Randomness | None = None
-    focus: Any = ()  # what `Focus.prepare` gave
+    focus: Any = ()  # of `AlignmentFn.prepare`
 
 
 @pytree
 @dataclass(frozen=True)
 class Mixture:
-    """The w likeliest positions to read, likeliest first, for a decoder that mixes what it would say to each."""
+    """The w likeliest positions to read, likeliest first, for a decoder that mixes its token probabilities at each."""
 
     positions_bw: Int[Array, "b w"]
-    valid_bw: Bool[Array, "b w"]  # False: there are not so many positions
-    log_probs_bw: Float[Array, "b w"]  # renormalised over the w; anything finite where not valid
+    valid_bw: Bool[Array, "b w"]  # False: the utterance has fewer positions
+    log_probs_bw: Float[Array, "b w"]  # renormalised over the w; arbitrary but finite where not valid
 
 
 @pytree
 @dataclass(frozen=True)
-class Weighed:
-    """What a mechanism says to one query. Weights are zero at padding; those of a head sum to at most 1."""
+class AttentionOutput:
+    """The weights of an attention for one query, zero at padding, and its new state. A head's weights sum to at most 1."""
 
     weights_bhs: Float[Array, "b h s"]
     state: Any
-    draw: Draws | None = None  # of this one position, u = 1, where the weights were drawn
-    mixture: Mixture | None = None  # where the mechanism has `mixing`
+    draw: Draws | None = None  # of this one position, u = 1, if the weights are drawn
+    mixture: Mixture | None = None  # if the attention has `marginalisation`
 
 
 @pytree
 @dataclass(frozen=True)
-class WeighedAll:
-    """What a mechanism says to the queries of a whole transcript."""
+class SequenceAttentionOutput:
+    """The weights of an attention for the queries of a whole transcript."""
 
     weights_buhs: Float[Array, "b u h s"]
     draws: Draws | None = None
@@ -92,8 +96,8 @@ class WeighedAll:
 
 @pytree
 @dataclass(frozen=True)
-class Read:
-    """One whole step: what was read, under which weights, and what the mechanism carries on."""
+class ContextAndWeights:
+    """The result of one whole step: the context that is read, its weights, and the attention's new state."""
 
     context_be: Float[Array, "b e"]
     weights_bhs: Float[Array, "b h s"]
@@ -101,18 +105,18 @@ class Read:
 
 
 class Attention(nn.Module):
-    """The interface. A mechanism overrides `prepare`, `initial_state` and `weigh`; its state is any pytree over b.
+    """The interface of attentions. An attention overrides `prepare`, `initial_state` and `step`; its state is any pytree over b.
 
-    One with several heads or samples has a property of that name, or a field written `heads: int = dataclasses.field()`.
+    An attention with several heads or samples has a property of that name, or a field `heads: int = dataclasses.field()`.
     """
 
-    # without annotations, or Flax would put a subclass's fields of these names before all others
+    # without annotations, because Flax would put a subclass's fields of these names before all others
     heads = 1  # rows of weights; each reads its own share of the values' columns
-    samples = 1  # how often a decoder repeats each example in training, because what is read is drawn
+    samples = 1  # draws of the context in training; a decoder repeats each example as often
 
     @property
-    def mixing(self) -> Mixing | None:
-        """How a decoder mixes the positions of `Weighed.mixture`; None: there is none."""
+    def marginalisation(self) -> Marginalisation | None:
+        """The way a decoder mixes the positions of `AttentionOutput.mixture`; None: there is no mixture."""
         return None
 
     def prepare(
@@ -122,77 +126,57 @@ class Attention(nn.Module):
         raise TypeError(f"{type(self).__name__} is an Attention without prepare()")
 
     def initial_state(self, memory: Memory) -> Any:
-        """What the mechanism carries from step to step, before the first one."""
+        """Returns the state before the first step."""
         raise TypeError(f"{type(self).__name__} is an Attention without initial_state()")
 
-    def weigh(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Weighed:
-        """How much each position matters to the query."""
-        raise TypeError(f"{type(self).__name__} is an Attention without weigh()")
+    def step(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> AttentionOutput:
+        """Returns the weights of the positions for the query, and the new state."""
+        raise TypeError(f"{type(self).__name__} is an Attention without step()")
 
-    def summary(self, memory: Memory) -> Float[Array, "b e"] | None:
-        """What the decoder's own state begins with; None: with zeros."""
+    def decoder_init(self, memory: Memory) -> Float[Array, "b e"] | None:
+        """Returns the initial value of the decoder's own state; None: zeros."""
         return None
 
-    def weigh_all(self, queries_bud: Float[Array, "b u d"], memory: Memory) -> WeighedAll:
-        """`weigh` for query after query, from the initial state. One without a state does it in one product.
+    def attend_sequence(self, queries_bud: Float[Array, "b u d"], memory: Memory) -> SequenceAttentionOutput:
+        """Returns the weights for all queries, by `step` from the initial state. Stateless attentions override it.
 
         Raises:
-            ValueError: the mechanism has `mixing`, for which a decoder has to step.
+            ValueError: the attention has `marginalisation`, for which a decoder has to step.
         """
-        if self.mixing is not None:
+        if self.marginalisation is not None:
             raise ValueError(
                 f"{type(self).__name__} gives a mixture of positions, which this decoder can't read; give it to a Speller, "
-                "or take another focus than Latent"
+                "or take another focus than LatentAttention"
             )
         state = self.initial_state(memory)
         if self.is_initializing():
-            self.weigh(queries_bud[:, 0], memory, state)
+            self.step(queries_bud[:, 0], memory, state)
         module, variables = self.unbind()
 
         def step(_: Linear, constants: Any, state: Any, query_bd: Array) -> tuple[Any, tuple[Array, Draws | None]]:
             variables, memory = constants
-            weighed: Weighed = module.apply(variables, query_bd, memory, state, method="weigh")  # pyright: ignore
-            return weighed.state, (weighed.weights_bhs, weighed.draw)
+            output: AttentionOutput = module.apply(variables, query_bd, memory, state, method="step")  # pyright: ignore
+            return output.state, (output.weights_bhs, output.draw)
 
         _, (weights_ubhs, draws) = scan(step, {}, (variables, memory), state, queries_bud.swapaxes(0, 1))
-        return WeighedAll(weights_ubhs.swapaxes(0, 1), along_time(draws))
+        return SequenceAttentionOutput(weights_ubhs.swapaxes(0, 1), along_time(draws))
 
-    def __call__(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> Read:
-        """Weighs and reads."""
-        weighed = self.weigh(query_bd, memory, state)
-        return Read(read(weighed.weights_bhs, memory.values_bse), weighed.weights_bhs, weighed.state)
-
-    @property
-    def lookback(self) -> int:
-        """Positions before that of the last stop which the decode form may still read; those behind it, it may all read.
-
-        Raises:
-            ValueError: it reads on from no stop, so it can't attend to a stream; the message says what can.
-        """
-        raise ValueError(
-            f"{type(self).__name__} weighs positions of the whole utterance; a stream needs AdditiveAttention or "
-            "ProductAttention with a focus that is Monotonic or Chunkwise (MoChA)"
-        )
-
-    def stopped(self, state: Any) -> Int[Array, " b"]:
-        """The position of the last stop, at which the decode form reads on. Errors as `lookback`."""
-        raise TypeError(f"{type(self).__name__} is an Attention without stopped(): {self.lookback}")
-
-    def moved(self, state: Any, by_b: Int[Array, " b"]) -> Any:
-        """The decode form's state where the memory begins so many positions later; never before its first one."""
-        raise TypeError(f"{type(self).__name__} is an Attention without moved(): {self.lookback}")
+    def __call__(self, query_bd: Float[Array, "b d"], memory: Memory, state: Any) -> ContextAndWeights:
+        """Returns the context for a query with its weights."""
+        output = self.step(query_bd, memory, state)
+        return ContextAndWeights(read(output.weights_bhs, memory.values_bse), output.weights_bhs, output.state)
 
     def randomness(self, training: Training | None) -> Randomness | None:
-        """What `prepare` puts into the memory, from the random stream "draw"."""
+        """Returns the random numbers that `prepare` puts into the memory, from the random stream "draw"."""
         return None if training is None else randomness_of(self.make_rng("draw"), training)
 
 
 def randomness_of(key: PRNGKey, training: Training) -> Randomness:
-    """What each of these examples draws from, under this key."""
+    """Returns the random numbers of these examples under this key."""
     keys_b = random.example_keys(key, jax.numpy.asarray(training.ids_b))
     return Randomness(jax.random.key_data(keys_b), jax.numpy.asarray(training.step))
 
 
 def along_time(draws: Draws | None) -> Draws | None:
-    """The draws of steps stacked in front, u of [u, b, 1], as those of a transcript [b, u]."""
+    """Returns the draws of u stacked steps, [u, b, 1], as those of a transcript, [b, u]."""
     return jax.tree.map(lambda leaf: leaf[..., 0].swapaxes(0, 1), draws)

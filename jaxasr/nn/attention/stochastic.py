@@ -1,8 +1,8 @@
-"""Hard attention, where one position is read: which one is a random variable.
+"""Hard alignment functions: they read one position a token, which is a random variable in training.
 
-Three ways to train it. `Sampled` draws a position and learns by score-function gradients. `GumbelSoftmax` draws from a
-smooth stand-in, through which gradients pass. `Latent` sums over the likeliest positions, or takes the maximum. In a search
-each of them reads the likeliest position, or, `Latent`, what it was trained as.
+There are three ways to train them. `HardAttention` draws a position and trains by score-function gradients. `GumbelSoftmax`
+draws from a continuous relaxation, through which gradients pass. `LatentAttention` sums over the likeliest positions, or takes
+their maximum. In a search the first two read the likeliest position, and `LatentAttention` computes the same as in training.
 """
 
 from dataclasses import field
@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxasr.nn.attention.focus import Focus
-from jaxasr.nn.attention.interface import Memory, Mixing, Mixture, Randomness, Weighed
+from jaxasr.nn.attention.alignment import AlignmentFn
+from jaxasr.nn.attention.interface import AttentionOutput, Marginalisation, Memory, Mixture, Randomness
 from jaxasr.nn.layers import Dense
-from jaxasr.nn.schedule import Amount, amount_at
+from jaxasr.nn.schedule import ScalarOrSchedule, value_at
 from jaxasr.ops import random
 from jaxasr.ops.attention.energies import masked_softmax
 from jaxasr.ops.attention.mixture import masked_log_softmax
@@ -24,19 +24,19 @@ from jaxasr.records import Draws
 Position = Int[Array, " b"]  # of the transcript
 
 
-class _Hard(Focus):
-    """What the hard ones share: the state counts positions of the transcript, and the decode form is the arg max."""
+class _HardAlignment(AlignmentFn):
+    """The base of drawn alignments: the state counts positions of the transcript, and the decode form is the arg max."""
 
     def initial_state(self, memory: Memory) -> Position:
         return jnp.zeros(memory.valid_bs.shape[0], jnp.int32)
 
 
-class Sampled(_Hard):
-    """Reads one position drawn from the softmax of the energies; its weight is one.
+class HardAttention(_HardAlignment):
+    """A hard attention: one position, drawn from the softmax of the energies, has all the weight.
 
-    Training form: drawn, as often as `samples` says, with what a score-function gradient needs (`Draws`); no gradient passes
-    through the weights, so the objective needs a `train.Reinforce` among its terms or the energies never learn. The baseline
-    is a linear function of the query, which it does not train. Decode form: the likeliest position.
+    Training form: `samples` draws an example, with the numbers that a score-function gradient needs (`Draws`). No gradient
+    passes through the weights, so the energies train only if the objective has a `training.Reinforce`. The baseline is a
+    linear function of the query; no gradient passes from it to the query. Decode form: the likeliest position.
 
     Source: Xu et al. 2015 (1502.03044), section 4.1; the baseline by query is that of Mnih et al. 2014 (1406.6247).
     """
@@ -45,7 +45,7 @@ class Sampled(_Hard):
 
     def __post_init__(self):
         if self.samples < 1:
-            raise ValueError(f"Sampled.samples is {self.samples}; it must be 1 or more")
+            raise ValueError(f"HardAttention.samples is {self.samples}; it must be 1 or more")
         super().__post_init__()
 
     def setup(self):
@@ -53,29 +53,29 @@ class Sampled(_Hard):
 
     def __call__(
         self, energy_bs: Float[Array, "b s"], query_bd: Float[Array, "b d"], memory: Memory, state: Position
-    ) -> Weighed:
+    ) -> AttentionOutput:
         baseline_b1 = self.baseline(jax.lax.stop_gradient(query_bd))
         if memory.training is None:
-            return Weighed(likeliest(energy_bs, memory.valid_bs)[:, None], state + 1)
+            return AttentionOutput(likeliest(energy_bs, memory.valid_bs)[:, None], state + 1)
         log_probs_bs = masked_log_softmax(energy_bs, memory.valid_bs)
         noisy_bs = log_probs_bs + _noise(memory.training, state, energy_bs.shape[1])
         weights_bs = likeliest(noisy_bs, memory.valid_bs)
         drawn_b = jnp.sum(log_probs_bs * weights_bs, axis=-1)
         entropy_b = -jnp.sum(jnp.exp(log_probs_bs) * log_probs_bs, axis=-1)
         draws = Draws(drawn_b[:, None], baseline_b1, entropy_b[:, None])
-        return Weighed(weights_bs[:, None], state + 1, draws)
+        return AttentionOutput(weights_bs[:, None], state + 1, draws)
 
 
-class GumbelSoftmax(_Hard):
-    """Weights softmax((energy + Gumbel noise) / temperature): one position as the temperature falls.
+class GumbelSoftmax(_HardAlignment):
+    """The weights softmax((energy + Gumbel noise) / temperature), which approach one position as the temperature falls.
 
-    Training form: as said, or with "straight-through" the likeliest position of those weights, with their gradient. Decode
-    form: the likeliest position.
+    Training form: these weights, or with "straight-through" their likeliest position with their gradient. Decode form: the
+    likeliest position.
 
     Source: Jang et al. 2017 (1611.01144), equation 2 and section 2.2.
     """
 
-    temperature: Amount = 1.0  # a number, or a schedule by steps of training
+    temperature: ScalarOrSchedule = 1.0  # a number, or a schedule by steps of training
     form: Literal["soft", "straight-through"] = "straight-through"
 
     def __post_init__(self):
@@ -85,56 +85,56 @@ class GumbelSoftmax(_Hard):
 
     def __call__(
         self, energy_bs: Float[Array, "b s"], query_bd: Float[Array, "b d"], memory: Memory, state: Position
-    ) -> Weighed:
+    ) -> AttentionOutput:
         if memory.training is None:
-            return Weighed(likeliest(energy_bs, memory.valid_bs)[:, None], state + 1)
+            return AttentionOutput(likeliest(energy_bs, memory.valid_bs)[:, None], state + 1)
         noisy_bs = energy_bs + _noise(memory.training, state, energy_bs.shape[1])
-        soft_bs = masked_softmax(noisy_bs / amount_at(self.temperature, memory.training.step), memory.valid_bs)
+        soft_bs = masked_softmax(noisy_bs / value_at(self.temperature, memory.training.step), memory.valid_bs)
         if self.form == "soft":
-            return Weighed(soft_bs[:, None], state + 1)
+            return AttentionOutput(soft_bs[:, None], state + 1)
         hard_bs = likeliest(noisy_bs, memory.valid_bs)
-        return Weighed((hard_bs + (soft_bs - jax.lax.stop_gradient(soft_bs)))[:, None], state + 1)
+        return AttentionOutput((hard_bs + (soft_bs - jax.lax.stop_gradient(soft_bs)))[:, None], state + 1)
 
 
-class Latent(Focus):
-    """The position is a latent variable: the decoder reads each of the likeliest ones and mixes what it would say.
+class LatentAttention(AlignmentFn):
+    """A latent alignment: the decoder reads each of the likeliest positions and mixes its token probabilities.
 
-    p(token) = sum over positions s of a_s p(token | s), where a is the softmax of the energies over the `best` positions.
-    The cross-entropy of that is the marginal likelihood itself, exact where `best` covers the utterance. "max" takes the
-    largest term instead of the sum (the Viterbi approximation), renormalised over the tokens so that it stays a
-    distribution. Both in training and in search; what the decoder's state carries on is the likeliest position alone.
+    p(token) = sum over positions s of a_s p(token | s), where a is the softmax of the energies over the `best` positions. Its
+    cross-entropy is the marginal likelihood, exact if `best` covers the utterance. "max" takes the largest term in place of
+    the sum (the Viterbi approximation), renormalised over the tokens so that it is a distribution. Training form and decode
+    form are the same. The decoder's next state depends on the likeliest position alone.
 
-    Only a decoder that steps can mix (`Speller`). Of its layers those above the first see the likeliest position.
+    Only a decoder that steps, a `Speller`, can mix. Its layers above the first read the likeliest position.
 
     Source: Shankar et al. 2018, Surprisingly Easy Hard-Attention for Sequence to Sequence Learning, section 3, top-k; Wu et
     al. 2018 (1808.10024), the exact sum; the maximum: Zeyer et al. 2021 (2103.16710), without its alignment search.
     """
 
     best: int = 4  # positions that are mixed
-    over: Mixing = "sum"
+    over: Marginalisation = "sum"
 
     def __post_init__(self):
         if self.best < 1:
-            raise ValueError(f"Latent.best is {self.best}; it must be 1 or more")
+            raise ValueError(f"LatentAttention.best is {self.best}; it must be 1 or more")
         super().__post_init__()
 
     @property
-    def mixing(self) -> Mixing:
+    def marginalisation(self) -> Marginalisation:
         return self.over
 
     def __call__(
         self, energy_bs: Float[Array, "b s"], query_bd: Float[Array, "b d"], memory: Memory, state: tuple[()]
-    ) -> Weighed:
+    ) -> AttentionOutput:
         masked_bs = jnp.where(memory.valid_bs, energy_bs.astype(jnp.float32), -jnp.inf)
         _, positions_bw = jax.lax.top_k(jax.lax.stop_gradient(masked_bs), min(self.best, energy_bs.shape[1]))
         valid_bw = jnp.take_along_axis(memory.valid_bs, positions_bw, axis=1)
         log_probs_bw = masked_log_softmax(jnp.take_along_axis(energy_bs, positions_bw, axis=1), valid_bw)
         mixture = Mixture(positions_bw, valid_bw, log_probs_bw)
-        return Weighed(likeliest(energy_bs, memory.valid_bs)[:, None], state, mixture=mixture)
+        return AttentionOutput(likeliest(energy_bs, memory.valid_bs)[:, None], state, mixture=mixture)
 
 
 def likeliest(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s"]:
-    """One at the valid position of the highest energy, the first of equals; nothing where none is valid."""
+    """Returns weight 1 at the valid position of the highest energy, the first of equals; zeros where none is valid."""
     masked_bs = jnp.where(valid_bs, energy_bs.astype(jnp.float32), -jnp.inf)
     best_bs = jnp.argmax(masked_bs, axis=-1)[:, None] == jnp.arange(energy_bs.shape[1])[None]
     return (best_bs & valid_bs).astype(jnp.float32)

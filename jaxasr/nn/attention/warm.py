@@ -1,42 +1,43 @@
-"""From soft to hard: a focus that is another one at the beginning of training."""
+"""Warm starts: an alignment function that trains as a soft one first and as a hard one later."""
 
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from jaxasr.nn.attention.focus import Focus
-from jaxasr.nn.attention.interface import Memory, Randomness, Weighed
+from jaxasr.nn.attention.alignment import AlignmentFn
+from jaxasr.nn.attention.interface import AttentionOutput, Memory, Randomness
 
 
 class WarmState(NamedTuple):
-    """What each of the two carries on."""
+    """The states of the two alignment functions."""
 
     soft: Any
     hard: Any
 
 
-class WarmStart(Focus):
-    """`soft` in training before step `until`, then `hard`; both with the same energies.
+class WarmStart(AlignmentFn):
+    """An alignment function that is `soft` in training before step `until`, then `hard`, with the same energies.
 
-    Training form: soft, then that of `hard`; "ramp" mixes their weights, the share of `hard` growing evenly from 0 to 1.
-    Decode form: that of `hard` at any step, so evaluations before `until` tell how far the hard form is from useful. Until
-    then the log probabilities and entropies of what `hard` draws count by its share too, and its baseline learns already.
+    Training form: that of `soft`, then that of `hard`. "ramp" mixes their weights: the share of `hard` grows linearly from 0
+    to 1. Decode form: that of `hard` at any step, so evaluations before `until` measure how good the hard form is already.
+    Before `until` the log probabilities and entropies of the draws of `hard` are scaled by its share too. Its baseline is
+    trained from the first step.
 
-    A hard attention is as good as a soft one only when it starts from it: in RETURNN's public scores (Zeyer et al. 2021,
-    2103.16710, Switchboard 300 h) 14.4 % against 14.3 to 14.4 %, but 15.8 % from scratch.
+    A hard attention equals a soft one only when it starts from it. RETURNN's public scores (Zeyer et al. 2021, 2103.16710,
+    Switchboard 300 h) are 14.4 % against 14.3 to 14.4 % for soft attention, but 15.8 % from scratch.
     """
 
-    soft: Focus
-    hard: Focus
+    soft: AlignmentFn
+    hard: AlignmentFn
     until: int  # steps of training
     change: Literal["switch", "ramp"] = "switch"
 
     def __post_init__(self):
         if self.until < 1:
             raise ValueError(f"WarmStart.until is {self.until}; it is a step of training and must be 1 or more")
-        if self.soft.samples != 1 or self.soft.mixing is not None or self.hard.mixing is not None:
+        if self.soft.samples != 1 or self.soft.marginalisation is not None or self.hard.marginalisation is not None:
             raise ValueError(
                 f"WarmStart has soft={type(self.soft).__name__} and hard={type(self.hard).__name__}; soft must "
                 "not draw samples, and neither may mix positions in the decoder: there are only weights to change between"
@@ -45,18 +46,22 @@ class WarmStart(Focus):
 
     @property
     def samples(self) -> int:
+        """The draws of each example, those of `hard`."""
         return self.hard.samples
 
     def prepare(self, hidden_bsd: Float[Array, "b s d"]) -> WarmState:
+        """Returns the prepared encoder output of both."""
         return WarmState(self.soft.prepare(hidden_bsd), self.hard.prepare(hidden_bsd))
 
     def initial_state(self, memory: Memory) -> WarmState:
+        """Returns the states before the first step; in decode form that of `soft` is empty."""
         soft = () if memory.training is None else self.soft.initial_state(_own(memory, memory.focus.soft))
         return WarmState(soft, self.hard.initial_state(_own(memory, memory.focus.hard)))
 
     def __call__(
         self, energy_bs: Float[Array, "b s"], query_bd: Float[Array, "b d"], memory: Memory, state: WarmState
-    ) -> Weighed:
+    ) -> AttentionOutput:
+        """Returns the weights of one head, as in `AlignmentFn`."""
         soft_memory = _own(memory, memory.focus.soft)
         if self.is_initializing():
             self.soft(energy_bs, query_bd, soft_memory, self.soft.initial_state(soft_memory))
@@ -69,24 +74,14 @@ class WarmStart(Focus):
             hard.draw, log_probs_bu=share * hard.draw.log_probs_bu, entropies_bu=share * hard.draw.entropies_bu
         )
         weights_bhs = (1 - share) * soft.weights_bhs + share * hard.weights_bhs
-        return Weighed(weights_bhs, WarmState(soft.state, hard.state), draw)
-
-    @property
-    def lookback(self) -> int:
-        return self.hard.lookback
-
-    def stopped(self, state: WarmState) -> Int[Array, " b"]:
-        return self.hard.stopped(state.hard)
-
-    def moved(self, state: WarmState, by_b: Int[Array, " b"]) -> WarmState:
-        return state._replace(hard=self.hard.moved(state.hard, by_b))
+        return AttentionOutput(weights_bhs, WarmState(soft.state, hard.state), draw)
 
     def _share(self, training: Randomness) -> Float[Array, ""]:
-        """How much of `hard` there is at this step."""
+        """Returns the share of `hard` at this step, in [0, 1]."""
         done = training.step.astype(jnp.float32) / self.until
         return jnp.floor(jnp.minimum(done, 1.0)) if self.change == "switch" else jnp.minimum(done, 1.0)
 
 
 def _own(memory: Memory, focus: Any) -> Memory:
-    """The memory as one of the two sees it."""
+    """Returns the memory with the prepared output of one of the two."""
     return replace(memory, focus=focus)

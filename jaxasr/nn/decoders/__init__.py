@@ -1,1 +1,1 @@
-"""Decoders: from an encoded utterance to a distribution over the next token, whole sequences or step by step."""
+"""Decoders, which compute a distribution over the next token of an encoded utterance, teacher-forced or step by step."""

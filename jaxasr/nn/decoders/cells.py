@@ -1,7 +1,8 @@
-"""The recurrent cells of a decoder, a step at a time: what a layer multiplies with, and how its state moves.
+"""Recurrent cells of decoders: the weights of a layer, and the update of its state in one step.
 
-All products of a step go through `ops.scan.Linear`. A layer's input x is the context, and for those above the first the
-state below too; `gates_bm` is all else that goes into the gates: the token's for the first layer, a bias for the others.
+All products of a step go through `ops.recurrent.scan.Linear`. A layer's input x is the context and, above the first layer,
+the state of the layer below. `gates_bm` is added to the gates: it is the token's projection for the first layer, a bias for
+the others.
 """
 
 from collections.abc import Callable
@@ -23,39 +24,39 @@ Initializer = Callable[..., Array]
 
 
 class GruCarry(NamedTuple):
-    """What a GRU hands on, in float32 at least: a step may change it by little."""
+    """The state of a GRU, at least in float32, because a step may change it by little."""
 
     h_bd: Float[Array, "b d"]
 
 
-class Cell(Protocol):
-    """What a decoder knows of its cells. They have no parameters of their own."""
+class DecoderCell(Protocol):
+    """The interface of a decoder's cells. They have no parameters of their own."""
 
-    gates: int  # the width of gates_bm is so many times that of the state
-    projection: Any  # width -> Dense: of a token to its gates
-    kernel: Any  # width -> the module that `weights` is given, by layer
+    gates: int  # width of gates_bm in widths of the state
+    projection: Any  # width -> Dense: projects a token to its gates
+    kernel: Any  # width -> the module that is passed to `weights`, one a layer
     bias_init: Initializer
-    inner_width: int  # of one more bias a layer, inside the recurrent part: so many times the state; 0: none
+    inner_width: int  # width of one more bias a layer, inside the recurrent part, in widths of the state; 0: none
 
     def weights(self, layer: int, kernel: Any, inputs: int) -> Arrays:
-        """What `move` multiplies with in this layer, by name."""
+        """Returns the weights of this layer for `move`, by name."""
         ...
 
     def zero(self, examples: int, width: int, dtype: jnp.dtype) -> Any:
-        """The state before the first step."""
+        """Returns the state before the first step, zeros."""
         ...
 
-    def begin(self, cell_bd: Array) -> Any:
-        """The state before the first step, from what its core should be."""
+    def from_cell(self, cell_bd: Array) -> Any:
+        """Returns the state before the first step for a given memory cell."""
         ...
 
     def move(self, linear: Linear, layer: int, gates_bm: Array, x_bd: Array, carry: Any, inner: Array | None) -> Any:
-        """The state after a step; all states have `h_bd`."""
+        """Returns the state after a step; all states have `h_bd`."""
         ...
 
 
-class _Lstm:
-    """One product a step, of input and state side by side."""
+class _LstmCell:
+    """An LSTM cell with one product a step, of input and state side by side."""
 
     gates = 4
     projection = staticmethod(lambda width: gate_projection(width))
@@ -69,7 +70,7 @@ class _Lstm:
     def zero(self, examples: int, width: int, dtype: jnp.dtype) -> Carry:
         return zero_carry(examples, width, dtype)
 
-    def begin(self, cell_bd: Array) -> Carry:
+    def from_cell(self, cell_bd: Array) -> Carry:
         return Carry(jnp.tanh(cell_bd), widened(cell_bd))
 
     def move(
@@ -80,7 +81,7 @@ class _Lstm:
 
 
 class _GruKernel(nn.Module):
-    """The weights of input and state apart, since the reset gate acts on the product of the state alone."""
+    """The separate weights of input and state, because the reset gate acts on the product of the state alone."""
 
     width: int
 
@@ -91,8 +92,8 @@ class _GruKernel(nn.Module):
         return read, self.param("recurrent", orthogonal_gates, (self.width, m))
 
 
-class _Gru:
-    """Two products a step."""
+class _GruCell:
+    """A GRU cell with two products a step."""
 
     gates = 3
     projection = staticmethod(lambda width: Dense(3 * width))
@@ -107,7 +108,7 @@ class _Gru:
     def zero(self, examples: int, width: int, dtype: jnp.dtype) -> GruCarry:
         return GruCarry(jnp.zeros((examples, width), wide(dtype)))
 
-    def begin(self, cell_bd: Array) -> GruCarry:
+    def from_cell(self, cell_bd: Array) -> GruCarry:
         return GruCarry(jnp.tanh(widened(cell_bd)))
 
     def move(
@@ -119,4 +120,4 @@ class _Gru:
         return GruCarry(gru_cell(gates_bm + linear(f"layer_{layer}", x_bd), hidden_bm, carry.h_bd))
 
 
-CELLS: dict[CellKind, Cell] = {"lstm": _Lstm(), "gru": _Gru()}
+CELLS: dict[CellKind, DecoderCell] = {"lstm": _LstmCell(), "gru": _GruCell()}

@@ -1,7 +1,7 @@
-"""Language models that a decoder is trained with: frozen, and heard by its readout.
+"""Fusion of a decoder with a frozen language model in training: the decoder's readout reads the language model too.
 
-The variables of the language model are the collection "lm": not among the parameters, so nothing trains them; a run takes
-them from the run that trained them, before its first step (run/initial_state.py).
+The variables of the language model are the collection "lm". They are not among the parameters, so nothing trains them. A run
+loads them from the language model's own run before its first step (run/initial_state.py).
 """
 
 from typing import Any, ClassVar
@@ -17,41 +17,41 @@ from jaxasr.ops.products import times
 from jaxasr.records import END
 
 LM = "lm"  # the collection
-HOLDER = "variables"  # what a fusion calls its part of it
+HOLDER = "variables"  # their name in the collection
 
 
 class Fusion(nn.Module):
-    """The interface. A fusion overrides `__call__` and says what it sees of the language model."""
+    """The interface of fusions. A fusion overrides `__call__` and `logits`."""
 
     lm: Lm
 
-    logits: ClassVar[bool] = False  # True: what the language model says is seen; False: the state that it says it from
+    logits: ClassVar[bool] = False  # True: the fusion reads the language model's logits; False: its last hidden state
 
     def setup(self):
-        self.frozen = self.variable(LM, HOLDER, self._fresh)
+        self.frozen = self.variable(LM, HOLDER, self._init_lm)
 
-    def __call__(self, features: Float[Array, "... d"], seen: Float[Array, "... e"]) -> Float[Array, "... m"]:
-        """What the readout gets instead of the decoder's own features, beside what is seen of the language model."""
+    def __call__(self, features: Float[Array, "... d"], lm_output: Float[Array, "... e"]) -> Float[Array, "... m"]:
+        """Returns the input of the readout from the decoder's own features and the output of the language model."""
         raise TypeError(f"{type(self).__name__} is a Fusion without __call__()")
 
     def read(self, inputs_bk: Int[Array, "b k"]) -> Float[Array, "b k e"]:
-        """What is seen of the language model after each of the inputs, of which END is the first."""
+        """Returns the language model's output after each of the inputs, of which END is the first."""
         lengths_b = jnp.full(inputs_bk.shape[0], inputs_bk.shape[1], jnp.int32)
-        return self._asked("read" if self.logits else "hidden", inputs_bk, lengths_b, None)
+        return self._apply_lm("read" if self.logits else "hidden", inputs_bk, lengths_b, None)
 
     def start(self, examples: int) -> Any:
-        """The language model's state before the first token."""
-        return self._asked("start", examples)
+        """Returns the language model's state before the first token."""
+        return self._apply_lm("start", examples)
 
     def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b e"], Any]:
-        """What is seen of it after `tokens_b`, and its state."""
-        return self._asked("step" if self.logits else "advance", state, tokens_b)
+        """Returns the language model's output after `tokens_b`, and its state."""
+        return self._apply_lm("step" if self.logits else "advance", state, tokens_b)
 
-    def _asked(self, method: str, *given: Any) -> Any:
+    def _apply_lm(self, method: str, *arguments: Any) -> Any:
         variables = jax.lax.stop_gradient(self.frozen.value)
-        return self.lm.clone(parent=None).apply(variables, *given, method=method)
+        return self.lm.clone(parent=None).apply(variables, *arguments, method=method)
 
-    def _fresh(self) -> Any:
+    def _init_lm(self) -> Any:
         inputs_bk = jnp.full((1, 1), END, jnp.int32)
         return self.lm.clone(parent=None).init(
             self.make_rng("params"), inputs_bk, jnp.ones(1, jnp.int32), None, method="read"
@@ -59,27 +59,27 @@ class Fusion(nn.Module):
 
 
 class DeepFusion(Fusion):
-    """[s, g h]: the state h of the language model beside the decoder's features s, under one gate g = sigmoid(v h + b).
+    """A fusion [s, g h] of the decoder's features s and the language model's state h, with one gate g = sigmoid(v h + b).
 
-    Source: Gulcehre et al. 2015 (1503.03535), section 4.2, equations 7 and 8, b = -1 at first (section 5.4). There the
-    translator is trained before and only the readout is tuned; here they are trained together.
+    Source: Gulcehre et al. 2015 (1503.03535), section 4.2, equations 7 and 8; b is initialised to -1 (section 5.4). The
+    paper tunes only the readout of a trained translator; here all parts are trained together.
     """
 
     def setup(self):
         super().setup()
         self.gate = Dense(1, bias_init=nn.initializers.constant(-1.0), result="float32")
 
-    def __call__(self, features: Float[Array, "... d"], seen: Float[Array, "... e"]) -> Float[Array, "... m"]:
-        """As in `Fusion`."""
-        seen = seen.astype(features.dtype)
-        return jnp.concatenate([features, times(seen, jax.nn.sigmoid(self.gate(seen)))], axis=-1)
+    def __call__(self, features: Float[Array, "... d"], lm_output: Float[Array, "... e"]) -> Float[Array, "... m"]:
+        """Returns the input of the readout, as in `Fusion`."""
+        lm_output = lm_output.astype(features.dtype)
+        return jnp.concatenate([features, times(lm_output, jax.nn.sigmoid(self.gate(lm_output)))], axis=-1)
 
 
 class ColdFusion(Fusion):
-    """relu(W [s, g * h]) with h = relu(U l), g = sigmoid(V [s, h]): a gate for each unit, from the language model's logits l.
+    """A fusion relu(W [s, g * h]) with a gate for each unit: h = relu(U l), g = sigmoid(V [s, h]), l the logits of the LM.
 
-    Logits are taken less their largest, for they are free to move together. Another language model of the same vocabulary
-    can take the place of the one it was trained with.
+    The largest logit is subtracted from all, because a common offset of logits has no meaning. Another language model of the
+    same vocabulary can replace the one of training.
 
     Source: Sriram et al. 2017 (1708.06426), section 3, equations 4a to 4d.
     """
@@ -97,9 +97,9 @@ class ColdFusion(Fusion):
         super().setup()
         self.inner, self.gate, self.outer = (Dense(self.width) for _ in range(3))
 
-    def __call__(self, features: Float[Array, "... d"], seen: Float[Array, "... e"]) -> Float[Array, "... m"]:
-        """As in `Fusion`."""
-        seen = (seen - jnp.max(seen, axis=-1, keepdims=True)).astype(features.dtype)
-        hidden = jax.nn.relu(self.inner(seen))
+    def __call__(self, features: Float[Array, "... d"], lm_output: Float[Array, "... e"]) -> Float[Array, "... m"]:
+        """Returns the input of the readout, as in `Fusion`."""
+        lm_output = (lm_output - jnp.max(lm_output, axis=-1, keepdims=True)).astype(features.dtype)
+        hidden = jax.nn.relu(self.inner(lm_output))
         gates = jax.nn.sigmoid(self.gate(jnp.concatenate([features, hidden], axis=-1)))
         return jax.nn.relu(self.outer(jnp.concatenate([features, gates * hidden], axis=-1)))

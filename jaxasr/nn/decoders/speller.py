@@ -1,4 +1,4 @@
-"""The speller: recurrent layers that ask an attention."""
+"""The speller: a recurrent decoder with an attention (Chan et al. 2015)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.attention.interface import Attention, Memory, Mixture, Weighed, along_time, randomness_of
+from jaxasr.nn.attention.interface import Attention, AttentionOutput, Memory, Mixture, along_time, randomness_of
 from jaxasr.nn.decoders.cells import CELLS, CellKind
 from jaxasr.nn.decoders.fusion import Fusion
-from jaxasr.nn.decoders.interface import Decoded, Decoder
-from jaxasr.nn.layers import Dense, Dropout, Embed, check_rates
-from jaxasr.nn.lms.transformer import TransformerLm
-from jaxasr.nn.schedule import Amount, amount_at, is_constant
+from jaxasr.nn.decoders.interface import Decoder, TeacherForcedOutput
+from jaxasr.nn.layers import Dense, Dropout, Embedding, check_rates
+from jaxasr.nn.schedule import ScalarOrSchedule, is_constant, value_at
 from jaxasr.ops.attention.energies import by_head
 from jaxasr.ops.attention.mixture import mixed_log_probs
 from jaxasr.ops.products import widened
@@ -27,20 +26,20 @@ from jaxasr.records import END, Draws, Training, pytree
 @pytree
 @dataclass(frozen=True)
 class SpellerState:
-    """What the Speller carries from token to token."""
+    """The state of a `Speller` between tokens."""
 
     carries: tuple[Any, ...]  # of the cells
     context_be: Float[Array, "b e"]
     attention: Any
-    lm: Any = None  # of the language model that is fused; None: there is none, or all tokens are read at once
+    lm: Any = None  # of the fused language model; None: there is none, or all tokens are read at once
 
-    def with_room(self, tokens: int) -> "SpellerState":
-        """The same, where the language model's state keeps something of every token, with room for so many."""
-        return replace(self, lm=self.lm.with_room(tokens)) if hasattr(self.lm, "with_room") else self
+    def with_capacity(self, tokens: int) -> "SpellerState":
+        """Returns the state with capacity for `tokens` tokens, if the language model's state stores something of each."""
+        return replace(self, lm=self.lm.with_capacity(tokens)) if hasattr(self.lm, "with_capacity") else self
 
 
-class _Spelt(NamedTuple):
-    """What one step says, before the readout."""
+class _DecoderStep(NamedTuple):
+    """The result of one step before the readout."""
 
     features_bd: Array  # state of the last layer and context
     weights_bhs: Array
@@ -49,16 +48,16 @@ class _Spelt(NamedTuple):
 
 
 class Speller(Decoder):
-    """Recurrent layers over the previous token and the previous context (input feeding); the first one asks the attention.
+    """A recurrent decoder over the previous token and the previous context (input feeding).
 
-    Where the attention has `mixing`, the readout sees each of the positions it names and mixes what it says of them; the
-    layers see the one context that the weights give.
+    The state of the first layer is the query of the attention. If the attention has `marginalisation`, the readout computes
+    token probabilities at each position of the mixture and mixes them. The layers read the one context of the weights.
 
-    With `sampling` more than 0 a training step first spells each transcript by itself, without dropout and without gradient:
-    each token that is fed is, with this probability, drawn from the model's own prediction instead of read in the transcript.
-    Then it is trained on those. It costs a second forward pass of the decoder, and nothing while the schedule says 0.
+    With `sampling` more than 0 a training step first runs the decoder without dropout and without gradient. Each input token
+    is, with this probability, drawn from the model's own prediction instead of the transcript. Then the step trains on these
+    inputs. This costs a second forward pass of the decoder, and nothing while the schedule is 0.
 
-    With `fusion` the readout sees a frozen language model beside all this (fusion.py).
+    With `fusion` the readout also reads a frozen language model (fusion.py).
 
     Source: Chan et al. 2015, equations 6 to 8: s_i = LSTM(s_(i-1), y_(i-1), c_(i-1)); c_i = attend(s_i, h);
     P(y_i) = softmax(W [s_i, c_i]). The maxout readout is that of Bahdanau et al. 2015, appendix A.2.2; scheduled sampling
@@ -69,11 +68,13 @@ class Speller(Decoder):
     width: int
     attention: Attention
     embedding: int = 128  # width of a token's embedding
-    dropout: float = 0.0  # on embeddings and on what the readout sees
+    dropout: float = 0.0  # on embeddings and on the input of the readout
     cell: CellKind = "lstm"
-    maxout: int = 0  # linear units, in pairs, before the softmax; they see the previous token too; 0: none
-    sampling: Amount = 0.0  # probability of feeding the model's own token, a number or a schedule by steps of training
-    fusion: Fusion | None = None  # a frozen language model that the readout sees
+    maxout: int = 0  # linear units, in pairs, before the softmax; they read the previous token too; 0: none
+    sampling: ScalarOrSchedule = (
+        0.0  # probability of feeding the model's own token; a schedule counts steps of training
+    )
+    fusion: Fusion | None = None  # with a frozen language model that the readout reads
 
     def __post_init__(self):
         if self.maxout < 0 or self.maxout % 2:
@@ -85,24 +86,28 @@ class Speller(Decoder):
                 f"Speller has depth {self.depth}, width {self.width}, embedding {self.embedding} and vocab {self.vocab}; all "
                 "must be positive, with a token beside the end"
             )
-        if self.fusion is not None and (self.fusion.lm.vocab != self.vocab or self.attention.mixing is not None):
+        if self.fusion is not None and (
+            self.fusion.lm.vocab != self.vocab or self.attention.marginalisation is not None
+        ):
             raise ValueError(
                 f"Speller.fusion has a language model of {self.fusion.lm.vocab} tokens, the Speller has {self.vocab} and the "
-                f"mixing {self.attention.mixing!r}; fusion needs the same vocabulary and an attention that mixes nothing"
+                f"marginalisation {self.attention.marginalisation!r}; fusion needs the same vocabulary and an attention that "
+                "mixes nothing"
             )
         check_rates(self, "dropout")
         super().__post_init__()
 
     def setup(self):
-        self.embed = Embed(self.vocab, self.embedding, embedding_init=nn.initializers.normal(0.1))
+        self.embed = Embedding(self.vocab, self.embedding, embedding_init=nn.initializers.normal(0.1))
         cell = CELLS[self.cell]
         self.token_gates = cell.projection(self.width)
         self.kernels = [cell.kernel(self.width) for _ in range(self.depth)]
         shape = (cell.gates * self.width,)
         self.biases = [self.param(f"bias_{k}", cell.bias_init, shape) for k in range(1, self.depth)]
-        zeros, inner = nn.initializers.zeros, cell.inner_width * self.width
+        zeros = nn.initializers.zeros
+        inner = cell.inner_width * self.width
         self.inner = [self.param(f"inner_bias_{k}", zeros, (inner,)) if inner else None for k in range(self.depth)]
-        self.first_cells = [Dense(self.width) for _ in range(self.depth)]  # of a summary, where there is one
+        self.first_cells = [Dense(self.width) for _ in range(self.depth)]  # from the attention's `decoder_init`
         self.readout = Dense(self.vocab, result="float32")
         self.pieces = Dense(self.maxout)
         self.embed_dropout = Dropout(self.dropout)
@@ -115,8 +120,8 @@ class Speller(Decoder):
         tokens_bu: Int[Array, "b u"],
         *,
         training: Training | None,
-    ) -> Decoded:
-        """Logits and weights, teacher-forced: each token of `tokens_bu`, then the end."""
+    ) -> TeacherForcedOutput:
+        """Returns teacher-forced logits and weights: each token of `tokens_bu`, then the end."""
         if training is not None and self.attention.samples > 1:
             m = self.attention.samples
             hidden_bsd, lengths_b, tokens_bu = (jnp.repeat(x, m, axis=0) for x in (hidden_bsd, lengths_b, tokens_bu))
@@ -124,14 +129,14 @@ class Speller(Decoder):
         memory, state = self._start(hidden_bsd, lengths_b, training)
         inputs_bk = jnp.pad(tokens_bu, ((0, 0), (1, 0)), constant_values=END)
         if training is not None and not is_constant(self.sampling, 0.0):
-            inputs_bk = self._fed(memory, state, inputs_bk, training)
-        state = replace(state, lm=None)  # it reads them all at once
+            inputs_bk = self._sampled_inputs(memory, state, inputs_bk, training)
+        state = replace(state, lm=None)  # the language model reads all inputs at once below
         embedded_bke = self.embed_dropout(self.embed(inputs_bk), training)
         gates_bkm = self.token_gates(embedded_bke)
         if self.is_initializing():
             self._advance(
                 Linear(self._weights(memory)),
-                self.attention.weigh,
+                self.attention.step,
                 (memory, self.biases, self.inner),
                 state,
                 gates_bkm[:, 0],
@@ -141,33 +146,34 @@ class Speller(Decoder):
         def step(linear: Linear, constants: Any, state: SpellerState, gates_bm: Array):
             variables, *rest = constants
 
-            def weigh(query_bd: Array, memory: Memory, state: Any) -> Weighed:
-                return attention.apply(variables, query_bd, memory, state, method="weigh")  # pyright: ignore
+            def attend(query_bd: Array, memory: Memory, state: Any) -> AttentionOutput:
+                return attention.apply(variables, query_bd, memory, state, method="step")  # pyright: ignore
 
-            return self._advance(linear, weigh, rest, state, gates_bm)
+            return self._advance(linear, attend, rest, state, gates_bm)
 
         constants = (variables, memory, self.biases, self.inner)
-        _, spelt = scan(step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1))
+        _, result = scan(step, self._weights(memory), constants, state, gates_bkm.swapaxes(0, 1))
         features_bkd, weights_bkhs, mixture = jax.tree.map(
-            lambda leaf: leaf.swapaxes(0, 1), (spelt.features_bd, spelt.weights_bhs, spelt.mixture)
+            lambda leaf: leaf.swapaxes(0, 1), (result.features_bd, result.weights_bhs, result.mixture)
         )
         if self.fusion is not None:
             features_bkd = self.fusion(features_bkd, self.fusion.read(inputs_bk))
         logits_bkv = self._read_out(features_bkd, embedded_bke, mixture, memory, training)
-        return Decoded(logits_bkv, weights_bkhs, along_time(spelt.draw))
+        return TeacherForcedOutput(logits_bkv, weights_bkhs, along_time(result.draw))
 
     def start(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> tuple[Memory, SpellerState]:
-        """The memory of the utterances and the state before the first token."""
+        """Returns the memory of the utterances and the state before the first token."""
         return self._start(hidden_bsd, lengths_b, None)
 
     def _start(self, hidden_bsd: Array, lengths_b: Array, training: Training | None) -> tuple[Memory, SpellerState]:
         memory = self.attention.prepare(hidden_bsd, lengths_b, training)
         b, _, e = memory.values_bse.shape
-        cell, summary_be = CELLS[self.cell], self.attention.summary(memory)
-        if summary_be is None:
+        cell = CELLS[self.cell]
+        init_be = self.attention.decoder_init(memory)
+        if init_be is None:
             carries = tuple(cell.zero(b, self.width, hidden_bsd.dtype) for _ in range(self.depth))
         else:
-            carries = tuple(cell.begin(dense(summary_be)) for dense in self.first_cells)
+            carries = tuple(cell.from_cell(dense(init_be)) for dense in self.first_cells)
         context_be = jnp.zeros((b, e), hidden_bsd.dtype)
         lm = None if self.fusion is None else self.fusion.start(b)
         return memory, SpellerState(carries, context_be, self.attention.initial_state(memory), lm)
@@ -175,38 +181,23 @@ class Speller(Decoder):
     def step(
         self, memory: Memory, state: SpellerState, tokens_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b v"], Float[Array, "b h s"], SpellerState]:
-        """Logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
+        """Returns logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
         embedded_be = self.embed(tokens_b)
-        linear, before = Linear(self._weights(memory)), state
-        state, spelt = self._advance(
-            linear, self.attention.weigh, (memory, self.biases, self.inner), before, self.token_gates(embedded_be)
-        )
+        linear = Linear(self._weights(memory))
+        constants = (memory, self.biases, self.inner)
+        new_state, result = self._advance(linear, self.attention.step, constants, state, self.token_gates(embedded_be))
         if self.fusion is not None:
-            seen_be, lm = self.fusion.step(before.lm, tokens_b)
-            state, spelt = replace(state, lm=lm), spelt._replace(features_bd=self.fusion(spelt.features_bd, seen_be))
+            lm_output_be, lm = self.fusion.step(state.lm, tokens_b)
+            new_state = replace(new_state, lm=lm)
+            result = result._replace(features_bd=self.fusion(result.features_bd, lm_output_be))
         features_bkd, embedded_bke, mixture = jax.tree.map(
-            lambda leaf: leaf[:, None], (spelt.features_bd, embedded_be, spelt.mixture)
+            lambda leaf: leaf[:, None], (result.features_bd, embedded_be, result.mixture)
         )
         logits_bkv = self._read_out(features_bkd, embedded_bke, mixture, memory, None)
-        return logits_bkv[:, 0], spelt.weights_bhs, state
-
-    @property
-    def lookback(self) -> int:
-        if self.fusion is not None and isinstance(self.fusion.lm, TransformerLm):
-            raise ValueError(
-                "Speller.fusion has a TransformerLm, which keeps something of every token of a segment; a stream, whose "
-                "segments may be of any length, needs an LstmLm"
-            )
-        return self.attention.lookback
-
-    def stopped(self, state: SpellerState) -> Int[Array, " b"]:
-        return self.attention.stopped(state.attention)
-
-    def moved(self, state: SpellerState, by_b: Int[Array, " b"]) -> SpellerState:
-        return replace(state, attention=self.attention.moved(state.attention, by_b))
+        return logits_bkv[:, 0], result.weights_bhs, new_state
 
     def _weights(self, memory: Memory) -> dict[str, Array]:
-        """What every step multiplies with: the layers' kernels, and the values of each utterance by head."""
+        """Returns the weights of every step: the layers' kernels, and the values of each utterance by head."""
         e = memory.values_bse.shape[-1]
         inputs = [e] + [self.width + e] * (self.depth - 1)
         kernels: dict[str, Array] = {}
@@ -217,25 +208,25 @@ class Speller(Decoder):
     def _advance(
         self,
         linear: Linear,
-        weigh: Callable[..., Weighed],
+        attend: Callable[..., AttentionOutput],
         constants: Sequence[Any],
         state: SpellerState,
         gates_bm: Array,
-    ) -> tuple[SpellerState, _Spelt]:
-        """From the gates of a token to the new state and what is said."""
+    ) -> tuple[SpellerState, _DecoderStep]:
+        """Returns the new state after a token with these gates, and the step's result before the readout."""
         memory, biases, inner = constants
-        cell, first = CELLS[self.cell], state.carries[0]
+        cell = CELLS[self.cell]
         dtype = state.context_be.dtype
-        carries = [cell.move(linear, 0, gates_bm, state.context_be, first, inner[0])]
-        weighed = weigh(carries[0].h_bd.astype(dtype), memory, state.attention)
-        weights_xs = weighed.weights_bhs.reshape(-1, weighed.weights_bhs.shape[-1]).astype(dtype)
+        carries = [cell.move(linear, 0, gates_bm, state.context_be, state.carries[0], inner[0])]
+        output = attend(carries[0].h_bd.astype(dtype), memory, state.attention)
+        weights_xs = output.weights_bhs.reshape(-1, output.weights_bhs.shape[-1]).astype(dtype)
         context_be = linear("values", weights_xs).reshape(state.context_be.shape).astype(dtype)
         for k, (carry, bias) in enumerate(zip(state.carries[1:], biases, strict=True), start=1):
             x_bd = jnp.concatenate([carries[-1].h_bd.astype(dtype), context_be], axis=-1)
             carries.append(cell.move(linear, k, bias[None, :], x_bd, carry, inner[k]))
         features_bd = jnp.concatenate([carries[-1].h_bd.astype(dtype), context_be], axis=-1)
-        spelt = _Spelt(features_bd, weighed.weights_bhs, weighed.draw, weighed.mixture)
-        return SpellerState(tuple(carries), context_be, weighed.state), spelt
+        result = _DecoderStep(features_bd, output.weights_bhs, output.draw, output.mixture)
+        return SpellerState(tuple(carries), context_be, output.state), result
 
     def _read_out(
         self,
@@ -245,12 +236,12 @@ class Speller(Decoder):
         memory: Memory,
         training: Training | None,
     ) -> Float[Array, "b k v"]:
-        """Logits at k positions of the transcript, after the tokens that are embedded here."""
-        if mixture is None or self.attention.mixing is None:
+        """Returns logits at k positions of the transcript, after the embedded tokens."""
+        if mixture is None or self.attention.marginalisation is None:
             return self._logits(features_bkd, embedded_bke, training)
         b, k, w = mixture.positions_bw.shape
         index_bx1 = mixture.positions_bw.reshape(b, k * w, 1)
-        contexts_bxe = jnp.take_along_axis(widened(memory.values_bse), index_bx1, axis=1)  # whose gradient adds up
+        contexts_bxe = jnp.take_along_axis(widened(memory.values_bse), index_bx1, axis=1)  # wide: the gradient is a sum
         contexts_bkwe = contexts_bxe.astype(memory.values_bse.dtype).reshape(b, k, w, -1)
         contexts_bkwe = jnp.where(mixture.valid_bw[..., None], contexts_bkwe, 0)
         own_bkwd, embedded_bkwe = (
@@ -258,7 +249,9 @@ class Speller(Decoder):
             for x in (features_bkd[..., : self.width], embedded_bke)
         )
         logits_bkwv = self._logits(jnp.concatenate([own_bkwd, contexts_bkwe], axis=-1), embedded_bkwe, training)
-        return mixed_log_probs(logits_bkwv, mixture.log_probs_bw, mixture.valid_bw, mixing=self.attention.mixing)
+        return mixed_log_probs(
+            logits_bkwv, mixture.log_probs_bw, mixture.valid_bw, mixing=self.attention.marginalisation
+        )
 
     def _logits(self, features: Array, embedded: Array, training: Training | None) -> Float[Array, "..."]:
         if self.maxout:
@@ -266,24 +259,30 @@ class Speller(Decoder):
             features = jnp.max(pieces.reshape(*pieces.shape[:-1], -1, 2), axis=-1)
         return self.readout(self.readout_dropout(features, training))
 
-    def _fed(self, memory: Memory, state: SpellerState, inputs_bk: Array, training: Training) -> Int[Array, "b k"]:
-        """The tokens to feed: those of the transcript, or with the probability of this step what the model says there."""
-        share = amount_at(self.sampling, training.step)
+    def _sampled_inputs(
+        self, memory: Memory, state: SpellerState, inputs_bk: Array, training: Training
+    ) -> Int[Array, "b k"]:
+        """Returns the input tokens of scheduled sampling.
+
+        Each is that of the transcript or, with the probability of this step, a draw from the model's prediction.
+        """
+        share = value_at(self.sampling, training.step)
         randomness = randomness_of(self.make_rng("draw"), training)
         module, variables = self.unbind()
-        variables, memory, state = jax.lax.stop_gradient((variables, memory, state.with_room(inputs_bk.shape[1])))
+        variables, memory, state = jax.lax.stop_gradient((variables, memory, state.with_capacity(inputs_bk.shape[1])))
 
         def step(carry: tuple[SpellerState, Array], now: tuple[Array, Array]):
-            (state, own_b), (told_b, position) = carry, now
-            uniform_bv = randomness.uniform(jnp.broadcast_to(position, told_b.shape), (1 + self.vocab,))
-            fed_b = jnp.where(uniform_bv[:, 0] < share, own_b, told_b)
-            logits_bv, _, state = module.apply(variables, memory, state, fed_b, method="step")  # pyright: ignore
-            own_b = jnp.argmax(logits_bv + gumbel(uniform_bv[:, 1:]), axis=-1).astype(told_b.dtype)
-            return (state, own_b), fed_b
+            state, drawn_b = carry
+            transcript_b, position = now
+            uniform_bv = randomness.uniform(jnp.broadcast_to(position, transcript_b.shape), (1 + self.vocab,))
+            input_b = jnp.where(uniform_bv[:, 0] < share, drawn_b, transcript_b)
+            logits_bv, _, state = module.apply(variables, memory, state, input_b, method="step")  # pyright: ignore
+            drawn_b = jnp.argmax(logits_bv + gumbel(uniform_bv[:, 1:]), axis=-1).astype(transcript_b.dtype)
+            return (state, drawn_b), input_b
 
         def sampled(inputs_bk: Array) -> Array:
             positions_k = jnp.arange(inputs_bk.shape[1])
-            _, fed_kb = jax.lax.scan(step, (state, inputs_bk[:, 0]), (inputs_bk.swapaxes(0, 1), positions_k))
-            return fed_kb.swapaxes(0, 1)
+            _, inputs_kb = jax.lax.scan(step, (state, inputs_bk[:, 0]), (inputs_bk.swapaxes(0, 1), positions_k))
+            return inputs_kb.swapaxes(0, 1)
 
         return jax.lax.cond(share > 0.0, sampled, lambda inputs_bk: inputs_bk, inputs_bk)

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxasr.nn.blocks import BENDS, Bend, FeedForward, Positions, SelfAttention
-from jaxasr.nn.encoders.self_attentive import Placing, SelfAttentive, refuse_others
-from jaxasr.nn.layer_rng import Chance, residual
+from jaxasr.nn.blocks import ACTIVATIONS, Activation, FeedForward, Positions, SelfAttention
+from jaxasr.nn.encoders.self_attentive import PositionEncoding, SelfAttentionEncoder, check_choices
+from jaxasr.nn.layer_rng import LayerRng, residual
 from jaxasr.nn.layers import Dense
 from jaxasr.ops.depthwise import depthwise
 from jaxasr.ops.masks import zero_padding
 
 Convolution = Literal["after", "before", "beside", "none"]
 Filters = Literal["depthwise", "lightweight"]
-Feeds = Literal["halves", "full", "one"]
+Ffn = Literal["halves", "full", "one"]
 
 
 class ConvolutionModule(nn.Module):
@@ -28,22 +28,24 @@ class ConvolutionModule(nn.Module):
     Lightweight filters are averages over the taps, and one serves the channels of a whole head: Wu et al. 2019, section 3.
     """
 
-    taps: int
+    kernel_size: int
     causal: bool
     filters: Filters
     heads: int
-    activation: Bend
+    activation: Activation
 
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
         d = x_bsd.shape[-1]
         x_bsd = nn.glu(Dense(2 * d, name="gate")(nn.LayerNorm(name="norm")(x_bsd)))
         initial = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=0, out_axis=())
-        filters_kd = self.param("filters", initial, (self.taps, d if self.filters == "depthwise" else self.heads))
+        filters_kd = self.param(
+            "filters", initial, (self.kernel_size, d if self.filters == "depthwise" else self.heads)
+        )
         if self.filters == "lightweight":
             filters_kd = jnp.repeat(jax.nn.softmax(filters_kd, axis=0), d // self.heads, axis=1)
         x_bsd = depthwise(zero_padding(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
-        return Dense(d, name="mix")(BENDS[self.activation](nn.LayerNorm(name="after")(x_bsd)))
+        return Dense(d, name="mix")(ACTIVATIONS[self.activation](nn.LayerNorm(name="after")(x_bsd)))
 
 
 class ConformerBlock(nn.Module):
@@ -53,35 +55,35 @@ class ConformerBlock(nn.Module):
     hidden: int
     dropout: float
     positions: Positions
-    taps: int
+    kernel_size: int
     causal: bool
     convolution: Convolution
     filters: Filters
-    feeds: Feeds
-    activation: Bend
+    ffn: Ffn
+    activation: Activation
 
     @nn.compact
     def __call__(
-        self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], chance: Chance | None
+        self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], rng: LayerRng | None
     ) -> tuple[Float[Array, "b s d"], None]:
         visible_bqk, valid_bs = constants
 
-        def fed(x_bsd: Array, name: str, use: int) -> Array:
-            fed_bsd = FeedForward(self.hidden, self.activation, self.dropout, use=use, name=name)(x_bsd, chance)
-            scale = 0.5 if self.feeds == "halves" else 1.0
-            return residual(x_bsd, fed_bsd, chance, use=use, dropout=self.dropout, scale=scale)
+        def fed(x_bsd: Array, name: str, branch: int) -> Array:
+            fed_bsd = FeedForward(self.hidden, self.activation, self.dropout, branch=branch, name=name)(x_bsd, rng)
+            scale = 0.5 if self.ffn == "halves" else 1.0
+            return residual(x_bsd, fed_bsd, rng, branch=branch, dropout=self.dropout, scale=scale)
 
         def attended(x_bsd: Array) -> Array:
             read_bsd = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, name="attention")(x_bsd, visible_bqk)
-            return residual(x_bsd, read_bsd, chance, use=1, dropout=self.dropout)
+            return residual(x_bsd, read_bsd, rng, branch=1, dropout=self.dropout)
 
         def convolved(x_bsd: Array) -> Array:
             convolution = ConvolutionModule(
-                self.taps, self.causal, self.filters, self.heads, self.activation, name="convolution"
+                self.kernel_size, self.causal, self.filters, self.heads, self.activation, name="convolution"
             )
-            return residual(x_bsd, convolution(x_bsd, valid_bs), chance, use=2, dropout=self.dropout)
+            return residual(x_bsd, convolution(x_bsd, valid_bs), rng, branch=2, dropout=self.dropout)
 
-        if self.feeds != "one":
+        if self.ffn != "one":
             x_bsd = fed(x_bsd, "feed_before", 0)
         if self.convolution == "beside":
             left, right = jnp.split(x_bsd, 2, axis=-1)
@@ -93,7 +95,7 @@ class ConformerBlock(nn.Module):
         return nn.LayerNorm(name="norm")(fed(x_bsd, "feed_after", 3)), None
 
 
-class Conformer(SelfAttentive):
+class Conformer(SelfAttentionEncoder):
     """Conformer layers over a front, relative positions in every one; and what the paper's ablations make of them.
 
     Where the paper normalises the convolution by statistics of the batch, here each position is normalised over its
@@ -106,19 +108,19 @@ class Conformer(SelfAttentive):
     front looks ahead. An even number of taps, such as the paper's 32, sees one position more ahead than back.
     """
 
-    positions: Placing = "relative"
-    taps: int = 32  # of the convolution, in encoder positions
+    positions: PositionEncoding = "relative"
+    kernel_size: int = 32  # of the convolution, in encoder positions
     convolution: Convolution = "after"  # or before the attention, beside it on half the channels, or none (tables 3, 4)
     filters: Filters = "depthwise"  # or lightweight: one for each head of the attention (table 4)
-    feeds: Feeds = "halves"  # before and after, in half steps or in full ones; or one, after (table 3 and 5)
-    activation: Bend = "swish"  # of the feed-forward layers and the convolution (table 3)
+    ffn: Ffn = "halves"  # before and after, in half steps or in full ones; or one, after (table 3 and 5)
+    activation: Activation = "swish"  # of the feed-forward layers and the convolution (table 3)
 
     block: ClassVar[type[nn.Module]] = ConformerBlock
 
     def __post_init__(self):
-        if self.taps < 1:
-            raise ValueError(f"Conformer.taps is {self.taps}; it must be at least 1")
-        refuse_others(self, convolution=Convolution, filters=Filters, feeds=Feeds, activation=Bend)
+        if self.kernel_size < 1:
+            raise ValueError(f"Conformer.kernel_size is {self.kernel_size}; it must be at least 1")
+        check_choices(self, convolution=Convolution, filters=Filters, ffn=Ffn, activation=Activation)
         if self.convolution == "beside" and self.width % (4 * self.heads):
             raise ValueError(
                 f"Conformer has width {self.width} and {self.heads} heads; with convolution='beside' the attention "
@@ -129,5 +131,5 @@ class Conformer(SelfAttentive):
         super().__post_init__()
 
     def fields(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("taps", "convolution", "filters", "feeds", "activation")}
+        own = {name: getattr(self, name) for name in ("kernel_size", "convolution", "filters", "ffn", "activation")}
         return super().fields() | own | {"causal": self.context is not None}

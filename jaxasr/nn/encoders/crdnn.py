@@ -14,7 +14,7 @@ from jaxasr.records import Training
 class Crdnn(Encoder):
     """A listener with a convolutional front, and dense layers on top, each with layer normalisation and a leaky rectifier.
 
-    SpeechBrain's LibriSpeech recipe is `Listener(1024, (1, 1, 1, 1), front=VggFront((128, 256), (1, 4), (2, 2), norm="layer",
+    SpeechBrain's LibriSpeech recipe is `Listener(1024, (1, 1, 1, 1), subsampling=VggSubsampling((128, 256), (1, 4), (2, 2), norm="layer",
     leak=0.01))` and dense=(512, 512). There the dense layers have batch normalisation; statistics of a batch would break the
     law of padding and of device counts, so here each position is normalised by itself, with as many parameters.
 
@@ -27,10 +27,10 @@ class Crdnn(Encoder):
     dropout: float = 0.0  # after every dense layer
 
     def __post_init__(self):
-        if self.recurrent.front is None or not self.dense or min(self.dense) < 1:
+        if self.recurrent.subsampling is None or not self.dense or min(self.dense) < 1:
             raise ValueError(
-                f"Crdnn has dense {self.dense} and a listener with front {self.recurrent.front}; it needs widths of at "
-                "least 1 and a front, such as front=VggFront()"
+                f"Crdnn has dense {self.dense} and a listener with front {self.recurrent.subsampling}; it needs widths of at "
+                "least 1 and a front, such as subsampling=VggSubsampling()"
             )
         check_rates(self, "dropout")
         super().__post_init__()

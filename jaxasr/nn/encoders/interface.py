@@ -8,17 +8,17 @@ from jaxtyping import Array, Float, Int
 from jaxasr.records import Training
 
 
-class Pace(NamedTuple):
+class ChunkSpec(NamedTuple):
     """How an encoder takes a stream: in windows of any number of chunks and one look-ahead. Both are whole strides."""
 
     chunk: int  # feature frames whose positions a window makes final
-    ahead: int  # feature frames behind the chunks that it sees; they come again at the head of the next window
+    lookahead: int  # feature frames behind the chunks that it sees; they come again at the head of the next window
 
 
 class Encoder(nn.Module):
     """The interface. An encoder overrides `stride` and `__call__`, and keeps the law of padding.
 
-    One that can encode while it listens overrides `pace`, `open` and `advance` too: over the windows of a stream the real
+    One that can encode while it listens overrides `chunk_spec`, `initial_state` and `advance` too: over the windows of a stream the real
     positions that `advance` gives are, side by side, those of `__call__` for the whole utterance in evaluation.
     """
 
@@ -34,29 +34,29 @@ class Encoder(nn.Module):
         raise TypeError(f"{type(self).__name__} is an Encoder without __call__()")
 
     @property
-    def pace(self) -> Pace:
+    def chunk_spec(self) -> ChunkSpec:
         """The windows in which it takes a stream.
 
         Raises:
             ValueError: it needs whole utterances; the message says why and what does not.
         """
         raise ValueError(
-            f"{type(self).__name__} encodes whole utterances; a stream needs LatencyControlled, or a Listener with "
+            f"{type(self).__name__} encodes whole utterances; a stream needs LatencyControlledBlstm, or a Listener with "
             "bidirectional=False"
         )
 
-    def open(self, examples: int, bins: int) -> Any:
-        """Where streams of frames of so many bins begin; every leaf has the leading axis b. Errors as `pace`."""
-        raise TypeError(f"{type(self).__name__} is an Encoder without open(): {self.pace}")
+    def initial_state(self, examples: int, bins: int) -> Any:
+        """Where streams of frames of so many bins begin; every leaf has the leading axis b. Errors as `chunk_spec`."""
+        raise TypeError(f"{type(self).__name__} is an Encoder without open(): {self.chunk_spec}")
 
     def advance(
-        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], before: Any
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], prev_state: Any
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Any]:
         """The positions of a window's chunks, how many are real, and where the next window goes on.
 
         Args:
-            frames_btf: t = m * chunk + ahead frames for any m (see `pace`); the next window begins with the frame m * chunk.
+            frames_btf: t = m * chunk + ahead frames for any m (see `chunk_spec`); the next window begins with the frame m * chunk.
             lengths_b: real frames of the window. Fewer than t: the stream ends with them.
-            before: what `open` gave, or the window before.
+            before: what `initial_state` gave, or the window before.
         """
-        raise TypeError(f"{type(self).__name__} is an Encoder without advance(): {self.pace}")
+        raise TypeError(f"{type(self).__name__} is an Encoder without advance(): {self.chunk_spec}")

@@ -7,24 +7,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.convolution import Front
-from jaxasr.nn.encoders.interface import Encoder, Pace
-from jaxasr.nn.encoders.listener import Heard, pooled, refuse_front, through_front
+from jaxasr.nn.encoders.interface import ChunkSpec, Encoder
+from jaxasr.nn.encoders.listener import StreamingEncoderState, apply_subsampling, check_subsampling_streams, reduce_time
 from jaxasr.nn.layers import Dropout, check_rates
 from jaxasr.nn.recurrent import LstmGates
+from jaxasr.nn.subsampling import Subsampling
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.products import widened
 from jaxasr.ops.recurrent.lstm import Carry, carried, lstm, lstm_from, zero_carry
 from jaxasr.records import Training
 
 
-class LatencyControlled(Encoder):
+class LatencyControlledBlstm(Encoder):
     """Bidirectional LSTM layers over chunks with a look-ahead, pyramidal like the `Listener`, with the same parameters.
 
     All layers see an utterance in windows: a chunk and the `ahead` frames behind it. In each layer the forward direction
     goes on from the chunk before, and runs into the look-ahead without handing that on; the backward direction starts
     afresh at the end of each window. Only the chunk's own positions come out. So an output never depends on a frame
-    behind its window, however many layers there are (a front may see further: `ConvFront` does not). Where the chunk is as
+    behind its window, however many layers there are (a front may see further: `ConvSubsampling` does not). Where the chunk is as
     long as the utterance, this is the bidirectional listener.
 
     The backward passes of all chunks are one batched scan, and so are the forward passes into the look-ahead.
@@ -33,23 +33,23 @@ class LatencyControlled(Encoder):
     """
 
     width: int  # of one direction
-    pools: tuple[int, ...]  # neighbours put side by side before each layer
+    time_reduction: tuple[int, ...]  # neighbours put side by side before each layer
     chunk: int  # feature frames
-    ahead: int  # feature frames
-    front: Front | None = None
+    lookahead: int  # feature frames
+    subsampling: Subsampling | None = None
     dropout: float = 0.0  # after every layer
 
     def __post_init__(self):
-        if not self.pools or min(self.pools) < 1 or self.width < 1:
+        if not self.time_reduction or min(self.time_reduction) < 1 or self.width < 1:
             raise ValueError(
-                f"LatencyControlled has width {self.width} and pools {self.pools}; it needs a positive width and one "
-                "number of at least 1 for each layer, such as pools=(1, 2, 2)"
+                f"LatencyControlledBlstm has width {self.width} and pools {self.time_reduction}; it needs a positive width and one "
+                "number of at least 1 for each layer, such as time_reduction=(1, 2, 2)"
             )
-        if self.chunk < 1 or self.ahead < 0 or self.chunk % self.stride or self.ahead % self.stride:
+        if self.chunk < 1 or self.lookahead < 0 or self.chunk % self.stride or self.lookahead % self.stride:
             raise ValueError(
-                f"LatencyControlled has chunk {self.chunk} and ahead {self.ahead} at a stride of {self.stride} frames; both "
+                f"LatencyControlledBlstm has chunk {self.chunk} and ahead {self.lookahead} at a stride of {self.stride} frames; both "
                 f"must be multiples of it, such as {max(1, self.chunk // self.stride) * self.stride} and "
-                f"{max(0, self.ahead // self.stride) * self.stride}"
+                f"{max(0, self.lookahead // self.stride) * self.stride}"
             )
         check_rates(self, "dropout")
         super().__post_init__()
@@ -57,7 +57,7 @@ class LatencyControlled(Encoder):
     @property
     def stride(self) -> int:
         """Feature frames for one position of the output."""
-        return (self.front.stride if self.front else 1) * math.prod(self.pools)
+        return (self.subsampling.stride if self.subsampling else 1) * math.prod(self.time_reduction)
 
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
@@ -68,42 +68,46 @@ class LatencyControlled(Encoder):
         return hidden_bsd[:, :positions], lengths_b
 
     @property
-    def pace(self) -> Pace:
-        refuse_front(self.front)
-        return Pace(self.chunk, self.ahead)
+    def chunk_spec(self) -> ChunkSpec:
+        check_subsampling_streams(self.subsampling)
+        return ChunkSpec(self.chunk, self.lookahead)
 
-    def open(self, examples: int, bins: int) -> Heard:
-        layers = tuple(zero_carry(examples, self.width) for _ in self.pools)
-        return Heard(self.front.open(examples, bins) if self.front else (), layers)
+    def initial_state(self, examples: int, bins: int) -> StreamingEncoderState:
+        layers = tuple(zero_carry(examples, self.width) for _ in self.time_reduction)
+        return StreamingEncoderState(self.subsampling.initial_state(examples, bins) if self.subsampling else (), layers)
 
     def advance(
-        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], before: Heard
-    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Heard]:
-        hidden_bsd, lengths_b, after = self._encode(frames_btf, lengths_b, None, before)
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], prev_state: StreamingEncoderState
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], StreamingEncoderState]:
+        hidden_bsd, lengths_b, after = self._encode(frames_btf, lengths_b, None, prev_state)
         return hidden_bsd, jnp.minimum(lengths_b, hidden_bsd.shape[1]), after
 
     @nn.compact
     def _encode(
-        self, frames_btf: Array, lengths_b: Array, training: Training | None, heard: Heard | None
-    ) -> tuple[Array, Array, Heard]:
+        self, frames_btf: Array, lengths_b: Array, training: Training | None, prev_state: StreamingEncoderState | None
+    ) -> tuple[Array, Array, StreamingEncoderState]:
         """The positions of all chunks, the real positions of all frames, and where the next window goes on."""
         x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
-        own = frames_btf.shape[1] - (0 if heard is None else self.ahead)  # the rest has no window of its own
-        x, lengths_b, front = through_front(self.front, x, lengths_b, training, heard, own=own)
-        rest = math.prod(self.pools)
-        chunk, ahead = self.chunk * rest // self.stride, self.ahead * rest // self.stride
+        own = frames_btf.shape[1] - (0 if prev_state is None else self.lookahead)  # the rest has no window of its own
+        x, lengths_b, front = apply_subsampling(self.subsampling, x, lengths_b, training, prev_state, own=own)
+        rest = math.prod(self.time_reduction)
+        chunk, ahead = self.chunk * rest // self.stride, self.lookahead * rest // self.stride
         x_bkwd, real_bk = _windows(x, lengths_b, -(-own // self.chunk), chunk, ahead)
         layers = []
-        for layer, pool in enumerate(self.pools):
-            rows, real = pooled(_rows(x_bkwd), real_bk.reshape(-1), pool, "stack")
+        for layer, pool in enumerate(self.time_reduction):
+            rows, real = reduce_time(_rows(x_bkwd), real_bk.reshape(-1), pool, "stack")
             x_bkwd, real_bk = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:]), real.reshape(real_bk.shape)
             chunk = chunk // pool
-            start = zero_carry(len(x), self.width, x_bkwd.dtype) if heard is None else heard.layers[layer]
+            start = zero_carry(len(x), self.width, x_bkwd.dtype) if prev_state is None else prev_state.layers[layer]
             x_bkwd, end = self._layer(x_bkwd, real_bk, chunk, layer, start)
             layers.append(end)
             x_bkwd = Dropout(self.dropout, name=f"dropout_{layer}")(x_bkwd, training)
         x_bkcd = x_bkwd[:, :, :chunk]
-        return x_bkcd.reshape(len(x), -1, x_bkcd.shape[-1]), -(-lengths_b // rest), Heard(front, tuple(layers))
+        return (
+            x_bkcd.reshape(len(x), -1, x_bkcd.shape[-1]),
+            -(-lengths_b // rest),
+            StreamingEncoderState(front, tuple(layers)),
+        )
 
     def _layer(self, x_bkwd: Array, real_bk: Array, chunk: int, layer: int, start: Carry) -> tuple[Array, Carry]:
         """Both directions over all windows, side by side, and where the forward one ends."""

@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.convolution import Front
-from jaxasr.nn.encoders.interface import Encoder, Pace
+from jaxasr.nn.encoders.interface import ChunkSpec, Encoder
 from jaxasr.nn.layers import Dense, Dropout, check_rates, stack_frames
 from jaxasr.nn.recurrent import Gru, Lstm
+from jaxasr.nn.subsampling import Subsampling
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.pooling import max_over_time
 from jaxasr.records import Training
@@ -22,10 +22,10 @@ Projected = Literal["every", "last"]
 _LAYERS: dict[Cell, type[Lstm] | type[Gru]] = {"lstm": Lstm, "gru": Gru}
 
 
-class Heard(NamedTuple):
+class StreamingEncoderState(NamedTuple):
     """Where an encoder of recurrent layers goes on in a stream."""
 
-    front: Any  # that of the front; () without one
+    subsampling: Any  # of the subsampling; () without one
     layers: tuple[Any, ...]  # the state of each layer's forward direction
 
 
@@ -47,8 +47,8 @@ class Listener(Encoder):
     """
 
     width: int  # of one direction
-    pools: tuple[int, ...]  # one a layer
-    front: Front | None = None
+    time_reduction: tuple[int, ...]  # one a layer
+    subsampling: Subsampling | None = None
     dropout: float = 0.0  # after every layer
     bidirectional: bool = True
     cell: Cell = "lstm"
@@ -59,10 +59,10 @@ class Listener(Encoder):
     recurrent_dropout: float = 0.0  # on the state's way into the recurrent weights, one mask an utterance
 
     def __post_init__(self):
-        if not self.pools or min(self.pools) < 1 or self.width < 1:
+        if not self.time_reduction or min(self.time_reduction) < 1 or self.width < 1:
             raise ValueError(
-                f"Listener has width {self.width} and pools {self.pools}; it needs a positive width and one "
-                "number of at least 1 for each layer, such as pools=(1, 2, 2)"
+                f"Listener has width {self.width} and pools {self.time_reduction}; it needs a positive width and one "
+                "number of at least 1 for each layer, such as time_reduction=(1, 2, 2)"
             )
         if self.projection is not None and self.projection < 1:
             raise ValueError(f"Listener.projection is {self.projection}; it needs a positive width, or None for none")
@@ -72,7 +72,7 @@ class Listener(Encoder):
     @property
     def stride(self) -> int:
         """Feature frames for one position of the output."""
-        return (self.front.stride if self.front else 1) * math.prod(self.pools)
+        return (self.subsampling.stride if self.subsampling else 1) * math.prod(self.time_reduction)
 
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
@@ -81,57 +81,57 @@ class Listener(Encoder):
         return self._encode(frames_btf, lengths_b, training, None)[:2]
 
     @property
-    def pace(self) -> Pace:
+    def chunk_spec(self) -> ChunkSpec:
         if self.bidirectional:
             raise ValueError(
                 "Listener.bidirectional is True, so it begins at both ends of an utterance; a stream needs "
-                "bidirectional=False, or LatencyControlled"
+                "bidirectional=False, or LatencyControlledBlstm"
             )
-        refuse_front(self.front)
-        return Pace(chunk=self.stride, ahead=0)
+        check_subsampling_streams(self.subsampling)
+        return ChunkSpec(chunk=self.stride, lookahead=0)
 
-    def open(self, examples: int, bins: int) -> Heard:
+    def initial_state(self, examples: int, bins: int) -> StreamingEncoderState:
         cell = _LAYERS[self.cell]
-        layers = tuple(cell.begin(examples, self.width) for _ in self.pools)
-        return Heard(self.front.open(examples, bins) if self.front else (), layers)
+        layers = tuple(cell.initial_state(examples, self.width) for _ in self.time_reduction)
+        return StreamingEncoderState(self.subsampling.initial_state(examples, bins) if self.subsampling else (), layers)
 
     def advance(
-        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], before: Heard
-    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Heard]:
-        return self._encode(frames_btf, lengths_b, None, before)
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], prev_state: StreamingEncoderState
+    ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], StreamingEncoderState]:
+        return self._encode(frames_btf, lengths_b, None, prev_state)
 
     @nn.compact
     def _encode(
-        self, frames_btf: Array, lengths_b: Array, training: Training | None, heard: Heard | None
-    ) -> tuple[Array, Array, Heard]:
-        """From the beginning of whole utterances, or on from what was `heard`."""
+        self, frames_btf: Array, lengths_b: Array, training: Training | None, prev_state: StreamingEncoderState | None
+    ) -> tuple[Array, Array, StreamingEncoderState]:
+        """From the beginning of whole utterances, or on from what was `prev_state`."""
         x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
-        x, lengths_b, front = through_front(self.front, x, lengths_b, training, heard, own=x.shape[1])
-        before, after = self._shortenings()
+        x, lengths_b, front = apply_subsampling(self.subsampling, x, lengths_b, training, prev_state, own=x.shape[1])
+        reduce_before, reduce_after = self._reductions()
         layers = []
-        for layer in range(len(self.pools)):
-            x, lengths_b = pooled(x, lengths_b, before[layer], self.pooling)
+        for layer in range(len(self.time_reduction)):
+            x, lengths_b = reduce_time(x, lengths_b, reduce_before[layer], self.pooling)
             name = f"{self.cell}_{layer}"
             recurrence = _LAYERS[self.cell](self.width, self.bidirectional, self.recurrent_dropout, name=name)
-            if heard is None:
+            if prev_state is None:
                 x = recurrence(x, lengths_b, training)
             else:
-                x, state = recurrence.advance(x, lengths_b, heard.layers[layer])
+                x, state = recurrence.advance(x, lengths_b, prev_state.layers[layer])
                 layers.append(state)
-            x, lengths_b = pooled(x, lengths_b, after[layer], self.pooling)
+            x, lengths_b = reduce_time(x, lengths_b, reduce_after[layer], self.pooling)
             x = self._project(x, lengths_b, layer)
             x = Dropout(self.dropout, self.dropout_over_time, name=f"dropout_{layer}")(x, training)
-        return x, lengths_b, Heard(front, tuple(layers))
+        return x, lengths_b, StreamingEncoderState(front, tuple(layers))
 
-    def _shortenings(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _reductions(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The pools before and after each recurrence: "skip" comes right after one, so that none is projected in vain."""
-        ones = (1,) * len(self.pools)
+        ones = (1,) * len(self.time_reduction)
         if self.pooling != "skip":
-            return self.pools, ones
-        return (self.pools[0], *ones[1:]), (*self.pools[1:], 1)
+            return self.time_reduction, ones
+        return (self.time_reduction[0], *ones[1:]), (*self.time_reduction[1:], 1)
 
     def _project(self, x_bsd: Array, lengths_b: Array, layer: int) -> Array:
-        last = layer == len(self.pools) - 1
+        last = layer == len(self.time_reduction) - 1
         if self.projection is None or (self.projected == "last" and not last):
             return x_bsd
         x_bsd = Dense(self.projection, name=f"projection_{layer}")(x_bsd)
@@ -140,27 +140,33 @@ class Listener(Encoder):
         return zero_padding(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1]))
 
 
-def refuse_front(front: Front | None) -> None:
+def check_subsampling_streams(front: Subsampling | None) -> None:
     """Raises ValueError if this front can't go on in a stream."""
-    if front is not None and not front.streams:
+    if front is not None and not front.streamable:
         raise ValueError(
             f"{type(front).__name__} sees frames behind those of its positions; the front of an encoder for streams is "
-            "ConvFront or None"
+            "ConvSubsampling or None"
         )
 
 
-def through_front(
-    front: Front | None, x_btd: Array, lengths_b: Array, training: Training | None, heard: Heard | None, *, own: int
+def apply_subsampling(
+    front: Subsampling | None,
+    x_btd: Array,
+    lengths_b: Array,
+    training: Training | None,
+    prev_state: StreamingEncoderState | None,
+    *,
+    own: int,
 ) -> tuple[Array, Array, Any]:
     """What the front makes of frames, lengths, and where it goes on in a stream whose next window begins at frame `own`."""
     if front is None:
         return x_btd, lengths_b, ()
-    if heard is None:
+    if prev_state is None:
         return *front(x_btd, lengths_b, training), ()
-    return front.advance(x_btd, lengths_b, heard.front, own)
+    return front.advance(x_btd, lengths_b, prev_state.subsampling, own)
 
 
-def pooled(
+def reduce_time(
     x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], by: int, pooling: Pooling
 ) -> tuple[Float[Array, "b k m"], Int[Array, " b"]]:
     """Each `by` neighbours as one position, k = ceil(t / by) (see `Listener`), and lengths. Padding is zero, and stays it."""

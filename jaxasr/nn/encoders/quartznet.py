@@ -24,7 +24,7 @@ class QuartzNet(Encoder):
     """
 
     widths: tuple[int, ...] = (256, 256, 512, 512, 512)  # one a group
-    taps: tuple[int, ...] = (33, 39, 51, 63, 75)  # one a group
+    kernel_sizes: tuple[int, ...] = (33, 39, 51, 63, 75)  # one a group
     repeats: int = 3  # blocks of each group: 1 is QuartzNet-5x5, 2 is 10x5
     depth: int = 5  # convolutions of each block
     first: tuple[int, int, int] = (256, 33, 2)  # width, taps and stride of the convolution before the groups
@@ -34,10 +34,10 @@ class QuartzNet(Encoder):
     causal: bool = False
 
     def __post_init__(self):
-        sizes = (*self.widths, *self.taps, *self.first, *self.last, self.repeats, self.depth, self.output)
-        if len(self.widths) != len(self.taps) or min(sizes) < 1:
+        sizes = (*self.widths, *self.kernel_sizes, *self.first, *self.last, self.repeats, self.depth, self.output)
+        if len(self.widths) != len(self.kernel_sizes) or min(sizes) < 1:
             raise ValueError(
-                f"QuartzNet has widths {self.widths}, taps {self.taps}, first {self.first}, last {self.last}, repeats "
+                f"QuartzNet has widths {self.widths}, taps {self.kernel_sizes}, first {self.first}, last {self.last}, repeats "
                 f"{self.repeats}, depth {self.depth} and output {self.output}; all must be at least 1, and each group "
                 "needs a width and taps"
             )
@@ -57,7 +57,7 @@ class QuartzNet(Encoder):
         width, taps, stride = self.first
         x = _Separable(width, taps, self.causal, stride=stride, name="first")(frames_btf, lengths_b)
         x, lengths_b = self._rectified(x, training), -(-lengths_b // stride)
-        for group, (width, taps) in enumerate(zip(self.widths, self.taps, strict=True)):
+        for group, (width, taps) in enumerate(zip(self.widths, self.kernel_sizes, strict=True)):
             for repeat in range(self.repeats):
                 x = self._block(x, lengths_b, width, taps, f"block_{group}_{repeat}", training)
         width, taps, dilation = self.last
@@ -83,14 +83,14 @@ class _Separable(nn.Module):
     """A convolution of each channel over time, a product across channels, and a norm; no biases but the norm's."""
 
     width: int
-    taps: int
+    kernel_size: int
     causal: bool
     stride: int = 1
     dilation: int = 1
 
     @nn.compact
     def __call__(self, x_btc: Float[Array, "b t c"], lengths_b: Int[Array, " b"]) -> Float[Array, "b s d"]:
-        filters_kc = self.param("filters", nn.initializers.lecun_normal(), (self.taps, x_btc.shape[-1]))
+        filters_kc = self.param("filters", nn.initializers.lecun_normal(), (self.kernel_size, x_btc.shape[-1]))
         x_btc = zero_padding(x_btc, valid_from_lengths(lengths_b, x_btc.shape[1]))
         x_btc = _dilated(x_btc, filters_kc.astype(x_btc.dtype), self.dilation, self.causal)[:, :: self.stride]
         return nn.LayerNorm(name="norm")(Dense(self.width, use_bias=False, name="across")(x_btc))

@@ -7,18 +7,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.blocks import Chunks, Layers, Remat, run_layers, visible
-from jaxasr.nn.convolution import Front
 from jaxasr.nn.encoders.interface import Encoder
-from jaxasr.nn.layer_rng import chances
+from jaxasr.nn.layer_rng import layer_rngs
 from jaxasr.nn.layers import Dense, Dropout, check_rates
+from jaxasr.nn.subsampling import Subsampling
 from jaxasr.ops.attention.positions import sinusoid
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Training
 
-Placing = Literal["sinusoid", "rotary", "relative"]
+PositionEncoding = Literal["sinusoid", "rotary", "relative"]
 
 
-class SelfAttentive(Encoder):
+class SelfAttentionEncoder(Encoder):
     """The half that is the same for all. A subclass says its `block`, and what stands before and after the stack.
 
     The bias of the projection begins at random, not at zero: a row of zeros, as a mask over time leaves it, would have
@@ -28,17 +28,19 @@ class SelfAttentive(Encoder):
     depth: int
     width: int
     heads: int
-    front: Front | None = None
+    subsampling: Subsampling | None = None
     expansion: int | float = 4  # width of the feed-forward layers in widths
     dropout: float = 0.0  # on what enters the stack, on every branch, and inside the feed-forward layers
     stochastic_depth: float = (
         0.0  # probability that a branch of the last layer is left out; linear from the first layer on
     )
     context: Chunks | None = None  # what a position may see; None: everything
-    layers: Layers = "apart"
+    layers: Layers = "unroll"
     remat: Remat = "none"  # what of a block the backward pass computes a second time (blocks.run_layers)
 
-    positions: Placing = "sinusoid"  # added at the bottom; or turned queries and keys, or distances, in every layer
+    positions: PositionEncoding = (
+        "sinusoid"  # added at the bottom; or turned queries and keys, or distances, in every layer
+    )
 
     block: ClassVar[type[nn.Module]]
 
@@ -50,13 +52,13 @@ class SelfAttentive(Encoder):
                 "must be positive, and the width a multiple of twice the heads"
             )
         check_rates(self, "dropout", "stochastic_depth")
-        refuse_others(self, layers=Layers, remat=Remat, positions=Placing)
+        check_choices(self, layers=Layers, remat=Remat, positions=PositionEncoding)
         super().__post_init__()
 
     @property
     def stride(self) -> int:
         """Feature frames for one position of the output."""
-        return self.front.stride if self.front else 1
+        return self.subsampling.stride if self.subsampling else 1
 
     @nn.compact
     def __call__(
@@ -64,17 +66,17 @@ class SelfAttentive(Encoder):
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
         """Hidden states, zero at padding, and their lengths. What is random is on where `training` says whose it is."""
         x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
-        if self.front is not None:
-            x, lengths_b = self.front(x, lengths_b, training)
+        if self.subsampling is not None:
+            x, lengths_b = self.subsampling(x, lengths_b, training)
         x = self._placed(Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
         x = Dropout(self.dropout, name="dropout")(x, training)
         valid_bs = valid_from_lengths(lengths_b, x.shape[1])
-        chance = None
+        rng = None
         if training is not None:
-            chance = chances(training, self.make_rng("dropout"), depth=self.depth, skip=self.stochastic_depth)
+            rng = layer_rngs(training, self.make_rng("dropout"), depth=self.depth, skip=self.stochastic_depth)
         constants = (visible(lengths_b, x.shape[1], self.context), valid_bs)
         x = run_layers(
-            self.block, self.fields(), x, constants, chance, depth=self.depth, layers=self.layers, remat=self.remat
+            self.block, self.fields(), x, constants, rng, depth=self.depth, layers=self.layers, remat=self.remat
         )
         return zero_padding(self.finished(x), valid_bs), lengths_b
 
@@ -99,7 +101,7 @@ class SelfAttentive(Encoder):
         return x_bsd + table_sd[None]
 
 
-def refuse_others(module: object, **choices: Any) -> None:
+def check_choices(module: object, **choices: Any) -> None:
     """Finds that every field named has one of the values of its Literal.
 
     Raises:

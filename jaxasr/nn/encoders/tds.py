@@ -26,7 +26,7 @@ class Tds(Encoder):
     channels: tuple[int, ...] = (10, 14, 18)  # one a group
     depths: tuple[int, ...] = (2, 3, 6)  # blocks of each group
     strides: tuple[int, ...] = (2, 2, 2)  # in time, at the beginning of each group
-    taps: int = 21  # of every convolution
+    kernel_size: int = 21  # of every convolution
     output: int | None = 1024  # width of the dense layer at the end; None: none
     dropout: float = 0.0  # after every convolution and dense layer of the groups
     causal: bool = False
@@ -34,11 +34,11 @@ class Tds(Encoder):
     def __post_init__(self):
         sizes = (self.channels, self.depths, self.strides)
         least = min(
-            (len(sizes[0]), *self.channels, *self.strides, self.taps, 1 if self.output is None else self.output)
+            (len(sizes[0]), *self.channels, *self.strides, self.kernel_size, 1 if self.output is None else self.output)
         )
         if len({len(each) for each in sizes}) > 1 or least < 1 or min(self.depths) < 0:
             raise ValueError(
-                f"Tds has channels {self.channels}, depths {self.depths}, strides {self.strides}, taps {self.taps} and "
+                f"Tds has channels {self.channels}, depths {self.depths}, strides {self.strides}, taps {self.kernel_size} and "
                 f"output {self.output}; it needs one number of at least 1 for each group in all three (a depth may be 0), "
                 "at least one tap, and an output of at least 1, or None for none"
             )
@@ -57,12 +57,14 @@ class Tds(Encoder):
         """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
         x_btfc = frames_btf[..., None]
         for group, (channels, depth, stride) in enumerate(zip(self.channels, self.depths, self.strides, strict=True)):
-            over_time = _OverTime(channels, self.taps, stride, self.causal, self.dropout, name=f"subsample_{group}")
+            over_time = _OverTime(
+                channels, self.kernel_size, stride, self.causal, self.dropout, name=f"subsample_{group}"
+            )
             x_btfc = _normalized(over_time(x_btfc, lengths_b, training), f"norm_{group}")
             lengths_b = -(-lengths_b // stride)
             for block in range(depth):
                 name = f"block_{group}_{block}"
-                x_btfc = _TdsBlock(self.taps, self.causal, self.dropout, name=name)(x_btfc, lengths_b, training)
+                x_btfc = _TdsBlock(self.kernel_size, self.causal, self.dropout, name=name)(x_btfc, lengths_b, training)
         x_bsd = x_btfc.reshape(*x_btfc.shape[:2], -1)
         if self.output is not None:
             x_bsd = Dense(self.output, name="output")(x_bsd)
@@ -73,7 +75,7 @@ class _OverTime(nn.Module):
     """A convolution over time, shared by all bins, with rectifier and dropout; t frames become ceil(t / stride)."""
 
     channels: int
-    taps: int
+    kernel_size: int
     stride: int
     causal: bool
     dropout: float
@@ -81,22 +83,22 @@ class _OverTime(nn.Module):
     @nn.compact
     def __call__(self, x_btfc: Array, lengths_b: Array, training: Training | None) -> Float[Array, "b s f c"]:
         x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
-        before = self.taps - 1 if self.causal else (self.taps - 1) // 2
-        padding = ((before, self.taps - 1 - before), (0, 0))
-        x_btfc = Conv(self.channels, (self.taps, 1), padding, (self.stride, 1), name="conv")(x_btfc)
+        before = self.kernel_size - 1 if self.causal else (self.kernel_size - 1) // 2
+        padding = ((before, self.kernel_size - 1 - before), (0, 0))
+        x_btfc = Conv(self.channels, (self.kernel_size, 1), padding, (self.stride, 1), name="conv")(x_btfc)
         return Dropout(self.dropout)(jax.nn.relu(x_btfc), training)
 
 
 class _TdsBlock(nn.Module):
     """A convolution over time, then two dense layers over all bins and channels, each with a way around and a norm."""
 
-    taps: int
+    kernel_size: int
     causal: bool
     dropout: float
 
     @nn.compact
     def __call__(self, x_btfc: Array, lengths_b: Array, training: Training | None) -> Float[Array, "b t f c"]:
-        over_time = _OverTime(x_btfc.shape[-1], self.taps, 1, self.causal, self.dropout, name="over_time")
+        over_time = _OverTime(x_btfc.shape[-1], self.kernel_size, 1, self.causal, self.dropout, name="over_time")
         x_btfc = _normalized(x_btfc + over_time(x_btfc, lengths_b, training), "norm_time")
         x_btm = x_btfc.reshape(*x_btfc.shape[:2], -1)
         y_btm = Dropout(self.dropout)(jax.nn.relu(Dense(x_btm.shape[-1], name="dense_in")(x_btm)), training)

@@ -6,8 +6,8 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxasr.nn.blocks import FeedForward, Positions, SelfAttention
-from jaxasr.nn.encoders.self_attentive import SelfAttentive
-from jaxasr.nn.layer_rng import Chance, residual
+from jaxasr.nn.encoders.self_attentive import SelfAttentionEncoder
+from jaxasr.nn.layer_rng import LayerRng, residual
 
 
 class TransformerBlock(nn.Module):
@@ -20,16 +20,16 @@ class TransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], chance: Chance | None
+        self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], rng: LayerRng | None
     ) -> tuple[Float[Array, "b s d"], None]:
         visible_bqk, _ = constants
         attended_bsd = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, name="attention")(x_bsd, visible_bqk)
-        x_bsd = residual(x_bsd, attended_bsd, chance, use=0, dropout=self.dropout)
-        fed_bsd = FeedForward(self.hidden, "relu", self.dropout, use=1, name="feed")(x_bsd, chance)
-        return residual(x_bsd, fed_bsd, chance, use=1, dropout=self.dropout), None
+        x_bsd = residual(x_bsd, attended_bsd, rng, branch=0, dropout=self.dropout)
+        fed_bsd = FeedForward(self.hidden, "relu", self.dropout, branch=1, name="feed")(x_bsd, rng)
+        return residual(x_bsd, fed_bsd, rng, branch=1, dropout=self.dropout), None
 
 
-class TransformerEncoder(SelfAttentive):
+class TransformerEncoder(SelfAttentionEncoder):
     """Transformer layers over a front, with sinusoids added at the bottom, or another idea of positions in every layer.
 
     Every layer sees the whole utterance, or with `context` chunks of it: then a position depends on nothing behind its

@@ -1,1 +1,1 @@
-"""Language models: from the tokens so far to a distribution over the next one, whole texts or step by step."""
+"""Language models, which compute a distribution over the next token, for whole texts or step by step."""

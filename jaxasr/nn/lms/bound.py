@@ -1,4 +1,4 @@
-"""A language model with its variables: what a search wants."""
+"""A language model with its variables, for searches."""
 
 import functools
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from jaxasr.nn.lms.interface import Lm
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["module"])
 @dataclass(frozen=True)
 class BoundLm:
-    """A module and its variables (records.LanguageModel). As a pytree its leaves are the variables."""
+    """A language model with its variables (records.LanguageModel). As a pytree its leaves are the variables."""
 
     module: Lm
     variables: Any
 
     @property
     def vocab(self) -> int:
-        """Tokens, the end included."""
+        """The number of tokens, the end included."""
         return self.module.vocab
 
     def start(self, examples: int) -> Any:
-        """The state before the first token."""
+        """Returns the state before the first token."""
         return self.module.apply(self.variables, examples, method="start")
 
     def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Any]:
-        """Log probabilities, in float32, of what follows the previous token (END at first), and the state."""
-        said: Any = self.module.apply(self.variables, state, tokens_b, method="step")
-        logits_bv, state = said
+        """Returns log probabilities, in float32, of the token after the previous one (END at first), and the state."""
+        output: Any = self.module.apply(self.variables, state, tokens_b, method="step")
+        logits_bv, state = output
         return jax.nn.log_softmax(logits_bv.astype(jnp.float32)), state

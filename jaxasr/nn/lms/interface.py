@@ -1,4 +1,4 @@
-"""What every language model is: teacher-forced over whole texts, or one token at a time."""
+"""The interface of language models, which run teacher-forced over whole texts, or one token at a time."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from jaxasr.records import END, Batch, Outputs, Training
 
 
 class Lm(nn.Module, kw_only=True):
-    """The interface. A language model overrides `hidden`, `read_out`, `start` and `advance`.
+    """The interface of language models. A language model overrides `hidden`, `read_out`, `start` and `advance`.
 
-    It is trained by the loop that trains recognisers: a batch's tokens are the texts, of its waves nothing is read.
+    The training loop is that of recognisers: the tokens of a batch are the texts, and its waves are not read.
     """
 
     vocab: int  # tokens, the end included
@@ -21,49 +21,49 @@ class Lm(nn.Module, kw_only=True):
 
     @nn.nowrap
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
-        """As that of every module, with the parameters in the precision of `compute`."""
+        """Applies the module with its parameters in the precision of `compute`."""
         return super().apply(in_precision(variables, self.compute), *args, **kwargs)
 
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
-        """Teacher-forced: each token of the texts, then the end. Encoder positions, and so attention, there are none."""
+        """Returns teacher-forced logits: each token of the texts, then the end. There are no encoder positions or weights."""
         training = None if step is None else Training(batch.ids_b, step)
         inputs_bk = jnp.pad(jnp.asarray(batch.tokens_bu), ((0, 0), (1, 0)), constant_values=END)
         logits_bkv = self.read(inputs_bk, jnp.asarray(batch.token_lengths_b) + 1, training)
-        nothing_b = jnp.zeros(inputs_bk.shape[0], jnp.int32)
-        return Outputs(logits_bkv, None, nothing_b, jnp.zeros((*inputs_bk.shape, 1, 0), jnp.float32))
+        zero_b = jnp.zeros(inputs_bk.shape[0], jnp.int32)
+        return Outputs(logits_bkv, None, zero_b, jnp.zeros((*inputs_bk.shape, 1, 0), jnp.float32))
 
     def read(
         self, inputs_bk: Int[Array, "b k"], lengths_b: Int[Array, " b"], training: Training | None
     ) -> Float[Array, "b k v"]:
-        """Logits of what follows each of the inputs. Arguments: `hidden`."""
+        """Returns logits of the token after each of the inputs. Arguments as in `hidden`."""
         return self.read_out(self.hidden(inputs_bk, lengths_b, training))
 
     def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Any]:
-        """Logits of the next token after `tokens_b` (END before the first one), and the new state."""
+        """Returns logits of the next token after `tokens_b` (END before the first one), and the new state."""
         hidden_bd, state = self.advance(state, tokens_b)
         return self.read_out(hidden_bd), state
 
     def hidden(
         self, inputs_bk: Int[Array, "b k"], lengths_b: Int[Array, " b"], training: Training | None
     ) -> Float[Array, "b k d"]:
-        """What the readout sees after each of the inputs, of which END is the first.
+        """Returns the input of the readout after each of the inputs, of which END is the first.
 
         Args:
             lengths_b: of the inputs: real tokens + 1.
-            training: whose examples these are; None: nothing is random.
+            training: the examples' ids and the step; None: nothing is random.
         """
         raise TypeError(f"{type(self).__name__} is an Lm without hidden()")
 
     def read_out(self, hidden: Float[Array, "... d"]) -> Float[Array, "... v"]:
-        """Logits."""
+        """Returns logits."""
         raise TypeError(f"{type(self).__name__} is an Lm without read_out()")
 
     def start(self, examples: int) -> Any:
-        """The state before the first token; each leaf begins with the axis b."""
+        """Returns the state before the first token; each leaf begins with the axis b."""
         raise TypeError(f"{type(self).__name__} is an Lm without start()")
 
     def advance(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b d"], Any]:
-        """What the readout sees after `tokens_b` (END before the first one), and the new state."""
+        """Returns the input of the readout after `tokens_b` (END before the first one), and the new state."""
         raise TypeError(f"{type(self).__name__} is an Lm without advance()")
 
 
@@ -71,7 +71,7 @@ def check_sizes(lm: Lm, **sizes: int) -> None:
     """Raises ValueError unless all sizes are positive, there is a token beside the end, and the precision is known."""
     check_compute(type(lm).__name__, lm.compute)
     if lm.vocab < 2 or min(sizes.values()) < 1:
-        told = ", ".join(f"{name} {value}" for name, value in sizes.items())
+        values = ", ".join(f"{name} {value}" for name, value in sizes.items())
         raise ValueError(
-            f"{type(lm).__name__} has {told} and vocab {lm.vocab}; all must be positive, with a token beside the end"
+            f"{type(lm).__name__} has {values} and vocab {lm.vocab}; all must be positive, with a token beside the end"
         )

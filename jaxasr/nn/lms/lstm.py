@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.layers import Dropout, Embed, check_rates
+from jaxasr.nn.layers import Dropout, Embedding, check_rates
 from jaxasr.nn.lms.interface import Lm, check_sizes
 from jaxasr.nn.lms.readout import Readout
 from jaxasr.nn.recurrent import LstmGates
@@ -15,13 +15,13 @@ from jaxasr.shapes import Lengths
 
 
 class LstmLm(Lm):
-    """Layers of LSTM over the tokens so far.
+    """An LSTM language model over the tokens so far.
 
-    Dropout stands on the embeddings, between layers and before the readout, not on the way through time; recurrent dropout
-    is one mask a text and layer on the state's way into the recurrent weights.
+    Dropout is applied to the embeddings, between layers and before the readout, not to the recurrent state. Recurrent dropout
+    is one mask a text and layer on the input of the recurrent weights.
 
-    Sources: Mikolov et al. 2010; Zaremba et al. 2014 (1409.2329), section 3.1, for where dropout stands; Gal and Ghahramani
-    2016 (1512.05287), section 4, for the recurrent one; Press and Wolf 2017 (1608.05859), section 3, for tied weights.
+    Sources: Mikolov et al. 2010; Zaremba et al. 2014 (1409.2329), section 3.1, for the places of dropout; Gal and Ghahramani
+    2016 (1512.05287), section 4, for recurrent dropout; Press and Wolf 2017 (1608.05859), section 3, for tied weights.
     """
 
     depth: int
@@ -46,7 +46,7 @@ class LstmLm(Lm):
         return self.width if self.embedding is None else self.embedding
 
     def setup(self):
-        self.embed = Embed(self.vocab, self._embedding, embedding_init=nn.initializers.normal(0.1))
+        self.embed = Embedding(self.vocab, self._embedding, embedding_init=nn.initializers.normal(0.1))
         self.gates = [LstmGates(self.width) for _ in range(self.depth)]
         self.dropouts = [Dropout(self.dropout) for _ in range(self.depth + 1)]
         self.recurrent_dropouts = [Dropout(self.recurrent_dropout) for _ in range(self.depth)]
@@ -55,7 +55,7 @@ class LstmLm(Lm):
     def hidden(
         self, inputs_bk: Int[Array, "b k"], lengths_b: Lengths, training: Training | None
     ) -> Float[Array, "b k d"]:
-        """As in `Lm`."""
+        """Returns the input of the readout after each of the inputs, as in `Lm`."""
         x_bkd = self.dropouts[0](self.embed(inputs_bk), training)
         for layer, (gates, recurrent_dropout) in enumerate(zip(self.gates, self.recurrent_dropouts, strict=True)):
             gates_bkm, recurrent_dm = gates(x_bkd)
@@ -67,14 +67,15 @@ class LstmLm(Lm):
         return x_bkd
 
     def start(self, examples: int) -> tuple[Carry, ...]:
-        """As in `Lm`: state and cell of each layer."""
+        """Returns the state before the first token: state and cell of each layer."""
         return tuple(zero_carry(examples, self.width, jnp.dtype(self.compute)) for _ in range(self.depth))
 
     def advance(
         self, state: tuple[Carry, ...], tokens_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b d"], tuple[Carry, ...]]:
-        """As in `Lm`."""
-        x_bd, carries = self.embed(tokens_b), []
+        """Returns the input of the readout after `tokens_b`, and the new state, as in `Lm`."""
+        x_bd = self.embed(tokens_b)
+        carries: list[Carry] = []
         for gates, carry in zip(self.gates, state, strict=True):
             gates_bm, recurrent_dm = gates(x_bd)
             carries.append(lstm_cell(gates_bm + wide_einsum("bd,dm->bm", carry.h_bd, recurrent_dm), carry))
@@ -82,5 +83,5 @@ class LstmLm(Lm):
         return x_bd, tuple(carries)
 
     def read_out(self, hidden: Float[Array, "... d"]) -> Float[Array, "... v"]:
-        """As in `Lm`."""
+        """Returns logits."""
         return self.readout(hidden, self.embed.embedding if self.tied else None)

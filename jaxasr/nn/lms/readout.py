@@ -1,4 +1,4 @@
-"""From the last layer to logits, with weights of its own or with those of the embeddings."""
+"""The readout of language models: a layer to logits with its own weights or with those of the embeddings."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -8,7 +8,7 @@ from jaxasr.ops.products import wide_einsum
 
 
 class Readout(nn.Module):
-    """A linear layer to float32. Where it is given embeddings, they are its weights, and only the bias is its own.
+    """A linear layer to float32 logits. If embeddings are passed, they are its weights, and it has only a bias.
 
     Source: Press and Wolf 2017, 1608.05859, section 3.
     """

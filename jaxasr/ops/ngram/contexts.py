@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
-from jaxasr.text.ngram import BEGIN, LOG10_MISSING, NGram, keys_of
+from jaxasr.text.ngram import BEGIN, LOG10_MISSING, NGram, gram_keys
 
 LN10 = float(np.log(10.0))
 
@@ -59,7 +59,7 @@ def contexts_of(model: NGram) -> Contexts:
 
 def _shorter(sources: np.ndarray, labels: np.ndarray, leads: np.ndarray, starts: list[int]) -> np.ndarray:
     """Of each context: what its context falls back to, one word further; as far back as there is such an arc."""
-    keys, shorter = keys_of(sources, labels), np.zeros(starts[-1], np.int64)
+    keys, shorter = gram_keys(sources, labels), np.zeros(starts[-1], np.int64)
     makers = np.full(starts[-1], -1)  # the arc that leads to each
     makers[leads[leads >= 0]] = np.flatnonzero(leads >= 0)
     for start, stop in pairwise(starts[2:]):
@@ -67,7 +67,7 @@ def _shorter(sources: np.ndarray, labels: np.ndarray, leads: np.ndarray, starts:
         tried, found = sources[arcs], np.full(stop - start, -1)
         while (found < 0).any():
             at_root, tried = tried == 0, shorter[tried]
-            wanted = keys_of(tried, labels[arcs])
+            wanted = gram_keys(tried, labels[arcs])
             places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
             lead = np.where(keys[places] == wanted, leads[places], -1)
             found = np.where(found >= 0, found, np.where(at_root, 0, lead))
@@ -82,7 +82,7 @@ def labelled(contexts: Contexts, words: Int64[np.ndarray, " v"]) -> Contexts:
     arcs = np.repeat(np.arange(len(lows)), highs - lows)
     nth = np.arange(len(arcs)) - np.repeat(np.cumsum(highs - lows) - (highs - lows), highs - lows)
     labels, sources = order[lows[arcs] + nth], contexts.sources[arcs]
-    by_label = np.argsort(keys_of(sources, labels), kind="stable")
+    by_label = np.argsort(gram_keys(sources, labels), kind="stable")
     arcs = arcs[by_label]
     return replace(
         contexts,

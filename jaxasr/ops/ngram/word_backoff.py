@@ -67,7 +67,7 @@ class WordBackoff(NamedTuple):
         added_bv = jnp.where(self.spelling.begins_v[None, :], word_b[:, None], 0.0)
         return added_bv.at[:, END].set(word_b + end_b), Spelt(contexts_b, hashes_b, nexts_b)
 
-    def endless(self) -> "WordBackoff":
+    def without_eos(self) -> "WordBackoff":
         """The same model without what it says of the end of a sentence: the end only pays for the word before it."""
         return self._replace(stop=jnp.full_like(self.stop, -1))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxasr.data.batching.buckets import Buckets, ChooseBuckets, best_edges
-from jaxasr.data.batching.shape import Shape, assign, describe
+from jaxasr.data.batching.shape import Shape, assign_buckets, describe_shapes
 
 RATE = 16_000
 
@@ -22,7 +22,7 @@ def librispeech_lengths(rng: np.random.Generator, utterances: int = 100_000) -> 
 
 
 def padding(shapes: tuple[Shape, ...], samples: np.ndarray, tokens: np.ndarray) -> float:
-    places = assign(shapes, samples, tokens)
+    places = assign_buckets(shapes, samples, tokens)
     assert (places >= 0).all()
     return 1 - samples.sum() / np.array([shape.samples for shape in shapes])[places].sum()
 
@@ -64,7 +64,7 @@ def test_librispeech_in_eight_and_in_thirteen_shapes(rng: np.random.Generator):
 def test_token_limits_come_from_the_utterances_of_each_shape(rng: np.random.Generator):
     samples, tokens = librispeech_lengths(rng, 5_000)
     shapes = ChooseBuckets(8, seconds_per_batch=640.0).shapes(samples, tokens, np.ones(5_000), rate_hz=RATE)
-    places = assign(shapes, samples, tokens)
+    places = assign_buckets(shapes, samples, tokens)
     assert shapes[0].tokens < shapes[-1].tokens / 2
     for place, shape in enumerate(shapes):
         assert tokens[places == place].max() <= shape.tokens
@@ -82,7 +82,7 @@ def test_what_comes_more_often_counts_more():
 
 def test_an_utterance_goes_where_both_its_wave_and_its_tokens_fit():
     shapes = (Shape(10, 5, 6), Shape(20, 8, 4))
-    places = assign(shapes, np.array([10, 11, 5, 5, 21]), np.array([5, 5, 6, 9, 1]))
+    places = assign_buckets(shapes, np.array([10, 11, 5, 5, 21]), np.array([5, 5, 6, 9, 1]))
     assert places.tolist() == [0, 1, 1, -1, -1]
 
 
@@ -96,22 +96,22 @@ def test_buckets_by_hand():
 def test_an_evaluation_has_shapes_for_everything():
     spec = Buckets(seconds=(6.0, 12.0), tokens=10, seconds_per_batch=48.0)
     samples, tokens = np.array([1, 20, 70]) * RATE, np.array([3, 30, 2])
-    shapes = spec.covering(samples, tokens, rate_hz=RATE)
+    shapes = spec.eval_buckets(samples, tokens, rate_hz=RATE)
     assert shapes[:2] == spec.shapes(samples, tokens, np.ones(3), rate_hz=RATE)
     assert shapes[2:] == (
         Shape(24 * RATE, 30, 2),
         Shape(48 * RATE, 30, 1),
         Shape(70 * RATE, 30, 1),
     )
-    assert assign(shapes, samples, tokens).tolist() == [0, 2, 4]
-    assert spec.covering(samples[:1], tokens[:1], rate_hz=RATE) == shapes[:2]
-    chosen = ChooseBuckets(2, seconds_per_batch=48.0).covering(samples, tokens, rate_hz=RATE)
-    assert (assign(chosen, samples, tokens) >= 0).all()
+    assert assign_buckets(shapes, samples, tokens).tolist() == [0, 2, 4]
+    assert spec.eval_buckets(samples[:1], tokens[:1], rate_hz=RATE) == shapes[:2]
+    chosen = ChooseBuckets(2, seconds_per_batch=48.0).eval_buckets(samples, tokens, rate_hz=RATE)
+    assert (assign_buckets(chosen, samples, tokens) >= 0).all()
 
 
 def test_many_tokens_in_a_short_wave_are_covered():
     spec = Buckets(seconds=(6.0, 12.0), tokens=10, seconds_per_batch=48.0)
-    shapes = spec.covering(np.array([RATE]), np.array([99]), rate_hz=RATE)
+    shapes = spec.eval_buckets(np.array([RATE]), np.array([99]), rate_hz=RATE)
     assert shapes[2:] == (Shape(12 * RATE, 99, 4),)
 
 
@@ -123,7 +123,7 @@ def test_a_corpus_of_hours_is_quantised_more_coarsely(rng: np.random.Generator):
 
 def test_the_table_tells_shares_and_padding():
     shapes = (Shape(10, 5, 6), Shape(20, 8, 4))
-    table = describe(shapes, np.array([5, 10, 20, 99]), np.array([1, 5, 8, 1]), np.ones(4), rate_hz=10)
+    table = describe_shapes(shapes, np.array([5, 10, 20, 99]), np.array([1, 5, 8, 1]), np.ones(4), rate_hz=10)
     assert table.splitlines() == [
         "  seconds  tokens  examples  utterances  padding",
         "     1.00       5         6      66.67%   25.00%",
@@ -144,7 +144,7 @@ def test_the_table_tells_shares_and_padding():
         (lambda: ChooseBuckets(0, 9.0), "count 0 >= 1"),
         (lambda: ChooseBuckets(2, 9.0).shapes(*_one(10 * RATE), np.ones(1), rate_hz=RATE), "KeepSeconds"),
         (lambda: ChooseBuckets(2, 9.0).shapes(*_one(0, 0), np.ones(0), rate_hz=RATE), "no utterances"),
-        (lambda: ChooseBuckets(2, 9.0).covering(*_one(0, 0), rate_hz=RATE), "no utterances"),
+        (lambda: ChooseBuckets(2, 9.0).eval_buckets(*_one(0, 0), rate_hz=RATE), "no utterances"),
     ],
 )
 def test_mistakes_are_named(make, message: str):

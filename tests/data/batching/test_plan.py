@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxasr.data.batching.epoch_sampler import Deck
+from jaxasr.data.batching.epoch_sampler import EpochSampler
 from jaxasr.data.batching.lengths import Lengths
-from jaxasr.data.batching.plan import Plan, plan_once
-from jaxasr.data.batching.shape import Shape, rows_of_host
+from jaxasr.data.batching.plan import TrainingPlan, plan_evaluation
+from jaxasr.data.batching.shape import Shape, host_rows
 from tests.reference import plan as twin
 
 SHAPES = (Shape(10, 5, 6), Shape(20, 8, 4), Shape(40, 8, 2))
@@ -31,7 +31,7 @@ def lengths_of(
     )
 
 
-def batches_of(plan: Plan, epoch: int) -> list[tuple[int, list[tuple[int, int]]]]:
+def batches_of(plan: TrainingPlan, epoch: int) -> list[tuple[int, list[tuple[int, int]]]]:
     """In the form of the twin."""
     rows = [plan.row(step) for step in range(plan.first_step(epoch), plan.first_step(epoch + 1))]
     return [
@@ -58,7 +58,7 @@ lengths_strategy = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(lengths=lengths_strategy, seed=st.integers(0, 2**40), epoch=st.integers(0, 5))
 def test_equals_the_slow_twin(lengths: Lengths, seed: int, epoch: int):
-    plan = Plan(lengths, SHAPES, seed)
+    plan = TrainingPlan(lengths, SHAPES, seed)
     expected = twin.epoch(
         *(part.tolist() for part in (lengths.samples, lengths.tokens, lengths.keys, lengths.weights)),
         SHAPES,
@@ -72,7 +72,7 @@ def test_equals_the_slow_twin(lengths: Lengths, seed: int, epoch: int):
 @given(lengths=lengths_strategy, seed=st.integers(0, 100))
 def test_every_example_comes_once_an_epoch_and_fits_its_shape(lengths: Lengths, seed: int):
     lengths = Lengths(lengths.samples, lengths.tokens, lengths.keys, np.ones(len(lengths.keys)))
-    plan = Plan(lengths, SHAPES, seed)
+    plan = TrainingPlan(lengths, SHAPES, seed)
     for epoch in range(2):
         seen = Counter()
         rows = [plan.row(step) for step in range(plan.first_step(epoch), plan.first_step(epoch + 1))]
@@ -85,22 +85,22 @@ def test_every_example_comes_once_an_epoch_and_fits_its_shape(lengths: Lengths, 
             assert (lengths.tokens[row.examples_b[:count]] <= row.shape.tokens).all()
             drawn = lengths.samples[row.examples_b[:count], row.speeds_b[:count]]
             np.testing.assert_array_equal(row.sample_lengths_b, np.pad(drawn, (0, row.shape.examples - count)))
-        assert seen == Counter(set(range(len(lengths.keys))) - set(plan.unshaped.tolist()))
+        assert seen == Counter(set(range(len(lengths.keys))) - set(plan.unbucketable.tolist()))
         assert sum(not row.valid_b.all() for row in rows) <= 1, "at most one batch is not full"
 
 
 def test_the_order_is_of_this_version_for_ever():
     """Golden: another order would silently change what is resumed."""
     lengths = lengths_of(np.random.default_rng(0), 12, speeds=2)
-    plan = Plan(lengths, SHAPES, seed=1)
+    plan = TrainingPlan(lengths, SHAPES, seed=1)
     assert [plan.row(step).examples_b.tolist() for step in range(4)] == [[11, 9], [1, 0], [3, 7], [2, 10]]
 
 
 def test_any_step_can_be_asked_first(rng: np.random.Generator):
     lengths = lengths_of(rng, 50, speeds=3, weights=1.7)
-    whole = [Plan(lengths, SHAPES, 3).row(step) for step in range(80)]
+    whole = [TrainingPlan(lengths, SHAPES, 3).row(step) for step in range(80)]
     for step in (79, 0, 40, 41, 7):
-        row = Plan(lengths, SHAPES, 3).row(step)
+        row = TrainingPlan(lengths, SHAPES, 3).row(step)
         assert row.step == step
         assert row.epoch == whole[step].epoch
         np.testing.assert_array_equal(row.examples_b, whole[step].examples_b)
@@ -108,7 +108,7 @@ def test_any_step_can_be_asked_first(rng: np.random.Generator):
 
 
 def test_a_pickled_plan_is_the_same_and_travels_light(rng: np.random.Generator):
-    plan = Plan(lengths_of(rng, 50, speeds=3), SHAPES, 3)
+    plan = TrainingPlan(lengths_of(rng, 50, speeds=3), SHAPES, 3)
     cold = len(pickle.dumps(plan))
     row = plan.row(60)
     assert len(pickle.dumps(plan)) == cold, "what was computed stays behind"
@@ -117,31 +117,31 @@ def test_a_pickled_plan_is_the_same_and_travels_light(rng: np.random.Generator):
 
 def test_steps_and_epochs_agree(rng: np.random.Generator):
     for lengths in (lengths_of(rng, 50), lengths_of(rng, 50, speeds=3), lengths_of(rng, 50, weights=0.3)):
-        plan = Plan(lengths, SHAPES, 5)
+        plan = TrainingPlan(lengths, SHAPES, 5)
         for epoch in range(6):
             first, after = plan.first_step(epoch), plan.first_step(epoch + 1)
-            assert after - first == len(plan.epoch(epoch)) == plan._deck.count(5, epoch)
+            assert after - first == len(plan.epoch(epoch)) == plan._sampler.count(5, epoch)
             assert all(plan.epoch_at(step) == epoch == plan.row(step).epoch for step in range(first, after))
 
 
 def test_epochs_and_seeds_differ(rng: np.random.Generator):
     lengths = lengths_of(rng, 60, speeds=3)
-    plan, other = Plan(lengths, SHAPES, 0), Plan(lengths, SHAPES, 1)
+    plan, other = TrainingPlan(lengths, SHAPES, 0), TrainingPlan(lengths, SHAPES, 1)
     assert batches_of(plan, 0) != batches_of(plan, 1)
     assert batches_of(plan, 0) != batches_of(other, 0)
 
 
 def test_the_union_of_hosts_is_the_batch(rng: np.random.Generator):
-    row = Plan(lengths_of(rng, 50), SHAPES, 0).row(1)
-    joined = [row.examples_b[rows_of_host(row.shape, host, 2)] for host in range(2)]
+    row = TrainingPlan(lengths_of(rng, 50), SHAPES, 0).row(1)
+    joined = [row.examples_b[host_rows(row.shape, host, 2)] for host in range(2)]
     np.testing.assert_array_equal(np.concatenate(joined), row.examples_b)
     with pytest.raises(ValueError, match=r"6 examples cannot be split over 4 hosts.*examples_multiple=4"):
-        rows_of_host(SHAPES[0], 0, 4)
+        host_rows(SHAPES[0], 0, 4)
 
 
 def test_weights_mix_corpora_evenly_over_epochs(rng: np.random.Generator):
     weights = np.repeat([1.0, 2.5, 0.5], 40)
-    plan = Plan(lengths_of(rng, 120, weights=weights), SHAPES, 4)
+    plan = TrainingPlan(lengths_of(rng, 120, weights=weights), SHAPES, 4)
     counts = np.zeros((6, 120), np.int64)
     for epoch in range(6):
         np.add.at(counts[epoch], plan.epoch(epoch).examples, 1)
@@ -153,7 +153,7 @@ def test_weights_mix_corpora_evenly_over_epochs(rng: np.random.Generator):
 
 
 def test_speeds_are_drawn_evenly_and_anew(rng: np.random.Generator):
-    plan = Plan(lengths_of(rng, 900, speeds=3, longest=30), SHAPES, 2)
+    plan = TrainingPlan(lengths_of(rng, 900, speeds=3, longest=30), SHAPES, 2)
     drawn = np.zeros((2, 900), np.int64)
     for epoch in range(2):
         dealt = plan.epoch(epoch)
@@ -170,8 +170,8 @@ def test_what_fits_at_some_speeds_only_is_played_at_those():
         keys=np.array([1, 2, 3], np.uint32),
         weights=np.ones(3),
     )
-    plan = Plan(lengths, SHAPES, 0)
-    assert plan.unshaped.tolist() == [1]
+    plan = TrainingPlan(lengths, SHAPES, 0)
+    assert plan.unbucketable.tolist() == [1]
     played = [set(), set(), set()]
     for epoch in range(30):
         for example, speed in zip(plan.epoch(epoch).examples, plan.epoch(epoch).speeds, strict=True):
@@ -187,22 +187,22 @@ def test_left_over_examples_fill_the_next_larger_batch():
         keys=np.arange(10, dtype=np.uint32),
         weights=np.ones(10),
     )
-    plan = Plan(lengths, SHAPES, 0)
+    plan = TrainingPlan(lengths, SHAPES, 0)
     shapes = sorted(((row.shape, int(row.valid_b.sum())) for row in map(plan.row, range(2))), key=lambda x: x[1])
     assert shapes == [(SHAPES[1], 4), (SHAPES[0], 6)]
     assert plan.first_step(1) == 2
     padding = plan.epoch(0).padding
-    assert (padding.useful, padding.capacity) == (7 * 5 + 3 * 15, 6 * 10 + 4 * 20)
+    assert (padding.real, padding.padded) == (7 * 5 + 3 * 15, 6 * 10 + 4 * 20)
     assert padding.share == pytest.approx(1 - 80 / 140)
 
 
 def test_once_is_every_example_from_short_to_long(rng: np.random.Generator):
     lengths = lengths_of(rng, 45)
-    once = plan_once(lengths, SHAPES)
+    once = plan_evaluation(lengths, SHAPES)
     rows = [once.row(batch) for batch in range(len(once))]
     order = np.concatenate([row.examples_b[row.valid_b] for row in rows])
     assert sorted(order.tolist()) == list(range(45))
-    places = Deck(lengths, SHAPES).places[order, 0]
+    places = EpochSampler(lengths, SHAPES).bucket_ids[order, 0]
     assert (np.diff(places) >= 0).all()
     for place in range(len(SHAPES)):
         assert (np.diff(lengths.samples[order[places == place], 0]) >= 0).all()
@@ -213,22 +213,22 @@ def test_once_refuses_to_leave_anything_out(rng: np.random.Generator):
     lengths = lengths_of(rng, 5, longest=10)
     lengths.samples[3] = 41
     with pytest.raises(ValueError, match=r"examples \[3\] \(1 in all\) fit none"):
-        plan_once(lengths, SHAPES)
+        plan_evaluation(lengths, SHAPES)
 
 
 def test_mistakes_are_named(rng: np.random.Generator):
     lengths = lengths_of(rng, 5, longest=10)
     with pytest.raises(ValueError, match="a longer shape needs"):
-        Plan(lengths, (Shape(10, 5, 4), Shape(20, 4, 2)), 0)
+        TrainingPlan(lengths, (Shape(10, 5, 4), Shape(20, 4, 2)), 0)
     with pytest.raises(ValueError, match="of 5 examples none has a weight and fits a shape"):
-        Plan(lengths_of(rng, 5, weights=0.0), SHAPES, 0)
+        TrainingPlan(lengths_of(rng, 5, weights=0.0), SHAPES, 0)
     with pytest.raises(ValueError, match="step -1"):
-        Plan(lengths, SHAPES, 0).row(-1)
+        TrainingPlan(lengths, SHAPES, 0).row(-1)
 
 
 def test_librispeech_for_a_hundred_epochs_opens_in_seconds(rng: np.random.Generator):
     lengths = lengths_of(rng, 281_241, speeds=3)
     began = time.process_time()
-    plan = Plan(lengths, SHAPES, 0)
+    plan = TrainingPlan(lengths, SHAPES, 0)
     plan.row(plan.first_step(100))
     assert time.process_time() - began < 15

@@ -9,7 +9,7 @@ import pytest
 
 from jaxasr import text
 from jaxasr.data import ChooseBuckets, ChooseTokenBuckets, Corpus, Normalize, Pipeline, SpeedPerturb, Tokenize
-from jaxasr.data.batching.shape import Shape, describe
+from jaxasr.data.batching.shape import Shape, describe_shapes
 from jaxasr.data.corpora.text import Text
 from jaxasr.data.prepared.prepare import prepare
 
@@ -41,7 +41,7 @@ def test_shapes_are_of_tokens_and_hold_every_transcript(rng: np.random.Generator
     assert all(shorter.tokens < longer.tokens for shorter, longer in pairwise(shapes))
     with pytest.raises(ValueError, match="tokens_per_batch 142 cannot hold examples_multiple = 2 transcripts of 71"):
         SHAPES.shapes(nothing[:1], np.array([71]), ones[:1], rate_hz=16_000)
-    assert SHAPES.covering(nothing[:1], np.array([71]), rate_hz=16_000) == (Shape(0, 71, 2),)
+    assert SHAPES.eval_buckets(nothing[:1], np.array([71]), rate_hz=16_000) == (Shape(0, 71, 2),)
     with pytest.raises(ValueError, match="count and examples_multiple of 1 or more"):
         replace(SHAPES, count=0)
     with pytest.raises(ValueError, match="no transcripts"):
@@ -50,7 +50,7 @@ def test_shapes_are_of_tokens_and_hold_every_transcript(rng: np.random.Generator
 
 def test_padding_is_counted_in_tokens_and_ends():
     """Transcripts of 1 and 3 tokens in a shape of 3: two of eight positions are padding."""
-    table = describe((Shape(0, 3, 2),), np.zeros(2, np.int64), np.array([1, 3]), np.ones(2), rate_hz=16_000)
+    table = describe_shapes((Shape(0, 3, 2),), np.zeros(2, np.int64), np.array([1, 3]), np.ones(2), rate_hz=16_000)
     assert table.splitlines()[-1].endswith("25.00%")
 
 
@@ -65,18 +65,18 @@ def test_batches_are_the_transcripts_of_speech_and_of_texts_by_their_weights(bot
             assert not np.any(batch.sample_lengths_b)
             lengths_b = batch.token_lengths_b[batch.valid_b]
             texts += [LETTERS.decode(u[:n]) for u, n in zip(batch.tokens_bu, lengths_b, strict=False)]
-            useful, room = useful + int(lengths_b.sum()) + len(lengths_b), room + row.padding.capacity
-            assert row.padding.useful == int(lengths_b.sum()) + len(lengths_b)
+            useful, room = useful + int(lengths_b.sum()) + len(lengths_b), room + row.padding.padded
+            assert row.padding.real == int(lengths_b.sum()) + len(lengths_b)
     spoken = opened.sources[0].texts
     assert sorted(texts) == sorted([*spoken, *2 * ["ONCE UPON A TIME", "THERE WAS"]])
-    assert (opened.plan.epoch(0).padding.useful, opened.plan.epoch(0).padding.capacity) == (useful, room)
+    assert (opened.plan.epoch(0).padding.real, opened.plan.epoch(0).padding.padded) == (useful, room)
     assert opened.skipped_counts == {"text cannot be encoded": 1}
     assert f"{useful:,} tokens and ends" in opened.describe()
 
 
 def test_an_evaluation_leaves_no_text_out(both: Path):
     opened = replace(TINY, corpora=Corpus("book", "train")).open(both)
-    with opened.once() as batches:
+    with opened.eval_batches() as batches:
         found = {id: (words, int(n)) for each in batches for id, words, n in rows_of(each)}
     assert found == {"book-1": ("ONCE UPON A TIME", 16), "book-2": ("THERE WAS", 9), "book-3": ("42", 0)}
 

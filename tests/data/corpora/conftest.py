@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from jaxasr.data.corpora.source import Candidate, Reject, Source
+from jaxasr.data.corpora.source import RawExample, Reject, Source
 
 
 @pytest.fixture
@@ -16,6 +16,6 @@ def downloads(tmp_path: Path) -> tfds.download.DownloadManager:
 
 
 @pytest.fixture
-def read(downloads: tfds.download.DownloadManager) -> Callable[[Source], dict[str, list[Candidate | Reject]]]:
+def read(downloads: tfds.download.DownloadManager) -> Callable[[Source], dict[str, list[RawExample | Reject]]]:
     """`read(source)` gives all candidates and rejects, by split."""
-    return lambda source: {name: list(split.candidates) for name, split in source.splits(downloads).items()}
+    return lambda source: {name: list(split.examples) for name, split in source.splits(downloads).items()}

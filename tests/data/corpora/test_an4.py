@@ -12,9 +12,9 @@ import soundfile
 
 from jaxasr.data import decode_audio
 from jaxasr.data.corpora.an4 import An4
-from jaxasr.data.corpora.source import Candidate, Reject, Source
+from jaxasr.data.corpora.source import RawExample, Reject, Source
 
-Read = Callable[[Source], dict[str, list[Candidate | Reject]]]
+Read = Callable[[Source], dict[str, list[RawExample | Reject]]]
 
 SPEAKERS = ("fash", "fbbh", "mblb")
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, tone: Callable[..., bytes]) -> Path:
     return root
 
 
-def by_id(read: Read) -> Callable[[Source], dict[str, dict[str, Candidate | Reject]]]:
+def by_id(read: Read) -> Callable[[Source], dict[str, dict[str, RawExample | Reject]]]:
     """The same, by id."""
     return lambda source: {name: {each.id: each for each in split} for name, split in read(source).items()}
 
@@ -70,8 +70,8 @@ def test_archive_folder_and_parent_folder_are_the_same_corpus(folder: Path, read
             name: set(split) for name, split in expected.items()
         }
         one, other = found["test"]["an3-mxyz-b"], expected["test"]["an3-mxyz-b"]
-        assert isinstance(one, Candidate)
-        assert isinstance(other, Candidate)
+        assert isinstance(one, RawExample)
+        assert isinstance(other, RawExample)
         assert (one.text, one.speaker, one.where) == ("P I 3", "mxyz", "an4_test.transcription line 4")
         assert one.audio() == other.audio()
         assert len(decode_audio(one.audio(), id=one.id)) == 1600
@@ -79,7 +79,7 @@ def test_archive_folder_and_parent_folder_are_the_same_corpus(folder: Path, read
 
 def test_marks_of_the_sentence_are_no_words(folder: Path, read: Read):
     train = by_id(read)(An4(folder))["train"].values()
-    assert all(isinstance(each, Candidate) and each.text.startswith("P I ") and "<" not in each.text for each in train)
+    assert all(isinstance(each, RawExample) and each.text.startswith("P I ") and "<" not in each.text for each in train)
 
 
 @pytest.mark.parametrize("order", ["little", "big"])
@@ -89,12 +89,12 @@ def test_headerless_samples_are_read_in_the_order_of_the_archive(folder: Path, o
         path.with_suffix(".raw").write_bytes(wave_n.astype("<i2" if order == "little" else ">i2").tobytes())
         path.unlink()
     one = by_id(read)(An4(archive_of(folder, f"an4_raw.{order}endian.tar.gz")))["test"]["an0-mxyz-b"]
-    assert isinstance(one, Candidate)
+    assert isinstance(one, RawExample)
     decoded_n, rate_hz = soundfile.read(io.BytesIO(one.audio()), dtype="int16")
     assert rate_hz == 16_000
     np.testing.assert_array_equal(decoded_n, wave_n)
     unnamed = by_id(read)(An4(folder))["test"]["an0-mxyz-b"]
-    assert isinstance(unnamed, Candidate)
+    assert isinstance(unnamed, RawExample)
     with pytest.raises(ValueError, match="neither of littleendian, bigendian"):
         unnamed.audio()
 

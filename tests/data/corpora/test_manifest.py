@@ -9,9 +9,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.corpora.source import Candidate, Reject, Source
+from jaxasr.data.corpora.source import RawExample, Reject, Source
 
-Read = Callable[[Source], dict[str, list[Candidate | Reject]]]
+Read = Callable[[Source], dict[str, list[RawExample | Reject]]]
 
 ROWS = [
     {"id": "a1", "audio": "a1.flac", "text": "HELLO, YOU", "speaker": "anna", "split": "train", "mood": "calm"},
@@ -44,7 +44,7 @@ def test_all_formats_say_the_same(tmp_path: Path, suffix: str, read: Read):
         "test": ["b1"],
     }
     second = splits["train"][1]
-    assert isinstance(second, Candidate)
+    assert isinstance(second, RawExample)
     assert (second.text, second.speaker, second.audio()) == ("ÜBER", "anna", b"sound")
     assert second.where == f"manifest.{suffix} line {3 if suffix == 'jsonl' else 4}"
     assert splits["test"][0].text == 'SAY "NO"'  # pyright: ignore
@@ -126,7 +126,7 @@ def test_a_quoted_cell_may_have_several_lines(tmp_path: Path, read: Read):
     rows = [{**ROWS[0], "text": 'HELLO,\r\n"YOU"\nTHERE'}, *ROWS[1:]]
     found = read(Manifest(write(tmp_path, "csv", rows)))["train"]
     assert [each.id for each in found] == ["a1", "a2"]
-    assert isinstance(found[0], Candidate)
+    assert isinstance(found[0], RawExample)
     assert found[0].text == 'HELLO,\r\n"YOU"\nTHERE'
     assert found[1].where == "manifest.csv line 6"
 

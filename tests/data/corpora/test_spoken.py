@@ -11,7 +11,7 @@ from jaxasr.data import Corpus, decode_audio
 from jaxasr.data.corpora import espeak, phrases, spoken
 from jaxasr.data.corpora.espeak import Request, Synthesizer
 from jaxasr.data.corpora.phrases import phrase, split_of
-from jaxasr.data.corpora.spoken import VARIANTS, Spoken
+from jaxasr.data.corpora.spoken import VARIANTS, SpokenPhrases
 from jaxasr.data.prepared.prepare import prepare
 
 with_espeak = pytest.mark.skipif(
@@ -24,7 +24,7 @@ SIZES = {"train": 12, "dev": 4, "test": 6}
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small `spoken`."""
     data_dir = tmp_path_factory.mktemp("spoken")
-    prepare(Spoken(**SIZES), data_dir)
+    prepare(SpokenPhrases(**SIZES), data_dir)
     return data_dir
 
 
@@ -56,12 +56,12 @@ def test_no_voice_speaks_in_two_splits():
 
 @with_espeak
 def test_it_follows_from_the_seed_whatever_the_sizes(data_dir: Path, tmp_path: Path):
-    prepare(Spoken(train=5, dev=4, test=6), tmp_path)
+    prepare(SpokenPhrases(train=5, dev=4, test=6), tmp_path)
     for split, size in {"train": 5, "dev": 4, "test": 6}.items():
         first, again = (Corpus("spoken", split).open(each) for each in (data_dir, tmp_path))
         assert [first.read(i) for i in range(size)] == [again.read(i) for i in range(size)]
     assert Corpus("spoken", "dev").open(data_dir).manifest_hash == Corpus("spoken", "dev").open(tmp_path).manifest_hash
-    prepare(Spoken(train=5, dev=4, test=6, seed=1), tmp_path, overwrite=True)
+    prepare(SpokenPhrases(train=5, dev=4, test=6, seed=1), tmp_path, overwrite=True)
     assert Corpus("spoken", "dev").open(data_dir).texts != Corpus("spoken", "dev").open(tmp_path).texts
 
 
@@ -87,7 +87,7 @@ def test_every_voice_and_accent_can_be_synthesised():
 
     def sums() -> list[int]:
         with Synthesizer() as synthesizer:
-            return [zlib.crc32(synthesizer.say(Request("ONE G SIX", voice, 160, 50, 50, 1))) for voice in voices]
+            return [zlib.crc32(synthesizer.synthesize(Request("ONE G SIX", voice, 160, 50, 50, 1))) for voice in voices]
 
     once = sums()
     assert len(set(once)) == len(voices)
@@ -97,16 +97,16 @@ def test_every_voice_and_accent_can_be_synthesised():
 @with_espeak
 def test_an_unknown_voice_is_named():
     with Synthesizer() as synthesizer, pytest.raises(RuntimeError, match=r"could not say .*no-such-voice"):
-        synthesizer.say(Request("ONE", "no-such-voice", 160, 50, 50, 0))
+        synthesizer.synthesize(Request("ONE", "no-such-voice", 160, 50, 50, 0))
 
 
 def test_without_espeak_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(espeak.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install jaxasr\[quickstart\]"):
-        prepare(Spoken(), tmp_path)
+        prepare(SpokenPhrases(), tmp_path)
 
 
 @pytest.mark.parametrize("size", [{"train": 0}, {"dev": -1}, {"seed": -1}])
 def test_sizes_are_checked_at_once(size: dict[str, int]):
     with pytest.raises(ValueError, match="at least"):
-        Spoken(**size)
+        SpokenPhrases(**size)

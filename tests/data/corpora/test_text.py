@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from jaxasr.data.corpora.choose import recipe, source
-from jaxasr.data.corpora.source import Candidate, Reject, Source
+from jaxasr.data.corpora.source import RawExample, Reject, Source
 from jaxasr.data.corpora.text import Text
 from jaxasr.data.prepared.corpus import Corpus
 from jaxasr.data.prepared.prepare import prepare
 
-Read = Callable[[Source], dict[str, list[Candidate | Reject]]]
+Read = Callable[[Source], dict[str, list[RawExample | Reject]]]
 
 LINES = [f"NUMBER {number} IS IT" for number in range(200)]
 PACKED = gzip.compress("\n".join(LINES * 20).encode())

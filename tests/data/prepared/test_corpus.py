@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from jaxasr.data import Corpus, Prepared, decode_audio, example_key
+from jaxasr.data import Corpus, PreparedCorpus, decode_audio, example_key
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.prepared.builder import SpeechBuilder
 
@@ -91,9 +91,9 @@ def test_the_hash_names_the_examples_and_nothing_else(tiny_corpus: Path, copy: P
 
 def test_it_travels_into_workers_before_and_after_reading(tiny_corpus: Path):
     dev = Corpus("tiny", "dev").open(tiny_corpus)
-    fresh: Prepared = pickle.loads(pickle.dumps(dev))
+    fresh: PreparedCorpus = pickle.loads(pickle.dumps(dev))
     assert fresh.read(2) == dev.read(2)
-    used: Prepared = pickle.loads(pickle.dumps(dev))
+    used: PreparedCorpus = pickle.loads(pickle.dumps(dev))
     assert used.read(1) == fresh.read(1)
     np.testing.assert_array_equal(used.samples, dev.samples)
 
@@ -167,7 +167,7 @@ def test_a_record_that_is_whole_but_another_is_refused(copy: Path, tiny_folder: 
     index.write_text(content)
     with pytest.raises(ValueError, match=r"index-train.jsonl is not what was written"):
         Corpus("tiny", "train").open(copy)
-    broken = Prepared(**{**vars(train), "_crc32_b": np.zeros(len(train), np.uint32)})
+    broken = PreparedCorpus(**{**vars(train), "_crc32_b": np.zeros(len(train), np.uint32)})
     with pytest.raises(ValueError, match=rf"'train-007'.*has checksum {crc:08x}, 00000000 was written"):
         broken.read(7)
 

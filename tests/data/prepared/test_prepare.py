@@ -18,8 +18,8 @@ from jaxasr.data import Corpus
 from jaxasr.data.corpora.choose import source
 from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.corpora.source import Candidate, Split
-from jaxasr.data.corpora.spoken import Spoken
+from jaxasr.data.corpora.source import RawExample, SourceSplit
+from jaxasr.data.corpora.spoken import SpokenPhrases
 from jaxasr.data.prepared.prepare import prepare
 
 BAD = {
@@ -53,15 +53,15 @@ class Breaks:
     description: str = "Breaks."
     url_infos: ClassVar[dict] = {}
 
-    def splits(self, downloads: object) -> dict[str, Split]:
+    def splits(self, downloads: object) -> dict[str, SourceSplit]:
         """One split of 30."""
-        return {"train": Split(self._candidates())}
+        return {"train": SourceSplit(self._candidates())}
 
-    def _candidates(self) -> Iterator[Candidate]:
+    def _candidates(self) -> Iterator[RawExample]:
         for number in range(30):
             if number == 20:
                 self.after()
-            yield Candidate(f"{number}", "YES", "", "", lambda: self.sound)
+            yield RawExample(f"{number}", "YES", "", "", lambda: self.sound)
 
 
 def test_every_kind_of_bad_row_is_listed_with_its_line(folder: Path, tmp_path: Path):
@@ -140,10 +140,10 @@ def test_what_is_prepared_stays_unless_it_is_to_be_overwritten(tiny_folder: Path
     ledger = tmp_path / "tiny" / "1.0.0" / "prepared.json"
     written = ledger.stat().st_mtime_ns
     again = prepare(Manifest(tiny_folder), tmp_path)
-    assert again.was_there
+    assert again.already_prepared
     assert "already prepared" in again.lines()[0]
     assert ledger.stat().st_mtime_ns == written
-    assert not prepare(Manifest(tiny_folder), tmp_path, overwrite=True).was_there
+    assert not prepare(Manifest(tiny_folder), tmp_path, overwrite=True).already_prepared
     assert ledger.stat().st_mtime_ns > written
 
 
@@ -222,7 +222,7 @@ def test_two_at_once_are_refused(tiny_folder: Path, tmp_path: Path):
 
 def test_sources_are_named_and_their_options_checked(tiny_folder: Path):
     assert source("manifest", tiny_folder, {"name": "mine"}) == Manifest(tiny_folder, "mine")
-    assert source("spoken", None, {"train": "20"}) == Spoken(train=20)
+    assert source("spoken", None, {"train": "20"}) == SpokenPhrases(train=20)
     parts = ("dev-clean", "test-clean")
     assert source("librispeech", None, {"parts": "dev-clean, test-clean"}) == Librispeech(None, parts=parts)
     with pytest.raises(KeyError, match="no corpus 'an5'; there are manifest, an4, librispeech, spoken, tfds"):

@@ -19,7 +19,7 @@ def memory_of(examples, positions, *, step=None):
     return Memory((), jnp.zeros((examples, positions, 1)), jnp.ones((examples, positions), bool), drawing)
 
 
-def weigh_all(focus, energies_ubs, queries_ubd=None, *, step=None, change=lambda variables: variables):
+def attend_sequence(focus, energies_ubs, queries_ubd=None, *, step=None, change=lambda variables: variables):
     """The focus's weights [u, b, s] for all energies, its Weighed's states, and its parameters."""
     u, b, s = energies_ubs.shape
     queries_ubd = np.zeros((u, b, QUERY)) if queries_ubd is None else queries_ubd

@@ -16,7 +16,9 @@ def test_energies_see_all_that_was_read(rng, fertility):
     hidden_bsd, queries_bud = (rng.normal(size=size).astype(np.float32) for size in ((1, 4, 3), (1, 4, 6)))
 
     def run(module):
-        return module.weigh_all(jnp.asarray(queries_bud), module.prepare(jnp.asarray(hidden_bsd), jnp.array([4]), None))
+        return module.attend_sequence(
+            jnp.asarray(queries_bud), module.prepare(jnp.asarray(hidden_bsd), jnp.array([4]), None)
+        )
 
     with compiled_quickly():
         made = jax.jit(lambda key: module.init_with_output(key, method=run))

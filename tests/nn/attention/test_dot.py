@@ -20,7 +20,7 @@ def test_weights_and_what_is_read_are_the_twins_and_a_product_is_its_steps(rng, 
     def run(module):
         memory = module.prepare(hidden_bsd, jnp.asarray(LENGTHS), None)
         reads = [module(queries_bud[:, u], memory, module.initial_state(memory)) for u in range(2)]
-        return module.weigh_all(queries_bud, memory).weights_buhs, reads
+        return module.attend_sequence(queries_bud, memory).weights_buhs, reads
 
     (weights_buhs, reads), variables = jax.jit(lambda key: module.init_with_output(key, method=run))(jax.random.key(0))
     near(jnp.stack([read.weights_bhs for read in reads], axis=1), weights_buhs)

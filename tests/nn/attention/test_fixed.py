@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import NoAttention
+from jaxasr.nn import FixedVector
 from tests.nn.tiny import compiled_quickly, speller
 
 HIDDEN = np.arange(2 * 4 * 6, dtype=np.float32).reshape(2, 4, 6) / 64
@@ -16,28 +16,28 @@ LENGTHS = jnp.array([4, 2])
 
 @pytest.mark.parametrize("reads", ["always", "never"])
 def test_the_summary_is_the_end_of_each_direction(reads):
-    module = NoAttention(reads)
+    module = FixedVector(reads)
     memory = module.prepare(jnp.asarray(HIDDEN), LENGTHS, None)
     expected_be = np.stack([np.r_[HIDDEN[0, 3, :3], HIDDEN[0, 0, 3:]], np.r_[HIDDEN[1, 1, :3], HIDDEN[1, 0, 3:]]])
-    np.testing.assert_array_equal(module.summary(memory), expected_be)
+    np.testing.assert_array_equal(module.decoder_init(memory), expected_be)
     read = module(jnp.zeros((2, 3)), memory, ())
     np.testing.assert_array_equal(read.context_be, expected_be * (reads == "always"))
 
 
 def test_of_one_direction_it_is_the_last_state():
-    module = NoAttention(directions=1)
+    module = FixedVector(directions=1)
     memory = module.prepare(jnp.asarray(HIDDEN), jnp.array([4, 0]), None)
-    np.testing.assert_array_equal(module.summary(memory), [HIDDEN[0, 3], np.zeros(6)])
+    np.testing.assert_array_equal(module.decoder_init(memory), [HIDDEN[0, 3], np.zeros(6)])
 
 
 def test_a_width_without_halves_is_refused():
     with pytest.raises(ValueError, match="width 5, which has no half"):
-        NoAttention().prepare(jnp.zeros((1, 2, 5)), jnp.array([2]), None)
+        FixedVector().prepare(jnp.zeros((1, 2, 5)), jnp.array([2]), None)
 
 
 def test_a_speller_begins_with_it_in_training_and_in_search():
     """Nothing is read later, so all that it knows of the utterance is in its first state."""
-    module = speller(depth=2, attention=NoAttention("never"))
+    module = speller(depth=2, attention=FixedVector("never"))
     tokens_bu = jnp.array([[1, 2], [1, 2]])
 
     def run(module, hidden_bsd):

@@ -14,12 +14,12 @@ from tests.reference.local_attention import mixture
 STEPS, POSITIONS, K = 3, 12, 2
 
 
-def weigh_all(module, queries_bud, change=lambda variables: variables):
+def attend_sequence(module, queries_bud, change=lambda variables: variables):
     """Weights [b, u, s] and parameters in float64."""
 
     def run(module, queries_bud):
         memory = module.prepare(jnp.zeros((queries_bud.shape[0], POSITIONS, 1)), jnp.array([POSITIONS]), None)
-        return module.weigh_all(queries_bud, memory).weights_buhs[:, :, 0]
+        return module.attend_sequence(queries_bud, memory).weights_buhs[:, :, 0]
 
     with compiled_quickly():
         variables = change(jax.jit(functools.partial(module.init, method=run))(jax.random.key(0), queries_bud))
@@ -48,7 +48,7 @@ def twin(form, numbers_uk):
 def test_the_weights_are_those_of_the_paper(rng, form):
     queries_bud = rng.normal(size=(1, STEPS, 4)).astype(np.float32)
     module = GmmAttention(5, K, form, pace=1.5, spread=1.25)
-    found, params = weigh_all(module, queries_bud)
+    found, params = attend_sequence(module, queries_bud)
     hidden_um = np.tanh(queries_bud[0] @ params["hidden"]["kernel"] + params["hidden"]["bias"])
     numbers_uk = hidden_um @ params["numbers"]["kernel"] + params["numbers"]["bias"]
     np.testing.assert_allclose(found[0], twin(form, numbers_uk), rtol=1e-4, atol=1e-7)
@@ -57,7 +57,7 @@ def test_the_weights_are_those_of_the_paper(rng, form):
 @pytest.mark.parametrize("form", ["v0", "v1", "v2"])
 def test_it_begins_with_the_pace_and_the_spread_that_are_said(form):
     """A query of zero leaves the biases alone: one bell of weight one, moving on."""
-    found, _ = weigh_all(GmmAttention(5, K, form, pace=2.5, spread=1.5), jnp.zeros((1, STEPS, 4)))
+    found, _ = attend_sequence(GmmAttention(5, K, form, pace=2.5, spread=1.5), jnp.zeros((1, STEPS, 4)))
     for u, weights_s in enumerate(found[0]):
         height = 1 / (1.5 * np.sqrt(2 * np.pi))
         np.testing.assert_allclose(
@@ -69,7 +69,7 @@ def test_it_begins_with_the_pace_and_the_spread_that_are_said(form):
 def test_numbers_out_of_range_stay_finite_with_their_gradients(form):
     module = GmmAttention(2, K, form)
     queries_bud = jnp.array([[[1.0], [-1.0], [1.0]]]) * 1e4
-    _, params = weigh_all(module, queries_bud)
+    _, params = attend_sequence(module, queries_bud)
     large = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32) * 1e3, params)
 
     number, gradients = jax.jit(jax.value_and_grad(functools.partial(_value, module, queries_bud)))(large)
@@ -79,8 +79,8 @@ def test_numbers_out_of_range_stay_finite_with_their_gradients(form):
 
 def _value(module, queries_bud, params):
     memory = module.prepare(jnp.zeros((1, POSITIONS, 1)), jnp.array([POSITIONS]), None)
-    weigh_all = module.apply({"params": params}, queries_bud, memory, method="weigh_all")
-    return jnp.sum(jnp.sin(weigh_all.weights_buhs))
+    attend_sequence = module.apply({"params": params}, queries_bud, memory, method="attend_sequence")
+    return jnp.sum(jnp.sin(attend_sequence.weights_buhs))
 
 
 def test_a_mixture_of_nothing_is_refused():

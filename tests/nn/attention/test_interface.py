@@ -16,7 +16,7 @@ from jaxasr.nn import AdditiveAttention, Attention, LocationAttention, Memory
 from tests.nn.tiny import compiled_quickly, near, rows, streams, training_of, with_garbage
 from tests.reference.attention import read
 
-LOCATED = LocationAttention(4, filters=2, taps=3)
+LOCATED = LocationAttention(4, filters=2, kernel_size=3)
 
 
 def additive(focus, **changes) -> AdditiveAttention:
@@ -25,21 +25,21 @@ def additive(focus, **changes) -> AdditiveAttention:
 
 MECHANISMS = {
     "additive": AdditiveAttention(5),
-    "location": LocationAttention(5, filters=2, taps=3),
-    "none": nn.NoAttention(),
+    "location": LocationAttention(5, filters=2, kernel_size=3),
+    "none": nn.FixedVector(),
     "coverage": nn.CoverageAttention(5, fertility="learned"),
     "sharpened": additive(nn.Softmax(0.5, top=2)),
-    "smooth": additive(nn.Smooth()),
-    "window": LocationAttention(5, filters=2, taps=3, focus=nn.Window(1, 2)),
+    "smooth": additive(nn.SmoothSoftmax()),
+    "window": LocationAttention(5, filters=2, kernel_size=3, focus=nn.WindowedFocus(1, 2)),
     "local-m": additive(nn.GaussianLocal(1, 3, "monotonic", pace=1.5)),
     "local-p": additive(nn.GaussianLocal(2, 3)),
     "advancing": additive(nn.GaussianLocal(2, 3, "advancing")),
-    "forward": additive(nn.Forward(2, "learned")),
+    "forward": additive(nn.ForwardAttention(2, "learned")),
     "gmm": nn.GmmAttention(3, 2, spread=2.0),
     "monotonic": additive(nn.Monotonic(bias=0.0), vector="normed"),
-    "chunkwise": additive(nn.Chunkwise(LOCATED, 2, nn.Monotonic(bias=0.0))),
-    "infinite lookback": additive(nn.Chunkwise(AdditiveAttention(4), 0, nn.Monotonic(bias=0.0))),
-    "heads": nn.MultiHead(additive(nn.Chunkwise(LOCATED, 2, nn.Monotonic(bias=0.0))), 2, 6),
+    "chunkwise": additive(nn.MoChA(LOCATED, 2, nn.Monotonic(bias=0.0))),
+    "infinite lookback": additive(nn.MoChA(AdditiveAttention(4), 0, nn.Monotonic(bias=0.0))),
+    "heads": nn.MultiHead(additive(nn.MoChA(LOCATED, 2, nn.Monotonic(bias=0.0))), 2, 6),
     "monotonic heads": nn.MultiHead(nn.ProductAttention(3, focus=nn.Monotonic(bias=0.0)), 2, 6),
     "warm": additive(nn.WarmStart(nn.GaussianLocal(2, 3), nn.Monotonic(bias=0.0), until=10, change="ramp")),
 }
@@ -157,7 +157,7 @@ def test_every_leaf_of_memory_and_state_begins_with_the_examples(name):
     def leaves(module, hidden_bsd, queries_ubd):
         memory = module.prepare(hidden_bsd, jnp.asarray(LENGTHS), None)
         state = module.initial_state(memory)
-        return memory, state, module.weigh(queries_ubd[0], memory, state).state
+        return memory, state, module.step(queries_ubd[0], memory, state).state
 
     run = functools.partial(MECHANISMS[name].init_with_output, method=leaves)
     (memory, state, after), _ = jax.eval_shape(run, jax.random.key(0), *map(jnp.asarray, normal()))

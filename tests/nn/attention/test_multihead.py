@@ -11,12 +11,12 @@ from jaxasr import nn
 from tests.nn.tiny import compiled_quickly, near, streams, training_of
 
 HEADS = 3
-INNER = nn.LocationAttention(4, filters=2, taps=3, focus=nn.Monotonic(bias=0.0))
+INNER = nn.LocationAttention(4, filters=2, kernel_size=3, focus=nn.Monotonic(bias=0.0))
 
 
-def weigh_all(module, hidden_bsd, queries_bud, training):
+def attend_sequence(module, hidden_bsd, queries_bud, training):
     memory = module.prepare(hidden_bsd, jnp.array([5, 3]), training)
-    weighed = module.weigh_all(queries_bud, memory)
+    weighed = module.attend_sequence(queries_bud, memory)
     return weighed.weights_buhs, weighed.draws, memory.values_bse
 
 
@@ -26,17 +26,17 @@ def given(rng):
 
 
 def made(module, given):
-    return jax.jit(functools.partial(module.init, training=None, method=weigh_all))(jax.random.key(0), *given)
+    return jax.jit(functools.partial(module.init, training=None, method=attend_sequence))(jax.random.key(0), *given)
 
 
 def test_each_head_is_the_inner_attention_alone(given):
     module = nn.MultiHead(INNER, HEADS, 6)
     with compiled_quickly():
         variables = made(module, given)
-        weights, _, values = jax.jit(functools.partial(module.apply, training=None, method=weigh_all))(
+        weights, _, values = jax.jit(functools.partial(module.apply, training=None, method=attend_sequence))(
             variables, *given
         )
-        alone = jax.jit(functools.partial(INNER.apply, training=None, method=weigh_all))
+        alone = jax.jit(functools.partial(INNER.apply, training=None, method=attend_sequence))
         for head in range(HEADS):
             own = jax.tree.map(lambda leaf, head=head: leaf[head], variables["params"]["inner"])
             near(weights[:, :, head], alone({"params": own}, *given)[0][:, :, 0])
@@ -53,18 +53,18 @@ def test_heads_draw_each_for_itself(given):
     with compiled_quickly():
         variables = made(module, given)
         variables = {"params": jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), variables["params"])}
-        run = jax.jit(functools.partial(module.apply, training=training, method=weigh_all, rngs=streams()))
+        run = jax.jit(functools.partial(module.apply, training=training, method=attend_sequence, rngs=streams()))
         weights, _, _ = run(variables, *given)
     assert np.all(np.max(np.abs(weights[:, :, 0] - weights[:, :, 1]), axis=-1) > 1e-3)
 
 
 def test_what_heads_drew_counts_as_one_draw(given):
-    module = nn.MultiHead(nn.AdditiveAttention(3, focus=nn.Sampled(2)), 2, 4)
+    module = nn.MultiHead(nn.AdditiveAttention(3, focus=nn.HardAttention(2)), 2, 4)
     assert module.samples == 2
     training = training_of(jnp.array([3, 5], jnp.uint32))
     with compiled_quickly():
         variables = made(module, given)
-        run = jax.jit(functools.partial(module.apply, training=training, method=weigh_all, rngs=streams()))
+        run = jax.jit(functools.partial(module.apply, training=training, method=attend_sequence, rngs=streams()))
         weights, draws, _ = run(variables, *given)
         alone = jax.jit(functools.partial(module.inner.apply, method=energies))
         heads = [
@@ -87,10 +87,10 @@ def energies(module, hidden_bsd, queries_bud):
     ("fields", "message"),
     [
         ((INNER, 3, 8), "heads=3 and width=8; .* multiple of the heads"),
-        ((nn.NoAttention(), 2, 8), "NoAttention with 2 heads"),
-        ((nn.NoAttention(directions=1), 2, 8), "beginning of the decoder's state, would be lost"),
+        ((nn.FixedVector(), 2, 8), "FixedVector with 2 heads"),
+        ((nn.FixedVector(directions=1), 2, 8), "beginning of the decoder's state, would be lost"),
         ((nn.DotAttention(4, 1), 2, 8), "DotAttention, whose own values"),
-        ((nn.AdditiveAttention(3, focus=nn.Latent()), 2, 8), "mixing=sum"),
+        ((nn.AdditiveAttention(3, focus=nn.LatentAttention()), 2, 8), "mixing=sum"),
     ],
 )
 def test_heads_that_can_not_be_are_refused(fields, message):

@@ -13,12 +13,12 @@ from tests.reference.speller import weigh
 
 def weights_of(module, hidden_bsd, query_bd, before_bs):
     memory = module.prepare(hidden_bsd, jnp.array([4, 2]), None)
-    return module.weigh(query_bd, memory, before_bs)
+    return module.step(query_bd, memory, before_bs)
 
 
 @pytest.mark.parametrize("taps", [None, 1, 3, 9])
 def test_weights_are_the_twins(rng, taps):
-    module = AdditiveAttention(5) if taps is None else LocationAttention(5, filters=2, taps=taps)
+    module = AdditiveAttention(5) if taps is None else LocationAttention(5, filters=2, kernel_size=taps)
     hidden_bsd, query_bd = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 4, 3), (2, 6)))
     before_bs = jnp.array([[0.1, 0.6, 0.3, 0.0], [0.9, 0.1, 0.0, 0.0]])
     state = ScoredState(() if taps is None else before_bs, ())
@@ -38,7 +38,7 @@ def test_it_looked_nowhere_before_the_first_step():
     def first(module):
         return module.initial_state(module.prepare(jnp.ones((2, 4, 3)), jnp.array([4, 2]), None))
 
-    state, _ = LocationAttention(5, taps=3).init_with_output(jax.random.key(0), method=first)
+    state, _ = LocationAttention(5, kernel_size=3).init_with_output(jax.random.key(0), method=first)
     np.testing.assert_array_equal(state.energy, np.zeros((2, 4)))
     assert AdditiveAttention(5).init_with_output(jax.random.key(0), method=first)[0] == ScoredState((), ())
 
@@ -46,9 +46,9 @@ def test_it_looked_nowhere_before_the_first_step():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LocationAttention(5, taps=100), "taps=100; both must be positive, and taps odd"),
-        (lambda: LocationAttention(5, taps=-3), "taps=-3; both must be positive"),
-        (lambda: LocationAttention(5, filters=0), "filters=0 and taps=101; both must be positive"),
+        (lambda: LocationAttention(5, kernel_size=100), "kernel_size=100; both must be positive, and taps odd"),
+        (lambda: LocationAttention(5, kernel_size=-3), "kernel_size=-3; both must be positive"),
+        (lambda: LocationAttention(5, filters=0), "filters=0 and kernel_size=101; both must be positive"),
         (lambda: LocationAttention(0), r"LocationAttention\.width is 0"),
         (lambda: AdditiveAttention(0), r"AdditiveAttention\.width is 0"),
         (lambda: ProductAttention(0), r"ProductAttention\.width is 0"),
@@ -84,4 +84,4 @@ def test_a_product_is_scaled_by_its_width(rng):
 
 
 def weights_of_one(module, hidden_bsd, query_bd, state):
-    return module.weigh(query_bd, module.prepare(hidden_bsd, jnp.array([4]), None), state)
+    return module.step(query_bd, module.prepare(hidden_bsd, jnp.array([4]), None), state)

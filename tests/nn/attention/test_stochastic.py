@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import GumbelSoftmax, Latent, Memory, Sampled
+from jaxasr.nn import GumbelSoftmax, HardAttention, LatentAttention, Memory
 from jaxasr.nn.attention.interface import randomness_of
 from tests.nn.tiny import training_of, with_garbage
 
@@ -35,10 +35,10 @@ def softmax(energy_s):
 
 
 FOCUSES = {
-    "sampled": Sampled(),
+    "sampled": HardAttention(),
     "soft": GumbelSoftmax(0.7, form="soft"),
     "straight-through": GumbelSoftmax(0.7),
-    "latent": Latent(3),
+    "latent": LatentAttention(3),
 }
 
 
@@ -77,9 +77,9 @@ def test_positions_are_drawn_from_the_softmax_and_each_position_of_the_transcrip
     many = 4_000
     memory = memory_of(np.full(many, 3), 4, ids=np.arange(many, dtype=np.uint32))
     energy_bs, query_bd = (jnp.broadcast_to(x[:1], (many, x.shape[1])) for x in (jnp.asarray(ENERGY), QUERY))
-    first = look(Sampled(), energy_bs, query_bd, memory)
+    first = look(HardAttention(), energy_bs, query_bd, memory)
     variables = {"params": {"baseline": {"kernel": jnp.ones((3, 1)), "bias": jnp.ones(1)}}}
-    second = Sampled().apply(variables, energy_bs, query_bd, memory, first.state)
+    second = HardAttention().apply(variables, energy_bs, query_bd, memory, first.state)
     expected = softmax(ENERGY[0, :3])
     for weighed in (first, second):
         share = np.mean(weighed.weights_bhs[:, 0, :3], axis=0)
@@ -95,7 +95,7 @@ def test_positions_are_drawn_from_the_softmax_and_each_position_of_the_transcrip
 
 def test_the_baseline_does_not_train_the_query():
     def baseline(query_bd):
-        return jnp.sum(look(Sampled(), ENERGY, query_bd, memory_of(LENGTHS, 4, ids=IDS)).draw.baselines_bu)
+        return jnp.sum(look(HardAttention(), ENERGY, query_bd, memory_of(LENGTHS, 4, ids=IDS)).draw.baselines_bu)
 
     assert not np.any(jax.grad(baseline)(QUERY))
 
@@ -125,7 +125,7 @@ def test_the_temperature_may_follow_a_schedule():
 
 
 def test_latent_names_the_likeliest_positions_and_renormalises_over_them():
-    mixture = look(Latent(3), ENERGY, QUERY, memory_of(LENGTHS, 4)).mixture
+    mixture = look(LatentAttention(3), ENERGY, QUERY, memory_of(LENGTHS, 4)).mixture
     np.testing.assert_array_equal(mixture.positions_bw[0], [2, 0, 3])
     np.testing.assert_array_equal(mixture.valid_bw, [[True] * 3, [True, True, False], [False] * 3])
     np.testing.assert_allclose(np.exp(mixture.log_probs_bw[0]), softmax(ENERGY[0, [2, 0, 3]]), rtol=1e-5)
@@ -135,9 +135,9 @@ def test_latent_names_the_likeliest_positions_and_renormalises_over_them():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Sampled(0), r"Sampled\.samples is 0; it must be 1 or more"),
+        (lambda: HardAttention(0), r"HardAttention\.samples is 0; it must be 1 or more"),
         (lambda: GumbelSoftmax(0.0), r"GumbelSoftmax\.temperature is 0\.0; it must be more than 0"),
-        (lambda: Latent(0), r"Latent\.best is 0; it must be 1 or more"),
+        (lambda: LatentAttention(0), r"Latent\.best is 0; it must be 1 or more"),
     ],
 )
 def test_a_focus_that_makes_no_sense_is_refused(make, message):

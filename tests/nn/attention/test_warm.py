@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import Focus, GaussianLocal, Latent, Monotonic, Softmax, WarmStart, Weighed
+from jaxasr.nn import AlignmentFn, AttentionOutput, GaussianLocal, LatentAttention, Monotonic, Softmax, WarmStart
 from jaxasr.records import Draws
-from tests.nn.attention.steps import QUERY, memory_of, weigh_all
+from tests.nn.attention.steps import QUERY, attend_sequence, memory_of
 
 SOFT, HARD = GaussianLocal(2, 3), Monotonic(noise=0.0, bias=0.5)
 
@@ -21,7 +21,7 @@ def drawn(rng):
 def parts(drawn, variables, *, step):
     """The weights of each of the two, with the parameters of the whole."""
     soft, hard = (
-        weigh_all(focus, *drawn, step=step, change=lambda _, name=name: {"params": variables["params"][name]})[0]
+        attend_sequence(focus, *drawn, step=step, change=lambda _, name=name: {"params": variables["params"][name]})[0]
         for focus, name in ((SOFT, "soft"), (HARD, "hard"))
     )
     return soft, hard
@@ -32,24 +32,24 @@ def parts(drawn, variables, *, step):
     [("switch", 0, 0.0), ("switch", 9, 0.0), ("switch", 10, 1.0), ("ramp", 4, 0.4), ("ramp", 25, 1.0)],
 )
 def test_the_training_form_goes_from_soft_to_hard(drawn, change, step, share):
-    found, _, variables = weigh_all(WarmStart(SOFT, HARD, 10, change), *drawn, step=step)
+    found, _, variables = attend_sequence(WarmStart(SOFT, HARD, 10, change), *drawn, step=step)
     soft, hard = parts(drawn, variables, step=step)
     assert np.any(np.abs(soft - hard) > 0.1)
     np.testing.assert_allclose(found, (1 - share) * soft + share * hard, rtol=1e-5, atol=1e-6)
 
 
 def test_the_decode_form_is_hard_and_yet_the_soft_one_has_its_parameters(drawn):
-    found, states, variables = weigh_all(WarmStart(SOFT, HARD, 10), *drawn)
+    found, states, variables = attend_sequence(WarmStart(SOFT, HARD, 10), *drawn)
     np.testing.assert_array_equal(found, parts(drawn, variables, step=None)[1])
     assert states[-1].soft == ()
 
 
-class Drawing(Focus):
+class Drawing(AlignmentFn):
     """Says that it drew."""
 
     def __call__(self, energy_bs, query_bd, memory, state):
         one_b1 = jnp.ones((energy_bs.shape[0], 1))
-        return Weighed(jnp.zeros_like(energy_bs)[:, None], state, Draws(one_b1, one_b1, one_b1))
+        return AttentionOutput(jnp.zeros_like(energy_bs)[:, None], state, Draws(one_b1, one_b1, one_b1))
 
 
 def test_draws_count_by_the_share_of_the_hard_form():
@@ -68,4 +68,4 @@ def test_what_can_not_change_is_refused():
     with pytest.raises(ValueError, match="until is 0"):
         WarmStart(SOFT, HARD, 0)
     with pytest.raises(ValueError, match="hard=Latent"):
-        WarmStart(SOFT, Latent(), 5)
+        WarmStart(SOFT, LatentAttention(), 5)

@@ -13,7 +13,7 @@ from jaxasr.nn import (
     ColdFusion,
     DeepFusion,
     Fusion,
-    Latent,
+    LatentAttention,
     LstmLm,
     Monotonic,
     Speller,
@@ -65,7 +65,7 @@ def test_step_by_step_is_teacher_forced(hidden_bsd, module):
     variables = variables_of(module)
     logits_bkv = logits_of(module, train=False)(variables, hidden_bsd, LENGTHS, TOKENS, IDS)
     memory, state = jax.jit(functools.partial(module.apply, method="start"))(variables, hidden_bsd, LENGTHS)
-    state = state.with_room(4)
+    state = state.with_capacity(4)
     assert {leaf.shape[0] for leaf in jax.tree.leaves(state)} == {3}
     step = jax.jit(functools.partial(module.apply, method="step"))
     for position, tokens_b in enumerate(np.pad(TOKENS, ((0, 0), (1, 0))).T):
@@ -159,6 +159,6 @@ def test_what_can_not_be_is_refused():
     with pytest.raises(ValueError, match="a language model of 3 tokens, the Speller has 6"):
         speller(fusion=DeepFusion(LstmLm(1, 2, vocab=3)))
     with pytest.raises(ValueError, match="an attention that mixes nothing"):
-        speller(attention=AdditiveAttention(5, focus=Latent(3)), fusion=DeepFusion(lm))
+        speller(attention=AdditiveAttention(5, focus=LatentAttention(3)), fusion=DeepFusion(lm))
     with pytest.raises(TypeError, match="Fusion is a Fusion without"):
         applied(Fusion(lm), [1.0], [1.0])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import AdditiveAttention, GumbelSoftmax, Latent, Sampled, Speller
+from jaxasr.nn import AdditiveAttention, GumbelSoftmax, HardAttention, LatentAttention, Speller
 from tests.nn.tiny import ADDITIVE, VOCAB, compiled_quickly, near, rows, speller, streams, training_of, with_garbage
 from tests.reference.attention import softmax
 from tests.reference.lstm import cell as lstm_cell
@@ -24,10 +24,10 @@ SPELLERS = {
     "maxout": speller(maxout=8, dropout=0.4),
     "own tokens": speller(sampling=0.6, dropout=0.4),
     "own tokens by a schedule": speller(sampling=lambda step: step / 10.0),
-    "sampled": speller(attention=HARD(focus=Sampled(2))),
+    "sampled": speller(attention=HARD(focus=HardAttention(2))),
     "gumbel": speller(attention=HARD(focus=GumbelSoftmax(0.5))),
-    "latent sum": speller(attention=HARD(focus=Latent(3)), maxout=4, dropout=0.4),
-    "latent max": speller(attention=HARD(focus=Latent(3, "max")), depth=2),
+    "latent sum": speller(attention=HARD(focus=LatentAttention(3)), maxout=4, dropout=0.4),
+    "latent max": speller(attention=HARD(focus=LatentAttention(3, "max")), depth=2),
 }
 
 
@@ -118,7 +118,7 @@ def test_padding_and_neighbours_change_nothing_in_training(hidden_bsd, name):
 
 def test_a_latent_position_is_the_exact_sum_over_positions(hidden_bsd):
     """Each token's probability written out in float64: the positions' weights times what is said after reading each."""
-    module = speller(attention=HARD(focus=Latent(9)))
+    module = speller(attention=HARD(focus=LatentAttention(9)))
     variables = parameters_of(module)
     logits = jax.jit(functools.partial(forward, module))(variables, hidden_bsd, LENGTHS, TOKENS).logits_bkv
     p = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import DotAttention, Latent, LocationAttention, NoAttention, Sampled, TransformerDecoder
+from jaxasr.nn import DotAttention, FixedVector, HardAttention, LatentAttention, LocationAttention, TransformerDecoder
 from jaxasr.nn.attention.scored import AdditiveAttention
 from tests.nn.tiny import VOCAB, near, rows, streams, training_of, with_garbage
 from tests.reference import self_attentive
@@ -25,7 +25,7 @@ def decoder(attention, **changes) -> TransformerDecoder:
 
 
 DOT = decoder(DotAttention(4, 2), dropout=0.3, stochastic_depth=0.2)
-LOCATION = decoder(LocationAttention(5, filters=2, taps=3))
+LOCATION = decoder(LocationAttention(5, filters=2, kernel_size=3))
 
 
 def given(hidden_bsd, lengths=LENGTHS, tokens_bu=TOKENS):
@@ -93,10 +93,10 @@ def test_step_by_step_is_teacher_forced(hidden_bsd, module):
     step = jax.jit(functools.partial(module.apply, method="step"))
     memory, state = start(variables, *given(hidden_bsd)[:2])
     assert {leaf.shape[0] for leaf in jax.tree.leaves((memory, state))} == {3}
-    assert state.room == 256
-    state = state.with_room(2)
+    assert state.capacity == 256
+    state = state.with_capacity(2)
     for position, tokens_b in enumerate(np.pad(TOKENS, ((0, 0), (1, 0))).T):
-        state = state.with_room(4) if position == 2 else state
+        state = state.with_capacity(4) if position == 2 else state
         found, weighed, state = step(variables, memory, state, jnp.asarray(tokens_b))
         np.testing.assert_allclose(found, logits[:, position], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(weighed, weights[:, position], rtol=1e-4, atol=1e-6)
@@ -143,7 +143,7 @@ def test_a_token_is_seen_by_what_comes_after_it_and_by_nothing_else(hidden_bsd):
 
 def test_what_the_layers_drew_is_one_draw(hidden_bsd):
     """Several samples repeat each example; log probabilities and entropies of the layers are added up."""
-    attention = AdditiveAttention(5, focus=Sampled(samples=2))
+    attention = AdditiveAttention(5, focus=HardAttention(samples=2))
 
     def run(depth):
         module = TransformerDecoder(depth, 8, 2, attention, vocab=VOCAB, expansion=1)
@@ -167,8 +167,11 @@ def test_what_the_layers_drew_is_one_draw(hidden_bsd):
         ({"width": 7}, "width 7 and heads 2; the width must be even"),
         ({"stochastic_depth": 1.0}, "TransformerDecoder.stochastic_depth is 1.0"),
         ({"max_tokens": 0}, "max_tokens 0"),
-        ({"attention": NoAttention(read="never")}, "hear nothing"),
-        ({"attention": AdditiveAttention(4, focus=Latent())}, "mixing='sum', positions that only a Speller can mix"),
+        ({"attention": FixedVector(read="never")}, "hear nothing"),
+        (
+            {"attention": AdditiveAttention(4, focus=LatentAttention())},
+            "mixing='sum', positions that only a Speller can mix",
+        ),
     ],
 )
 def test_what_can_not_be_is_refused(wrong, says):

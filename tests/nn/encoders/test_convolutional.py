@@ -12,7 +12,7 @@ from tests.nn.encoders.kinds import BINS, ENCODERS
 from tests.nn.tiny import listener, near
 
 FRAMES = 13
-TDS = Tds((2, 3), depths=(1, 1), strides=(2, 1), taps=3, output=5)
+TDS = Tds((2, 3), depths=(1, 1), strides=(2, 1), kernel_size=3, output=5)
 QUARTZNET = QuartzNet((4,), (3,), repeats=1, depth=2, first=(4, 3, 2), last=(4, 3, 2), output=4)
 
 
@@ -118,12 +118,15 @@ def test_crdnn_is_a_listener_under_dense_layers(rng):
     [
         (lambda: Tds((2,), (1, 1), (2,)), "one number of at least 1 for each group in all three"),
         (lambda: Tds((), (), ()), "one number of at least 1 for each group in all three"),
-        (lambda: Tds((2,), (1,), (2,), taps=0), "at least one tap"),
+        (lambda: Tds((2,), (1,), (2,), kernel_size=0), "at least one tap"),
         (lambda: Tds((2,), (-1,), (2,)), r"depths \(-1,\)"),
         (lambda: Tds(output=0), "output 0"),
         (lambda: QuartzNet((4, 4), (3,)), "each group needs a width and taps"),
         (lambda: QuartzNet(depth=0), "all must be at least 1"),
-        (lambda: Crdnn(listener()), r"it needs widths of at least 1 and a front, such as front=VggFront\(\)"),
+        (
+            lambda: Crdnn(listener()),
+            r"it needs widths of at least 1 and a front, such as subsampling=VggSubsampling\(\)",
+        ),
         (lambda: Crdnn(ENCODERS["CRDNN"].recurrent, dense=()), "it needs widths of at least 1 and a front"),
     ],
 )

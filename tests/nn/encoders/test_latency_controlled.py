@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import ConvFront, LatencyControlled, Listener
+from jaxasr.nn import ConvSubsampling, LatencyControlledBlstm, Listener
 from tests.nn.encoders.kinds import BINS
 from tests.nn.tiny import near
 from tests.reference import lstm as reference
@@ -60,7 +60,7 @@ def twin(params, x_tf, pools, chunk, ahead):
 @pytest.mark.parametrize(("pools", "chunk", "ahead"), [((1, 2), 4, 2), ((1, 1), 3, 5), ((2,), 4, 0)])
 def test_windows_are_those_of_the_twin(frames_btf, pools, chunk, ahead):
     """A look-ahead shorter and longer than a chunk, and none; utterances that end within a chunk or a look-ahead."""
-    module = LatencyControlled(WIDTH, pools, chunk, ahead)
+    module = LatencyControlledBlstm(WIDTH, pools, chunk, ahead)
     variables = variables_of(module)
     hidden_bsd, real_b = jax.jit(functools.partial(module.apply, training=None))(variables, frames_btf, LENGTHS)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
@@ -70,10 +70,10 @@ def test_windows_are_those_of_the_twin(frames_btf, pools, chunk, ahead):
         np.testing.assert_allclose(hidden_bsd[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("front", [None, ConvFront((2,))])
+@pytest.mark.parametrize("front", [None, ConvSubsampling((2,))])
 def test_no_position_sees_behind_its_chunks_look_ahead(frames_btf, front):
     """Gradients as the witness, through two layers: all of the past, and the look-ahead to its last frame."""
-    module = LatencyControlled(WIDTH, (1, 1), chunk=4, ahead=2, front=front)
+    module = LatencyControlledBlstm(WIDTH, (1, 1), chunk=4, lookahead=2, subsampling=front)
     variables = variables_of(module)
 
     @jax.jit
@@ -93,7 +93,7 @@ def test_no_position_sees_behind_its_chunks_look_ahead(frames_btf, front):
 
 def test_a_chunk_of_all_frames_is_the_bidirectional_listener(frames_btf):
     """The same parameters in both; values and gradients."""
-    chunked, whole = LatencyControlled(WIDTH, (1, 2), chunk=14, ahead=2), Listener(WIDTH, (1, 2))
+    chunked, whole = LatencyControlledBlstm(WIDTH, (1, 2), chunk=14, lookahead=2), Listener(WIDTH, (1, 2))
     variables = variables_of(whole)
 
     def value(module, variables, frames_btf):
@@ -112,9 +112,9 @@ def test_chunks_and_look_ahead_are_multiples_of_the_stride(chunk, ahead):
     with pytest.raises(
         ValueError, match=f"chunk {chunk} and ahead {ahead} at a stride of 4 frames; both must be multiples"
     ):
-        LatencyControlled(WIDTH, (2, 2), chunk, ahead)
+        LatencyControlledBlstm(WIDTH, (2, 2), chunk, ahead)
 
 
 def test_layers_are_needed():
     with pytest.raises(ValueError, match="it needs a positive width and one number of at least 1 for each layer"):
-        LatencyControlled(WIDTH, (), 4, 2)
+        LatencyControlledBlstm(WIDTH, (), 4, 2)

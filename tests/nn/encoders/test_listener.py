@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import ConvFront, Listener, VggFront
+from jaxasr.nn import ConvSubsampling, Listener, VggSubsampling
 from jaxasr.nn.encoders.listener import pooled
 from tests.nn.encoders.kinds import BINS
 from tests.nn.tiny import listener, near, streams, training_of
@@ -34,12 +34,12 @@ def made(module, frames_btf):
         ((1,), None, 1),
         ((1, 2, 2, 2), None, 8),
         ((3, 1, 2), None, 6),
-        ((1, 2), ConvFront((2, 2)), 8),
-        ((2,), VggFront((1, 1), (2, 3), (1, 1)), 12),
+        ((1, 2), ConvSubsampling((2, 2)), 8),
+        ((2,), VggSubsampling((1, 1), (2, 3), (1, 1)), 12),
     ],
 )
 def test_lengths_and_shapes_follow_the_stride(pools, front, stride):
-    module = listener(pools=pools, front=front)
+    module = listener(time_reduction=pools, subsampling=front)
     assert module.stride == stride
     run = functools.partial(module.init_with_output, training=None)
     for frames in (1, 9):
@@ -49,7 +49,7 @@ def test_lengths_and_shapes_follow_the_stride(pools, front, stride):
 
 def test_one_way_does_not_see_the_future(frames_btf):
     """Position s holds convolutions centred at frames 4 s and 4 s + 2, which see one frame to each side."""
-    module = listener(pools=(1, 2), front=ConvFront((2,)), bidirectional=False)
+    module = listener(time_reduction=(1, 2), subsampling=ConvSubsampling((2,)), bidirectional=False)
     variables = jax.jit(functools.partial(module.init, training=None))(jax.random.key(2), frames_btf, LENGTHS)
 
     @jax.jit
@@ -83,7 +83,7 @@ def test_neighbours_become_one(rng, pooling):
 @pytest.mark.parametrize(("projected", "layers"), [("every", [0, 1]), ("last", [1])])
 def test_projections_are_espnets(frames_btf, projected, layers):
     """Of every layer: tanh after all but the last one. Of the last one: tanh after it."""
-    module = listener(pools=(1, 2), projection=3, projected=projected)
+    module = listener(time_reduction=(1, 2), projection=3, projected=projected)
     variables, hidden_bsd, inner = made(module, frames_btf)
     assert [name for name in sorted(variables["params"]) if "projection" in name] == [f"projection_{k}" for k in layers]
     last = inner["projection_1"]
@@ -97,7 +97,7 @@ def test_projections_are_espnets(frames_btf, projected, layers):
 
 
 def test_variational_dropout_takes_a_channel_of_the_whole_utterance(frames_btf):
-    module = listener(pools=(1,), dropout=0.5, dropout_over_time=True)
+    module = listener(time_reduction=(1,), dropout=0.5, dropout_over_time=True)
     variables = jax.jit(functools.partial(module.init, training=None))(jax.random.key(2), frames_btf, LENGTHS)
     given = (frames_btf, jnp.array([9, 9, 9]))
     training = training_of(jnp.array([1, 2, 3], jnp.uint32))

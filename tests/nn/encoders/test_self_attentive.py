@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import AdditiveAttention, Chunks, Conformer, ConvFront, Speller, TransformerEncoder
+from jaxasr.nn import AdditiveAttention, Chunks, Conformer, ConvSubsampling, Speller, TransformerEncoder
 from jaxasr.nn.blocks import Layers
-from jaxasr.nn.encoders.conformer import Feeds
-from jaxasr.nn.encoders.self_attentive import refuse_others
+from jaxasr.nn.encoders.conformer import Ffn
+from jaxasr.nn.encoders.self_attentive import check_choices
 from tests.nn.precision import equations
 from tests.nn.tiny import near, streams, training_of
 from tests.reference import positions, self_attentive
@@ -23,17 +23,17 @@ FRAMES, BINS = 7, 3
 LENGTHS = np.array([7, 4, 1])
 IDS = jnp.array([3, 1, 4], jnp.uint32)
 TRANSFORMER = TransformerEncoder(2, 8, 2, expansion=2)
-CONFORMER = Conformer(2, 8, 2, expansion=2, taps=3)
+CONFORMER = Conformer(2, 8, 2, expansion=2, kernel_size=3)
 TWINS = {
     "sinusoids": TRANSFORMER,
     "rotary, chunks": dataclasses.replace(TRANSFORMER, positions="rotary", context=Chunks(2, 1)),
     "conformer": CONFORMER,
-    "conformer, even, causal": dataclasses.replace(CONFORMER, taps=4, context=Chunks(1)),
+    "conformer, even, causal": dataclasses.replace(CONFORMER, kernel_size=4, context=Chunks(1)),
     "relative": dataclasses.replace(TRANSFORMER, positions="relative"),
     "conformer, ReLU, convolution before": dataclasses.replace(CONFORMER, activation="relu", convolution="before"),
-    "conformer, full steps, rotary": dataclasses.replace(CONFORMER, feeds="full", positions="rotary"),
+    "conformer, full steps, rotary": dataclasses.replace(CONFORMER, ffn="full", positions="rotary"),
     "conformer, one feed, no convolution": dataclasses.replace(
-        CONFORMER, feeds="one", convolution="none", positions="sinusoid", expansion=2.5
+        CONFORMER, ffn="one", convolution="none", positions="sinusoid", expansion=2.5
     ),
     "conformer, side by side": dataclasses.replace(CONFORMER, convolution="beside"),
     "conformer, lightweight, causal": dataclasses.replace(CONFORMER, filters="lightweight", context=Chunks(1)),
@@ -86,7 +86,7 @@ def test_values_are_the_twins(frames_btf, kind):
                     causal=module.context is not None,
                     positions=how,
                     convolution=module.convolution,
-                    feeds=module.feeds,
+                    ffn=module.ffn,
                     bend=getattr(self_attentive, module.activation),
                 )
             else:
@@ -170,7 +170,7 @@ def test_a_position_sees_its_chunk_and_those_before_it():
 
 def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
     """What masks over time leave. With a projection that begins without a bias they are NaN."""
-    module = dataclasses.replace(CONFORMER, depth=3, front=ConvFront((2,)), layers="scan")
+    module = dataclasses.replace(CONFORMER, depth=3, subsampling=ConvSubsampling((2,)), layers="scan")
     init = jax.jit(functools.partial(module.init, training=None))
     variables = init(jax.random.key(1), jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
     sizes = []
@@ -185,12 +185,12 @@ def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
     [
         (lambda: Conformer(0, 8, 2), "Conformer has depth 0"),
         (lambda: Conformer(1, 6, 2), "the width a multiple of twice the heads"),
-        (lambda: Conformer(1, 8, 2, taps=0), "Conformer.taps is 0"),
+        (lambda: Conformer(1, 8, 2, kernel_size=0), "Conformer.kernel_size is 0"),
         (lambda: Conformer(1, 12, 2, convolution="beside"), "the width must be a multiple of 8"),
         (lambda: Conformer(1, 8, 2, convolution="none", filters="lightweight"), "convolution='none' there are none"),
         (
-            lambda: refuse_others(SimpleNamespace(feeds="two", layers="scan"), layers=Layers, feeds=Feeds),
-            "SimpleNamespace.feeds is 'two'; it must be one of 'halves', 'full', 'one'",
+            lambda: check_choices(SimpleNamespace(ffn="two", layers="scan"), layers=Layers, ffn=Ffn),
+            "SimpleNamespace.ffn is 'two'; it must be one of 'halves', 'full', 'one'",
         ),
         (lambda: TransformerEncoder(1, 8, 2, stochastic_depth=1.0), "TransformerEncoder.stochastic_depth is 1.0"),
         (lambda: Chunks(0), "a chunk has at least 1 position"),
@@ -224,7 +224,7 @@ def test_the_papers_sizes(depth, width, heads, cell, encoder, decoder, published
     encoder; so no difference is over 2 %. A transducer's prediction and joint network with tokens of 128 and a joint layer as
     wide as the cell would give 9.9, 30.7 and 118.6 M.
     """
-    module = Conformer(depth, width, heads, front=ConvFront((width, width)), taps=32)
+    module = Conformer(depth, width, heads, subsampling=ConvSubsampling((width, width)), kernel_size=32)
     found = size(module, jnp.zeros((1, 16, 80)), jnp.array([16]))
     speller = Speller(1, cell, AdditiveAttention(width), vocab=1024, embedding=128)
     spells = size(speller, jnp.zeros((1, 4, width)), jnp.array([4]), jnp.zeros((1, 3), jnp.int32))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxasr.nn import ConvFront, Crdnn, LatencyControlled, Listener, QuartzNet, Tds, VggFront
+from jaxasr.nn import ConvSubsampling, Crdnn, LatencyControlledBlstm, Listener, QuartzNet, Tds, VggSubsampling
 
 
 def parameters_of(encoder, bins):
@@ -49,20 +49,20 @@ def test_specaugments_las_4_1024():
 
     The paper's features have deltas and lingvo's convolutions batch normalisation instead of a bias; here are neither.
     """
-    found = parameters_of(Listener(1024, (1,) * 4, front=ConvFront((32, 32))), 80)
+    found = parameters_of(Listener(1024, (1,) * 4, subsampling=ConvSubsampling((32, 32))), 80)
     assert found == TWO_OF_32 + stack(4, 640, 1024) == 89_171_296
 
 
 def test_specaugments_las_6_1280():
     """With a two-layer decoder this wide it comes to the 360 M of the LSTM row in Gulati et al. 2020, table 2."""
-    found = parameters_of(Listener(1280, (1,) * 6, front=ConvFront((32, 32))), 80)
+    found = parameters_of(Listener(1280, (1,) * 6, subsampling=ConvSubsampling((32, 32))), 80)
     assert found == TWO_OF_32 + stack(6, 640, 1280) == 216_339_808
 
 
 def test_espnets_vgg_blstm():
     """LibriSpeech: 80 filters and 3 of pitch, 83 bins; of those ceil(ceil(83 / 2) / 2) = 21 are left, of 128 channels."""
     front = conv(1, 64) + conv(64, 64) + conv(64, 128) + conv(128, 128)
-    encoder = Listener(1024, (1,) * 5, front=VggFront(), projection=1024, projected="last")
+    encoder = Listener(1024, (1,) * 5, subsampling=VggSubsampling(), projection=1024, projected="last")
     assert encoder.stride == 4
     assert parameters_of(encoder, 83) == front + stack(5, 21 * 128, 1024) + dense(2048, 1024) == 133_470_144
 
@@ -91,7 +91,7 @@ def test_chorowskis_three_gru_layers():
 
 
 def test_a_latency_controlled_listener_is_as_large_as_any():
-    encoder = LatencyControlled(1024, (1,) * 4, chunk=40, ahead=40, front=ConvFront((32, 32)))
+    encoder = LatencyControlledBlstm(1024, (1,) * 4, chunk=40, lookahead=40, subsampling=ConvSubsampling((32, 32)))
     assert parameters_of(encoder, 80) == TWO_OF_32 + stack(4, 640, 1024)
 
 
@@ -99,8 +99,8 @@ def test_speechbrains_crdnn():
     """The LibriSpeech recipe: of 40 bins 10 are left, of 256 channels; each norm has a gain and a bias."""
     convolutions = conv(1, 128) + conv(128, 128) + conv(128, 256) + conv(256, 256)
     norms = 2 * (2 * 40 * 128 + 2 * 20 * 256)
-    front = VggFront((128, 256), time_pools=(1, 4), bin_pools=(2, 2), norm="layer", leak=0.01)
-    encoder = Crdnn(Listener(1024, (1,) * 4, front=front), dense=(512, 512))
+    front = VggSubsampling((128, 256), time_pools=(1, 4), bin_pools=(2, 2), norm="layer", leak=0.01)
+    encoder = Crdnn(Listener(1024, (1,) * 4, subsampling=front), dense=(512, 512))
     assert encoder.stride == 4
     head = dense(2048, 512) + dense(512, 512) + 2 * 2 * 512
     assert parameters_of(encoder, 40) == convolutions + norms + stack(4, 10 * 256, 1024) + head == 107_279_232

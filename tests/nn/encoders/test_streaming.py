@@ -7,21 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import ConvFront, Encoder, LatencyControlled, VggFront
+from jaxasr.nn import ConvSubsampling, Encoder, LatencyControlledBlstm, VggSubsampling
 from tests.nn.encoders.kinds import BINS, ENCODERS
 from tests.nn.tiny import listener
 
 LENGTHS = np.array([26, 24, 9, 1, 0])
 STREAMING: dict[str, tuple[Encoder, int]] = {  # and chunks in a window
-    "pyramid": (listener(pools=(1, 2, 3), bidirectional=False), 1),
+    "pyramid": (listener(time_reduction=(1, 2, 3), bidirectional=False), 1),
     "front, GRU, maxima": (
-        listener(pools=(1, 2), front=ConvFront((2, 3)), cell="gru", pooling="max", bidirectional=False),
+        listener(
+            time_reduction=(1, 2), subsampling=ConvSubsampling((2, 3)), cell="gru", pooling="max", bidirectional=False
+        ),
         1,
     ),
-    "skipping, projected": (listener(pools=(1, 2), pooling="skip", projection=3, bidirectional=False), 2),
-    "chunks, front": (LatencyControlled(3, (2, 1), chunk=8, ahead=4, front=ConvFront((2,))), 1),
-    "look-ahead longer than a chunk": (LatencyControlled(3, (1,), chunk=3, ahead=5), 2),
-    "no look-ahead": (LatencyControlled(3, (2,), chunk=6, ahead=0), 1),
+    "skipping, projected": (listener(time_reduction=(1, 2), pooling="skip", projection=3, bidirectional=False), 2),
+    "chunks, front": (LatencyControlledBlstm(3, (2, 1), chunk=8, lookahead=4, subsampling=ConvSubsampling((2,))), 1),
+    "look-ahead longer than a chunk": (LatencyControlledBlstm(3, (1,), chunk=3, lookahead=5), 2),
+    "no look-ahead": (LatencyControlledBlstm(3, (2,), chunk=6, lookahead=0), 1),
 }
 
 
@@ -38,9 +40,9 @@ def compiled(kind: str):
 
 def streamed(module: Encoder, window, frames_btf: np.ndarray, lengths: np.ndarray, chunks: int) -> list[np.ndarray]:
     """The real positions of each example, window after window; garbage stands behind each one's last frame."""
-    own = chunks * module.pace.chunk
-    size = own + module.pace.ahead
-    state, found = module.open(len(lengths), BINS), [[] for _ in lengths]
+    own = chunks * module.chunk_spec.chunk
+    size = own + module.chunk_spec.lookahead
+    state, found = module.initial_state(len(lengths), BINS), [[] for _ in lengths]
     for start in range(0, int(lengths.max()), own):
         now_btf = np.full((len(lengths), size, BINS), 1e3, np.float32)
         real = np.clip(lengths - start, 0, size)
@@ -69,11 +71,11 @@ def test_windows_side_by_side_are_the_whole(rng, kind):
     [
         (listener(), "Listener.bidirectional is True"),
         (
-            listener(bidirectional=False, front=VggFront(channels=(2,), time_pools=(2,), bin_pools=(2,))),
-            "VggFront sees",
+            listener(bidirectional=False, subsampling=VggSubsampling(channels=(2,), time_pools=(2,), bin_pools=(2,))),
+            "VggSubsampling sees",
         ),
-        (LatencyControlled(3, (1,), 4, 2, front=VggFront((2,), (2,), (2,))), "VggFront sees"),
-        (ENCODERS["conformer"], "Conformer encodes whole utterances; a stream needs LatencyControlled"),
+        (LatencyControlledBlstm(3, (1,), 4, 2, subsampling=VggSubsampling((2,), (2,), (2,))), "VggSubsampling sees"),
+        (ENCODERS["conformer"], "Conformer encodes whole utterances; a stream needs LatencyControlledBlstm"),
         (ENCODERS["transformer, rotary, causal, scanned"], "TransformerEncoder encodes whole utterances"),
         (ENCODERS["TDS"], "Tds encodes whole utterances"),
         (ENCODERS["QuartzNet"], "QuartzNet encodes whole utterances"),
@@ -82,4 +84,4 @@ def test_windows_side_by_side_are_the_whole(rng, kind):
 )
 def test_what_needs_whole_utterances_says_so(module, told):
     with pytest.raises(ValueError, match=told):
-        module.pace  # noqa: B018 - a property that refuses
+        module.chunk_spec  # noqa: B018 - a property that refuses

@@ -14,8 +14,8 @@ from tests.nn.lms.test_interface import TRANSFORMER, variables_of
 def test_the_room_is_what_is_asked_for_and_no_token_goes_beyond():
     step = jax.jit(functools.partial(TRANSFORMER.apply, method="step"))
     wide = TRANSFORMER.apply(variables_of(TRANSFORMER), 2, method="start")
-    assert wide.room == 256
-    tight = wide.with_room(2)
+    assert wide.capacity == 256
+    tight = wide.with_capacity(2)
     for token in (0, 3):
         tokens_b = jnp.full(2, token)
         expected, wide = step(variables_of(TRANSFORMER), wide, tokens_b)
@@ -23,7 +23,7 @@ def test_the_room_is_what_is_asked_for_and_no_token_goes_beyond():
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     full, _ = step(variables_of(TRANSFORMER), tight, tokens_b)
     assert np.all(np.isnan(full))
-    again, _ = step(variables_of(TRANSFORMER), tight.with_room(3), tokens_b)
+    again, _ = step(variables_of(TRANSFORMER), tight.with_capacity(3), tokens_b)
     np.testing.assert_allclose(again, step(variables_of(TRANSFORMER), wide, tokens_b)[0], rtol=1e-5, atol=1e-6)
 
 

@@ -89,7 +89,7 @@ def test_a_word_is_known_however_it_is_cut():
 def test_without_the_end_of_the_sentence_the_last_word_is_still_paid_for():
     made = model(3)
     lm, tokens_bu = bound(made, CHARACTERS), np.array([[2, 3, 1, 4]])  # AB C
-    grams, whole, endless = as_dictionary(made), added(lm, tokens_bu)[0], added(lm.endless(), tokens_bu)[0]
+    grams, whole, endless = as_dictionary(made), added(lm, tokens_bu)[0], added(lm.without_eos(), tokens_bu)[0]
     np.testing.assert_array_equal(whole[:, 1:], endless[:, 1:])
     paid = endless[np.arange(4), tokens_bu[0]].sum() + endless[4, END]
     assert paid == pytest.approx(log_prob(grams, 3, ["AB", "C"]), rel=1e-5)

@@ -16,15 +16,15 @@ from jaxasr.records import Training
 Hidden = tuple[Float[Array, "b s d"], Int[Array, " b"]]
 
 
-class Front(nn.Module):
+class Subsampling(nn.Module):
     """The interface of what stands before the recurrent layers of a `Listener`. A front overrides `stride` and `__call__`.
 
-    One whose positions see no frame behind their own strides can go on in a stream: it says so (`streams`), and overrides
-    `open` and `advance` too.
+    One whose positions see no frame behind their own strides can go on in a stream: it says so (`streamable`), and overrides
+    `initial_state` and `advance` too.
     """
 
     # without an annotation, or Flax would make a field of it
-    streams = False
+    streamable = False
 
     @property
     def stride(self) -> int:
@@ -37,18 +37,18 @@ class Front(nn.Module):
         """Hidden states, zero at padding, and their lengths."""
         raise TypeError(f"{type(self).__name__} is a Front without __call__()")
 
-    def open(self, examples: int, bins: int) -> Any:
+    def initial_state(self, examples: int, bins: int) -> Any:
         """Where streams of frames of so many bins begin."""
         raise TypeError(f"{type(self).__name__} is a Front without open()")
 
     def advance(
-        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], before: Any, own: int
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], prev_state: Any, own: int
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Any]:
         """Hidden states of whole strides of frames, their lengths, and where a window goes on that begins at frame `own`."""
         raise TypeError(f"{type(self).__name__} is a Front without advance()")
 
 
-class ConvFront(Front):
+class ConvSubsampling(Subsampling):
     """3 x 3 convolutions of stride 2 in time and frequency, ReLU after each: the front of LAS in Park et al. 2019.
 
     A position of the output is real if its centre is: each layer maps a length to ceil(length / 2). What lies beyond an
@@ -56,11 +56,13 @@ class ConvFront(Front):
     """
 
     channels: tuple[int, ...] = (32, 32)
-    streams = True
+    streamable = True
 
     def __post_init__(self):
         if min((1, *self.channels)) < 1:
-            raise ValueError(f"ConvFront.channels is {self.channels}; it needs a number of at least 1 for each layer")
+            raise ValueError(
+                f"ConvSubsampling.channels is {self.channels}; it needs a number of at least 1 for each layer"
+            )
         super().__post_init__()
 
     @property
@@ -73,7 +75,7 @@ class ConvFront(Front):
     ) -> Hidden:
         return self._convolve(frames_btf, lengths_b, None, 0)[:2]
 
-    def open(self, examples: int, bins: int) -> tuple[Float[Array, "b 1 _ _"], ...]:
+    def initial_state(self, examples: int, bins: int) -> tuple[Float[Array, "b 1 _ _"], ...]:
         """The row that each layer sees to the left of its first one: zeros."""
         rows = []
         for channels in (1, *self.channels[:-1]):
@@ -85,30 +87,34 @@ class ConvFront(Front):
         self,
         frames_btf: Float[Array, "b t f"],
         lengths_b: Int[Array, " b"],
-        before: tuple[Float[Array, "b 1 _ _"], ...],
+        prev_state: tuple[Float[Array, "b 1 _ _"], ...],
         own: int,
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], tuple[Float[Array, "b 1 _ _"], ...]]:
-        return self._convolve(frames_btf, lengths_b, before, own)
+        return self._convolve(frames_btf, lengths_b, prev_state, own)
 
     @nn.compact
     def _convolve(
-        self, frames_btf: Array, lengths_b: Array, before: tuple[Array, ...] | None, own: int
+        self, frames_btf: Array, lengths_b: Array, prev_state: tuple[Array, ...] | None, own: int
     ) -> tuple[Array, Array, tuple[Array, ...]]:
         """Hidden states, lengths, and each layer's last row before frame `own`."""
         x_btfc, after = frames_btf[..., None], []
         for layer, channels in enumerate(self.channels):
             x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
             left = 1
-            if before is not None:
+            if prev_state is not None:
                 after.append(x_btfc[:, own - 1 : own])
-                x_btfc, left, own = jnp.concatenate([before[layer].astype(x_btfc.dtype), x_btfc], axis=1), 0, own // 2
+                x_btfc, left, own = (
+                    jnp.concatenate([prev_state[layer].astype(x_btfc.dtype), x_btfc], axis=1),
+                    0,
+                    own // 2,
+                )
             x_btfc = Conv(channels, (3, 3), ((left, 1), (1, 1)), (2, 2), name=f"conv_{layer}")(x_btfc)
             x_btfc = jax.nn.relu(x_btfc)
             lengths_b = -(-lengths_b // 2)
         return *_side_by_side(x_btfc, lengths_b), tuple(after)
 
 
-class VggFront(Front):
+class VggSubsampling(Subsampling):
     """Blocks of two 3 x 3 convolutions and a pooling by maxima, over time and frequency.
 
     The defaults are ESPnet's VGG front: 64 and 128 channels, ReLU, each block halves time and frequency, what is left over at
@@ -128,7 +134,7 @@ class VggFront(Front):
         sizes = (self.channels, self.time_pools, self.bin_pools)
         if len({len(each) for each in sizes}) > 1 or min((1, *self.channels, *self.time_pools, *self.bin_pools)) < 1:
             raise ValueError(
-                f"VggFront has channels {self.channels}, time_pools {self.time_pools} and bin_pools {self.bin_pools}; "
+                f"VggSubsampling has channels {self.channels}, time_pools {self.time_pools} and bin_pools {self.bin_pools}; "
                 "it needs one number of at least 1 for each block in all three"
             )
         check_rates(self, "dropout")

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from jaxasr.records import Batch, Sum
-from jaxasr.run.metric_log import Diverged, Log, empty_window
+from jaxasr.run.metric_accumulator import DivergenceError, MetricAccumulator, empty_metrics
 
 
 @pytest.fixture
 def log(tmp_path):
-    return Log(empty_window(["loss", "gradient_norm"]), folder=tmp_path)
+    return MetricAccumulator(empty_metrics(["loss", "gradient_norm"]), folder=tmp_path)
 
 
 def batch(number: int = 0) -> Batch:
@@ -42,18 +42,18 @@ def test_means_are_of_sums_and_begin_anew(log):
 
 def test_a_step_is_read_when_the_next_one_is_there(log):
     log.add(0, batch(), ["a"], sums(6.0))
-    assert log.window["loss"].tolist() == [0.0, 0.0]
+    assert log.metrics["loss"].tolist() == [0.0, 0.0]
     log.add(1, batch(), ["a"], sums(1.0))
-    assert log.window["loss"].tolist() == [6.0, 1.0]
+    assert log.metrics["loss"].tolist() == [6.0, 1.0]
     log.settle()
-    assert log.window["loss"].tolist() == [7.0, 2.0]
+    assert log.metrics["loss"].tolist() == [7.0, 2.0]
     log.settle()
-    assert log.window["loss"].tolist() == [7.0, 2.0]
+    assert log.metrics["loss"].tolist() == [7.0, 2.0]
 
 
 def test_it_goes_on_from_a_window_without_writing_into_it(tmp_path):
     window = {"loss": np.array([10.0, 4.0]), "gradient_norm": np.array([1.0, 1.0])}
-    log = Log(window, folder=tmp_path)
+    log = MetricAccumulator(window, folder=tmp_path)
     log.add(7, batch(), ["a"], sums(2.0, 2.0))
     assert log.means()["train/loss"] == 2.0
     assert window["loss"].tolist() == [10.0, 4.0]
@@ -75,7 +75,7 @@ def test_what_was_never_counted_has_no_mean(log):
 def test_what_is_not_finite_is_named_with_its_step_its_utterances_and_its_batch(log, tmp_path, bad, name):
     log.add(4, batch(4), ["first"], sums(1.0))
     log.add(5, batch(5), ["an-1", "an-2"], bad)
-    with pytest.raises(Diverged, match=f"the {name} of step 5 is not finite; the last finite step was 4") as caught:
+    with pytest.raises(DivergenceError, match=f"the {name} of step 5 is not finite; the last finite step was 4") as caught:
         log.add(6, batch(6), ["later"], sums(1.0))
     assert "utterances an-1, an-2. The same command would come to this step again: begin anew" in str(caught.value)
     assert str(tmp_path / "diverged-step-5.npz") in str(caught.value)
@@ -87,5 +87,5 @@ def test_what_is_not_finite_is_named_with_its_step_its_utterances_and_its_batch(
 
 def test_the_very_first_step_may_be_the_one(log):
     log.add(0, batch(), ["a"], sums(float("nan")))
-    with pytest.raises(Diverged, match="step 0 is not finite; there was no finite step"):
+    with pytest.raises(DivergenceError, match="step 0 is not finite; there was no finite step"):
         log.settle()

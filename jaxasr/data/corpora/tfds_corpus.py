@@ -22,13 +22,13 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.proto import tf_example_pb2
 
-from jaxasr.data.corpora.source import Candidate, Split
+from jaxasr.data.corpora.source import RawExample, SourceSplit
 
 _FORMATS = ("array_record", "tfrecord")
 
 
 @dataclass(frozen=True)
-class Stock:
+class TfdsCorpus:
     """The folder of a version, and which features mean what."""
 
     folder: Path
@@ -47,7 +47,7 @@ class Stock:
         """Where it came from."""
         return f"{self.name}, as TFDS had prepared it."
 
-    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, Split]:
+    def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
         """The splits it was prepared with."""
         del downloads  # nothing to fetch
         info, audio = _json(self.folder / "dataset_info.json"), self._audio()
@@ -63,7 +63,7 @@ class Stock:
                     f"{self.folder} has {len(paths)} of the {len(lengths)} {form} files of its split {split['name']!r}: "
                     "bring the whole folder, or let TFDS prepare it again"
                 )
-            found[split["name"]] = Split(self._candidates(dict(zip(paths, lengths, strict=True)), audio), sum(lengths))
+            found[split["name"]] = SourceSplit(self._candidates(dict(zip(paths, lengths, strict=True)), audio), sum(lengths))
         return found
 
     def _audio(self) -> tuple[str, Mapping[str, Any]]:
@@ -77,13 +77,13 @@ class Stock:
             )
         return found[0]
 
-    def _candidates(self, lengths: dict[Path, int], audio: tuple[str, Mapping[str, Any]]) -> Iterator[Candidate]:
+    def _candidates(self, lengths: dict[Path, int], audio: tuple[str, Mapping[str, Any]]) -> Iterator[RawExample]:
         for path, length in lengths.items():
             number = -1
             for number, record in enumerate(_records(path)):
                 where = f"{path.name} record {number}"
                 features = _features(record, where)
-                yield Candidate(
+                yield RawExample(
                     id=_text(features, self.id) or f"{path.name}-{number}",
                     text=_text(features, self.text),
                     speaker=_text(features, self.speaker),

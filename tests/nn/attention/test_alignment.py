@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import Smooth, Softmax
-from tests.nn.attention.steps import weigh_all
+from jaxasr.nn import SmoothSoftmax, Softmax
+from tests.nn.attention.steps import attend_sequence
 from tests.reference.attention import softmax
 
 
@@ -28,14 +28,14 @@ def falling(step):
 )
 def test_the_temperature_is_that_of_the_form_and_the_step(rng, focus, step, temperature):
     energies_ubs = rng.normal(size=(1, 2, 5))
-    weights_ubs, _, _ = weigh_all(focus, energies_ubs, step=step)
+    weights_ubs, _, _ = attend_sequence(focus, energies_ubs, step=step)
     for row in range(2):
         np.testing.assert_allclose(weights_ubs[0, row], softmax(energies_ubs[0, row] / temperature), rtol=1e-5)
 
 
 def test_only_the_top_are_looked_at(rng):
     energies_ubs = rng.normal(size=(1, 2, 6))
-    weights_ubs, _, _ = weigh_all(Softmax(top=2), energies_ubs)
+    weights_ubs, _, _ = attend_sequence(Softmax(top=2), energies_ubs)
     for row in range(2):
         top = np.sort(np.argsort(energies_ubs[0, row])[-2:])
         np.testing.assert_array_equal(np.flatnonzero(weights_ubs[0, row]), top)
@@ -46,7 +46,7 @@ def test_only_the_top_are_looked_at(rng):
 def test_smoothing_normalises_sigmoids(rng, scale):
     """Energies of -300 have sigmoids that float32 doesn't know, and yet weights."""
     energies_ubs = rng.normal(size=(1, 2, 5)) * scale - scale
-    weights_ubs, _, _ = weigh_all(Smooth(), energies_ubs)
+    weights_ubs, _, _ = attend_sequence(SmoothSoftmax(), energies_ubs)
     for row in range(2):
         sigmoid_s = 1 / (1 + np.exp(-energies_ubs[0, row]))
         np.testing.assert_allclose(weights_ubs[0, row], sigmoid_s / np.sum(sigmoid_s), rtol=1e-4, atol=1e-30)

@@ -14,7 +14,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
 from jaxasr.data import Corpus, decode_audio
-from jaxasr.data.corpora.stock import Stock
+from jaxasr.data.corpora.tfds_corpus import TfdsCorpus
 from jaxasr.data.prepared.prepare import prepare
 
 AUDIO = {"shape": {"dimensions": ["-1"]}, "dtype": "int16", "encoding": "none", "sampleRate": "16000"}
@@ -71,7 +71,7 @@ def stock(folder: Path, *, form: str = "tfrecord", **changes: object) -> Path:
     "changes", [{}, {"lazyDecode": True}, {"encoding": "zlib"}, {"dtype": "float32"}, {"dtype": "int64"}]
 )
 def test_samples_come_over_exactly(tmp_path: Path, form: str, changes: dict[str, object]):
-    prepare(Stock(stock(tmp_path / "2.1.1", form=form, **changes), name="libri"), tmp_path / "data")
+    prepare(TfdsCorpus(stock(tmp_path / "2.1.1", form=form, **changes), name="libri"), tmp_path / "data")
     corpora = [Corpus("libri", split).open(tmp_path / "data") for split in ("train", "test")]
     assert [corpus.ids for corpus in corpora] == [["utt-0", "utt-1", "utt-2"], ["utt-3", "utt-4"]]
     assert corpora[1].speakers == ["103", "104"]
@@ -88,15 +88,15 @@ def test_opening_one_says_how_to_take_it_over(tmp_path: Path):
 
 
 def test_the_name_is_tfds_s(tmp_path: Path):
-    assert Stock(stock(tmp_path / "2.1.1")).name == "librispeech"
+    assert TfdsCorpus(stock(tmp_path / "2.1.1")).name == "librispeech"
     with pytest.raises(FileNotFoundError, match="needs the folder of a version"):
-        Stock(tmp_path)
+        TfdsCorpus(tmp_path)
 
 
 def test_samples_that_are_not_16_bits_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(globals(), "WAVES", [*WAVES[:4], np.array([1 << 20, 0])])
     folder = stock(tmp_path / "2.1.1", dtype="int64")
-    report = prepare(Stock(folder), tmp_path / "data", max_bad_share=0.5)
+    report = prepare(TfdsCorpus(folder), tmp_path / "data", max_bad_share=0.5)
     assert report.rejects == {"undecodable": 1}
 
 
@@ -104,7 +104,7 @@ def test_a_truncated_record_file_is_refused(tmp_path: Path):
     path = stock(tmp_path / "2.1.1") / "librispeech-test.tfrecord-00000-of-00001"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match=rf"{path.name} ends within a record"):
-        prepare(Stock(tmp_path / "2.1.1"), tmp_path / "data")
+        prepare(TfdsCorpus(tmp_path / "2.1.1"), tmp_path / "data")
 
 
 @pytest.mark.parametrize("form", ["tfrecord", "array_record"])
@@ -113,10 +113,10 @@ def test_a_missing_file_is_no_smaller_corpus(tmp_path: Path, form: str):
     first, second = (folder / f"librispeech-train.{form}-0000{shard}-of-00002" for shard in (0, 1))
     second.write_bytes(first.read_bytes())
     with pytest.raises(ValueError, match=rf"{second.name} has 1 records, 2 by dataset_info.json"):
-        prepare(Stock(folder), tmp_path / "data")
+        prepare(TfdsCorpus(folder), tmp_path / "data")
     second.unlink()
     with pytest.raises(FileNotFoundError, match=rf"has 1 of the 2 {form} files of its split 'train'"):
-        prepare(Stock(folder), tmp_path / "data")
+        prepare(TfdsCorpus(folder), tmp_path / "data")
 
 
 def test_a_damaged_record_is_named(tmp_path: Path):
@@ -124,7 +124,7 @@ def test_a_damaged_record_is_named(tmp_path: Path):
     content = path.read_bytes()
     path.write_bytes(content[:12] + b"\xff" * 20 + content[32:])
     with pytest.raises(ValueError, match=rf"{path.name} record 0 is damaged"):
-        prepare(Stock(tmp_path / "2.1.1"), tmp_path / "data")
+        prepare(TfdsCorpus(tmp_path / "2.1.1"), tmp_path / "data")
 
 
 @pytest.mark.parametrize(
@@ -142,4 +142,4 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, alter: Callable[..., objec
     (folder / "dataset_info.json").write_text(json.dumps(info))
     (folder / "features.json").write_text(json.dumps(features))
     with pytest.raises(ValueError, match=message):
-        prepare(Stock(folder), tmp_path / "data")
+        prepare(TfdsCorpus(folder), tmp_path / "data")

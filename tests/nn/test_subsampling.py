@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn.convolution import ConvFront, Front, VggFront
+from jaxasr.nn.subsampling import ConvSubsampling, Subsampling, VggSubsampling
 from tests.nn.tiny import near, with_garbage
 
-FRONT = ConvFront((2, 3))
-VGG = VggFront((2, 3), time_pools=(2, 3), bin_pools=(2, 2))
-NORMED = VggFront((2,), time_pools=(4,), bin_pools=(2,), norm="layer", leak=0.1)
+FRONT = ConvSubsampling((2, 3))
+VGG = VggSubsampling((2, 3), time_pools=(2, 3), bin_pools=(2, 2))
+NORMED = VggSubsampling((2,), time_pools=(4,), bin_pools=(2,), norm="layer", leak=0.1)
 BINS = 6
 
 
@@ -65,7 +65,7 @@ def test_gradients_do_not_see_padding(rng, params):
 
 
 def test_the_stride_is_two_a_layer():
-    assert [ConvFront((1,) * layers).stride for layers in (0, 1, 3)] == [1, 2, 8]
+    assert [ConvSubsampling((1,) * layers).stride for layers in (0, 1, 3)] == [1, 2, 8]
 
 
 def rectified(x_tfc, conv, norm, leak):
@@ -116,16 +116,16 @@ def test_vgg_blocks_in_any_batch_are_what_they_are_alone(rng, front):
 )
 def test_blocks_need_a_number_each(sizes):
     with pytest.raises(ValueError, match="it needs one number of at least 1 for each block in all three"):
-        VggFront(*sizes)
+        VggSubsampling(*sizes)
 
 
 def test_convolutions_need_channels():
-    with pytest.raises(ValueError, match=r"ConvFront\.channels is \(2, 0\); it needs a number of at least 1"):
-        ConvFront((2, 0))
+    with pytest.raises(ValueError, match=r"ConvSubsampling\.channels is \(2, 0\); it needs a number of at least 1"):
+        ConvSubsampling((2, 0))
 
 
 def test_a_front_that_lacks_a_part_says_which():
-    class Half(Front):
+    class Half(Subsampling):
         """Nothing of its own."""
 
     with pytest.raises(TypeError, match="Half is a Front without stride"):

@@ -1,0 +1,157 @@
+"""The subcommands that turn corpora into prepared data, vocabularies and n-gram models."""
+
+import argparse
+from pathlib import Path
+
+from jaxasr.cli.arguments import (
+    data_dir_argument,
+    experiment_argument,
+    int_list,
+    load_experiment,
+    overrides_argument,
+)
+from jaxasr.cli.command import Command
+
+
+def declare_prepare(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr prepare`."""
+    parser.add_argument(
+        "corpus",
+        help="an4, librispeech, manifest (your own recordings), text (lines of text without audio) or spoken "
+        "(synthetic speech, made on this machine)",
+    )
+    parser.add_argument("--from", dest="folder", type=Path, help="the folder or archive to read")
+    parser.add_argument("--overwrite", action="store_true", help="prepare the corpus again if it is there already")
+    parser.add_argument(
+        "--max-bad-share", type=float, default=0.01, help="the share of bad rows above which it fails (default: 0.01)"
+    )
+    parser.add_argument(
+        "--normalizer",
+        default="upper",
+        help="the normalizer of transcripts; a transcript of which nothing is left is bad (default: upper)",
+    )
+    parser.add_argument(
+        "assignments",
+        nargs="*",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="options of the corpus, such as split_column=fold",
+    )
+    data_dir_argument(parser)
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Prepares a corpus and prints a summary."""
+    from jaxasr import data, tree
+
+    report = data.prepare(
+        data.source(options.corpus, options.folder, tree.parse(options.assignments)),
+        options.data_dir,
+        overwrite=options.overwrite,
+        max_bad_share=options.max_bad_share,
+        normalizer=options.normalizer,
+    )
+    print("\n".join(report.lines()))
+    return 0
+
+
+def declare_train_tokenizer(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr train-tokenizer`."""
+    parser.add_argument("corpus", help="the name of a prepared corpus")
+    parser.add_argument("file", type=Path, help="the model file to write; keep it beside the experiment")
+    parser.add_argument("--pieces", type=int, required=True, metavar="N", help="the number of pieces")
+    parser.add_argument("--kind", choices=("unigram", "bpe"), default="unigram", help="the method (default: unigram)")
+    parser.add_argument("--split", default="train", help="the split whose transcripts are used (default: train)")
+    parser.add_argument("--normalizer", default="upper", help="the normalizer of the experiment (default: upper)")
+    data_dir_argument(parser)
+
+
+def train_tokenizer(options: argparse.Namespace) -> int:
+    """Trains a SentencePiece model and prints the line that an experiment needs."""
+    from jaxasr import data, text
+
+    corpus = data.Corpus(options.corpus, options.split).open(options.data_dir)
+    sentences = [text.normalize(options.normalizer, transcript) for transcript in corpus.texts]
+    made = text.train_sentencepiece(sentences, options.file, pieces=options.pieces, kind=options.kind)
+    print(f'{options.file}: {made.size} tokens, the end included; text.SentencePiece("{made.file}", "{made.digest}")')
+    return 0
+
+
+def declare_ngram(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr ngram`."""
+    experiment_argument(parser)
+    parser.add_argument("file", type=Path, metavar="FILE.arpa", help="the file to write; gzipped if it ends in .gz")
+    overrides_argument(parser)
+    parser.add_argument(
+        "--order",
+        type=int,
+        required=True,
+        metavar="N",
+        help="the order of the longest n-grams; usual are 6 for characters and 3 for words",
+    )
+    parser.add_argument(
+        "--unit", choices=("token", "word"), default="token", help="the unit of the model (default: token)"
+    )
+    parser.add_argument(
+        "--text",
+        dest="texts",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="more text, one sentence a line; may be given several times",
+    )
+    parser.add_argument(
+        "--prune",
+        type=int_list,
+        default=(),
+        metavar="0,0,1",
+        help="for each order, the count up to which n-grams are dropped; the last number holds for longer n-grams "
+        "(default: 0, nothing is dropped)",
+    )
+    data_dir_argument(parser)
+
+
+def ngram(options: argparse.Namespace) -> int:
+    """Estimates an n-gram model and prints its sizes and its perplexity on the validation split."""
+    from jaxasr.evaluation import estimate_ngram
+
+    made = estimate_ngram(
+        load_experiment(options),
+        options.file,
+        options.data_dir,
+        order=options.order,
+        unit=options.unit,
+        texts=options.texts,
+        prune=options.prune,
+    )
+    print("\n".join(made.lines()))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "prepare",
+        "Prepares a corpus: reads its recordings and transcripts, checks them and writes them in the format of training.",
+        declare_prepare,
+        prepare,
+        ("jaxasr prepare an4 --from an4.tar.gz", "jaxasr prepare manifest --from my_recordings name=mine"),
+    ),
+    Command(
+        "train-tokenizer",
+        "Trains a SentencePiece vocabulary on the transcripts of a prepared corpus.",
+        declare_train_tokenizer,
+        train_tokenizer,
+        ("jaxasr train-tokenizer librispeech unigram_1k.model --split train-clean-100 --pieces 1000",),
+    ),
+    Command(
+        "ngram",
+        "Estimates an n-gram language model on the training transcripts of an experiment, and optionally on more text.",
+        declare_ngram,
+        ngram,
+        (
+            "jaxasr ngram experiments/an4/las.py characters.arpa --order 6",
+            "jaxasr ngram experiments/an4/las.py words.arpa --order 3 --unit word --text more.txt",
+        ),
+    ),
+)

@@ -1,0 +1,210 @@
+"""The subcommands that evaluate trained runs: decode splits, tune a search, calibrate confidences, render tables."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxasr.cli.arguments import (
+    experiment_arguments,
+    grid_axis,
+    load_experiment,
+    name_list,
+    run_arguments,
+    runtime_arguments,
+    runtime_config,
+    set_up_process,
+)
+from jaxasr.cli.command import Command
+
+
+def result_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what is evaluated and where the rows of results are written, for `jaxasr train` and `jaxasr eval`."""
+    parser.add_argument(
+        "--name", dest="run_name", default="", help="the name of the run in tables (default: the name of the workdir)"
+    )
+    parser.add_argument(
+        "--splits",
+        type=name_list,
+        default=(),
+        metavar="A,B",
+        help="the evals of the experiment to decode (default: all)",
+    )
+    parser.add_argument("--results", type=Path, help="a file to which the rows of results are appended as well")
+
+
+def declare_eval(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr eval`."""
+    experiment_arguments(parser)
+    run_arguments(parser)
+    runtime_arguments(parser)
+    result_arguments(parser)
+    parser.add_argument(
+        "--tuned",
+        type=Path,
+        metavar="FILE",
+        help="tuned.json of `jaxasr tune-decoding`: its values replace those of the splits with the same search",
+    )
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Decodes splits with a checkpoint and writes rows of results."""
+    from jaxasr import tree
+    from jaxasr.evaluation import chosen_splits, refuse_unread, refuse_unready, tuned_changes
+
+    set_up_process()
+    experiment = load_experiment(options)
+    if options.tuned:
+        changes = tuned_changes(options.tuned, experiment, options.splits)
+        print("\n".join(f"tuned: {path}={value}" for path, value in changes.items()), file=sys.stderr)
+        experiment = tree.override(experiment, changes)
+    chosen = chosen_splits(experiment, options.splits).values()
+    refuse_unread(dict(options.lms), [split.search for split in chosen])
+    refuse_unready(chosen, options.data_dir, dict(options.lms))
+    return evaluate_workdir(options, experiment)
+
+
+def evaluate_workdir(options: argparse.Namespace, experiment: Any) -> int:
+    """Decodes the chosen splits with a checkpoint of the workdir, and prints where the results are."""
+    from jaxasr import scale
+    from jaxasr.evaluation import evaluate_run
+
+    evaluate_run(
+        experiment,
+        options.workdir,
+        runtime_config(options),
+        splits=options.splits,
+        checkpoint=options.checkpoint,
+        name=options.run_name,
+        source=Path(options.experiment.partition(":")[0]),
+        results=options.results,
+        lms=dict(options.lms),
+    )
+    if scale.is_first():
+        print(f"rows, hypotheses, curves and alignments are in {options.workdir}")
+    return 0
+
+
+def declare_tune_decoding(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr tune-decoding`."""
+    experiment_arguments(parser)
+    run_arguments(parser)
+    runtime_arguments(parser)
+    parser.add_argument(
+        "--split", default="validation", help="the split to decode: validation, or an eval (default: validation)"
+    )
+    parser.add_argument(
+        "--grid",
+        type=grid_axis,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="PATH=V,V,V",
+        help="a field of the split's search and its values, such as ctc_weight=0,0.3 scorers.0.weight=0.2,0.4",
+    )
+
+
+def tune_decoding(options: argparse.Namespace) -> int:
+    """Decodes a split with every point of a grid, and writes the best point and all others into the workdir."""
+    from jaxasr import evaluation
+
+    set_up_process()
+    grid = dict(options.grid)
+    evaluation.tune(
+        load_experiment(options),
+        options.workdir,
+        runtime_config(options),
+        grid,
+        split=options.split,
+        checkpoint=options.checkpoint,
+        lms=dict(options.lms),
+    )
+    tuned = f"{options.workdir}/tuned.json"
+    print(f"{tuned} holds the best and all points: jaxasr eval ... --tuned {tuned}")
+    print(f"picture: {options.workdir}/pictures/tuned.png")
+    return 0
+
+
+def declare_calibrate(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr calibrate`."""
+    experiment_arguments(parser)
+    run_arguments(parser)
+    runtime_arguments(parser)
+    parser.add_argument(
+        "--splits",
+        type=name_list,
+        default=(),
+        metavar="A,B",
+        help="the evals on which the calibration is tested, besides the validation split (default: all)",
+    )
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Fits the calibration of word confidences on the validation split, and writes it into the workdir."""
+    from jaxasr import transcription
+
+    set_up_process()
+    transcription.calibrate(
+        load_experiment(options),
+        options.workdir,
+        runtime_config(options),
+        splits=options.splits,
+        checkpoint=options.checkpoint,
+        lms=dict(options.lms),
+    )
+    print(f"{options.workdir}/confidence.json holds the map; picture: {options.workdir}/pictures/confidence.png")
+    return 0
+
+
+def declare_table(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr table`."""
+    parser.add_argument("file", type=Path, help="FILE.py with COLUMNS and ROWS; FILE.md is written beside it")
+    parser.add_argument("--results", type=Path, help="the file of the rows (default: results.jsonl beside FILE)")
+
+
+def table(options: argparse.Namespace) -> int:
+    """Renders a table file with the rows of results beside it."""
+    from jaxasr import sweep
+
+    print(sweep.table(options.file, options.results))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "eval",
+        "Decodes the splits of an experiment with a checkpoint and writes error rates, hypotheses and alignments.",
+        declare_eval,
+        evaluate,
+        (
+            "jaxasr eval experiments/an4/las.py --workdir runs/an4 --splits test",
+            "jaxasr eval experiments/an4/searches.py --workdir runs/an4 --tuned runs/an4/tuned.json "
+            "--lm chars=characters.arpa",
+        ),
+        distributed=True,
+    ),
+    Command(
+        "tune-decoding",
+        "Decodes one split with every point of a grid of search parameters, and keeps the best point in the workdir.",
+        declare_tune_decoding,
+        tune_decoding,
+        (
+            "jaxasr tune-decoding experiments/an4/searches.py --workdir runs/an4 --split dev-joint-chars "
+            "--grid ctc_weight=0.1,0.3 scorers.0.weight=0.2,0.4 --lm chars=characters.arpa",
+        ),
+    ),
+    Command(
+        "calibrate",
+        "Fits the calibration of word confidences on the validation split; `jaxasr transcribe` uses it from then on.",
+        declare_calibrate,
+        calibrate,
+        ("jaxasr calibrate experiments/an4/las.py --workdir runs/an4",),
+    ),
+    Command(
+        "table",
+        "Renders a published table with our results beside it.",
+        declare_table,
+        table,
+        ("jaxasr table experiments/conformer_gulati2020/table_2.py",),
+    ),
+)

@@ -1,0 +1,112 @@
+"""The command line `jaxasr`: the list of subcommands, the parser and the exit status."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxasr.cli import data, evaluation, tools, training, transcribe
+from jaxasr.cli.command import Command
+
+COMMANDS = {
+    command.name: command for module in (data, training, evaluation, transcribe, tools) for command in module.COMMANDS
+}
+RENAMED_COMMANDS = {"pieces": "train-tokenizer", "tune": "tune-decoding", "alignable": "toy-task"}
+RENAMED_OPTIONS = {
+    "--how": "--parallelism",
+    "--rules": "--sharding-rules",
+    "--stuck-s": "--step-timeout-s",
+    "--fused": "--fusion-lm",
+    "--rows": "--batch-size",
+    "--new-encoder": "--reset-encoder",
+    "--only": "--benchmarks",
+    "--price": "--chip-hour-price",
+}
+_DESCRIPTION = (
+    "Speech recognition in JAX: prepare a corpus, train an experiment, evaluate it and transcribe audio files. "
+    "`jaxasr COMMAND --help` shows the arguments of a command and examples."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a subcommand. Returns the exit status: 0, 1 after a user's mistake, 128 + signal after an interrupt."""
+    options = _parse(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        with _process_group(COMMANDS[options.name]):
+            return COMMANDS[options.name].run(options)
+    except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError) as error:
+        if options.traceback:
+            raise
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"jaxasr {options.name}: {text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"jaxasr {options.name}: interrupted; what was finished before is kept", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all subcommands."""
+    parser = argparse.ArgumentParser(prog="jaxasr", description=_DESCRIPTION)
+    subparsers = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    for command in COMMANDS.values():
+        sub = subparsers.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.summary,
+            epilog="\n  ".join(("examples:", *command.examples)),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+        command.declare(sub)
+    return parser
+
+
+def _process_group(command: Command) -> contextlib.AbstractContextManager[None]:
+    """Returns a context in which the processes of a job are connected, before any of them uses JAX.
+
+    Raises:
+        ValueError: a command for one process is started as several.
+    """
+    processes = os.environ.get("JAXASR_PROCESSES") or "1"
+    if command.distributed:
+        from jaxasr.scale import hosts
+
+        return hosts.joined()
+    if processes != "1":
+        # each process would do all of the work and write the same files
+        distributed = ", ".join(other.name for other in COMMANDS.values() if other.distributed)
+        raise ValueError(
+            f"it is one process's work, and JAXASR_PROCESSES={processes}: start it without "
+            f"launch/local.sh, or as one task; several processes run {distributed} together"
+        )
+    return contextlib.nullcontext()
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Returns the options. Overrides may stand anywhere after the subcommand, which argparse alone does not allow."""
+    parser = build_parser()
+    _check_renamed(parser, arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "files"):  # files may stand on both sides of an option
+        options.files += [Path(word) for word in rest if not word.startswith("-")]
+        rest = [word for word in rest if word.startswith("-")]
+    unknown = [word for word in rest if word.startswith("-") or "=" not in word]
+    if unknown or (rest and not hasattr(options, "assignments")):
+        parser.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
+    options.assignments = [*getattr(options, "assignments", ()), *rest]
+    options.words = arguments
+    return options
+
+
+def _check_renamed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Ends with an error that gives the new name of a subcommand or option that was renamed."""
+    if arguments and (renamed := RENAMED_COMMANDS.get(arguments[0])):
+        parser.error(f"the command {arguments[0]} is now called {renamed}")
+    for word in arguments:
+        option = word.partition("=")[0]
+        if option in RENAMED_OPTIONS:
+            parser.error(f"the option {option} is now called {RENAMED_OPTIONS[option]}")

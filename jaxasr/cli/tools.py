@@ -1,0 +1,283 @@
+"""The subcommands that measure and forecast: plans, the synthetic alignment task, benchmarks, verification of resuming."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxasr.cli.arguments import (
+    data_dir_argument,
+    experiment_arguments,
+    float_list,
+    int_list,
+    lm_argument,
+    load_experiment,
+    load_sharding_rules,
+    name_list,
+    overrides_argument,
+    set_up_process,
+    sharding_rules_argument,
+    workers_argument,
+)
+from jaxasr.cli.command import Command
+
+BENCHMARKS = ("data", "lstm", "search", "training")  # those that need no experiment
+
+
+def declare_bench(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr bench`."""
+    parser.add_argument(
+        "target", type=bench_target, help=f"{', '.join(BENCHMARKS)}, or an experiment: FILE.py or FILE.py:function"
+    )
+    overrides_argument(parser, "overrides of the experiment")
+    parser.add_argument(
+        "--threads",
+        type=int_list,
+        metavar="N,N",
+        help="numbers of cores; for each, the benchmark runs in a process that is bound to so many",
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="the number of measurements of which medians are taken")
+    parser.add_argument(
+        "--benchmarks",
+        type=name_list,
+        metavar="A,B",
+        help="the models of `training`, the groups of `search`, or step, evaluation, loader, loop of an experiment "
+        "(default: all)",
+    )
+    data_dir_argument(parser)
+    scaling = parser.add_argument_group("options of the benchmark of an experiment")
+    scaling.add_argument(
+        "--devices", type=int_list, metavar="1,2,4", help="numbers of devices (default: one, and all there are)"
+    )
+    scaling.add_argument(
+        "--parallelism",
+        type=name_list,
+        metavar="A,B",
+        help="how the step is compiled: jit, pmap, mesh, fsdp (default: jit,pmap,mesh)",
+    )
+    scaling.add_argument(
+        "--batch-scale",
+        type=float_list,
+        metavar="1,2",
+        help="factors on the number of examples in the batches of the experiment (default: 1)",
+    )
+    scaling.add_argument(
+        "--all-shapes",
+        action="store_const",
+        const=True,
+        help="time a training step for every batch shape; without it, for the most frequent one",
+    )
+    scaling.add_argument("--profile", action="store_const", const=True, help="write traces of the JAX profiler")
+    scaling.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the folder of rows, picture and traces (default: runs/bench/FOLDER-FILE)",
+    )
+    workers_argument(scaling)
+    lm_argument(scaling)
+
+
+def bench_target(text: str) -> str:
+    """Parses the name of a benchmark or an experiment."""
+    if text not in BENCHMARKS and not text.partition(":")[0].endswith(".py"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no benchmark; there are {', '.join(BENCHMARKS)} and FILE.py")
+    return text
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measures a part of the package, or an experiment, on this machine."""
+    from jaxasr import tree
+    from jaxasr.bench import bench_experiment, bench_plan, benchmark
+    from jaxasr.experiment import load
+
+    names = ("threads", "rounds", "benchmarks", "devices", "parallelism", "batch_scale", "all_shapes")
+    given = {name: getattr(options, name) for name in names}
+    if options.target in BENCHMARKS:
+        lines = benchmark(options.target, **given, profile=options.profile, out=options.out)
+    else:
+        set_up_process()
+        source = Path(options.target.partition(":")[0])
+        lines = bench_experiment(
+            load(options.target, tree.parse(options.assignments)),
+            options.data_dir,
+            options.out or Path("runs", "bench", f"{source.resolve().parent.name}-{source.stem}"),
+            source=source,
+            plan=bench_plan(given),
+            workers=options.workers,
+            lms=dict(options.lms),
+            profile=bool(options.profile),
+        )
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
+def declare_plan(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr plan`."""
+    experiment_arguments(parser)
+    parser.add_argument(
+        "--topology",
+        required=True,
+        help="the devices: v5e:16x16 (also v4, v5p, v6e, tpu7x), h100x8:8 (8 nodes of 8 GPUs), or cpu:8",
+    )
+    parser.add_argument(
+        "--mesh",
+        action="append",
+        default=[],
+        metavar="AXIS=N,...",
+        help="a mesh to try; may be given several times (default: a few usual ones)",
+    )
+    sharding_rules_argument(parser)
+    parser.add_argument(
+        "--batch-scale",
+        type=float_list,
+        default=(1.0,),
+        metavar="1,2",
+        help="factors on the batch size of the experiment (default: 1)",
+    )
+    parser.add_argument(
+        "--chip-hour-price", type=float, metavar="X", help="the price of one chip for one hour, for the cost of the run"
+    )
+    parser.add_argument(
+        "--efficiency",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="the scaling efficiency below which more chips are not worthwhile (default: 0.5)",
+    )
+    parser.add_argument(
+        "--no-scaling",
+        action="store_true",
+        help="leave out the table of scaling, which needs compiling for fewer chips",
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="compilations at once (default: 1)")
+    parser.add_argument("--out", type=Path, metavar="FILE.md", help="a file to which the report is written as well")
+    data_dir_argument(parser)
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Forecasts memory, FLOPs, communication, time and cost of a run on another machine."""
+    from jaxasr import cost, plan, scale
+    from jaxasr.plan import PlanRequest, render_report
+
+    request = PlanRequest(
+        cost.topology(options.topology),
+        layouts=tuple(scale.Layout.parse(mesh) for mesh in options.mesh),
+        rules=load_sharding_rules(options.sharding_rules),
+        batch_scales=options.batch_scale,
+        chip_hour_price=options.chip_hour_price,
+        efficiency=options.efficiency,
+        with_scaling=not options.no_scaling,
+        jobs=options.jobs,
+    )
+    forecast = plan.plan(
+        load_experiment(options),
+        request,
+        options.data_dir,
+        log_fn=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    text = render_report(forecast, "jaxasr " + " ".join(options.words))
+    print(text, end="")
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
+    return 0 if forecast.chosen else 1
+
+
+def declare_toy_task(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr toy-task`."""
+    parser.add_argument(
+        "tasks",
+        metavar="FILE:GENERATOR",
+        help="a generator that yields (name, ToyTask), such as experiments/alignable/zoo.py:attentions",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="the file of the rows; a task with a row is not trained again (default: results.jsonl beside FILE)",
+    )
+
+
+def toy_task(options: argparse.Namespace) -> int:
+    """Trains and tests models on the synthetic alignment task, and prints their table."""
+    from jaxasr.bench import run_suite
+
+    set_up_process()
+    results = options.results or Path(options.tasks.partition(":")[0]).with_name("results.jsonl")
+    for line in run_suite(options.tasks, results):
+        print(line, flush=True)
+    return 0
+
+
+def declare_verify_resume(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr verify-resume`."""
+    experiment_arguments(parser)
+    parser.add_argument(
+        "--hosts",
+        type=int_list,
+        required=True,
+        metavar="2,1,4",
+        help="the number of processes of each attempt; every attempt but the last is killed",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="steps of the whole run (default: 4 for each attempt)")
+    parser.add_argument(
+        "--limit-s", type=float, default=900.0, metavar="S", help="seconds that an attempt may take (default: 900)"
+    )
+    parser.add_argument(
+        "--workdir", type=Path, help="a new folder for everything that the runs write (default: a temporary one)"
+    )
+    data_dir_argument(parser)
+
+
+def verify_resume(options: argparse.Namespace) -> int:
+    """Trains with and without interruptions, and compares the two runs."""
+    from jaxasr import verify
+
+    report = verify.verify_resume(
+        options.experiment,
+        options.assignments,
+        options.data_dir,
+        options.workdir,
+        hosts=options.hosts,
+        steps=options.steps,
+        limit_s=options.limit_s,
+    )
+    print("\n".join(report.lines()))
+    return 0 if report.holds else 1
+
+
+COMMANDS = (
+    Command(
+        "plan",
+        "Forecasts memory, communication, time and cost of a run on devices that this machine does not have.",
+        declare_plan,
+        plan,
+        (
+            "jaxasr plan experiments/specaugment_park2019/las_6_1280.py --topology v5e:16x16",
+            "jaxasr plan experiments/an4/las.py --topology h100x8:2 --mesh fsdp=8 --chip-hour-price 2.5 --out plan.md",
+        ),
+    ),
+    Command(
+        "toy-task",
+        "Trains and tests models on a synthetic alignment task, strings of tones, and prints their table.",
+        declare_toy_task,
+        toy_task,
+        ("jaxasr toy-task experiments/alignable/zoo.py:attentions",),
+    ),
+    Command(
+        "bench",
+        "Measures the speed of the loader, an LSTM, search, training steps or an experiment on this machine.",
+        declare_bench,
+        bench,
+        (
+            "jaxasr bench training --threads 1 --benchmarks conformer",
+            "jaxasr bench experiments/an4/las.py --benchmarks step,loop --devices 1,8",
+        ),
+    ),
+    Command(
+        "verify-resume",
+        "Verifies that a run that is killed and resumed, on any number of hosts, equals an uninterrupted run.",
+        declare_verify_resume,
+        verify_resume,
+        ("jaxasr verify-resume experiments/an4/las.py --hosts 2,1,4",),
+    ),
+)

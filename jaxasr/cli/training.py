@@ -1,0 +1,160 @@
+"""The subcommands that show, train and sweep experiments."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxasr.cli.arguments import (
+    data_dir_argument,
+    experiment_arguments,
+    load_experiment,
+    mesh_argument,
+    overrides_argument,
+    run_arguments,
+    runtime_arguments,
+    runtime_config,
+    set_up_process,
+    sharding_rules_argument,
+)
+from jaxasr.cli.command import Command
+from jaxasr.cli.evaluation import evaluate_workdir, result_arguments
+
+
+def declare_show(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr show`."""
+    experiment_arguments(parser)
+    data_dir_argument(parser)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Prints an experiment, its fingerprint and, if its data is prepared, the shapes of its batches."""
+    from jaxasr import tree
+
+    experiment = load_experiment(options)
+    print(tree.render(experiment))
+    print(f"\nfingerprint {tree.fingerprint(experiment)}")
+    try:
+        print(experiment.train_data.open(options.data_dir).describe())
+    except FileNotFoundError as missing:
+        print(f"(no shapes: {missing})")
+    return 0
+
+
+def declare_train(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr train`."""
+    experiment_arguments(parser)
+    run_arguments(parser)
+    runtime_arguments(parser)
+    mesh_argument(parser)
+    sharding_rules_argument(parser)
+    parser.add_argument(
+        "--step-timeout-s",
+        type=float,
+        default=1_800.0,
+        metavar="S",
+        help="seconds without a step after which a process ends, and with it the job (default: 1800)",
+    )
+    parser.add_argument("--teacher", type=Path, help="the workdir of the run of the experiment's `teacher`")
+    parser.add_argument(
+        "--fusion-lm", type=Path, help="the workdir of the run of the language model that the decoder fuses"
+    )
+    result_arguments(parser)
+
+
+def train(options: argparse.Namespace) -> int:
+    """Trains a run, or resumes it, and evaluates it at its end."""
+    from jaxasr import run, scale
+    from jaxasr.evaluation import chosen_splits, refuse_unread, refuse_unready
+    from jaxasr.run.goodput import process_start_s
+
+    set_up_process()
+    experiment = load_experiment(options)
+    lms = dict(options.lms)
+    refuse_unread(lms, [split.search for split in experiment.splits.values()])
+    runtime = runtime_config(options)
+    decoded = (experiment.validation, *chosen_splits(experiment, options.splits).values())
+    refuse_unready(decoded, options.data_dir, lms)
+    try:
+        run.train(
+            experiment,
+            options.workdir,
+            runtime,
+            teacher=options.teacher,
+            fusion_lm=options.fusion_lm,
+            lms=lms,
+            # only where the process does nothing but train is its start the start of the run
+            started_s=process_start_s() if sys.argv[1:2] == ["train"] else None,
+        )
+    except run.TrainingInterrupt as interrupt:
+        if scale.is_first():
+            print(f"jaxasr train: {interrupt}", file=sys.stderr)
+        return 128 + interrupt.signum
+    return evaluate_workdir(options, experiment)
+
+
+def declare_sweep(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `jaxasr sweep`."""
+    parser.add_argument(
+        "experiment",
+        metavar="FILE:GENERATOR",
+        help="a generator that yields (name, overrides) of the file's experiment",
+    )
+    overrides_argument(parser, "overrides of every variant")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="the number of runs at once (default: 1)")
+    parser.add_argument(
+        "--workdir", type=Path, help="the folder that holds the workdir of each run (default: runs/FOLDER/GENERATOR)"
+    )
+    parser.add_argument(
+        "--results", type=Path, help="the file that collects the rows of all runs (default: results.jsonl beside FILE)"
+    )
+    runtime_arguments(parser)
+    mesh_argument(parser)
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Trains and evaluates the variants that have no rows yet."""
+    from jaxasr import sweep
+
+    file, _, generator = options.experiment.partition(":")
+    path = Path(file)
+    result = sweep.sweep(
+        options.experiment,
+        options.workdir or Path("runs") / path.resolve().parent.name / (generator or "_"),
+        options.results or path.with_name("results.jsonl"),
+        runtime_config(options),
+        jobs=options.jobs,
+        assignments=options.assignments,
+    )
+    print(f"{len(result.done)} done, {len(result.skipped)} were done already, {len(result.failed)} failed")
+    for name, why in result.failed.items():
+        print(f"jaxasr sweep: {name} {why}", file=sys.stderr)
+    return 128 + result.signum if result.signum else int(bool(result.failed))
+
+
+COMMANDS = (
+    Command(
+        "show",
+        "Prints the fields of an experiment, its fingerprint and the shapes of its batches.",
+        declare_show,
+        show,
+        ("jaxasr show experiments/an4/las.py", "jaxasr show experiments/an4/las.py model.encoder.width=256 seed=1"),
+    ),
+    Command(
+        "train",
+        "Trains an experiment, or resumes its run, and evaluates it at the end.",
+        declare_train,
+        train,
+        (
+            "jaxasr train experiments/an4/las.py --workdir runs/an4",
+            "jaxasr train experiments/an4/las.py --workdir runs/an4-wide model.encoder.width=512 --parallelism mesh",
+        ),
+        distributed=True,
+    ),
+    Command(
+        "sweep",
+        "Trains and evaluates the variants of an experiment that have no results yet.",
+        declare_sweep,
+        sweep,
+        ("jaxasr sweep experiments/ablations/encoders.py:encoders --jobs 2",),
+    ),
+)

@@ -1,0 +1,69 @@
+"""The reports of a training run: lines of metrics, warnings, curves, and the page of the run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxasr import report
+from jaxasr.evaluation.attention_metrics import Alarm, said_of
+from jaxasr.evaluation.evaluators import Verdict
+from jaxasr.experiment.workdir import Workdir
+from jaxasr.files import write_whole
+from jaxasr.training import Writer, read_metrics
+
+
+class RunReports:
+    """The reports of one run. They are measurements: no parameter depends on them."""
+
+    def __init__(self, workdir: Workdir, writer: Writer, bar: report.Progress):
+        """Replays the warnings of earlier attempts, so that none is printed twice.
+
+        Args:
+            workdir: takes the curves and the page.
+            writer: takes the lines of metrics.
+            bar: prints lines for people.
+        """
+        self._workdir = workdir
+        self._writer = writer
+        self._bar = bar
+        self._monitor = Alarm()
+        said_of(read_metrics(workdir.metrics), self._monitor)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds a line of metrics, and prints the warnings that it gives.
+
+        Args:
+            step: steps done.
+            metrics: numbers by name, such as "train/loss".
+        """
+        self._writer.write(step, metrics)
+        for line in self._monitor.lines(step, metrics):
+            self._bar.say(line)
+
+    def evaluation(self, step: int, result: Verdict, summary: str) -> None:
+        """Prints and writes the result of an evaluation, and draws the curves and the page anew.
+
+        Args:
+            step: steps done.
+            result: the result on the validation split.
+            summary: a line about the time and the speed of the run, for the page.
+        """
+        self._bar.say(f"step {step:,}: {result.line}")
+        self.write(step, {f"validation/{name}": value for name, value in (result.scores | result.watched).items()})
+        self._draw(summary)
+
+    def _draw(self, summary: str) -> None:
+        """Draws the curves and writes the page of the run."""
+        workdir = self._workdir
+        rows = read_metrics(workdir.metrics)
+        curves = workdir.pictures / "curves.png"
+        report.pictures.curves(rows, path=curves)
+        pictures: list[Any] = [curves, *sorted(workdir.pictures.glob("alignment.*.png"))]
+        page = report.page(
+            workdir.path.resolve().name,
+            metrics=rows,
+            warnings=said_of(rows, Alarm()),
+            pictures=[path.relative_to(workdir.path) for path in pictures],
+            experiment=workdir.experiment.read_text(encoding="utf-8"),
+            summary=summary,
+        )
+        write_whole(workdir.page, page)
