@@ -78,6 +78,7 @@ class Job:
             if os.getppid() != parent:  # it ended before it could be watched
                 os.kill(os.getpid(), signal.SIGKILL)
             for signum in (*self._caught, signal.SIGCHLD):
+                signal.signal(signum, signal.SIG_IGN)  # forgets what came for the caller's group: it is passed on
                 signal.signal(signum, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
