@@ -56,7 +56,7 @@ class Job:
         self._ending = threading.Event()
         self._labels: list[threading.Thread] = []
         self._open_labels = 0
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()) - {signal.SIGINT}  # of local.sh
         self._events, self._wakeup = os.pipe()
         os.set_blocking(self._wakeup, False)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
@@ -112,9 +112,8 @@ class Job:
                 elif number == signal.SIGTSTP:
                     self._stop()
             for number, process in list(self.running.items()):
-                if process.poll() is not None:
+                if (code := process.poll()) is not None:
                     del self.running[number]
-                    code = process.returncode
                     if code:
                         self._fail(number, code if code > 0 else 128 - code)
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
@@ -215,12 +214,10 @@ def _end_group(guard: int) -> None:
     _kill_group(guard)
     os.waitpid(guard, 0)
     limit = time.monotonic() + 1.0
-    while time.monotonic() < limit:
-        try:
+    with contextlib.suppress(OSError):  # it is gone
+        while time.monotonic() < limit:
             os.killpg(guard, 0)
-        except OSError:
-            return
-        time.sleep(0.01)
+            time.sleep(0.01)
 
 
 def _kill_group(guard: int) -> None:
