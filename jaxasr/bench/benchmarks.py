@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxasr import bench, nn, scale
-from jaxasr.bench.processes import in_subprocess, available_cores, median_ratio, timed
+from jaxasr.bench.processes import available_cores, in_subprocess, median_ratio, timed
 from jaxasr.bench.search import bench_search
 from jaxasr.bench.training import bench_training
 

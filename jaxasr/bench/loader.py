@@ -84,14 +84,15 @@ def bench_loader(opened: BoundPipeline, *, workers: int = 2, seconds: float = 10
 
 @contextmanager
 def synthetic_speech(*, clips: int = _CLIPS, seconds_per_batch: float = 320.0) -> Iterator[BoundPipeline]:
-    """Yields a pipeline on noise with the rhythm and spectrum of speech: 16 kHz FLAC files of 8 to 15 s, deleted at the exit."""
+    """Yields a pipeline on temporary 16 kHz FLAC files of 8 to 15 s: noise with the rhythm and the spectrum of speech."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "noise"
         source.mkdir()
         rows = []
         for clip in range(clips):
-            soundfile.write(source / f"{clip}.flac", _speech_like_noise(rng, rng.uniform(8.0, 15.0)), 16_000, subtype="PCM_16")
+            noise_n = _speech_like_noise(rng, rng.uniform(8.0, 15.0))
+            soundfile.write(source / f"{clip}.flac", noise_n, 16_000, subtype="PCM_16")
             rows.append({"id": f"{clip}", "audio": f"{clip}.flac", "text": "NOISE", "split": "train"})
         (source / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         prepare(Manifest(source), Path(folder))  # pyright: ignore[reportArgumentType] (a ClassVar is as good)

@@ -60,7 +60,13 @@ class RecurrentSpec:
         halves = (2,) * len(self.channels)
         front = nn.VggSubsampling(self.channels, halves, halves) if self.channels else None
         listener = nn.Listener(
-            self.width, self.time_reduction, front, cell=self.cell, pooling="skip", projection=self.width, projected="every"
+            self.width,
+            self.time_reduction,
+            front,
+            cell=self.cell,
+            pooling="skip",
+            projection=self.width,
+            projected="every",
         )
         attention = nn.LocationAttention(self.width, filters=self.filters, kernel_size=self.kernel_size)
         speller = nn.Speller(1, self.decoder_width, attention, self.decoder_width, cell=self.cell, vocab=batch.vocab)
@@ -95,7 +101,8 @@ class SelfAttentiveSpec:
             expansion=self.expansion,
             vocab=batch.vocab,
         )
-        return nn.Seq2Seq(PrecomputedFeatures(batch.bins), encoder, decoder, ctc=nn.CtcHead(batch.vocab) if self.ctc_weight else None)
+        ctc = nn.CtcHead(batch.vocab) if self.ctc_weight else None
+        return nn.Seq2Seq(PrecomputedFeatures(batch.bins), encoder, decoder, ctc=ctc)
 
 
 Spec = RecurrentSpec | SelfAttentiveSpec
@@ -123,12 +130,14 @@ class PrecomputedFeatures(nn.LogMel):
 class BenchStep:
     """A training step that can be repeated, of one implementation of a model."""
 
-    step: Callable[[bool], float]  # on equal lengths (True) or not; blocks until done and returns the loss before the step
+    step: Callable[
+        [bool], float
+    ]  # on equal lengths (True) or not; blocks until done and returns the loss before the step
     parameters: int  # the number of parameters
 
 
 def jaxasr_step(spec: Spec, sizes: BenchBatch) -> BenchStep:
-    """Returns the training step of jaxasr: model, objective, clipping and Adam, compiled as in a run, with a donated state."""
+    """Returns the training step of jaxasr, compiled as in a run: model, objective, clipping and Adam, with a donated state."""
     model = spec.model(sizes)
     batches = {equal: make_batch(sizes, equal=equal) for equal in (True, False)}
     optimizer = training.Adam(training.Constant(LEARNING_RATE), clip_norm=CLIP_NORM).build()

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxasr import tree
 from jaxasr.bench.processes import CallTime
-from jaxasr.bench.workloads import step_timer, build_step, training_workload
+from jaxasr.bench.workloads import build_step, step_timer, training_workload
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.records import Batch, Sum
@@ -53,10 +53,10 @@ class LoopOverhead:
         """Returns the row of results."""
         return {
             "part": "loop",
-            "loop_s": [round(time.wall_s, 6) for time in self.loop],
-            "bare_s": [round(time.wall_s, 6) for time in self.bare],
-            "loop_cpu_s": [round(time.cpu_s, 6) for time in self.loop],
-            "bare_cpu_s": [round(time.cpu_s, 6) for time in self.bare],
+            "loop_s": [round(step.wall_s, 6) for step in self.loop],
+            "bare_s": [round(step.wall_s, 6) for step in self.bare],
+            "loop_cpu_s": [round(step.cpu_s, 6) for step in self.loop],
+            "bare_cpu_s": [round(step.cpu_s, 6) for step in self.bare],
             "share": round(self.wall_share, 4),
             "cpu_share": round(self.cpu_share, 4),
         }
@@ -64,8 +64,8 @@ class LoopOverhead:
     def line(self) -> str:
         """Returns a line that describes the overhead."""
         return (
-            f"the loop's own time: {self.wall_share:.1%} of a bare step by the clock, {self.cpu_share:.1%} by processor time (its step "
-            f"{median(time.wall_s for time in self.loop):.4g} s, {len(self.loop)} blocks)"
+            f"the loop's own time: {self.wall_share:.1%} of a bare step by the clock, {self.cpu_share:.1%} by processor time "
+            f"(its step {median(step.wall_s for step in self.loop):.4g} s, {len(self.loop)} blocks)"
         )
 
 
@@ -89,13 +89,13 @@ def loop_overhead(
     data = experiment.train_data.open(data_dir)
     pure, state = build_step(experiment, data)
     step = compile_step(pure, "auto")
-    for place in np.unique(data.plan.epoch(0).bucket_ids).tolist():  # before the loop counts what is compiled
-        step_timer(step, state, training_workload(data, place))()
+    for bucket_id in np.unique(data.plan.epoch(0).bucket_ids).tolist():  # before compilations are counted
+        step_timer(step, state, training_workload(data, bucket_id))()
     with tempfile.TemporaryDirectory() as folder, CompileCounter() as compiles:
-        alternate = _InterleavedTimer(step, step.place_state(state), blocks, steps, advance, compiles)
+        timer = _InterleavedTimer(step, step.place_state(state), blocks, steps, advance, compiles)
         with contextlib.suppress(_BlocksDone):
-            train(endless, Path(folder), RuntimeConfig(data_dir), print_fn=_discard, step_callback=alternate)
-    return LoopOverhead(tuple(alternate.loop), tuple(alternate.bare))
+            train(endless, Path(folder), RuntimeConfig(data_dir), print_fn=_discard, step_callback=timer)
+    return LoopOverhead(tuple(timer.loop), tuple(timer.bare))
 
 
 class _BlocksDone(Exception):  # noqa: N818 - no error

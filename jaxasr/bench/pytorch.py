@@ -1,7 +1,8 @@
-"""The witness of `jaxasr bench training`: the same architectures in plain PyTorch, which is imported here and nowhere else.
+"""The reference implementation of `jaxasr bench training` in plain PyTorch.
 
-Written as one writes PyTorch: `nn.LSTM` over packed sequences where lengths differ, `nn.TransformerEncoderLayer`, the fused
-Adam. Where lengths are equal no mask and no packing is made, to its favour.
+It is idiomatic PyTorch: `nn.LSTM` over packed sequences if lengths differ, `nn.TransformerEncoderLayer`, the fused Adam. If
+all lengths are equal there is neither a mask nor packing, which favours PyTorch. Only this module and pytorch_layers import
+PyTorch.
 """
 
 from collections.abc import Callable
@@ -11,18 +12,25 @@ from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]  # noqa: N812
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # pyright: ignore[reportMissingImports]
 
-from jaxasr.bench.models import CLIP_NORM, LEARNING_RATE, BenchBatch, RecurrentSpec, SelfAttentiveSpec, Spec, BenchStep
-from jaxasr.bench.pytorch_layers import ConformerReference, ConvReference, TransformerDecoderReference, VggReference, sinusoid
+from jaxasr.bench.models import CLIP_NORM, LEARNING_RATE, BenchBatch, BenchStep, RecurrentSpec, SelfAttentiveSpec, Spec
+from jaxasr.bench.pytorch_layers import (
+    ConformerReference,
+    ConvReference,
+    TransformerDecoderReference,
+    VggReference,
+    sinusoid,
+)
 from jaxasr.records import END
 
 
 def pytorch_step(spec: Spec, sizes: BenchBatch, *, threads: int) -> BenchStep:
-    """PyTorch's step: forward, backward, clipping and Adam on the batch of `jaxasr_step`."""
+    """Returns the training step of PyTorch: forward, backward, clipping and Adam on the batch of `jaxasr_step`."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = RecurrentReference(spec, sizes) if isinstance(spec, RecurrentSpec) else SelfAttentiveReference(spec, sizes)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
-    frames_btf, tokens_bu = torch.from_numpy(sizes.frames_btf()), torch.from_numpy(sizes.tokens_bu())
+    frames_btf = torch.from_numpy(sizes.frames_btf())
+    tokens_bu = torch.from_numpy(sizes.tokens_bu())
     lengths = {equal: torch.tensor(sizes.lengths(equal=equal)) for equal in (True, False)}
 
     def step(equal: bool) -> float:
@@ -34,13 +42,13 @@ def pytorch_step(spec: Spec, sizes: BenchBatch, *, threads: int) -> BenchStep:
         optimizer.step()
         return float(loss.detach())
 
-    return BenchStep(step, sum(each.numel() for each in model.parameters()))
+    return BenchStep(step, sum(parameter.numel() for parameter in model.parameters()))
 
 
 def _loss(
     logits_bkv: Tensor, ctc_bsv: Tensor | None, lengths_b: Tensor, tokens_bu: Tensor, *, ctc_weight: float
 ) -> Tensor:
-    """Cross-entropy and CTC in their mix, divided by tokens and ends: what train.Objective says."""
+    """Returns the weighted sum of cross-entropy and CTC, divided by tokens and ends, as in `training.Objective`."""
     loss = F.cross_entropy(logits_bkv.flatten(0, 1), F.pad(tokens_bu, (0, 1), value=END).flatten())
     if ctc_bsv is None:
         return loss
@@ -51,7 +59,7 @@ def _loss(
 
 
 class RecurrentReference(nn.Module):
-    """`bench_models.Recurrent`."""
+    """The model of `bench.models.RecurrentSpec`."""
 
     def __init__(self, spec: RecurrentSpec, load: BenchBatch):
         super().__init__()
@@ -60,7 +68,7 @@ class RecurrentReference(nn.Module):
         self.front = VggReference(spec.channels) if spec.channels else None
         width = load.bins if self.front is None else self.front.width(load.bins)
         widths = [width] + [spec.width] * (len(spec.time_reduction) - 1)
-        self.layers = nn.ModuleList(made(each, spec.width, batch_first=True, bidirectional=True) for each in widths)
+        self.layers = nn.ModuleList(made(inputs, spec.width, batch_first=True, bidirectional=True) for inputs in widths)
         self.projections = nn.ModuleList(nn.Linear(2 * spec.width, spec.width) for _ in spec.time_reduction)
         self.speller = SpellerReference(spec, load.vocab)
         self.ctc = nn.Linear(spec.width, load.vocab)
@@ -76,33 +84,37 @@ class RecurrentReference(nn.Module):
             else:
                 packed = pack_padded_sequence(x, lengths_b, batch_first=True)
                 x, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=x.shape[1])
-            x, lengths_b = x[:, :: following[k]], -(-lengths_b // following[k])
+            x = x[:, :: following[k]]
+            lengths_b = -(-lengths_b // following[k])
             x = project(x)
             x = x if k == len(self.pools) - 1 else torch.tanh(x)
         return self.speller(x, lengths_b, tokens_bu, equal=equal), self.ctc(x), lengths_b
 
 
 class SpellerReference(nn.Module):
-    """A recurrent cell that reads the previous token and context, and asks a location-aware attention, token by token."""
+    """A recurrent decoder with location-aware attention: each step takes the previous token and the previous context."""
 
     def __init__(self, spec: RecurrentSpec, vocab: int):
         super().__init__()
         self.embed = nn.Embedding(vocab, spec.decoder_width)
-        self.cell = (nn.LSTMCell if spec.cell == "lstm" else nn.GRUCell)(spec.decoder_width + spec.width, spec.decoder_width)
-        self.query, self.key = nn.Linear(spec.decoder_width, spec.width, bias=False), nn.Linear(spec.width, spec.width)
+        self.cell = (nn.LSTMCell if spec.cell == "lstm" else nn.GRUCell)(
+            spec.decoder_width + spec.width, spec.decoder_width
+        )
+        self.query = nn.Linear(spec.decoder_width, spec.width, bias=False)
+        self.key = nn.Linear(spec.width, spec.width)
         self.filter_bank = nn.Conv1d(1, spec.filters, spec.kernel_size, padding=spec.kernel_size // 2, bias=False)
         self.location = nn.Linear(spec.filters, spec.width, bias=False)
         self.energy = nn.Linear(spec.width, 1, bias=False)
         self.readout = nn.Linear(spec.decoder_width + spec.width, vocab)
 
     def forward(self, hidden_bsd: Tensor, lengths_b: Tensor, tokens_bu: Tensor, *, equal: bool) -> Tensor:
-        keys_bsd, embedded_bke = self.key(hidden_bsd), self.embed(F.pad(tokens_bu, (1, 0), value=END))
+        keys_bsd = self.key(hidden_bsd)
+        embedded_bke = self.embed(F.pad(tokens_bu, (1, 0), value=END))
         padding_bs = None if equal else torch.arange(hidden_bsd.shape[1])[None] >= lengths_b[:, None]
-        weights_bs, context_bd = (
-            hidden_bsd.new_zeros(hidden_bsd.shape[:2]),
-            hidden_bsd.new_zeros(hidden_bsd[:, 0].shape),
-        )
-        state, said = None, []
+        weights_bs = hidden_bsd.new_zeros(hidden_bsd.shape[:2])
+        context_bd = hidden_bsd.new_zeros(hidden_bsd[:, 0].shape)
+        state = None
+        outputs = []
         for embedded_be in embedded_bke.unbind(1):
             state = self.cell(torch.cat([embedded_be, context_bd], -1), state)
             query_bd = state[0] if isinstance(state, tuple) else state
@@ -113,24 +125,28 @@ class SpellerReference(nn.Module):
                 energy_bs = energy_bs.masked_fill(padding_bs, -torch.inf)
             weights_bs = energy_bs.softmax(-1)
             context_bd = torch.bmm(weights_bs[:, None], hidden_bsd)[:, 0]
-            said.append(torch.cat([query_bd, context_bd], -1))
-        return self.readout(torch.stack(said, 1))
+            outputs.append(torch.cat([query_bd, context_bd], -1))
+        return self.readout(torch.stack(outputs, 1))
 
 
 class SelfAttentiveReference(nn.Module):
-    """`bench_models.SelfAttentive`."""
+    """The model of `bench.models.SelfAttentiveSpec`."""
 
     def __init__(self, spec: SelfAttentiveSpec, load: BenchBatch):
         super().__init__()
-        width, heads, hidden = spec.width, spec.heads, spec.expansion * spec.width
+        width = spec.width
+        heads = spec.heads
+        hidden = spec.expansion * spec.width
         self.front = ConvReference(spec.channels)
         self.project = nn.Linear(self.front.width(load.bins), width)
         layer: Callable[[], nn.Module]
         if spec.kind == "conformer":
-            layer, self.norm = lambda: ConformerReference(width, heads, hidden, spec.kernel_size), nn.Identity()
+            layer = lambda: ConformerReference(width, heads, hidden, spec.kernel_size)  # noqa: E731
+            self.norm = nn.Identity()
         else:
             options = {"dropout": 0.0, "batch_first": True, "norm_first": True}
-            layer, self.norm = lambda: nn.TransformerEncoderLayer(width, heads, hidden, **options), nn.LayerNorm(width)
+            layer = lambda: nn.TransformerEncoderLayer(width, heads, hidden, **options)  # noqa: E731
+            self.norm = nn.LayerNorm(width)
         self.absolute = spec.kind == "transformer"
         self.layers = nn.ModuleList(layer() for _ in range(spec.depth))
         self.reader = TransformerDecoderReference(spec.decoder_depth, width, heads, hidden, load.vocab)

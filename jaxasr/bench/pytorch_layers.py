@@ -1,4 +1,4 @@
-"""Layers of the PyTorch twins (bench_pytorch.py) that PyTorch itself does not have."""
+"""Layers of the PyTorch reference implementation (pytorch.py) that PyTorch itself does not have."""
 
 import math
 
@@ -10,7 +10,7 @@ from jaxasr.records import END
 
 
 class ConvReference(nn.Module):
-    """`nn.ConvSubsampling`: 3 x 3 convolutions of stride 2, ReLU after each."""
+    """The layer `nn.ConvSubsampling`: 3 x 3 convolutions of stride 2, ReLU after each."""
 
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
@@ -20,18 +20,19 @@ class ConvReference(nn.Module):
         )
 
     def width(self, bins: int) -> int:
-        """Of a position of the output."""
+        """Returns the width of the output."""
         return self.layers[-1].out_channels * math.ceil(bins / 2 ** len(self.layers))
 
     def forward(self, x_btf: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         x_bctf = x_btf[:, None]
         for layer in self.layers:
-            x_bctf, lengths_b = F.relu(layer(x_bctf)), -(-lengths_b // 2)
+            x_bctf = F.relu(layer(x_bctf))
+            lengths_b = -(-lengths_b // 2)
         return x_bctf.transpose(1, 2).flatten(2), lengths_b
 
 
 class VggReference(nn.Module):
-    """`nn.VggSubsampling`: blocks of two 3 x 3 convolutions, and the maxima of each two times two."""
+    """The layer `nn.VggSubsampling`: blocks of two 3 x 3 convolutions and 2 x 2 max-pooling."""
 
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
@@ -39,7 +40,7 @@ class VggReference(nn.Module):
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
 
     def width(self, bins: int) -> int:
-        """Of a position of the output."""
+        """Returns the width of the output."""
         return self.layers[-1].out_channels * math.ceil(bins / 2 ** (len(self.layers) // 2))
 
     def forward(self, x_btf: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,12 +48,13 @@ class VggReference(nn.Module):
         for k, layer in enumerate(self.layers):
             x_bctf = F.relu(layer(x_bctf))
             if k % 2:
-                x_bctf, lengths_b = F.max_pool2d(x_bctf, 2, ceil_mode=True), -(-lengths_b // 2)
+                x_bctf = F.max_pool2d(x_bctf, 2, ceil_mode=True)
+                lengths_b = -(-lengths_b // 2)
         return x_bctf.transpose(1, 2).flatten(2), lengths_b
 
 
 def sinusoid(positions_k: Tensor, width: int) -> Tensor:
-    """Sines and cosines of the positions, as in Vaswani et al. 2017, section 3.5."""
+    """Returns sines and cosines of the positions (Vaswani et al. 2017, section 3.5)."""
     rate_e = torch.exp(torch.arange(width // 2) * (-2 * math.log(10_000.0) / width))
     angle_ke = positions_k[:, None] * rate_e
     return torch.cat([angle_ke.sin(), angle_ke.cos()], -1)
@@ -63,15 +65,18 @@ def _feed_forward(width: int, hidden: int) -> nn.Module:
 
 
 class ConformerReference(nn.Module):
-    """`nn.ConformerBlock`: half a feed-forward step, self-attention, convolution, half a step, normalise."""
+    """The layer `nn.ConformerBlock`: half a feed-forward step, self-attention, convolution, another half step, norm."""
 
-    def __init__(self, width: int, heads: int, hidden: int, taps: int):
+    def __init__(self, width: int, heads: int, hidden: int, kernel_size: int):
         super().__init__()
-        self.before, self.after = _feed_forward(width, hidden), _feed_forward(width, hidden)
+        self.before = _feed_forward(width, hidden)
+        self.after = _feed_forward(width, hidden)
         self.attention = RelativeAttention(width, heads)
-        self.gate_norm, self.gate = nn.LayerNorm(width), nn.Linear(width, 2 * width)
-        self.filters = nn.Conv1d(width, width, taps, padding=taps // 2, groups=width, bias=False)
-        self.filter_norm, self.mix = nn.LayerNorm(width), nn.Linear(width, width)
+        self.gate_norm = nn.LayerNorm(width)
+        self.gate = nn.Linear(width, 2 * width)
+        self.filters = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width, bias=False)
+        self.filter_norm = nn.LayerNorm(width)
+        self.mix = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, *, src_key_padding_mask: Tensor | None) -> Tensor:
@@ -89,12 +94,14 @@ class ConformerReference(nn.Module):
 
 
 class RelativeAttention(nn.Module):
-    """Self-attention with relative positions, as in Dai et al. 2019, section 3.3."""
+    """A self-attention with relative positions (Dai et al. 2019, section 3.3)."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        self.heads, self.norm = heads, nn.LayerNorm(width)
-        self.query_key_value, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
         self.distance = nn.Linear(width, width, bias=False)
         self.key_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.distance_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))
@@ -113,21 +120,22 @@ class RelativeAttention(nn.Module):
 
 
 def _shift_relative(scores_bhqr: Tensor) -> Tensor:
-    """From the distances s - 1 ... 1 - s of each query to its keys."""
+    """Maps scores by distance (s - 1 ... 1 - s) of each query to scores by key."""
     b, h, q, r = scores_bhqr.shape
     padded = F.pad(scores_bhqr, (1, 0)).view(b, h, r + 1, q)
     return padded[:, :, 1:].reshape(b, h, q, r)[..., :q]
 
 
 class TransformerDecoderReference(nn.Module):
-    """`nn.TransformerDecoder`, of PyTorch's own layers."""
+    """The layer `nn.TransformerDecoder`, made of PyTorch's own layers."""
 
     def __init__(self, depth: int, width: int, heads: int, hidden: int, vocab: int):
         super().__init__()
         self.embed = nn.Embedding(vocab, width)
         options = {"dropout": 0.0, "batch_first": True, "norm_first": True}
         self.layers = nn.ModuleList(nn.TransformerDecoderLayer(width, heads, hidden, **options) for _ in range(depth))
-        self.norm, self.readout = nn.LayerNorm(width), nn.Linear(width, vocab)
+        self.norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(width, vocab)
 
     def forward(self, hidden_bsd: Tensor, tokens_bu: Tensor, padding_bs: Tensor | None) -> Tensor:
         x = self.embed(F.pad(tokens_bu, (1, 0), value=END))

@@ -1,4 +1,4 @@
-"""What measurements of an experiment say: rows, a table, a picture. One device is what several are held against."""
+"""The rows, the table and the picture of `jaxasr bench EXPERIMENT`. One device is the baseline of several devices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from jaxasr.bench.workloads import MeasureFn, Workload
 
 @dataclass(frozen=True)
 class BenchSetting:
-    """What one measurement is of, besides the batch."""
+    """The part that is measured, its parallelism and its number of devices."""
 
     part: str
     parallelism: str
@@ -24,7 +24,7 @@ class BenchSetting:
 
 @dataclass
 class Measurement:
-    """One setting on one batch, and what it took, round by round."""
+    """One setting on one batch, and its times in all rounds."""
 
     setting: BenchSetting
     work: Workload
@@ -36,115 +36,122 @@ class Measurement:
 
     @property
     def work_key(self) -> tuple[Any, ...]:
-        """The same for all that do the same work."""
+        """The part, shape and batch size. Measurements of the same work have equal keys."""
         return self.setting.part, self.work.shape, self.work.examples
 
     @property
     def wall_s(self) -> float:
-        """Of a step, or of a search of one batch: the median."""
-        return median(each.wall_s for each in self.rounds)
+        """The wall time of a step, or of the search of one batch: the median of the rounds."""
+        return median(call.wall_s for call in self.rounds)
 
     @property
     def cpu_s(self) -> float:
-        """The same of the processor, all threads: what other work on the machine hardly changes."""
-        return median(each.cpu_s for each in self.rounds)
+        """The CPU time of all threads: the median of the rounds. Other work on the machine hardly changes it."""
+        return median(call.cpu_s for call in self.rounds)
 
     @property
     def rate(self) -> float:
-        """Useful seconds of audio (of a language model tokens) a second."""
+        """The seconds of audio without padding (for a language model the tokens) that are processed in a second."""
         return self.work.real_amount / self.wall_s
 
 
-def one_device(each: Measurement, others: Sequence[Measurement]) -> Measurement | None:
-    """The same work on one device: under jit, or where jit was not measured under the same way; None: not measured."""
-    ones = {other.setting.parallelism: other for other in others if other.work_key == each.work_key and other.setting.devices == 1}
-    return ones.get("jit", ones.get(each.setting.parallelism))
+def one_device(measurement: Measurement, others: Sequence[Measurement]) -> Measurement | None:
+    """Returns the same work on one device: under jit, else under the same parallelism. None: it was not measured."""
+    single = [other for other in others if other.work_key == measurement.work_key and other.setting.devices == 1]
+    ones = {other.setting.parallelism: other for other in single}
+    return ones.get("jit", ones.get(measurement.setting.parallelism))
 
 
-def speedup(each: Measurement, others: Sequence[Measurement]) -> float | None:
-    """How many times as fast as one device with the same batch, the median of the rounds."""
-    one = one_device(each, others)
-    return one and median_ratio([a.wall_s for a in one.rounds], [b.wall_s for b in each.rounds])
+def speedup(measurement: Measurement, others: Sequence[Measurement]) -> float | None:
+    """Returns the speed relative to one device with the same batch: the median of the rounds."""
+    one = one_device(measurement, others)
+    return one and median_ratio([a.wall_s for a in one.rounds], [b.wall_s for b in measurement.rounds])
 
 
-def cpu_ratio(each: Measurement, others: Sequence[Measurement]) -> float | None:
-    """How many times the processor time of one device with the same batch, the median of the rounds."""
-    one = one_device(each, others)
-    return one and median_ratio([b.cpu_s for b in each.rounds], [a.cpu_s for a in one.rounds])
+def cpu_ratio(measurement: Measurement, others: Sequence[Measurement]) -> float | None:
+    """Returns the CPU time relative to one device with the same batch: the median of the rounds."""
+    one = one_device(measurement, others)
+    return one and median_ratio([b.cpu_s for b in measurement.rounds], [a.cpu_s for a in one.rounds])
 
 
 def ideal_speedup(devices: int) -> int:
-    """How many times as fast so many devices could be: virtual devices of a CPU share its cores."""
+    """Returns the best speed-up of so many devices. It is 1 on a CPU, where virtual devices share the cores."""
     return 1 if jax.default_backend() == "cpu" else devices
 
 
-def measurement_row(each: Measurement, others: Sequence[Measurement]) -> dict[str, Any]:
-    """A row of results, without what is common to the run."""
-    times, cpu = speedup(each, others), cpu_ratio(each, others)
-    amount = "audio_s_per_s" if each.work.shape.samples else "tokens_per_s"
-    return _setting_row(each) | {
-        "s": round(each.wall_s, 6),
-        "cpu_s": round(each.cpu_s, 6),
-        "rounds_s": [round(one.wall_s, 6) for one in each.rounds],
-        amount: round(each.rate, 3),
+def measurement_row(measurement: Measurement, others: Sequence[Measurement]) -> dict[str, Any]:
+    """Returns the row of a measurement, without the fields that all rows of a benchmark share."""
+    times = speedup(measurement, others)
+    cpu = cpu_ratio(measurement, others)
+    amount = "audio_s_per_s" if measurement.work.shape.samples else "tokens_per_s"
+    return _setting_row(measurement) | {
+        "s": round(measurement.wall_s, 6),
+        "cpu_s": round(measurement.cpu_s, 6),
+        "rounds_s": [round(call.wall_s, 6) for call in measurement.rounds],
+        amount: round(measurement.rate, 3),
         "speedup": times and round(times, 4),
         "cpu_ratio": cpu and round(cpu, 4),
-        "ideal_speedup": ideal_speedup(each.setting.devices),
-        "efficiency": times and round(times / ideal_speedup(each.setting.devices), 4),
+        "ideal_speedup": ideal_speedup(measurement.setting.devices),
+        "efficiency": times and round(times / ideal_speedup(measurement.setting.devices), 4),
     }
 
 
-def failed_row(each: Measurement, why: str) -> dict[str, Any]:
-    """The same of what can't be measured here."""
-    return _setting_row(each) | {"refused": why}
+def failed_row(measurement: Measurement, why: str) -> dict[str, Any]:
+    """Returns the row of a measurement that failed, with the reason."""
+    return _setting_row(measurement) | {"refused": why}
 
 
 def table(measured: Sequence[Measurement]) -> str:
-    """For people."""
+    """Returns the measurements as a Markdown table."""
     unit = "audio s/s" if measured[0].work.shape.samples else "tokens/s"
-    header = ("part", "batch", "how", "devices", "s", unit, "speed-up", "efficiency", "CPU s", "x one")
-    return report.markdown(header, [_cells(each, measured) for each in measured])
+    header = ("part", "batch", "parallelism", "devices", "s", unit, "speed-up", "efficiency", "CPU s", "x one")
+    return report.markdown(header, [_cells(measurement, measured) for measurement in measured])
 
 
 def picture(measured: Sequence[Measurement], path: Path, title: str) -> None:
-    """Throughput and efficiency over the devices."""
+    """Draws throughput and efficiency over the number of devices."""
     unit = "audio s/s" if measured[0].work.shape.samples else "tokens/s"
-    report.scaling([_point(each, measured) for each in measured], path=path, title=title, unit=unit)
+    report.scaling([_point(measurement, measured) for measurement in measured], path=path, title=title, unit=unit)
 
 
-def _setting_row(each: Measurement) -> dict[str, Any]:
+def _setting_row(measurement: Measurement) -> dict[str, Any]:
     return {
-        "part": each.setting.part,
-        "how": each.setting.parallelism,
-        "devices": each.setting.devices,
-        "samples": each.work.shape.samples,
-        "tokens": each.work.shape.tokens,
-        "examples": each.work.examples,
+        "part": measurement.setting.part,
+        "parallelism": measurement.setting.parallelism,
+        "devices": measurement.setting.devices,
+        "samples": measurement.work.shape.samples,
+        "tokens": measurement.work.shape.tokens,
+        "examples": measurement.work.examples,
     }
 
 
-def _point(each: Measurement, others: Sequence[Measurement]) -> report.ScalingPoint:
-    times, setting = speedup(each, others), each.setting
+def _point(measurement: Measurement, others: Sequence[Measurement]) -> report.ScalingPoint:
+    times = speedup(measurement, others)
+    setting = measurement.setting
     name = f"{setting.parallelism}, " if setting.part == "step" else ""  # evaluations differ in their devices alone
     efficiency = None if times is None else times / ideal_speedup(setting.devices)
-    return report.ScalingPoint(setting.part, f"{name}{_batch_text(each.work)}", setting.devices, each.rate, efficiency)
+    return report.ScalingPoint(
+        setting.part, f"{name}{_batch_text(measurement.work)}", setting.devices, measurement.rate, efficiency
+    )
 
 
-def _cells(each: Measurement, others: Sequence[Measurement]) -> list[str]:
-    times, cpu, setting = speedup(each, others), cpu_ratio(each, others), each.setting
-    told = ["", ""] if times is None else [f"{times:.2f}", f"{times / ideal_speedup(setting.devices):.0%}"]
-    told += [f"{each.cpu_s:.4g}", "" if cpu is None else f"{cpu:.2f}"]
+def _cells(measurement: Measurement, others: Sequence[Measurement]) -> list[str]:
+    times = speedup(measurement, others)
+    cpu = cpu_ratio(measurement, others)
+    setting = measurement.setting
+    shown = ["", ""] if times is None else [f"{times:.2f}", f"{times / ideal_speedup(setting.devices):.0%}"]
+    shown += [f"{measurement.cpu_s:.4g}", "" if cpu is None else f"{cpu:.2f}"]
     return [
         setting.part,
-        _batch_text(each.work),
+        _batch_text(measurement.work),
         setting.parallelism,
         f"{setting.devices}",
-        f"{each.wall_s:.4g}",
-        f"{each.rate:,.1f}",
-        *told,
+        f"{measurement.wall_s:.4g}",
+        f"{measurement.rate:,.1f}",
+        *shown,
     ]
 
 
 def _batch_text(work: Workload) -> str:
-    each = f"{work.shape.samples / work.rate_hz:.2f} s" if work.shape.samples else f"{work.shape.tokens} tokens"
-    return f"{work.examples} x {each}"
+    length = f"{work.shape.samples / work.rate_hz:.2f} s" if work.shape.samples else f"{work.shape.tokens} tokens"
+    return f"{work.examples} x {length}"

@@ -15,15 +15,15 @@ import jax
 from jaxasr import report, scale, tree
 from jaxasr.bench.loader import bench_loader
 from jaxasr.bench.overhead import loop_overhead
-from jaxasr.bench.report import Measurement, BenchSetting, picture, failed_row, measurement_row, table
+from jaxasr.bench.report import BenchSetting, Measurement, failed_row, measurement_row, picture, table
 from jaxasr.bench.workloads import (
     Workload,
+    build_step,
     commonest_shape,
     evaluation_fn,
     evaluation_workload,
     search_timer,
     step_timer,
-    build_step,
     training_workload,
 )
 from jaxasr.data import BoundPipeline
@@ -34,7 +34,12 @@ from jaxasr.records import LanguageModel
 from jaxasr.scale import How, Layout, Placement
 
 PARTS = ("step", "evaluation", "loader", "loop")
-PARALLELISM: Mapping[str, How] = {"jit": "jit", "pmap": "pmap", "mesh": "mesh", "fsdp": "mesh"}  # fsdp: the state is split too
+PARALLELISM: Mapping[str, How] = {
+    "jit": "jit",
+    "pmap": "pmap",
+    "mesh": "mesh",
+    "fsdp": "mesh",
+}  # fsdp: the state is split too
 ROWS, PICTURE, PROFILE = "bench.jsonl", "bench.png", "profile"
 
 

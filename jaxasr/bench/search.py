@@ -1,7 +1,7 @@
-"""What a search takes on the CPU: 8 s of features through encoder, attention, CTC and language model, exactly 40 steps.
+"""The benchmark of searches on the CPU: features through encoder, attention, CTC and language model, exactly 40 steps.
 
-One line a search: by width, batch, length and by what is weighed in, so that growth can be read off. Parameters are random
-and no hypothesis may end, so every search takes the same steps, whatever the parameters.
+There is one line for each search. The searches vary in beam width, batch size, length and scorers, so that the lines show
+how the time grows. Parameters are random and no hypothesis can end. Every search therefore takes the same number of steps.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,34 +15,35 @@ from jaxtyping import Array
 
 from jaxasr import decode, nn, scale
 from jaxasr.bench.models import BenchBatch, RecurrentSpec, SelfAttentiveSpec, make_batch
-from jaxasr.bench.processes import CallTime, in_subprocess, available_cores, timed
+from jaxasr.bench.processes import CallTime, available_cores, in_subprocess, timed
 from jaxasr.decode.scorers import DecoderOutput, ScorerState
 from jaxasr.decode.search import EncodedBatch
 from jaxasr.records import END, Batch
 
 STEPS = 40
-HOP_S = 0.01  # seconds of a frame
+HOP_S = 0.01  # from one frame to the next
 LM_WIDTH = 650
 
 
 @dataclass(frozen=True)
 class SearchCase:
-    """One search."""
+    """One search that is timed."""
 
     examples: int = 1
-    width: int = 10  # 0: the encoder alone
+    width: int = 10  # of the beam; 0: only the encoder runs
     ctc_weight: float = 0.3
     lm: bool = False
     frames: int = 800
     model: str = "blstmp"
 
     def line(self, taken: Sequence[CallTime]) -> str:
-        """For people."""
+        """Returns a line with the medians."""
         what = "" if self.model == "blstmp" else f"{self.model}: "
         what += f"beam {self.width}" if self.width else "encoder alone"
         what += f", CTC {self.ctc_weight:g}" if self.ctc_weight and self.width else ""
         what += ", LSTM language model" if self.lm else ""
-        wall, cpu = (median(getattr(each, kind) for each in taken) / self.examples for kind in ("wall_s", "cpu_s"))
+        wall = median(call.wall_s for call in taken) / self.examples
+        cpu = median(call.cpu_s for call in taken) / self.examples
         seconds = self.frames * HOP_S
         return (
             f"  batch {self.examples:3}  {seconds:4.0f} s  {what:40} {wall:7.3f} s an utterance (CPU {cpu:7.3f} s), "
@@ -52,10 +53,18 @@ class SearchCase:
 
 MODELS: Mapping[str, RecurrentSpec | SelfAttentiveSpec] = {
     "blstmp": RecurrentSpec(),
-    "Whisper base": SelfAttentiveSpec("transformer", (32,), depth=6, width=512, heads=8, decoder_depth=6, ctc_weight=0.0),
+    "Whisper base": SelfAttentiveSpec(
+        "transformer", (32,), depth=6, width=512, heads=8, decoder_depth=6, ctc_weight=0.0
+    ),
 }
-VOCABULARIES = {"Whisper base": 51_865}  # else that of Load
-PARTS = (SearchCase(width=0), SearchCase(width=1, ctc_weight=0.0), SearchCase(ctc_weight=0.0), SearchCase(), SearchCase(lm=True))
+VOCABULARIES = {"Whisper base": 51_865}  # otherwise that of BenchBatch
+PARTS = (
+    SearchCase(width=0),
+    SearchCase(width=1, ctc_weight=0.0),
+    SearchCase(ctc_weight=0.0),
+    SearchCase(),
+    SearchCase(lm=True),
+)
 CASES: Mapping[str, tuple[SearchCase, ...]] = {
     "parts-1": PARTS,
     "parts-16": tuple(replace(case, examples=16) for case in PARTS),
@@ -67,11 +76,14 @@ CASES: Mapping[str, tuple[SearchCase, ...]] = {
 
 
 def bench_search(*, benchmarks: Sequence[str] = (), threads: Sequence[int] = (1,), rounds: int = 3) -> Iterator[str]:
-    """Times every group of searches, or those of these names, in a process bound to so many cores.
+    """Times groups of searches, each search in a process that is bound to as many cores as there are threads.
+
+    Args:
+        benchmarks: the names of the groups; empty: all.
 
     Raises:
-        ValueError: no group of that name.
-        RuntimeError: a measuring process failed; what it said is on stderr.
+        ValueError: there is no group of that name.
+        RuntimeError: a measuring process failed; its output is on stderr.
     """
     if unknown := [name for name in benchmarks if name not in CASES]:
         raise ValueError(f"there is no group {', '.join(unknown)} of searches; there are {', '.join(CASES)}")
@@ -91,29 +103,32 @@ def bench_search(*, benchmarks: Sequence[str] = (), threads: Sequence[int] = (1,
                 yield in_subprocess(f"{__name__}:{_line.__name__}", given, cores=here[:count])
 
 
-def measure_search(case: SearchCase, *, rounds: int, spec: RecurrentSpec | SelfAttentiveSpec | None = None) -> list[CallTime]:
-    """What the search took here, round by round; the first call, which compiles, is not counted."""
+def measure_search(
+    case: SearchCase, *, rounds: int, spec: RecurrentSpec | SelfAttentiveSpec | None = None
+) -> list[CallTime]:
+    """Returns the time of the search in each round. The first call, which compiles, is not counted."""
     scale.keep_freed_memory()
-    load = BenchBatch(examples=case.examples, frames=case.frames, vocab=VOCABULARIES.get(case.model, BenchBatch.vocab))
-    model, batch = (spec or MODELS[case.model]).model(load), make_batch(load)
+    sizes = BenchBatch(examples=case.examples, frames=case.frames, vocab=VOCABULARIES.get(case.model, BenchBatch.vocab))
+    model = (spec or MODELS[case.model]).model(sizes)
+    batch = make_batch(sizes)
     variables: Any = jax.jit(lambda batch: model.init(jax.random.key(0), batch, step=None))(batch)
     call = _search(model, case)
-    lms = {"lm": _language_model(load.vocab)} if case.lm else {}
+    lms = {"lm": _language_model(sizes.vocab)} if case.lm else {}
     jax.block_until_ready(call(variables, lms, batch))
     return [timed(lambda: jax.block_until_ready(call(variables, lms, batch))) for _ in range(rounds)]
 
 
 @dataclass(frozen=True)
 class ForbidEnd:
-    """Forbids the end."""
+    """A scorer that forbids the end token."""
 
-    name: str = "endless"
+    name: str = "no end"
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
-        """As in `decode.Scorer`."""
+        """Returns a state whose score of the end token is minus infinity (`decode.Scorer`)."""
 
-        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
-            return jnp.zeros_like(heard.log_probs_bv).at[:, END].set(-jnp.inf), state
+        def score(memory: Any, state: Any, output: DecoderOutput) -> tuple[Array, Any]:
+            return jnp.zeros_like(output.log_probs_bv).at[:, END].set(-jnp.inf), state
 
         return ScorerState((), (), score)
 

@@ -1,4 +1,4 @@
-"""Whole training steps (forward, backward, clipping, Adam) on the CPU, beside PyTorch in the same process."""
+"""The benchmark of whole training steps (forward, backward, clipping, Adam) on the CPU, beside PyTorch in one process."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -8,27 +8,27 @@ from statistics import median
 from typing import Any
 
 from jaxasr import scale
-from jaxasr.bench.models import MODELS, BenchBatch, Spec, BenchStep, jaxasr_step
-from jaxasr.bench.processes import CallTime, in_subprocess, available_cores, median_ratio, timed
+from jaxasr.bench.models import MODELS, BenchBatch, BenchStep, Spec, jaxasr_step
+from jaxasr.bench.processes import CallTime, available_cores, in_subprocess, median_ratio, timed
 
-SLOW_S = 30.0  # of processor time: after a step that takes longer there is no other round
+SLOW_S = 30.0  # CPU time; there is no further round after a step that takes longer
 
 
 @dataclass(frozen=True)
 class StepTimes:
-    """What steps of one model took, round by round; PyTorch's are empty where it is not installed."""
+    """The time of training steps of one model in each round. `pytorch` is empty if PyTorch is not installed."""
 
-    equal: bool  # lengths
+    equal: bool  # whether all lengths are equal
     jaxasr: tuple[CallTime, ...]
     pytorch: tuple[CallTime, ...]
 
     def line(self) -> str:
-        """For people: medians, and the medians of the rounds' ratios."""
+        """Returns a line with the medians, and the medians of the ratios of the rounds."""
         line = f"  {'equal' if self.equal else 'unequal'} lengths".ljust(18) + f"jaxasr  {_medians(self.jaxasr)}"
         if not self.pytorch:
             return line
-        wall = median_ratio([each.wall_s for each in self.jaxasr], [each.wall_s for each in self.pytorch])
-        cpu = median_ratio([each.cpu_s for each in self.jaxasr], [each.cpu_s for each in self.pytorch])
+        wall = median_ratio([step.wall_s for step in self.jaxasr], [step.wall_s for step in self.pytorch])
+        cpu = median_ratio([step.cpu_s for step in self.jaxasr], [step.cpu_s for step in self.pytorch])
         rounds = len(self.jaxasr)
         counted = f"{rounds} round{'s' * (rounds > 1)}"
         return f"{line}   PyTorch {_medians(self.pytorch)}   ratio {wall:.2f} (CPU {cpu:.2f}), {counted}"
@@ -37,20 +37,23 @@ class StepTimes:
 def bench_training(
     *, benchmarks: Sequence[str] = (), threads: Sequence[int] = (1,), rounds: int = 5, sizes: BenchBatch = BenchBatch()
 ) -> Iterator[str]:
-    """Times every model, or those of these names, each in a process bound to so many cores.
+    """Times a training step of every model, each in a process that is bound to as many cores as there are threads.
 
-    Both sides train in turn in one process, under one malloc that keeps what it is given back. Beside the clock stands the
-    processor time, which other work on the machine hardly changes.
+    Both implementations train alternately in one process, with a malloc that keeps freed memory. Beside the wall time stands
+    the CPU time, which other work on the machine hardly changes.
+
+    Args:
+        benchmarks: the names of the models; empty: all.
 
     Raises:
-        ValueError: no model of that name.
-        RuntimeError: a measuring process failed; what it said is on stderr.
+        ValueError: there is no model of that name.
+        RuntimeError: a measuring process failed; its output is on stderr.
     """
     if unknown := [name for name in benchmarks if name not in MODELS]:
         raise ValueError(f"there is no model {', '.join(unknown)} to train; there are {', '.join(MODELS)}")
     yield (
-        f"training steps on {sizes.examples} utterances of {sizes.frames} frames, {sizes.tokens} tokens, {sizes.vocab} words, "
-        f"float32; medians of up to {rounds} rounds, seconds by the clock and of the processor"
+        f"training steps on {sizes.examples} utterances of {sizes.frames} frames, {sizes.tokens} tokens, "
+        f"{sizes.vocab} words, float32; medians of up to {rounds} rounds, seconds by the clock and of the processor"
     )
     if util.find_spec("torch") is None:
         yield "PyTorch is not installed: jaxasr alone is measured (pip install torch, to compare)"
@@ -65,16 +68,17 @@ def bench_training(
 
 
 def measure_training(spec: Spec, sizes: BenchBatch, *, rounds: int) -> tuple[tuple[int, ...], tuple[StepTimes, ...]]:
-    """Parameters of each side, and what steps take here, at equal lengths and at unequal ones.
+    """Returns the parameters of each implementation, and the times of its steps at equal and at unequal lengths.
 
-    jaxasr's first step compiles and is not counted, nor is PyTorch's first. At unequal lengths a step of PyTorch's may take
-    a minute (the backward pass of a packed sequence): then one round is all there is.
+    The first step of each implementation is not counted, because jaxasr compiles it. At unequal lengths a step of PyTorch
+    may take a minute (the backward pass of a packed sequence). In that case there is only one round.
     """
     scale.keep_freed_memory()
     sides = _implementations(spec, sizes)
     for side in sides:
         side.step(True)
-    return tuple(side.parameters for side in sides), tuple(_time_rounds(sides, rounds, equal=each) for each in (True, False))
+    times = tuple(_time_rounds(sides, rounds, equal=equal) for equal in (True, False))
+    return tuple(side.parameters for side in sides), times
 
 
 def _time_rounds(sides: Sequence[BenchStep], rounds: int, *, equal: bool) -> StepTimes:
@@ -98,11 +102,11 @@ def _implementations(spec: Spec, sizes: BenchBatch) -> list[BenchStep]:
 
 def _lines(name: str, sizes: dict[str, Any], rounds: int) -> list[str]:
     parameters, times = measure_training(MODELS[name], BenchBatch(**sizes), rounds=rounds)
-    said = [f"{side} {count:,}" for side, count in zip(("jaxasr", "PyTorch"), parameters, strict=False)]
+    shown = [f"{side} {count:,}" for side, count in zip(("jaxasr", "PyTorch"), parameters, strict=False)]
     count = len(available_cores())
     threads = f"{count} thread{'s' * (count > 1)}"
-    return [f"{name}, {threads}; parameters: {', '.join(said)}", *(each.line() for each in times)]
+    return [f"{name}, {threads}; parameters: {', '.join(shown)}", *(steps.line() for steps in times)]
 
 
 def _medians(taken: Sequence[CallTime]) -> str:
-    return f"{median(each.wall_s for each in taken):7.3f} s (CPU {median(each.cpu_s for each in taken):7.3f} s)"
+    return f"{median(step.wall_s for step in taken):7.3f} s (CPU {median(step.cpu_s for step in taken):7.3f} s)"

@@ -1,4 +1,4 @@
-"""What a benchmark of an experiment gives its devices to do: batches of the plan, training steps and searches on them."""
+"""The workloads of `jaxasr bench EXPERIMENT`: batches of the plan, and training steps and searches on them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,49 +15,49 @@ from jaxasr.evaluation.decode_split import compiled_search
 from jaxasr.evaluation.evaluators import text_log_probs
 from jaxasr.experiment.experiment import Experiment, search_of
 from jaxasr.records import Batch, LanguageModel
-from jaxasr.run.initial_state import resolve_objective, initial_state, make_apply_fn
+from jaxasr.run.initial_state import initial_state, make_apply_fn, resolve_objective
 from jaxasr.scale import CompiledStep, Placement
 from jaxasr.training import TrainState, make_step
 from jaxasr.training.step import StepFunction
 
-MIN_MEASURED_S = 0.3  # of one measurement: shorter calls are made several times
+MIN_MEASURED_S = 0.3  # of one measurement; shorter calls are repeated
 
-MeasureFn = Callable[[], CallTime]  # measures one call once more
+MeasureFn = Callable[[], CallTime]  # measures one call
 
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """A batch of the plan. Where it has more examples than the plan's, these are repeated in turn."""
+    """A batch of the plan. If it has more examples than that of the plan, these are repeated in order."""
 
-    shape: Shape  # the plan's
+    shape: Shape  # of the plan
     batch: Batch
     rate_hz: int
 
     @property
     def real_amount(self) -> float:
-        """Seconds of audio, or tokens and ends, that are no padding."""
+        """The seconds of audio (for a language model the tokens and ends) without padding."""
         if self.shape.samples:
             return float(np.sum(self.batch.sample_lengths_b)) / self.rate_hz
         return float(np.sum(self.batch.token_lengths_b) + np.sum(self.batch.valid_b))
 
     @property
     def examples(self) -> int:
-        """Of all devices."""
+        """The number of examples on all devices."""
         return len(self.batch.valid_b)
 
     def resized(self, examples: int) -> "Workload":
-        """The same with so many examples."""
+        """Returns the workload with another number of examples."""
         batch = jax.tree.map(lambda x: np.resize(x, (examples, *x.shape[1:])), self.batch)
         return Workload(self.shape, batch, self.rate_hz)
 
 
 def commonest_shape(places: np.ndarray) -> int:
-    """The shape, by its place in the list, that most batches have."""
+    """Returns the bucket that most batches have."""
     return int(np.bincount(places).argmax())
 
 
 def training_workload(data: BoundPipeline, place: int) -> Workload:
-    """The fullest batch of a shape in the first epoch."""
+    """Returns the fullest batch of a bucket in the first epoch."""
     epoch = data.plan.epoch(0)
     filled = np.where(epoch.bucket_ids == place, epoch.stops - epoch.starts, -1)
     step = int(filled.argmax())
@@ -69,16 +69,16 @@ def training_workload(data: BoundPipeline, place: int) -> Workload:
 
 
 def evaluation_workload(data: BoundPipeline) -> Workload:
-    """A batch of the shape that most batches of the split have."""
+    """Returns a batch of the shape that most batches of the split have."""
     plan = data.eval_plan
     shape = plan.shapes[commonest_shape(plan.bucket_ids)]
     with data.eval_batches() as batches:
-        batch = next(each.batch for each in batches if each.row.shape == shape)
+        batch = next(found.batch for found in batches if found.row.shape == shape)
     return Workload(shape, batch, data.rate_hz)
 
 
 def build_step(experiment: Experiment, data: BoundPipeline) -> tuple[StepFunction, TrainState]:
-    """The pure step of a run, and its state before the first one; what it would measure of the data is left blank."""
+    """Returns the step function of a run and its initial state. Feature statistics are left blank."""
     objective = resolve_objective(experiment, data)
     pure = make_step(
         make_apply_fn(experiment.model, objective, experiment.teacher),
@@ -91,7 +91,10 @@ def build_step(experiment: Experiment, data: BoundPipeline) -> tuple[StepFunctio
 
 
 def evaluation_fn(experiment: Experiment, state: TrainState, lms: Mapping[str, LanguageModel]) -> Callable[..., Any]:
-    """What the watched split asks of a batch, compiled: (variables, batch) -> hypotheses, or log probabilities of texts."""
+    """Returns the compiled evaluation of a batch of the validation split.
+
+    It maps (variables, batch) to hypotheses, or to log probabilities for a language model.
+    """
     model = experiment.model
     if isinstance(model, nn.Lm):
         return jax.jit(lambda variables, batch: text_log_probs(model, variables, batch))
@@ -100,7 +103,10 @@ def evaluation_fn(experiment: Experiment, state: TrainState, lms: Mapping[str, L
 
 
 def step_timer(step: CompiledStep[TrainState, Any], state: TrainState, work: Workload) -> MeasureFn:
-    """Measures training steps on one batch, which lies on the devices already; the state is theirs for that time only."""
+    """Returns a function that times training steps on one batch.
+
+    The batch is placed on the devices before the measurement. The state is on the devices during the measurement only.
+    """
 
     def measure() -> CallTime:
         here, batch = step.place_state(state), step.place(work.batch)
@@ -116,7 +122,7 @@ def step_timer(step: CompiledStep[TrainState, Any], state: TrainState, work: Wor
 
 
 def search_timer(call: Callable[..., Any], placement: Placement, variables: Any, work: Workload) -> MeasureFn:
-    """Measures searches of one batch, which lies on the devices already."""
+    """Returns a function that times searches of one batch, which is placed on the devices before the measurement."""
 
     def measure() -> CallTime:
         whole, shared = (
@@ -129,7 +135,7 @@ def search_timer(call: Callable[..., Any], placement: Placement, variables: Any,
 
 
 def time_call(call: Callable[[], Any]) -> CallTime:
-    """What one call takes, after one that may compile; of several if one is short, one dispatched behind the other."""
+    """Returns the time of a call, after a call that may compile. Short calls are dispatched several times in a row."""
     jax.block_until_ready(call())
     once = _time_calls(call, 1)
     calls = int(MIN_MEASURED_S / max(once.wall_s, 1e-9))

@@ -146,10 +146,10 @@ class BoundPipeline:
         """
         if start_step < 0:
             raise ValueError(f"start_step {start_step}: steps count from 0")
-        audio_loader = self.waves(host=host, hosts=hosts)
+        loader = self.audio_loader(host=host, hosts=hosts)
         steps = range(start_step, _NO_LIMIT if stop_step is None else stop_step)
         keys = np.stack([keys_at_speed(self._keys, factor) for factor in self.examples.speeds], axis=1)
-        return Batches(audio_loader, self._tokens, keys, steps, workers=workers)
+        return Batches(loader, self._tokens, keys, steps, workers=workers)
 
     def eval_batches(self, *, workers: int = 0, host: int = 0, hosts: int = 1) -> EvalIterator:
         """Every example exactly once, from short to long, not one left out, at its own speed.
@@ -157,12 +157,12 @@ class BoundPipeline:
         Where a text could not be normalised the reference is the text as written; what could not be encoded has no
         tokens. Arguments and errors are those of `batches`.
         """
-        waves = self._audio_loader(self.eval_plan, (1.0,), host, hosts)
+        loader = self._audio_loader(self.eval_plan, (1.0,), host, hosts)
         steps = range(len(self.eval_plan))
-        batches = Batches(waves, self._tokens, self._keys[:, None], steps, workers=workers)
+        batches = Batches(loader, self._tokens, self._keys[:, None], steps, workers=workers)
         return EvalIterator(batches, self.ids, self.examples.texts, self.speakers)
 
-    def waves(self, *, host: int = 0, hosts: int = 1) -> AudioLoader:
+    def audio_loader(self, *, host: int = 0, hosts: int = 1) -> AudioLoader:
         """What decodes a step of training, without reading ahead."""
         return self._audio_loader(self.plan, self.examples.speeds, host, hosts)
 

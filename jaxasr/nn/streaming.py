@@ -1,5 +1,7 @@
-"""The recogniser as it hears a stream: a window of samples at a time, in a memory of a fixed size."""
+"""Streaming recognisers: they encode a window of samples at a time into a memory of a fixed size, for searches of streams."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,7 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Int16
 
+from jaxasr.nn.attention.alignment import StreamableAlignment
 from jaxasr.nn.attention.interface import Memory
+from jaxasr.nn.attention.scored import ScoredAttention
+from jaxasr.nn.attention.warm import WarmStart
+from jaxasr.nn.decoders.interface import Decoder
+from jaxasr.nn.decoders.speller import Speller
+from jaxasr.nn.lms.transformer import TransformerLm
 from jaxasr.nn.precision import in_precision
 from jaxasr.nn.seq2seq import Seq2Seq
 from jaxasr.ops.audio import features
@@ -17,142 +25,215 @@ from jaxasr.units import samples_from_ms
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """The windows of samples in which a recogniser hears a stream: each begins `new` samples behind the one before."""
+    """The windows of samples of a stream: each begins `new_samples` after the one before."""
 
     positions: int  # encoder positions that a window makes final
+    lookback: int  # encoder positions before the last stop that may still be read
     frames: int  # feature frames of a window
     new_frames: int  # those that are not in the next window
-    samples: int  # of a window: what its first sample waits for, the algorithmic latency
+    samples: int  # of a window; its first sample waits for the last one, so this is the algorithmic latency
     new_samples: int  # samples from one window to the next
 
 
-def window_spec(model: Seq2Seq, chunks: int = 1) -> WindowSpec:
-    """The windows of so many chunks of the encoder (`Encoder.pace`) and its look-ahead.
+@dataclass(frozen=True)
+class StreamReader:
+    """The alignment function by which a decoder reads a stream, with the path to its state in the decoder's state."""
+
+    alignment: StreamableAlignment
+    path: tuple[str, ...]  # attributes of the decoder's state, from the outermost one
+    lookback: int  # positions before the last stop that a step may still read
+
+    def stop_position(self, state: Any) -> Int[Array, " b"]:
+        """Returns the position of the memory that the decoder read last."""
+        return self.alignment.stop_position(functools.reduce(getattr, self.path, state))
+
+    def shift(self, state: Any, by_b: Int[Array, " b"]) -> Any:
+        """Returns the decoder's state for a memory that begins `by_b` positions later."""
+        shifted = self.alignment.shift(functools.reduce(getattr, self.path, state), by_b)
+        return _with_attribute(state, self.path, shifted)
+
+
+def stream_reader(decoder: Decoder) -> StreamReader:
+    """Returns the part of a decoder that reads a stream.
 
     Raises:
-        ValueError: a part of the model needs whole utterances: which one, and what does not.
+        ValueError: the decoder may read any position at every step; the message names the part, and a replacement.
     """
-    if model.frontend.normalize == "utterance":
+    if not isinstance(decoder, Speller):
+        raise ValueError(
+            f"{type(decoder).__name__} may read any position at every step; a stream needs a Speller whose attention's "
+            "focus is Monotonic or MoChA"
+        )
+    if decoder.fusion is not None and isinstance(decoder.fusion.lm, TransformerLm):
+        raise ValueError(
+            "Speller.fusion has a TransformerLm, which keeps something of every token of a segment; a stream, whose "
+            "segments may be of any length, needs an LstmLm"
+        )
+    attention = decoder.attention
+    if not isinstance(attention, ScoredAttention):
+        raise ValueError(
+            f"{type(attention).__name__} weighs positions of the whole utterance; a stream needs AdditiveAttention or "
+            "ProductAttention with a focus that is Monotonic or MoChA"
+        )
+    if attention.is_location_aware:
+        raise ValueError(
+            f"the energies of {type(attention).__name__} depend on where it looked in the whole utterance; a stream needs "
+            "those of AdditiveAttention or ProductAttention"
+        )
+    warm = isinstance(attention.focus, WarmStart)
+    alignment = attention.focus.hard if warm else attention.focus
+    if not isinstance(alignment, StreamableAlignment):
+        raise ValueError(
+            f"the focus {type(alignment).__name__} weighs positions of the whole utterance; a stream needs Monotonic, or "
+            "MoChA with a limited chunk, also behind a WarmStart"
+        )
+    path = ("attention", "focus", "hard") if warm else ("attention", "focus")
+    return StreamReader(alignment, path, alignment.lookback)
+
+
+def window_spec(model: Seq2Seq, chunks: int = 1) -> WindowSpec:
+    """Returns the windows that hold `chunks` chunks of the encoder (`Encoder.chunk_spec`) and its look-ahead.
+
+    Raises:
+        ValueError: a part of the model needs whole utterances; the message names it, and a replacement.
+    """
+    frontend = model.frontend
+    if frontend.normalize == "utterance":
         raise ValueError(
             "this model can't hear a stream: model.frontend.normalize is 'utterance', by a mean and a variance that "
             "are known at its end; a stream needs 'global' or 'none'"
         )
     try:
-        (chunk, ahead), _ = model.encoder.chunk_spec, model.decoder.lookback
+        chunk, lookahead = model.encoder.chunk_spec
+        lookback = stream_reader(model.decoder).lookback
     except ValueError as error:
         raise ValueError(f"this model can't hear a stream: {error}") from error
-    frontend, own = model.frontend, chunks * chunk
+    new_frames = chunks * chunk
     window, hop = (samples_from_ms(ms, frontend.rate_hz) for ms in (frontend.window_ms, frontend.hop_ms))
     return WindowSpec(
-        positions=own // model.encoder.stride,
-        frames=own + ahead,
-        new_frames=own,
-        samples=(own + ahead - 1) * hop + window,
-        new_samples=own * hop,
+        positions=new_frames // model.encoder.stride,
+        lookback=lookback,
+        frames=new_frames + lookahead,
+        new_frames=new_frames,
+        samples=(new_frames + lookahead - 1) * hop + window,
+        new_samples=new_frames * hop,
     )
 
 
 @dataclass(frozen=True)
 class StreamingRecogniser:
-    """A model and its variables, as a search for streams wants them (records.Streamable)."""
+    """A model with its variables, for searches of streams (records.Streamable)."""
 
     model: Seq2Seq
     variables: Any
     chunks: int = 1  # of the encoder, in a window
 
     def __post_init__(self):
-        object.__setattr__(
-            self, "variables", in_precision(self.variables, self.model.compute)
-        )  # once, not at every step
+        # once, not at every step
+        object.__setattr__(self, "variables", in_precision(self.variables, self.model.compute))
 
     @property
     def window_spec(self) -> WindowSpec:
-        """The windows that `hear` is given."""
+        """The windows that `advance` takes."""
         return window_spec(self.model, self.chunks)
 
     def init_stream(self, examples: int, positions: int) -> StreamState:
-        """So many streams before their first sample, each with a memory of so many encoder positions.
+        """Returns the state of `examples` streams before their first sample.
+
+        Args:
+            positions: encoder positions in the memory of each stream.
 
         Raises:
-            ValueError: the model needs whole utterances; or a memory larger than this.
+            ValueError: the model needs whole utterances, or a larger memory.
         """
         window = self.window_spec
-        least = window.positions + self.model.decoder.lookback
+        least = window.positions + window.lookback
         if positions < least:
             raise ValueError(f"a memory of {positions} encoder positions; this model needs {least} or more")
         encoder = self.model.encoder.initial_state(examples, self.model.frontend.bins)
         zero_b = jnp.zeros(examples, jnp.int32)
         wave_bn = jax.ShapeDtypeStruct((examples, window.samples), jnp.int16)
-        heard: Any = jax.eval_shape(self._encode, wave_bn, zero_b, encoder)
-        silence_bsd = jnp.zeros((examples, positions, heard[0].shape[-1]), heard[0].dtype)
-        memory, state = self._remember(silence_bsd, zero_b)
-        encoder = jax.tree.map(lambda leaf, after: leaf.astype(after.dtype), encoder, heard[2])
+        encoded: Any = jax.eval_shape(self._encode, wave_bn, zero_b, encoder)
+        hidden_bsd = jnp.zeros((examples, positions, encoded[0].shape[-1]), encoded[0].dtype)
+        memory, state = self._init_decode_state(hidden_bsd, zero_b)
+        encoder = jax.tree.map(lambda leaf, after: leaf.astype(after.dtype), encoder, encoded[2])
         return StreamState(encoder, memory, state, initial_state=state, dropped_b=zero_b, encoded_b=zero_b)
 
     def advance(
         self, stream: StreamState, wave_bn: Int16[Array, "b n"], sample_lengths_b: Int[Array, " b"]
     ) -> StreamState:
-        """The stream after one more of the windows that `pacing` tells of.
+        """Returns the state of the streams after one more window (`window_spec`).
 
-        What will not be read again is dropped from the memory, and, where there is no room, the oldest of what might be.
+        Positions that can't be read again are dropped from the memory. If the memory is full, its oldest positions are too.
 
         Args:
-            sample_lengths_b: real samples. Fewer than a whole window: the stream ends with them. As long as there are frames
-                behind those of the window, one more has to follow.
+            sample_lengths_b: real samples. If they are fewer than a whole window, the stream ends with them. While there are
+                frames after those of the window, another window has to follow.
         """
         hidden_bkd, real_b, encoder = self._encode(wave_bn, sample_lengths_b, stream.encoder)
-        more, _ = self._remember(hidden_bkd, real_b)
+        new_memory, _ = self._init_decode_state(hidden_bkd, real_b)
         held_b = stream.encoded_b - stream.dropped_b
-        room = stream.memory.valid_bs.shape[1] - hidden_bkd.shape[1]
-        unread_b = self.stopped(stream.state) - self.model.decoder.lookback
-        drop_b = jnp.maximum(jnp.clip(unread_b, 0, held_b), held_b - room)
+        capacity = stream.memory.valid_bs.shape[1] - hidden_bkd.shape[1]
+        first_readable_b = self.stop_position(stream.state) - stream_reader(self.model.decoder).lookback
+        drop_b = jnp.maximum(jnp.clip(first_readable_b, 0, held_b), held_b - capacity)
         return replace(
             stream,
             encoder=encoder,
-            memory=_joined(stream.memory, more, drop_b, held_b - drop_b, real_b),
-            state=self.moved(stream.state, drop_b),
+            memory=_joined(stream.memory, new_memory, drop_b, held_b - drop_b, real_b),
+            state=self.shift(stream.state, drop_b),
             dropped_b=stream.dropped_b + drop_b,
             encoded_b=stream.encoded_b + real_b,
         )
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
-        """One token further."""
+        """Returns the decoder's step after `tokens_b`."""
         return self.model.apply(self.variables, memory, state, tokens_b, method="step")
 
-    def stopped(self, state: Any) -> Int[Array, " b"]:
-        """The position of the memory that was read last."""
-        return self.model.decoder.stopped(state)
+    def stop_position(self, state: Any) -> Int[Array, " b"]:
+        """Returns the position of the memory that the decoder read last."""
+        return stream_reader(self.model.decoder).stop_position(state)
 
-    def moved(self, state: Any, by_b: Int[Array, " b"]) -> Any:
-        """The state where the memory begins so many positions later."""
-        return self.model.decoder.moved(state, by_b)
+    def shift(self, state: Any, by_b: Int[Array, " b"]) -> Any:
+        """Returns the state for a memory that begins `by_b` positions later."""
+        return stream_reader(self.model.decoder).shift(state, by_b)
 
     def _encode(
-        self, wave_bn: Int16[Array, "b n"], sample_lengths_b: Int[Array, " b"], before: Any
+        self, wave_bn: Int16[Array, "b n"], sample_lengths_b: Int[Array, " b"], prev_state: Any
     ) -> tuple[Float[Array, "b k d"], Int[Array, " b"], Any]:
         def encode(model: Seq2Seq) -> Any:
             frames_btf, lengths_b = model.frontend(features.amplitude(wave_bn), sample_lengths_b)
-            return model.encoder.advance(model.cast_features(frames_btf), lengths_b, before)
+            return model.encoder.advance(model.cast_features(frames_btf), lengths_b, prev_state)
 
         return self.model.apply(self.variables, method=encode)
 
-    def _remember(self, hidden_bkd: Float[Array, "b k d"], real_b: Int[Array, " b"]) -> tuple[Any, Any]:
-        def remember(model: Seq2Seq) -> Any:
+    def _init_decode_state(self, hidden_bkd: Float[Array, "b k d"], real_b: Int[Array, " b"]) -> tuple[Any, Any]:
+        def start(model: Seq2Seq) -> Any:
             return model.decoder.start(hidden_bkd, real_b)
 
-        return self.model.apply(self.variables, method=remember)
+        return self.model.apply(self.variables, method=start)
 
 
-def _joined(memory: Memory, more: Memory, drop_b: Array, kept_b: Array, real_b: Array) -> Memory:
-    """The memory without its first positions, and behind those that are kept the new ones."""
-    s, k = memory.valid_bs.shape[1], more.valid_bs.shape[1]
-    places_bs = jnp.broadcast_to(jnp.arange(s)[None], memory.valid_bs.shape)
-    kept_bs = places_bs < kept_b[:, None]
-    index_bs = jnp.where(kept_bs, places_bs + drop_b[:, None], jnp.minimum(s + places_bs - kept_b[:, None], s + k - 1))
+def _with_attribute(state: Any, path: Sequence[str], value: Any) -> Any:
+    """Returns a dataclass or named tuple with the attribute at the end of the path replaced, in nested copies."""
+    if not path:
+        return value
+    name, *rest = path
+    changes = {name: _with_attribute(getattr(state, name), rest, value)}
+    return state._replace(**changes) if isinstance(state, tuple) else replace(state, **changes)
+
+
+def _joined(memory: Memory, new_memory: Memory, drop_b: Array, kept_b: Array, real_b: Array) -> Memory:
+    """Returns the memory without its first positions, and with the new positions after those that are kept."""
+    s = memory.valid_bs.shape[1]
+    k = new_memory.valid_bs.shape[1]
+    positions_bs = jnp.broadcast_to(jnp.arange(s)[None], memory.valid_bs.shape)
+    kept_bs = positions_bs < kept_b[:, None]
+    new_bs = jnp.minimum(s + positions_bs - kept_b[:, None], s + k - 1)
+    index_bs = jnp.where(kept_bs, positions_bs + drop_b[:, None], new_bs)
 
     def join(old: Array, new: Array) -> Array:
         both = jnp.concatenate([old, new], axis=1)
         return jnp.take_along_axis(both, index_bs.reshape(index_bs.shape + (1,) * (both.ndim - 2)), axis=1)
 
-    joined = jax.tree.map(join, memory, more)
-    return replace(joined, valid_bs=places_bs < (kept_b + real_b)[:, None])
+    joined = jax.tree.map(join, memory, new_memory)
+    return replace(joined, valid_bs=positions_bs < (kept_b + real_b)[:, None])

@@ -277,8 +277,8 @@ def _prepare_noise(data_dir: Path, *, size: int, kill_at: int, seconds: float) -
         from dataclasses import dataclass
         from pathlib import Path
         import numpy as np, soundfile
-        from jaxasr.data.corpora.source import Candidate, Split
-        from jaxasr.data.prepare import prepare
+        from jaxasr.data.corpora.source import RawExample, SourceSplit
+        from jaxasr.data.prepared.prepare import prepare
 
         size, kill_at, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
         file = io.BytesIO()
@@ -292,13 +292,13 @@ def _prepare_noise(data_dir: Path, *, size: int, kill_at: int, seconds: float) -
             url_infos = {}
 
             def splits(self, downloads):
-                return {"train": Split(self.candidates())}
+                return {"train": SourceSplit(self.examples())}
 
-            def candidates(self):
+            def examples(self):
                 for number in range(size):
                     if number == kill_at:
                         os.kill(os.getpid(), signal.SIGKILL)
-                    yield Candidate(f"{number}", "YES", "", "", lambda: bytes(file.getvalue()))
+                    yield RawExample(f"{number}", "YES", "", "", lambda: bytes(file.getvalue()))
 
         prepare(Noise(), Path(sys.argv[1]))
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -119,9 +119,9 @@ def test_a_language_model_has_room_for_all_that_the_model_says_itself(hidden_bsd
 
 def test_a_stream_has_no_room_for_a_language_model_that_keeps_every_token():
     attention = AdditiveAttention(5, focus=Monotonic())
-    assert speller(attention=attention, fusion=DeepFusion(LstmLm(1, 2, vocab=VOCAB))).lookback == 0
+    assert stream_reader(speller(attention=attention, fusion=DeepFusion(LstmLm(1, 2, vocab=VOCAB)))).lookback == 0
     with pytest.raises(ValueError, match="a TransformerLm, which keeps something of every token"):
-        _ = speller(attention=attention, fusion=DeepFusion(TransformerLm(1, 2, 1, vocab=VOCAB))).lookback
+        stream_reader(speller(attention=attention, fusion=DeepFusion(TransformerLm(1, 2, 1, vocab=VOCAB))))
 
 
 def sigmoid(x):
