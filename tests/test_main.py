@@ -15,7 +15,7 @@ import pytest
 from jaxasr.__main__ import main
 from jaxasr.experiment import Workdir
 from jaxasr.run.metric_accumulator import MetricAccumulator
-from tests.trained_run import TINY, TRAIN, compile_cache, trained_run, shared_folder, wav
+from tests.trained_run import TINY, TRAIN, compile_cache, shared_folder, trained_run, wav
 
 
 @pytest.fixture(scope="session", name="trained_run")

@@ -19,7 +19,7 @@ from jaxasr.experiment.experiment import load_module
 from jaxasr.score import mean_interval
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
-from tests.trained_run import TINY, compile_cache, trained_run, shared_folder, spoken
+from tests.trained_run import TINY, compile_cache, shared_folder, spoken, trained_run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -2,8 +2,8 @@
 
 from jaxasr.data.audio import decode_audio as decode_audio
 from jaxasr.data.batches import Batches as Batches
-from jaxasr.data.batches import EvalIterator as EvalIterator
 from jaxasr.data.batches import EvalBatch as EvalBatch
+from jaxasr.data.batches import EvalIterator as EvalIterator
 from jaxasr.data.batching.buckets import Buckets as Buckets
 from jaxasr.data.batching.buckets import ChooseBuckets as ChooseBuckets
 from jaxasr.data.batching.buckets import ShapeChoice as ShapeChoice

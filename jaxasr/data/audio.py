@@ -20,7 +20,7 @@ _UNKNOWN_BYTES = 0x7FFFF000  # and more: what is written as the length where it 
 _HEADER_BYTES = 1024  # that a writer may have counted among the samples
 
 
-class NoSamplesError(ValueError):  # noqa: N818 - what it says, as StopIteration
+class NoSamplesError(ValueError):
     """An audio file of zero samples."""
 
 

@@ -21,7 +21,13 @@ class Batches:
     """
 
     def __init__(
-        self, loader: AudioLoader, tokens: RaggedTokens, keys: UInt32[np.ndarray, "examples speeds"], steps: range, *, workers: int
+        self,
+        loader: AudioLoader,
+        tokens: RaggedTokens,
+        keys: UInt32[np.ndarray, "examples speeds"],
+        steps: range,
+        *,
+        workers: int,
     ):
         """Starts decoding for the steps of the range.
 

@@ -98,7 +98,9 @@ class BoundPipeline:
             detail = f"{self.examples.seconds[i]:.3f} s, {self._tokens.lengths[i]} tokens"
             faults[i] = FilterReason("fits no shape at any speed", detail)
         return tuple(
-            SkippedExample(self.sources[corpus_index(self._corpus_offsets, i)].name, self.ids[i], fault.reason, fault.detail)
+            SkippedExample(
+                self.sources[corpus_index(self._corpus_offsets, i)].name, self.ids[i], fault.reason, fault.detail
+            )
             for i, fault in sorted(faults.items())
         )
 
@@ -171,7 +173,9 @@ class BoundPipeline:
         corpus = corpus_index(self._corpus_offsets, example)
         return self.sources[corpus].read(example - int(self._corpus_offsets[corpus]))
 
-    def _audio_loader(self, rows: TrainingPlan | Epoch, speeds: tuple[float, ...], host: int, hosts: int) -> AudioLoader:
+    def _audio_loader(
+        self, rows: TrainingPlan | Epoch, speeds: tuple[float, ...], host: int, hosts: int
+    ) -> AudioLoader:
         return AudioLoader(rows, self.sources, self._corpus_offsets, speeds, self.rate_hz, host, hosts)
 
     @cached_property

@@ -36,7 +36,9 @@ class ExampleTable:
     speeds: tuple[float, ...] = (1.0,)
     filtered: tuple[tuple[int, FilterReason], ...] = ()  # place and fault, in the order they were found
 
-    def filter_out(self, bad: Bool[np.ndarray, " examples"], reason: str, detail: Callable[[int], str]) -> "ExampleTable":
+    def filter_out(
+        self, bad: Bool[np.ndarray, " examples"], reason: str, detail: Callable[[int], str]
+    ) -> "ExampleTable":
         """Marks the examples where `bad`."""
         found = tuple((int(i), FilterReason(reason, detail(int(i)))) for i in np.flatnonzero(bad))
         return replace(self, filtered=self.filtered + found)
@@ -66,7 +68,9 @@ class Normalize:
         refusals: list[tuple[int, str]] = []
         normal = partial(text.normalize, self.kind)
         texts = list(_apply_or_note(table.texts, normal, otherwise=_as_written, refusals=refusals))
-        table = replace(table, texts=texts, filtered=table.filtered + _reasons(refusals, f"text has no {self.kind} form"))
+        table = replace(
+            table, texts=texts, filtered=table.filtered + _reasons(refusals, f"text has no {self.kind} form")
+        )
         return table.filter_out(
             np.array([not each for each in texts], np.bool_), "text is empty", lambda i: "nothing is left to learn"
         )
@@ -81,7 +85,9 @@ class Tokenize:
     def apply(self, table: ExampleTable) -> ExampleTable:
         """Encodes the texts. One that cannot be encoded gets no tokens and is marked."""
         refusals: list[tuple[int, str]] = []
-        tokens = RaggedTokens.from_sequences(_apply_or_note(table.texts, self.tokenizer.encode, otherwise=lambda _: [], refusals=refusals))
+        tokens = RaggedTokens.from_sequences(
+            _apply_or_note(table.texts, self.tokenizer.encode, otherwise=lambda _: [], refusals=refusals)
+        )
         return replace(table, tokens=tokens, filtered=table.filtered + _reasons(refusals, "text cannot be encoded"))
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxasr.decode import merging
 from jaxasr.decode.merging import MergeScorer
-from jaxasr.decode.scorers import DecoderScorer, CtcPrefixScorer, CombinedScorer, Scorer, combine_scorers
+from jaxasr.decode.scorers import CombinedScorer, CtcPrefixScorer, DecoderScorer, Scorer, combine_scorers
 from jaxasr.decode.search import EncodedBatch, MaxTokens, encode_batch
 from jaxasr.decode.trace import along, trace
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from jaxasr.decode.scorers import DecoderOutput, UpperBound, ScorerState, weighted
+from jaxasr.decode.scorers import DecoderOutput, ScorerState, UpperBound, weighted
 from jaxasr.decode.search import EncodedBatch, with_capacity
 from jaxasr.records import END, Batch, LanguageModel, Start
 

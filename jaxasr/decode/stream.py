@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from jaxasr.decode.search import MaxTokens
-from jaxasr.records import END, StreamState, Streamable, pytree
+from jaxasr.records import END, Streamable, StreamState, pytree
 
 _LONG = 1 << 14  # encoder positions of a segment up to which its limit is exactly that of `MaxTokens`
 

@@ -8,7 +8,7 @@ from typing import Any
 from jaxasr import report, tree
 from jaxasr.evaluation.evaluators import judge_of
 from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_ungiven
-from jaxasr.experiment.experiment import Experiment, Split, selection_metric, normalizer_of
+from jaxasr.experiment.experiment import Experiment, Split, normalizer_of, selection_metric
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir

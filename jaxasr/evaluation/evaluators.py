@@ -123,5 +123,9 @@ def _line(reading: score.PerplexityResult, estimates: Mapping[str, Any]) -> str:
         f"{bits.value:.3f} bits a character",
         f"{len(reading.texts)} texts",
     ]
-    parts += [f"{len(reading.out_of_vocabulary)} that the vocabulary can't write left out"] if reading.out_of_vocabulary else []
+    parts += (
+        [f"{len(reading.out_of_vocabulary)} that the vocabulary can't write left out"]
+        if reading.out_of_vocabulary
+        else []
+    )
     return ", ".join(parts)

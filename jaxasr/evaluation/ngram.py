@@ -16,13 +16,14 @@ from typing import Literal, SupportsIndex
 import numpy as np
 
 from jaxasr import text
-from jaxasr.data import Normalize, BoundPipeline
+from jaxasr.data import BoundPipeline, Normalize
+from jaxasr.data.corpora.source import archive_errors
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.ops.ngram.backoff import backoff
 from jaxasr.ops.ngram.word_backoff import word_backoff
 from jaxasr.records import LanguageModel
 from jaxasr.report import Progress
-from jaxasr.score.perplexity import TextScore, PerplexityResult
+from jaxasr.score.perplexity import PerplexityResult, TextScore
 from jaxasr.text.ngram import BEGIN, STOP, UNKNOWNS, NGram
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import spelling_of
@@ -57,7 +58,9 @@ class NGramFile:
         if self.refused:
             lines += [f"left out: {len(self.refused)} lines that the tokenizer can't write, such as {self.refused[0]}"]
         if self.watched.out_of_vocabulary:
-            lines += [f"validation: left out {len(self.watched.out_of_vocabulary)} texts that the tokenizer can't write"]
+            lines += [
+                f"validation: left out {len(self.watched.out_of_vocabulary)} texts that the tokenizer can't write"
+            ]
         return [
             *lines,
             f"validation: perplexity {figures['perplexity']:.3f} by token, {figures['word_perplexity']:.2f} by word, "
@@ -182,7 +185,8 @@ def _lines(paths: Sequence[Path], experiment: Experiment, units: _Units, refused
     """Of text files; what can't be had is noted in `refused`."""
     normal = next((each for each in experiment.train_data.transforms if isinstance(each, Normalize)), _VERBATIM)
     for path in paths:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with archive_errors(path), opener(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
                     words = units.of(text.normalize(normal.kind, line))

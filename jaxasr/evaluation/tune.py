@@ -147,7 +147,9 @@ def _measured(changes: Mapping[str, str], evaluation: score.EvalOutput) -> Point
 
 def _drawn(point: Point) -> report.surfaces.SurfacePoint:
     setting = {path: float(value) for path, value in point.changes.items()}
-    return report.surfaces.SurfacePoint(setting, point.wer, report.surfaces.RateBounds(point.interval.low, point.interval.high))
+    return report.surfaces.SurfacePoint(
+        setting, point.wer, report.surfaces.RateBounds(point.interval.low, point.interval.high)
+    )
 
 
 def _told(changes: Mapping[str, str]) -> str:

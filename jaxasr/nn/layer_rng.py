@@ -16,7 +16,6 @@ from jaxasr.ops.products import times
 from jaxasr.records import Training, pytree
 from jaxasr.shapes import PRNGKey
 
-
 Purpose = Literal["dropout", "skip", "inner dropout"]  # of random numbers in a branch of a layer
 
 

@@ -14,7 +14,7 @@ import jaxasr
 from jaxasr import tree
 from jaxasr.cost.topology import versions
 from jaxasr.files import write_whole
-from jaxasr.plan.compile import CompileReport, CompileJob, from_json, to_json
+from jaxasr.plan.compile import CompileJob, CompileReport, from_json, to_json
 
 CACHE_VARIABLE = "JAXASR_PLANS"  # where answers are kept
 _KEY_SOURCES = (  # files and folders that a compiled step, and what is read from it, come from

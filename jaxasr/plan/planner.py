@@ -24,7 +24,7 @@ from jaxasr.cost.topology import Topology
 from jaxasr.data.batching.shape import Shape, assign_buckets
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.plan.cache import compile_in_subprocess
-from jaxasr.plan.compile import CompileReport, CompileJob
+from jaxasr.plan.compile import CompileJob, CompileReport
 from jaxasr.plan.scaling import ScalingForecast, extrapolate_scaling
 from jaxasr.plan.synthetic_lengths import DESCRIPTION, synthetic_lengths
 from jaxasr.run.initial_state import resolve_objective

@@ -15,8 +15,8 @@ from jaxasr.score.files import write_hypotheses as write_hypotheses
 from jaxasr.score.files import write_texts as write_texts
 from jaxasr.score.metrics import Scores as Scores
 from jaxasr.score.metrics import measure as measure
-from jaxasr.score.perplexity import TextScore as TextScore
 from jaxasr.score.perplexity import PerplexityResult as PerplexityResult
+from jaxasr.score.perplexity import TextScore as TextScore
 from jaxasr.score.perplexity import score_texts as score_texts
 from jaxasr.score.repetition import repetitions as repetitions
 from jaxasr.score.significance import Comparison as Comparison

@@ -10,7 +10,7 @@ from jaxasr.files import write_whole
 from jaxasr.score.alignment import Counts, Edit, align_words
 from jaxasr.score.evaluate import Candidate, EvalOutput, Utterance
 from jaxasr.score.html import errors_page
-from jaxasr.score.perplexity import TextScore, PerplexityResult
+from jaxasr.score.perplexity import PerplexityResult, TextScore
 from jaxasr.score.significance import rate_interval
 
 CONFUSIONS = 20  # listed at most

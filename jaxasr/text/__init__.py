@@ -12,5 +12,5 @@ from jaxasr.text.normalize import normalize as normalize
 from jaxasr.text.tokenizer import Characters as Characters
 from jaxasr.text.tokenizer import SentencePiece as SentencePiece
 from jaxasr.text.tokenizer import Tokenizer as Tokenizer
-from jaxasr.text.tokenizer import train_sentencepiece as train_sentencepiece
 from jaxasr.text.tokenizer import piece_texts as piece_texts
+from jaxasr.text.tokenizer import train_sentencepiece as train_sentencepiece

@@ -44,7 +44,10 @@ def read_arpa(path: Path) -> NGram:
         packed = file.read(2) == _GZIP
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            return _read(_ArpaReader(path, iter(file)))
+            model = _read(_ArpaReader(path, iter(file)))
+            for _ in file:  # to the trailer, which has the checksum
+                pass
+            return model
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is cut off or damaged: {error}") from error
 
@@ -204,7 +207,9 @@ def _arpa_lines(model: NGram) -> Iterator[bytes]:
         for first in range(0, len(grams), _LINES_AT_ONCE):
             some = slice(first, first + _LINES_AT_ONCE)
             lines = (
-                b"%s\t%s\n" % (_format_number(prob), text) if highest else b"%s\t%s\t%s\n" % (_format_number(prob), text, _format_number(back))
+                b"%s\t%s\n" % (_format_number(prob), text)
+                if highest
+                else b"%s\t%s\t%s\n" % (_format_number(prob), text, _format_number(back))
                 for prob, text, back in zip(probs[some], texts[some], back_offs[some], strict=True)
             )
             yield b"".join(lines)

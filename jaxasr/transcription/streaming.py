@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int16
 
 from jaxasr.decode.search import MaxTokens
-from jaxasr.decode.stream import GreedyStream, SegmentState, EmittedTokens
+from jaxasr.decode.stream import EmittedTokens, GreedyStream, SegmentState
 from jaxasr.nn import Seq2Seq
 from jaxasr.nn.streaming import StreamingRecogniser, window_spec
 from jaxasr.ops.audio.features import frame_lengths

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from jaxasr.tree.render import children, fields, is_leaf
-from jaxasr.tree.types import FieldRef, coerce, accepts_anything
+from jaxasr.tree.types import FieldRef, accepts_anything, coerce
 
 T = TypeVar("T")
 _SELF = ""  # among changes sorted by name: what is to stand at this very place

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESS, PROCESSES
-from jaxasr.verify.worker import WorkerArgs, Trace, read_trace
+from jaxasr.verify.worker import Trace, WorkerArgs, read_trace
 
 POLL_S = 0.2
 TAIL_LINES = 15  # of what a process said that failed

@@ -23,7 +23,7 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.initial_state import initial_state
 from jaxasr.training import Checkpoints
 from jaxasr.verify.attempts import Attempt, run_attempt
-from jaxasr.verify.worker import WorkerArgs, StepTrace, Trace
+from jaxasr.verify.worker import StepTrace, Trace, WorkerArgs
 
 STEPS_PER_ATTEMPT = 4  # from one save to the next
 LOSS_TOLERANCE = 1e-5  # relative; sums are added in another order on another number of devices

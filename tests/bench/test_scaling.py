@@ -13,7 +13,7 @@ from jaxasr.bench import report as bench_report
 from jaxasr.bench import scaling as bench_scaling
 from jaxasr.bench import workloads as bench_work
 from jaxasr.bench.processes import CallTime
-from jaxasr.bench.report import Measurement, BenchSetting, measurement_row, speedup, table
+from jaxasr.bench.report import BenchSetting, Measurement, measurement_row, speedup, table
 from jaxasr.bench.scaling import BenchPlan
 from jaxasr.bench.workloads import commonest_shape, evaluation_workload, time_call, training_workload
 from tests import tiny_experiments as tiny

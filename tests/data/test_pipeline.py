@@ -10,13 +10,13 @@ import soxr
 
 from jaxasr import text, tree
 from jaxasr.data import (
+    BoundPipeline,
     Buckets,
     ChooseBuckets,
     Corpus,
     KeepSeconds,
     KeepTokens,
     Normalize,
-    BoundPipeline,
     Pipeline,
     SpeedPerturb,
     Tokenize,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxasr.decode import Beam, MaxTokens
-from jaxasr.decode.scorers import DecoderScorer, CtcPrefixScorer, combine_scorers
+from jaxasr.decode.scorers import CtcPrefixScorer, DecoderScorer, combine_scorers
 from jaxasr.decode.search import encode_batch
 from tests.decode.toy_model import Silent, batch_of, next_log_probs, row, search, toy
 from tests.reference import beam as slow

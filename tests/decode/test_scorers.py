@@ -9,7 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.decode import Beam, Coverage, InternalLm, LengthReward, LmScorer, MaxTokens, NoRepeatNgram, AttentionStallRule, Rescoring, Scorer
+from jaxasr.decode import (
+    AttentionStallRule,
+    Beam,
+    Coverage,
+    InternalLm,
+    LengthReward,
+    LmScorer,
+    MaxTokens,
+    NoRepeatNgram,
+    Rescoring,
+    Scorer,
+)
 from jaxasr.records import Batch, Start, pytree
 from tests.decode.test_joint import joint_follow
 from tests.decode.toy_model import WIDTH, Toy, batch_of, next_steps, row, search, toy

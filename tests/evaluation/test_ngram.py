@@ -129,6 +129,9 @@ def test_text_files_are_learnt_from_too(data_dir, tmp_path):
     (refused,) = made.refused
     assert re.search(r"more.txt:3: 'Ä' in 'ÄB' is not in the alphabet", refused)
     assert f"left out: 1 lines that the tokenizer can't write, such as {refused}" in made.lines()
+    files[1].write_bytes(files[1].read_bytes()[:-3])
+    with pytest.raises(ValueError, match=r"most.txt.gz is cut off or damaged"):
+        estimate_ngram(tiny.experiment(), tmp_path / "lm.arpa", data_dir, order=3, unit="word", texts=files)
 
 
 def test_the_command_writes_a_file_and_says_what_it_is_worth(data_dir, tmp_path, capsys):

@@ -7,7 +7,7 @@ from jaxasr import tree
 from jaxasr.experiment import Workdir
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
-from jaxasr.run.initial_state import initial_state, init_feature_statistics
+from jaxasr.run.initial_state import init_feature_statistics, initial_state
 from jaxasr.run.loop import train
 from tests import tiny_experiments as tiny
 from tests.trained_run import saved_state

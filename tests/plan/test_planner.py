@@ -16,10 +16,10 @@ from jaxasr.cost.roofline import Assumptions, Limits, Work
 from jaxasr.cost.traffic import Traffic
 from jaxasr.data.batching.shape import Shape
 from jaxasr.experiment import load
-from jaxasr.plan import PlanRequest, Plan, plan
+from jaxasr.plan import Plan, PlanRequest, plan
 from jaxasr.plan import cache as plan_cache
 from jaxasr.plan import report as report
-from jaxasr.plan.compile import CompileReport, StepCosts, CompileJob, compile_job, count_costs, from_json, to_json
+from jaxasr.plan.compile import CompileJob, CompileReport, StepCosts, compile_job, count_costs, from_json, to_json
 from jaxasr.plan.scaling import extrapolate_scaling, first_inefficient
 from jaxasr.plan.synthetic_lengths import synthetic_lengths
 from tests import tiny_experiments as tiny

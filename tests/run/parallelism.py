@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxasr import nn, training
 from jaxasr.experiment import Experiment
-from jaxasr.run.initial_state import resolve_objective, initial_state, init_feature_statistics, make_apply_fn
+from jaxasr.run.initial_state import init_feature_statistics, initial_state, make_apply_fn, resolve_objective
 from jaxasr.scale import How, Layout, Rules, compile_step
 from jaxasr.scale.layout import alike, whole_on
 from jaxasr.training import make_step

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.run.river import compile_cache, saved_state, shared_folder, write_tones
 
 from jaxasr import data, nn, train
 from jaxasr.__main__ import main
@@ -30,7 +31,6 @@ from jaxasr.run import Experiment, Stage
 from jaxasr.train import read_metrics
 from tests.nn.tiny import compiled_quickly
 from tests.run import tiny
-from tests.run.river import compile_cache, saved_state, shared_folder, write_tones
 from tests.run.test_loop import live
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_30_steps.json"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxasr.run.goodput import FILE, KINDS, Goodput, GoodputTotals, read_goodput, process_start_s
+from jaxasr.run.goodput import FILE, KINDS, Goodput, GoodputTotals, process_start_s, read_goodput
 
 IMPORTED_S = time.perf_counter()
 

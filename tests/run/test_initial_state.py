@@ -13,7 +13,14 @@ from jaxasr.evaluation.decode_split import evaluated_variables
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.ops.audio.features import QUANTIZATION
-from jaxasr.run.initial_state import resolve_objective, initial_state, init_feature_statistics, checkpoint_metadata, load_teacher, make_apply_fn
+from jaxasr.run.initial_state import (
+    checkpoint_metadata,
+    init_feature_statistics,
+    initial_state,
+    load_teacher,
+    make_apply_fn,
+    resolve_objective,
+)
 from jaxasr.text.tokenizer import train_sentencepiece
 from tests import tiny_experiments as tiny
 from tests.nn.tiny import streams

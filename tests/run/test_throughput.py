@@ -10,7 +10,7 @@ import pytest
 
 from jaxasr.cost.chips import H100
 from jaxasr.run.goodput import Goodput, read_goodput
-from jaxasr.run.throughput import ThroughputMonitor, RecompilationError
+from jaxasr.run.throughput import RecompilationError, ThroughputMonitor
 from tests import tiny_experiments as tiny
 
 

@@ -10,7 +10,7 @@ from jaxasr import nn
 from jaxasr.cost.flops import count
 from jaxasr.cost.useful import length_cost
 from jaxasr.records import Batch
-from jaxasr.run.train_step import step_without_remat, make_train_step
+from jaxasr.run.train_step import make_train_step, step_without_remat
 from jaxasr.training import new_state
 from tests import tiny_experiments as tiny
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxasr.records import Batch
-from jaxasr.score import TextScore, PerplexityResult, score_texts, write_texts
+from jaxasr.score import PerplexityResult, TextScore, score_texts, write_texts
 
 
 @dataclass(frozen=True)

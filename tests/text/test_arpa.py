@@ -169,7 +169,7 @@ def test_files_that_are_no_files(write, tmp_path):
         read_arpa(tmp_path / "lost.arpa")
     path = write(SRILM, "lm.gz")
     whole = path.read_bytes()
-    for damaged in (whole[:-60], whole[:40] + b"\xff" * 40 + whole[80:]):
+    for damaged in (whole[:-60], whole[:-1], whole[:-8], whole[:40] + b"\xff" * 40 + whole[80:]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"lm\.gz is cut off or damaged"):
             read_arpa(path)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn import Memory, HardAttention
+from jaxasr.nn import HardAttention, Memory
 from jaxasr.nn.attention.interface import randomness_of
 from jaxasr.ops.attention.mixture import masked_log_softmax
 from jaxasr.records import Batch, Draws, Outputs

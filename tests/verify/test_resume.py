@@ -14,8 +14,8 @@ from jaxasr.__main__ import main
 from jaxasr.records import Batch
 from jaxasr.verify import attempts as verify_lives
 from jaxasr.verify.attempts import Attempt, run_attempt
-from jaxasr.verify.resume import ResumeReport, compare_attempt, relative_distance, plan_attempts, verify_resume
-from jaxasr.verify.worker import WorkerArgs, StepTrace, read_trace, example_names
+from jaxasr.verify.resume import ResumeReport, compare_attempt, plan_attempts, relative_distance, verify_resume
+from jaxasr.verify.worker import StepTrace, WorkerArgs, example_names, read_trace
 from tests import tiny_lm
 
 LM = str(Path(tiny_lm.__file__))

@@ -10,7 +10,6 @@ The official archive (or its folder, or the repository):
 import functools
 import io
 import re
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,8 +20,9 @@ import soundfile
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+from jaxasr.data.corpora.archives import members
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit, archive_errors
+from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
 
 _AUDIO = (".sph", ".wav", ".flac", ".raw")
 _LINE = re.compile(r"(?:<s>)?\s*(?P<text>.*?)\s*(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*")
@@ -105,28 +105,15 @@ class _Archive:
 
     def read(self, name: str) -> str:
         """A file of etc/."""
-        with archive_errors(self.root):
-            for path, content in self._members():
-                if path.parts[-2:] == ("etc", name):
-                    return content().decode()
+        for _, content in members(self.root, lambda path: path.parts[-2:] == ("etc", name)):
+            return content.decode()
         raise FileNotFoundError(f"{self.root} is not AN4: there is no etc/{name} in the archive")
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
         """File id, suffix and how to read, of every recording, in the order of the archive."""
-        with archive_errors(self.root):
-            for path, content in self._members():
-                if path.suffix in _AUDIO and "wav" in path.parts:
-                    fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
-                    data = content()
-                    yield fileid, path.suffix, lambda data=data: data
-
-    def _members(self) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
-        with tarfile.open(self.root, "r|*") as archive:
-            for member in archive:
-                if member.isfile():
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    yield PurePosixPath(member.name), file.read
+        for path, content in members(self.root, lambda path: path.suffix in _AUDIO and "wav" in path.parts):
+            fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
+            yield fileid, path.suffix, lambda content=content: content
 
 
 def _fileids(tree: _Folder | _Archive, part: str) -> list[str]:

@@ -9,8 +9,8 @@ from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Source
 from jaxasr.data.corpora.spoken import SpokenPhrases
-from jaxasr.data.corpora.tfds_corpus import TfdsCorpus
 from jaxasr.data.corpora.text import Text
+from jaxasr.data.corpora.tfds_corpus import TfdsCorpus
 
 CORPORA: dict[str, type] = {
     "manifest": Manifest,

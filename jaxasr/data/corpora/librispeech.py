@@ -4,7 +4,6 @@ train-clean-100.tar.gz: LibriSpeech/train-clean-100/103/1240/103-1240-0000.flac
                         LibriSpeech/train-clean-100/103/1240/103-1240.trans.txt   103-1240-0000 CHAPTER ONE ...
 """
 
-import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.core.units import Size
 
+from jaxasr.data.corpora.archives import members
 from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
 
 URL = "https://www.openslr.org/resources/12/"
@@ -88,22 +88,16 @@ def _candidates(archive: Path) -> Iterator[RawExample | Reject]:
     """Utterances as their second half (audio or transcript) comes by; at most a chapter or two waits."""
     texts: dict[str, tuple[str, str]] = {}  # text and line, of utterances whose audio has not come yet
     waiting: dict[str, bytes] = {}  # audio whose transcript has not come yet
-    with tarfile.open(archive, "r|*") as members:
-        for member in members:
-            path = PurePosixPath(member.name)
-            if not member.isfile() or not (path.suffix == ".flac" or path.name.endswith(".trans.txt")):
-                continue
-            file = members.extractfile(member)
-            assert file is not None
-            if path.suffix == ".flac":
-                waiting[path.stem] = file.read()
-                ready = [path.stem] if path.stem in texts else []
-            else:
-                chapter = _transcripts(path, file.read())
-                texts.update(chapter)
-                ready = [id for id in chapter if id in waiting]
-            for id in ready:
-                yield _candidate(id, *texts.pop(id), waiting.pop(id))
+    for path, content in members(archive, lambda path: path.suffix == ".flac" or path.name.endswith(".trans.txt")):
+        if path.suffix == ".flac":
+            waiting[path.stem] = content
+            ready = [path.stem] if path.stem in texts else []
+        else:
+            chapter = _transcripts(path, content)
+            texts.update(chapter)
+            ready = [id for id in chapter if id in waiting]
+        for id in ready:
+            yield _candidate(id, *texts.pop(id), waiting.pop(id))
     for id, (_, where) in texts.items():
         yield Reject(where, id, "missing file", f"no {id}.flac in {archive.name}")
     for id in waiting:

@@ -58,7 +58,9 @@ class Manifest:
             raise ValueError(f"{path} has no usable row: {_complaint(path, self.split_column)}")
         first = next(iter(rows))  # which also takes the rows that belong nowhere, to report them
         return {
-            split: SourceSplit(self._candidates(path, split, strays=split == first), count + (bad if split == first else 0))
+            split: SourceSplit(
+                self._candidates(path, split, strays=split == first), count + (bad if split == first else 0)
+            )
             for split, count in rows.items()
         }
 

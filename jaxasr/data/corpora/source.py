@@ -1,7 +1,7 @@
 """What a corpus is before it is prepared: named splits, each a stream of candidates. Audio is fetched, never held."""
 
 import contextlib
-import gzip
+import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -87,5 +87,9 @@ def archive_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # of the disk; gzip and bz2 raise it without a number
+            raise
         raise ValueError(f"{path} is cut off or damaged ({error}): fetch it again") from error

@@ -63,7 +63,9 @@ class TfdsCorpus:
                     f"{self.folder} has {len(paths)} of the {len(lengths)} {form} files of its split {split['name']!r}: "
                     "bring the whole folder, or let TFDS prepare it again"
                 )
-            found[split["name"]] = SourceSplit(self._candidates(dict(zip(paths, lengths, strict=True)), audio), sum(lengths))
+            found[split["name"]] = SourceSplit(
+                self._candidates(dict(zip(paths, lengths, strict=True)), audio), sum(lengths)
+            )
         return found
 
     def _audio(self) -> tuple[str, Mapping[str, Any]]:

@@ -97,10 +97,13 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._check_good([name for name, (part, _) in written.items() if not part.examples])
         self.info.set_splits(SplitDict([info for _, info in written.values()]))
         dataset_info.write(
-            Path(self.data_path), dataset_info.DatasetInfo(self._recipe, {name: part for name, (part, _) in written.items()})
+            Path(self.data_path),
+            dataset_info.DatasetInfo(self._recipe, {name: part for name, (part, _) in written.items()}),
         )
 
-    def _write(self, name: str, examples: Iterator[tuple[str, dict]]) -> tuple[dataset_info.SplitInfo, tfds.core.SplitInfo]:
+    def _write(
+        self, name: str, examples: Iterator[tuple[str, dict]]
+    ) -> tuple[dataset_info.SplitInfo, tfds.core.SplitInfo]:
         folder, template = Path(self.data_path), self._get_filename_template(split_name=name)
         serializer = ExampleSerializer(FEATURES.get_serialized_info())  # pyright: ignore[reportArgumentType]
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jaxasr import text
-from jaxasr.data.audio import NoSamplesError, decode_native, check_not_truncated
+from jaxasr.data.audio import NoSamplesError, check_not_truncated, decode_native
 from jaxasr.data.corpora.source import RawExample, Reject
 from jaxasr.data.prepared.dataset_info import IndexRow
 

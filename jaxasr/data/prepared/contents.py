@@ -42,7 +42,9 @@ class Contents:
     def lines(self) -> list[str]:
         """For people."""
         there = "is already prepared in" if self.already_prepared else "is prepared in"
-        lines = [f"{self.name} {there} {self.folder}" + (" (--overwrite prepares it again)" if self.already_prepared else "")]
+        lines = [
+            f"{self.name} {there} {self.folder}" + (" (--overwrite prepares it again)" if self.already_prepared else "")
+        ]
         for name, split in self.splits.items():
             lines += ["", *_split_lines(name, split)]
         if self.rejects:

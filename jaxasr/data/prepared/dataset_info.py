@@ -81,7 +81,9 @@ def read(folder: Path) -> DatasetInfo:
         content = json.loads((folder / INFO_FILE).read_text())
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
-        return DatasetInfo(str(content["recipe"]), {split: _split_info(part) for split, part in content["splits"].items()})
+        return DatasetInfo(
+            str(content["recipe"]), {split: _split_info(part) for split, part in content["splits"].items()}
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / INFO_FILE} cannot be used ({error}): {reprepare_hint(folder)}") from error
 
@@ -109,7 +111,9 @@ def read_index(folder: Path, split: str, part: SplitInfo) -> Iterator[IndexRow]:
                 digest.update(line)
                 yield IndexRow(**json.loads(line))
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"prepared corpus is damaged: {path} cannot be read ({error}): {reprepare_hint(folder)}") from error
+        raise ValueError(
+            f"prepared corpus is damaged: {path} cannot be read ({error}): {reprepare_hint(folder)}"
+        ) from error
     if digest.hexdigest() != part.index_sha256 or count != part.examples:
         raise ValueError(f"prepared corpus is damaged: {path} is not what was written: {reprepare_hint(folder)}")
 
