@@ -16,6 +16,7 @@ from jaxasr.nn.layer_rng import LayerRng, residual
 from jaxasr.nn.layers import Dense
 from jaxasr.ops.depthwise import depthwise
 from jaxasr.ops.masks import zero_padding
+from jaxasr.ops.products import widened
 
 Convolution = Literal["after", "before", "beside", "none"]
 Filters = Literal["depthwise", "lightweight"]
@@ -43,7 +44,7 @@ class ConvolutionModule(nn.Module):
             "filters", initial, (self.kernel_size, d if self.filters == "depthwise" else self.heads)
         )
         if self.filters == "lightweight":
-            filters_kd = jnp.repeat(jax.nn.softmax(filters_kd, axis=0), d // self.heads, axis=1)
+            filters_kd = jnp.repeat(jax.nn.softmax(widened(filters_kd), axis=0), d // self.heads, axis=1)
         x_bsd = depthwise(zero_padding(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
         return Dense(d, name="mix")(ACTIVATIONS[self.activation](nn.LayerNorm(name="after")(x_bsd)))
 
