@@ -15,6 +15,7 @@ import pytest
 from jaxasr import nn
 from jaxasr.decode import Beam, Greedy, MaxTokens
 from jaxasr.nn.precision import check_compute, in_precision
+from jaxasr.ops.products import wide_einsum
 from jaxasr.records import Outputs
 from jaxasr.training import Objective, make_step, new_state
 from tests.nn.attention.test_interface import MECHANISMS
@@ -235,6 +236,36 @@ def test_steps_of_a_search_are_near_the_teacher_forced_ones():
         state = said.state
         expected_bv = jax.nn.log_softmax(outputs.logits_buv[:, position])
         near(said.log_probs_bv, expected_bv, rtol=0.02, atol=0.02)
+
+
+def test_weights_are_multiplied_alike_as_arguments_and_closed_over(rng):
+    """Small ones too: jaxlib 0.12 can't run the parts it makes of such a product on a CPU."""
+    weights = {"params": {"w": jnp.asarray(rng.normal(size=(12, 6)), jnp.float32)}}
+    x_bd, y_be = (jnp.asarray(rng.normal(size=(4, d)), jnp.bfloat16) for d in (4, 8))
+
+    def product(weights, x_bd, y_be):
+        narrow_weights = in_precision(weights, "bfloat16")["params"]["w"]
+        return wide_einsum("bd,de->be", jnp.concatenate([x_bd, y_be], axis=1), narrow_weights)
+
+    def steps(weights, x_bd, y_be):
+        narrow_weights = in_precision(weights, "bfloat16")["params"]["w"][:, :4]
+
+        def step(x_bd, _):
+            return wide_einsum("bd,de->be", jnp.concatenate([x_bd, y_be], axis=1), narrow_weights).astype(
+                x_bd.dtype
+            ), None
+
+        return jax.lax.scan(step, x_bd, length=3)[0].astype(jnp.float32)
+
+    for function in (product, steps):
+        expected = jax.jit(function)(weights, x_bd, y_be)
+        near(jax.jit(functools.partial(function, weights))(x_bd, y_be), expected)
+        near(jax.jit(functools.partial(function, in_precision(weights, "bfloat16")))(x_bd, y_be), expected)
+        near(function(weights, x_bd, y_be), expected)
+    exact = np.concatenate([x_bd, y_be], axis=1).astype(float) @ weights["params"]["w"].astype(jnp.bfloat16).astype(
+        float
+    )
+    near(product(weights, x_bd, y_be), exact)
 
 
 def test_other_collections_and_integers_stay_as_they_are():
