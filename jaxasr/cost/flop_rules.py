@@ -1,9 +1,11 @@
 """What one equation of a jaxpr costs. The conventions stand in `flops`."""
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+
+from jaxasr.cost.jaxprs import Atom, Equation, dtype_of, shape_of
 
 Kind = Literal["matmul", "convolution", "elementwise", "reduction", "other", "movement"]
 
@@ -13,8 +15,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 CALLS = _words(
-    "jit pjit closed_call core_call call remat remat2 checkpoint custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr "
-    "shard_map xla_pmap composite custom_lin"
+    "jit pjit closed_call eval_jaxpr core_call call remat remat2 checkpoint custom_jvp_call custom_vjp_call "
+    "custom_vjp_call_jaxpr custom_vmap_call shard_map composite custom_lin call_hi_primitive compute_on"
 )  # primitives that call one jaxpr once
 
 _ELEMENTWISE = _words(
@@ -22,6 +24,7 @@ _ELEMENTWISE = _words(
     "cosh digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igammac imag integer_pow is_finite le "
     "le_to lgamma log log1p logistic lt lt_to max min mul ne neg nextafter not or polygamma population_count pow "
     "random_bits random_fold_in random_gamma random_seed random_split real reduce_precision "
+    "igamma_grad_a log2 mulhi one_minus_square philox2x32 philox4x32 reciprocal threefry4x32 "
     "regularized_incomplete_beta rem rng_bit_generator rng_uniform round rsqrt select_n shift_left "
     "shift_right_arithmetic shift_right_logical sign sin sinh sqrt square sub tan tanh threefry2x32 xor zeta"
 )
@@ -30,7 +33,10 @@ _REDUCTIONS = _words(
     "reduce_prod reduce_sum reduce_xor"
 )
 _WINDOWED = _words("select_and_gather_add reduce_window reduce_window_max reduce_window_min reduce_window_sum")
-_UPDATES = _words("scatter-add scatter-max scatter-min scatter-mul scatter_add scatter_max scatter_min scatter_mul")
+_UPDATES = _words(
+    "scatter-add scatter-max scatter-min scatter-mul scatter_add scatter_max scatter_min scatter_mul scatter-sub "
+    "accum_grad_in_ref addupdate"
+)
 _SORTED = _words("sort top_k approx_top_k")
 _MOVEMENT = _words(
     "after_all all_gather all_gather_invariant all_gather_reduced all_to_all axis_index platform_index bitcast_convert_type "
@@ -38,7 +44,14 @@ _MOVEMENT = _words(
     "dynamic_update_slice empty empty2 gather iota layout_constraint mesh_cast name optimization_barrier pad pbroadcast "
     "pcast pmax pmin ppermute psum psum2 psum_invariant psum_scatter pvary ragged_all_to_all random_clone random_unwrap "
     "random_wrap reduce_scatter reshape reshard rev scatter sharding_constraint slice split "
-    "squeeze stack stop_gradient transpose unstack"
+    "squeeze stack stop_gradient transpose unstack debug_callback debug_print "
+    "get swap load masked_load masked_swap program_id num_programs multiple_of "
+    "broadcast_to tile zeros_like iota_2x32_shape new_ref empty_ref free_ref freeze pin unpin reduced_vary_cast "
+    "reduced_vary_cast_p vary_unreduced_cast vary_unreduced_cast_p relayout with_memory_space_constraint "
+    "all_gather_start all_gather_reduced_start all_gather_done all_to_all_start all_to_all_done pbroadcast_start "
+    "pbroadcast_done pbroadcast_dynamic ppermute_start ppermute_done psum_start psum_invariant_start psum_done "
+    "reduce_scatter_start reduce_scatter_done unreduced_psum unreduced_psum_start unreduced_pmax unreduced_pmin "
+    "unreduced_reduce_scatter unreduced_reduce_scatter_start precv psend preduced"
 )
 
 
@@ -49,71 +62,57 @@ class Cost(NamedTuple):
     flops: int = 0
     bytes: int = 0  # operands and results; 0 for movement
     dtype: str = ""  # of a product's operands
-    assumed: bool = False  # no rule: elementwise by its results
 
 
-def cost_of(equation: Any) -> Cost:
-    """The cost of an equation that is neither a loop nor a branch nor a call."""
-    name = equation.primitive.name
+def cost_of(equation: Equation) -> Cost | None:
+    """The cost of an equation that is neither a loop nor a branch nor a call; None where there is no rule for it."""
+    name = equation.name
     if name in _MOVEMENT:
         return Cost("movement")
-    moved = sum(_bytes(atom.aval) for atom in (*equation.invars, *equation.outvars))
+    moved = sum(_bytes(atom) for atom in (*equation.operands, *equation.results))
     if name == "dot_general":
         return Cost("matmul", _matmul(equation), moved, _dtype(equation))
     if name == "conv_general_dilated":
         return Cost("convolution", _convolution(equation), moved, _dtype(equation))
-    results = sum(_size(out.aval) for out in equation.outvars)
+    results = sum(_size(out) for out in equation.results)
     if name in _ELEMENTWISE:
         return Cost("elementwise", results, moved)
     if name in _REDUCTIONS:
-        return Cost("reduction", _size(equation.invars[0].aval), moved)
+        return Cost("reduction", _size(equation.operands[0]), moved)
     if name in _WINDOWED:
-        return Cost("reduction", results * math.prod(equation.params["window_dimensions"]), moved)
+        return Cost("reduction", results * math.prod(equation.window), moved)
     if name in _UPDATES:
-        return Cost("reduction", _size(equation.invars[-1].aval), moved)
+        return Cost("reduction", _size(equation.operands[-1]), moved)
     if name in ("select_and_scatter_add", "select_and_scatter"):
-        return Cost(
-            "reduction", _size(equation.invars[0].aval) * math.prod(equation.params["window_dimensions"]), moved
-        )
+        return Cost("reduction", _size(equation.operands[0]) * math.prod(equation.window), moved)
     if name == "fft":
         return Cost("other", _fft(equation), moved)
     if name in _SORTED:
         return Cost("other", _sort(equation), moved)
-    return Cost("elementwise", results, moved, assumed=True)
+    return None
 
 
-def devices_of(call: Any) -> int:
-    """On how many devices a called jaxpr runs, each with its part of the data."""
-    if call.primitive.name == "xla_pmap":
-        return int(call.params["global_axis_size"])
-    if call.primitive.name != "shard_map":
-        return 1
-    mesh, params = call.params["mesh"], call.params
-    axes = params.get("newly_manual_axes", params.get("manual_axes", mesh.axis_names))
-    return math.prod(mesh.shape[axis] for axis in axes)
+def _matmul(equation: Equation) -> int:
+    left = shape_of(equation.operands[0])
+    return 2 * _size(equation.results[0]) * math.prod(left[axis] for axis in equation.contracted)
 
 
-def _matmul(equation: Any) -> int:
-    ((left_axes, _), _), left = equation.params["dimension_numbers"], equation.invars[0].aval
-    return 2 * _size(equation.outvars[0].aval) * math.prod(left.shape[axis] for axis in left_axes)
-
-
-def _convolution(equation: Any) -> int:
-    params, (left, right), out = equation.params, (v.aval for v in equation.invars), equation.outvars[0].aval
-    numbers = params["dimension_numbers"]
+def _convolution(equation: Equation) -> int:
+    (left, right), out = (shape_of(atom) for atom in equation.operands), shape_of(equation.results[0])
+    lies = equation.convolution
     taps = 1
-    for place in range(len(params["window_strides"])):
+    for place in range(len(lies.strides)):
         taps *= _taps(
-            size=left.shape[numbers.lhs_spec[2 + place]],
-            kernel=right.shape[numbers.rhs_spec[2 + place]],
-            results=out.shape[numbers.out_spec[2 + place]],
-            stride=params["window_strides"][place],
-            before=params["padding"][place][0],
-            spread=params["lhs_dilation"][place],
-            reach=params["rhs_dilation"][place],
+            size=left[lies.left_axes[2 + place]],
+            kernel=right[lies.right_axes[2 + place]],
+            results=out[lies.result_axes[2 + place]],
+            stride=lies.strides[place],
+            before=lies.padding[place][0],
+            spread=lies.left_dilation[place],
+            reach=lies.right_dilation[place],
         )
-    examples, channels = (out.shape[axis] for axis in numbers.out_spec[:2])
-    return 2 * examples * channels * right.shape[numbers.rhs_spec[1]] * taps
+    examples, channels = (out[axis] for axis in lies.result_axes[:2])
+    return 2 * examples * channels * right[lies.right_axes[1]] * taps
 
 
 def _taps(*, size: int, kernel: int, results: int, stride: int, before: int, spread: int, reach: int) -> int:
@@ -128,28 +127,24 @@ def _taps(*, size: int, kernel: int, results: int, stride: int, before: int, spr
     return int(np.sum((at >= 0) & (at <= (size - 1) * spread) & (at % spread == 0)))
 
 
-def _fft(equation: Any) -> int:
-    lengths, fft_type = equation.params["fft_lengths"], str(equation.params["fft_type"])
-    into, out = (_size(v.aval) for v in (equation.invars[0], equation.outvars[0]))
-    real = "RFFT" in fft_type.upper() or fft_type in ("2", "3")
-    points = max(into, out) if real else out
-    return int((2.5 if real else 5.0) * points * math.log2(max(math.prod(lengths), 1)))
+def _fft(equation: Equation) -> int:
+    into, out = _size(equation.operands[0]), _size(equation.results[0])
+    points = max(into, out) if equation.is_real else out
+    return int((2.5 if equation.is_real else 5.0) * points * math.log2(max(math.prod(equation.transformed), 1)))
 
 
-def _sort(equation: Any) -> int:
-    keys, params = equation.invars[0].aval, equation.params
-    axis = params.get("dimension", params.get("operand_axis", params.get("reduction_dimension", -1)))
-    return int(_size(keys) * math.log2(max(keys.shape[axis], 1)))
+def _sort(equation: Equation) -> int:
+    keys = equation.operands[0]
+    return int(_size(keys) * math.log2(max(shape_of(keys)[equation.sorted_axis], 1)))
 
 
-def _dtype(equation: Any) -> str:
-    return str(max((v.aval.dtype for v in equation.invars[:2]), key=lambda dtype: dtype.itemsize))
+def _dtype(equation: Equation) -> str:
+    return str(max((dtype_of(atom) for atom in equation.operands[:2]), key=lambda dtype: dtype.itemsize))
 
 
-def _size(aval: Any) -> int:
-    return math.prod(getattr(aval, "shape", ()))
+def _size(atom: Atom) -> int:
+    return math.prod(shape_of(atom))
 
 
-def _bytes(aval: Any) -> int:
-    dtype = getattr(aval, "dtype", None)
-    return _size(aval) * getattr(dtype, "itemsize", 0)
+def _bytes(atom: Atom) -> int:
+    return _size(atom) * getattr(dtype_of(atom), "itemsize", 0)

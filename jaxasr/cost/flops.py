@@ -18,16 +18,17 @@ XLA's own analysis counts the body of a loop once, so it is of no use for LSTMs,
 * What recomputes (jax.checkpoint) is counted as often as it is computed. For the FLOPs of the model alone trace it
   without.
 * What no result depends on is not counted: XLA leaves it out.
-* A primitive without a rule here is elementwise by its results, or once what it calls, and is named in `assumed`.
+* A Pallas kernel is its body by the programs of its grid.
+* A primitive without a rule here is once what it calls, and is named in `assumed`. One that calls nothing that can be seen
+  (`ffi_call`, callbacks, the products and recurrences of cuDNN) is not counted, and is named in `uncounted`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import jax
-
-from jaxasr.cost.tally import Tally, walk
+from jaxasr.cost.jaxprs import trace
+from jaxasr.cost.tally import NOTES, Tally, walk
 
 
 class Product(NamedTuple):
@@ -56,7 +57,8 @@ class Flops:
     bytes: int = 0  # operands and results of all that is counted, each time: traffic to memory if nothing were fused
     at_most: tuple[str, ...] = ()  # loops that may end earlier, with their trips
     unbounded: tuple[str, ...] = ()  # loops of unknown trips, counted once
-    assumed: tuple[str, ...] = ()  # primitives without a rule
+    assumed: tuple[str, ...] = ()  # primitives without a rule, of which what they call is counted once
+    uncounted: tuple[str, ...] = ()  # primitives without a rule that call nothing that can be seen
 
     @property
     def matmul(self) -> int:
@@ -88,9 +90,18 @@ class Flops:
         parts = ", ".join(
             f"{kind} {getattr(self, kind) / max(self.total, 1):.1%}" for kind in kinds if getattr(self, kind)
         )
-        notes = {"at most": self.at_most, "counted once": self.unbounded, "without a rule": self.assumed}
-        told = "".join(f"; {note}: {', '.join(names)}" for note, names in notes.items() if names)
-        return f"{self.total / 1e9:,.3f} GFLOP ({parts}){told}"
+        return f"{self.total / 1e9:,.3f} GFLOP ({parts}){''.join(f'; {note}' for note in self.notes)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the numbers has to know: what is counted in part, or not at all."""
+        kinds = {
+            "at most": self.at_most,
+            "counted once": self.unbounded,
+            "without a rule, counted once": self.assumed,
+            "not counted": self.uncounted,
+        }
+        return [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
 
 
 def count(function: Callable[..., Any], *shapes: Any) -> Flops:
@@ -100,16 +111,10 @@ def count(function: Callable[..., Any], *shapes: Any) -> Flops:
         function: pure; jitted or not. A jitted one keeps its trace: a later call with such arguments makes no other.
         shapes: its arguments: arrays, or trees of jax.ShapeDtypeStruct.
     """
-    trace = getattr(function, "trace", None)
-    return count_jaxpr(jax.make_jaxpr(function)(*shapes) if trace is None else trace(*shapes).jaxpr)
-
-
-def count_jaxpr(jaxpr: Any) -> Flops:
-    """Counts a traced function: what `jax.make_jaxpr(function)(...)` or `jax.jit(function).trace(...).jaxpr` gives."""
     tally = Tally()
-    walk(jaxpr, 1, tally)
+    walk(trace(function, *shapes), 1, tally)
     products = [Product(*key, times) for key, times in tally.products.items() if times]
-    products.sort(key=lambda each: -each.flops * each.times)
-    notes: dict[str, Any] = {kind: tuple(texts) for kind, texts in tally.notes.items()}
+    products.sort(key=lambda product: -product.flops * product.times)
+    notes: dict[str, Any] = {kind: tuple(tally.notes[kind]) for kind in NOTES}
     kinds = {kind: tally.kinds[kind] for kind in ("elementwise", "reduction", "other", "bytes")}
     return Flops(products=tuple(products), **kinds, **notes)

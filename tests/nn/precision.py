@@ -1,11 +1,12 @@
 """What a program multiplies and adds up, and in which precision: read from its jaxpr."""
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from jaxasr.cost.jaxprs import Atom, Equation, dtype_of, shape_of, trace
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
 SUMS = ("reduce_sum", "cumsum", "scatter-add")
@@ -25,10 +26,8 @@ def products(function: Any, *given: Any) -> list[Work]:
     exact = jax.lax.Precision.HIGHEST
     return [
         _work(each)
-        for each in equations(jax.make_jaxpr(function)(*given).jaxpr)
-        if each.primitive.name in PRODUCTS
-        and _is_float(each.outvars[0])
-        and exact not in (each.params["precision"] or ())
+        for each in trace(function, *given).everything()
+        if each.name in PRODUCTS and _is_float(each.results[0]) and exact not in each.precision
     ]
 
 
@@ -36,12 +35,12 @@ def narrow_sums(function: Any, *given: Any) -> list[Work]:
     """Sums of more than two terms in bfloat16."""
     return [
         _work(each)
-        for each in equations(jax.make_jaxpr(function)(*given).jaxpr)
-        if each.primitive.name in SUMS
-        and each.outvars[0].aval.dtype == jnp.bfloat16
+        for each in trace(function, *given).everything()
+        if each.name in SUMS
+        and dtype_of(each.results[0]) == jnp.bfloat16
         and (
-            each.primitive.name != "reduce_sum"
-            or math.prod(each.invars[0].aval.shape) > 2 * math.prod(each.outvars[0].aval.shape)
+            each.name != "reduce_sum"
+            or math.prod(shape_of(each.operands[0])) > 2 * math.prod(shape_of(each.results[0]))
         )
     ]
 
@@ -56,23 +55,10 @@ def cosine(found: Any, expected: Any) -> float:
     return float(dot / jnp.sqrt(square_a * square_b))
 
 
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """Every equation, those of loops, branches and calls included."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(inner):
-                yield from equations(getattr(inner, "jaxpr", inner))
+def _is_float(atom: Atom) -> bool:
+    return jnp.issubdtype(dtype_of(atom), jnp.floating)
 
 
-def _is_jaxpr(leaf: Any) -> bool:
-    return hasattr(leaf, "eqns") or hasattr(leaf, "jaxpr")
-
-
-def _is_float(var: Any) -> bool:
-    return jnp.issubdtype(var.aval.dtype, jnp.floating)
-
-
-def _work(each: Any) -> Work:
-    operands = tuple(str(var.aval.dtype) for var in each.invars[:2])
-    return Work(each.primitive.name, operands, str(each.outvars[0].aval.dtype), str(each.source_info.name_stack))
+def _work(each: Equation) -> Work:
+    operands = tuple(str(dtype_of(atom)) for atom in each.operands[:2])
+    return Work(each.name, operands, str(dtype_of(each.results[0])), each.scope)

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxasr.cost.jaxprs import shape_of, trace
 from jaxasr.nn import AdditiveAttention, Chunks, Conformer, ConvSubsampling, Speller, TransformerEncoder
 from jaxasr.nn.blocks import Layers
 from jaxasr.nn.encoders.conformer import Ffn
 from jaxasr.nn.encoders.self_attentive import check_choices
-from tests.nn.precision import equations
 from tests.nn.tiny import near, streams, training_of
 from tests.reference import positions, self_attentive
 
@@ -130,10 +130,10 @@ def kept(remat):
     """The shapes that a block's backward pass is left with, but for parameters."""
     module = dataclasses.replace(CONFORMER, depth=1, remat=remat)
     shapes = jax.eval_shape(lambda: drawn(module))
-    jaxpr = jax.make_jaxpr(with_gradients(module))(shapes, jnp.zeros((3, FRAMES, BINS))).jaxpr
-    inside = [each for each in equations(jaxpr) if each.primitive.name in ("remat", "remat2", "checkpoint")]
-    return [{var.aval.shape for var in each.invars} for each in inside], sum(
-        each.primitive.name == "dot_general" for each in equations(jaxpr)
+    equations = list(trace(with_gradients(module), shapes, jnp.zeros((3, FRAMES, BINS))).everything())
+    inside = [each for each in equations if each.name in ("remat", "remat2", "checkpoint")]
+    return [{shape_of(atom) for atom in each.operands} for each in inside], sum(
+        each.name == "dot_general" for each in equations
     )
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxasr.cost.jaxprs import shape_of, trace
 from jaxasr.ops.recurrent.gru import gru, gru_cell, gru_directions, gru_from
 from tests.reference import gru as reference
 from tests.reference.gradient import gradients
@@ -137,10 +138,10 @@ def test_one_step_and_one_direction_are_the_twins(rng):
 
 def test_no_loop_carries_the_gradient_of_the_weights(rng):
     given, _, mix = jax.tree.map(jnp.float32, drawn(rng, [6, 3], 6, 5))
-    jaxpr = jax.make_jaxpr(jax.grad(lambda *all_: total(*all_)[0]))(given, None, jnp.array([6, 3]), mix)
-    loops = [eqn for eqn in jaxpr.jaxpr.eqns if eqn.primitive.name == "scan"]
+    graph = trace(jax.grad(lambda *all_: total(*all_)[0]), given, None, jnp.array([6, 3]), mix)
+    loops = [equation for equation in graph.equations if equation.name == "scan"]
     assert len(loops) == 2
-    assert not any(variable.aval.shape == (5, 15) for loop in loops for variable in loop.outvars)
+    assert not any(shape_of(out) == (5, 15) for loop in loops for out in loop.results)
 
 
 def test_bfloat16_stays_what_it_is(rng):

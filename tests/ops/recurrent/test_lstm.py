@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxasr.cost.jaxprs import shape_of, trace
 from jaxasr.ops.recurrent.lstm import Carry, lstm, lstm_cell, lstm_directions, lstm_from
 from tests.reference import lstm as reference
 from tests.reference.gradient import gradients
@@ -174,12 +175,11 @@ def test_bfloat16_stays_what_it_is_and_near_float32(rng):
 def test_no_loop_carries_the_gradient_of_the_weights(rng):
     """What the op is for: automatic differentiation would add a [d, 4 d] matrix at every step."""
     gates, recurrents, mix = jax.tree.map(jnp.float32, drawn(rng, [6, 3], 6, 5))
-    jaxpr = jax.make_jaxpr(jax.grad(lambda *given: total(*given)[0], argnums=(0, 1)))(
-        gates, recurrents, jnp.array([6, 3]), mix
-    )
-    loops = [eqn for eqn in jaxpr.jaxpr.eqns if eqn.primitive.name == "scan"]
+    gradient = jax.grad(lambda *given: total(*given)[0], argnums=(0, 1))
+    graph = trace(gradient, gates, recurrents, jnp.array([6, 3]), mix)
+    loops = [equation for equation in graph.equations if equation.name == "scan"]
     assert len(loops) == 2
-    assert not any(variable.aval.shape == (5, 20) for loop in loops for variable in loop.outvars)
+    assert not any(shape_of(out) == (5, 20) for loop in loops for out in loop.results)
 
 
 def test_going_on_from_where_a_part_ended_is_the_whole(rng):

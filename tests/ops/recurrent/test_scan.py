@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
+from jaxasr.cost.jaxprs import shape_of, trace
 from jaxasr.ops.recurrent.scan import Linear, scan
 
 
@@ -142,8 +143,7 @@ def test_no_loop_carries_the_gradient_of_a_weight(rng):
         (last_bd, _), (read_ube, _) = ours(weights, constants, carry, xs)
         return jnp.sum(last_bd) + jnp.sum(read_ube)
 
-    jaxpr = jax.make_jaxpr(jax.grad(value))(weights)
-    loops = [eqn for eqn in jaxpr.jaxpr.eqns if eqn.primitive.name == "scan"]
+    loops = [equation for equation in trace(jax.grad(value), weights).equations if equation.name == "scan"]
     assert len(loops) == 2
-    carried = {out.aval.shape for loop in loops for out in loop.outvars[: loop.params["num_carry"]]}
+    carried = {shape_of(out) for loop in loops for out in loop.results[: loop.carried]}
     assert carried == {(3, 4), (4,), ()}  # the state, what the bias has so far, the count
