@@ -19,7 +19,7 @@ import pytest
 
 from jaxasr import tree
 from jaxasr.experiment import Experiment, load, variants
-from jaxasr.experiment.experiment import load_module
+from jaxasr.experiment.files import load_module, module_name
 from jaxasr.records import Batch
 from jaxasr.run.initial_state import make_apply_fn
 from jaxasr.sweep import table
@@ -155,7 +155,9 @@ def generators(file: Path) -> list[str]:
     """The file's own functions that yield."""
     functions = vars(load_module(file)).items()
     return [
-        name for name, each in functions if inspect.isgeneratorfunction(each) and each.__module__.endswith(file.stem)
+        name
+        for name, value in functions
+        if inspect.isgeneratorfunction(value) and value.__module__ == module_name(file)
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 from jaxasr import decode, nn, report, text, tree
 from jaxasr.bench import run_suite, train_and_test
 from jaxasr.bench.toy_task import table as toy_task_table
-from jaxasr.experiment.experiment import load_module
+from jaxasr.experiment.files import load_module
 from jaxasr.score import mean_interval
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage

@@ -64,7 +64,7 @@ def restless() -> Experiment:
             shapes=data.Buckets(seconds=(1.0,), tokens=8, seconds_per_batch=4.0, examples_multiple=4),
         ),
         objective=training.Objective(
-            label_smoothing=0.1, ctc_weight=0.5, prior="unigram", extra=(training.Reinforce(entropy=0.01),)
+            label_smoothing=0.1, ctc_weight=0.5, prior="unigram", auxiliary=(training.Reinforce(entropy=0.01),)
         ),
         optimizer=training.Adam(
             training.Constant(1e-2), clip_norm=1.0, accumulate_steps=2, on_plateau=training.Newbob(0.5)

@@ -64,7 +64,7 @@ def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
         "sampled": hard(nn.HardAttention(samples=2)),
         "none": nn.FixedVector(),
     }
-    terms = {"sampled": (training.Reinforce(weight=1.0),), "MoChA": (training.Quantity(weight=0.1),)}
+    terms = {"sampled": (training.Reinforce(weight=1.0),), "MoChA": (training.QuantityLoss(weight=0.1),)}
     for seed in (0, 1, 2):
         for name, attention in rows.items():
             changes = {"model.decoder.attention": attention, "objective.extra": terms.get(name, ())}

@@ -49,7 +49,7 @@ def spelling(attention: nn.Attention, **changes: object) -> ToyTask:
     return replace(LESSON, model=replace(LESSON.model, decoder=speller), **changes)
 
 
-def hard(focus: nn.AlignmentFn, *terms: training.Term, warm: bool = True) -> ToyTask:
+def hard(focus: nn.AlignmentFn, *terms: training.AuxiliaryLoss, warm: bool = True) -> ToyTask:
     """The lesson for a hard attention: longer, and by default soft at the beginning."""
     focus = nn.WarmStart(soft=nn.Softmax(), hard=focus, until=WARM) if warm else focus
     return paced(_normed(focus, *terms), HARD_STEPS, 1_400)
@@ -60,7 +60,7 @@ def patient(lesson: ToyTask) -> ToyTask:
     return paced(lesson, PATIENT_STEPS, PATIENT_STEPS // 2)
 
 
-def patiently_hard(focus: nn.AlignmentFn, *terms: training.Term) -> ToyTask:
+def patiently_hard(focus: nn.AlignmentFn, *terms: training.AuxiliaryLoss) -> ToyTask:
     """The lesson for a hard attention that needs more time, and is soft for longer."""
     return patient(_normed(nn.WarmStart(soft=nn.Softmax(), hard=focus, until=PATIENT_WARM), *terms))
 
@@ -101,7 +101,7 @@ def attentions() -> Iterator[tuple[str, ToyTask]]:
     stops = nn.WarmStart(soft=nn.Softmax(), hard=nn.Monotonic(), until=PATIENT_WARM)
     yield "monotonic, 2 heads", patient(spelling(nn.MultiHead(nn.ProductAttention(32, focus=stops), 2, 64)))
     yield "monotonic, cold", hard(nn.Monotonic(), warm=False)
-    yield "MoChA", patiently_hard(nn.MoChA(energies=additive, chunk=4), training.Quantity(weight=1.0))
+    yield "MoChA", patiently_hard(nn.MoChA(energies=additive, chunk=4), training.QuantityLoss(weight=1.0))
     yield "MILk", hard(nn.MoChA(energies=additive, chunk=0))
     yield "sampled (REINFORCE)", patiently_hard(nn.HardAttention(samples=2), training.Reinforce(weight=1.0))
     yield "sampled (REINFORCE), cold", hard(nn.HardAttention(samples=2), training.Reinforce(weight=1.0), warm=False)
@@ -154,6 +154,6 @@ def decoders() -> Iterator[tuple[str, ToyTask]]:
     )
 
 
-def _normed(focus: nn.AlignmentFn, *terms: training.Term) -> ToyTask:
+def _normed(focus: nn.AlignmentFn, *terms: training.AuxiliaryLoss) -> ToyTask:
     attention = nn.AdditiveAttention(32, vector="normed", focus=focus)
-    return spelling(attention, objective=training.Objective(extra=terms))
+    return spelling(attention, objective=training.Objective(auxiliary=terms))

@@ -34,7 +34,7 @@ def experiment() -> Experiment:
         train_data=data.Pipeline(
             tuple((data.Corpus("librispeech", part), 1.0) for part in PARTS), SPEECH, SHAPES, shuffle_seed=1
         ),
-        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.3, extra=(training.Quantity(0.1),)),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.3, auxiliary=(training.QuantityLoss(0.1),)),
         optimizer=training.Adam(training.RampHoldDecay(0, 93_750, 421_875, peak=1e-3, end_ratio=0.025), clip_norm=5.0),
         steps=421_875,
         validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),

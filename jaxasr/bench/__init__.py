@@ -2,7 +2,7 @@
 
 from jaxasr.bench.benchmarks import BENCHMARKS as BENCHMARKS
 from jaxasr.bench.benchmarks import benchmark as benchmark
-from jaxasr.bench.loader import LoaderSpeed as LoaderSpeed
+from jaxasr.bench.loader import LoaderThroughput as LoaderThroughput
 from jaxasr.bench.loader import bench_loader as bench_loader
 from jaxasr.bench.loader import synthetic_speech as synthetic_speech
 from jaxasr.bench.scaling import bench_experiment as bench_experiment

@@ -34,7 +34,7 @@ _ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class LoaderSpeed:
+class LoaderThroughput:
     """The speed of the loader in seconds of audio a second, as medians over the rounds."""
 
     workers: int  # processes; 0: threads of one process
@@ -56,7 +56,7 @@ class LoaderSpeed:
         ]
 
 
-def bench_loader(opened: BoundPipeline, *, workers: int = 2, seconds: float = 10.0) -> LoaderSpeed:
+def bench_loader(opened: BoundPipeline, *, workers: int = 2, seconds: float = 10.0) -> LoaderThroughput:
     """Measures the loader on the training batches, from step 0 on.
 
     Args:
@@ -71,7 +71,7 @@ def bench_loader(opened: BoundPipeline, *, workers: int = 2, seconds: float = 10
         start_s = time.perf_counter() - began
         decode(round_s)
         rounds = [(_loader_rate(batches, workers, round_s), decode(round_s)) for _ in range(_ROUNDS)]
-    return LoaderSpeed(
+    return LoaderThroughput(
         workers=workers,
         loader=statistics.median(loaded for loaded, _ in rounds),
         loader_cpu=_loader_rate_by_cpu(opened, round_s),

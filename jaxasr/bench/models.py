@@ -121,9 +121,9 @@ class PrecomputedFeatures(nn.LogMel):
 
     def __call__(
         self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"], training: Training | None = None
-    ) -> features.LogMel:
+    ) -> features.MelFilterbank:
         frames_btf = wave_bn.reshape(wave_bn.shape[0], -1, self.bins)
-        return features.LogMel(frames_btf, sample_lengths_b // self.bins)
+        return features.MelFilterbank(frames_btf, sample_lengths_b // self.bins)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class BenchStep:
 
 
 def jaxasr_step(spec: Spec, sizes: BenchBatch) -> BenchStep:
-    """Returns the training step of jaxasr, compiled as in a run: model, objective, clipping and Adam, with a donated state."""
+    """Returns the training step of jaxasr, compiled as in a run: model, loss, clipping and Adam. Its state is donated."""
     model = spec.model(sizes)
     batches = {equal: make_batch(sizes, equal=equal) for equal in (True, False)}
     optimizer = training.Adam(training.Constant(LEARNING_RATE), clip_norm=CLIP_NORM).build()

@@ -128,7 +128,9 @@ def _setting_row(measurement: Measurement) -> dict[str, Any]:
 def _point(measurement: Measurement, others: Sequence[Measurement]) -> report.ScalingPoint:
     times = speedup(measurement, others)
     setting = measurement.setting
-    name = f"{setting.parallelism}, " if setting.part == "step" else ""  # evaluations differ in their devices alone
+    name = (
+        f"{setting.parallelism}, " if setting.part == "step" else ""
+    )  # evaluations differ in the number of devices only
     efficiency = None if times is None else times / ideal_speedup(setting.devices)
     return report.ScalingPoint(
         setting.part, f"{name}{_batch_text(measurement.work)}", setting.devices, measurement.rate, efficiency

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxasr import decode, nn, score, tree
 from jaxasr.data import Tones
-from jaxasr.experiment.experiment import load_function
+from jaxasr.experiment.files import load_function
 from jaxasr.records import Batch, Outputs
 from jaxasr.report import pictures
 from jaxasr.report.progress import Progress

@@ -10,7 +10,7 @@ import numpy as np
 from jaxasr import nn
 from jaxasr.bench.processes import CallTime, timed
 from jaxasr.data import BoundPipeline, Shape
-from jaxasr.evaluation.attention_metrics import watched
+from jaxasr.evaluation.attention_metrics import with_alignment_metrics
 from jaxasr.evaluation.decode_split import compiled_search
 from jaxasr.evaluation.evaluators import text_log_probs
 from jaxasr.experiment.experiment import Experiment, search_of
@@ -51,18 +51,18 @@ class Workload:
         return Workload(self.shape, batch, self.rate_hz)
 
 
-def commonest_shape(places: np.ndarray) -> int:
+def commonest_bucket(bucket_ids: np.ndarray) -> int:
     """Returns the bucket that most batches have."""
-    return int(np.bincount(places).argmax())
+    return int(np.bincount(bucket_ids).argmax())
 
 
-def training_workload(data: BoundPipeline, place: int) -> Workload:
+def training_workload(data: BoundPipeline, bucket_id: int) -> Workload:
     """Returns the fullest batch of a bucket in the first epoch."""
     epoch = data.plan.epoch(0)
-    filled = np.where(epoch.bucket_ids == place, epoch.stops - epoch.starts, -1)
+    filled = np.where(epoch.bucket_ids == bucket_id, epoch.stops - epoch.starts, -1)
     step = int(filled.argmax())
     if filled[step] < 0:
-        raise ValueError(f"no batch of the first epoch has the shape {data.shapes[place]}; leave it out")
+        raise ValueError(f"no batch of the first epoch has the shape {data.shapes[bucket_id]}; leave it out")
     with data.batches(step, stop_step=step + 1) as batches:
         _, row, batch = next(batches)
     return Workload(row.shape, batch, data.rate_hz)
@@ -71,7 +71,7 @@ def training_workload(data: BoundPipeline, place: int) -> Workload:
 def evaluation_workload(data: BoundPipeline) -> Workload:
     """Returns a batch of the shape that most batches of the split have."""
     plan = data.eval_plan
-    shape = plan.shapes[commonest_shape(plan.bucket_ids)]
+    shape = plan.shapes[commonest_bucket(plan.bucket_ids)]
     with data.eval_batches() as batches:
         batch = next(found.batch for found in batches if found.row.shape == shape)
     return Workload(shape, batch, data.rate_hz)
@@ -82,7 +82,7 @@ def build_step(experiment: Experiment, data: BoundPipeline) -> tuple[StepFunctio
     objective = resolve_objective(experiment, data)
     pure = make_step(
         make_apply_fn(experiment.model, objective, experiment.teacher),
-        watched(objective),
+        with_alignment_metrics(objective),
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
         noise=experiment.weight_noise,
@@ -109,12 +109,13 @@ def step_timer(step: CompiledStep[TrainState, Any], state: TrainState, work: Wor
     """
 
     def measure() -> CallTime:
-        here, batch = step.place_state(state), step.place(work.batch)
+        placed_state = step.place_state(state)
+        batch = step.place(work.batch)
 
         def call() -> Any:
-            nonlocal here
-            here, sums = step(here, batch)
-            return here, sums
+            nonlocal placed_state
+            placed_state, sums = step(placed_state, batch)
+            return placed_state, sums
 
         return time_call(call)
 
@@ -125,11 +126,9 @@ def search_timer(call: Callable[..., Any], placement: Placement, variables: Any,
     """Returns a function that times searches of one batch, which is placed on the devices before the measurement."""
 
     def measure() -> CallTime:
-        whole, shared = (
-            placement.whole(variables),
-            placement.shared(work.batch, placement.seat([len(work.batch.valid_b)])),
-        )
-        return time_call(lambda: call(whole, shared))
+        whole = placement.whole(variables)
+        batch = placement.shared(work.batch, placement.seat([len(work.batch.valid_b)]))
+        return time_call(lambda: call(whole, batch))
 
     return measure
 

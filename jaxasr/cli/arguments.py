@@ -164,7 +164,7 @@ def runtime_config(options: argparse.Namespace) -> Any:
         data_dir=options.data_dir,
         parallelism=options.parallelism,
         workers=options.workers,
-        layout=scale.Layout.parse(getattr(options, "mesh", "")),
+        layout=scale.MeshShape.parse(getattr(options, "mesh", "")),
         rules=load_sharding_rules(getattr(options, "sharding_rules", None)),
         **({"step_timeout_s": options.step_timeout_s} if "step_timeout_s" in options else {}),
     )

@@ -50,7 +50,7 @@ def declare_eval(parser: argparse.ArgumentParser) -> None:
 def evaluate(options: argparse.Namespace) -> int:
     """Decodes splits with a checkpoint and writes rows of results."""
     from jaxasr import tree
-    from jaxasr.evaluation import chosen_splits, refuse_unread, refuse_unready, tuned_changes
+    from jaxasr.evaluation import select_splits, check_lms_used, check_data_ready, tuned_changes
 
     set_up_process()
     experiment = load_experiment(options)
@@ -58,9 +58,9 @@ def evaluate(options: argparse.Namespace) -> int:
         changes = tuned_changes(options.tuned, experiment, options.splits)
         print("\n".join(f"tuned: {path}={value}" for path, value in changes.items()), file=sys.stderr)
         experiment = tree.override(experiment, changes)
-    chosen = chosen_splits(experiment, options.splits).values()
-    refuse_unread(dict(options.lms), [split.search for split in chosen])
-    refuse_unready(chosen, options.data_dir, dict(options.lms))
+    chosen = select_splits(experiment, options.splits).values()
+    check_lms_used(dict(options.lms), [split.search for split in chosen])
+    check_data_ready(chosen, options.data_dir, dict(options.lms))
     return evaluate_workdir(options, experiment)
 
 
@@ -80,7 +80,7 @@ def evaluate_workdir(options: argparse.Namespace, experiment: Any) -> int:
         results=options.results,
         lms=dict(options.lms),
     )
-    if scale.is_first():
+    if scale.is_primary():
         print(f"rows, hypotheses, curves and alignments are in {options.workdir}")
     return 0
 

@@ -75,7 +75,7 @@ def _process_group(command: Command) -> contextlib.AbstractContextManager[None]:
     if command.distributed:
         from jaxasr.scale import hosts
 
-        return hosts.joined()
+        return hosts.distributed()
     if processes != "1":
         # each process would do all of the work and write the same files
         distributed = ", ".join(other.name for other in COMMANDS.values() if other.distributed)

@@ -10,7 +10,6 @@ from jaxasr.cli.arguments import (
     float_list,
     int_list,
     lm_argument,
-    load_experiment,
     load_sharding_rules,
     name_list,
     overrides_argument,
@@ -157,12 +156,13 @@ def declare_plan(parser: argparse.ArgumentParser) -> None:
 
 def plan(options: argparse.Namespace) -> int:
     """Forecasts memory, FLOPs, communication, time and cost of a run on another machine."""
-    from jaxasr import cost, plan, scale
+    from jaxasr import cost, plan, scale, tree
+    from jaxasr.experiment import ExperimentRef
     from jaxasr.plan import PlanRequest, render_report
 
     request = PlanRequest(
         cost.topology(options.topology),
-        layouts=tuple(scale.Layout.parse(mesh) for mesh in options.mesh),
+        layouts=tuple(scale.MeshShape.parse(mesh) for mesh in options.mesh),
         rules=load_sharding_rules(options.sharding_rules),
         batch_scales=options.batch_scale,
         chip_hour_price=options.chip_hour_price,
@@ -171,7 +171,7 @@ def plan(options: argparse.Namespace) -> int:
         jobs=options.jobs,
     )
     forecast = plan.plan(
-        load_experiment(options),
+        ExperimentRef(options.experiment, tree.parse(options.assignments)),
         request,
         options.data_dir,
         log_fn=lambda line: print(line, file=sys.stderr, flush=True),

@@ -64,16 +64,16 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
 def train(options: argparse.Namespace) -> int:
     """Trains a run, or resumes it, and evaluates it at its end."""
     from jaxasr import run, scale
-    from jaxasr.evaluation import chosen_splits, refuse_unread, refuse_unready
+    from jaxasr.evaluation import select_splits, check_lms_used, check_data_ready
     from jaxasr.run.goodput import process_start_s
 
     set_up_process()
     experiment = load_experiment(options)
     lms = dict(options.lms)
-    refuse_unread(lms, [split.search for split in experiment.splits.values()])
+    check_lms_used(lms, [split.search for split in experiment.splits.values()])
     runtime = runtime_config(options)
-    decoded = (experiment.validation, *chosen_splits(experiment, options.splits).values())
-    refuse_unready(decoded, options.data_dir, lms)
+    decoded = (experiment.validation, *select_splits(experiment, options.splits).values())
+    check_data_ready(decoded, options.data_dir, lms)
     try:
         run.train(
             experiment,
@@ -86,7 +86,7 @@ def train(options: argparse.Namespace) -> int:
             started_s=process_start_s() if sys.argv[1:2] == ["train"] else None,
         )
     except run.TrainingInterrupt as interrupt:
-        if scale.is_first():
+        if scale.is_primary():
             print(f"jaxasr train: {interrupt}", file=sys.stderr)
         return 128 + interrupt.signum
     return evaluate_workdir(options, experiment)

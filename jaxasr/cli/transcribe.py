@@ -81,38 +81,38 @@ def transcribe(options: argparse.Namespace) -> int:
 
     A file that can't be used is reported on stderr, and the others are still transcribed.
     """
-    from jaxasr.evaluation import chosen_search
+    from jaxasr.evaluation import select_search
     from jaxasr.experiment import Workdir, load
-    from jaxasr.transcription import Refusal, bar_for, follow, refuse_places, write_transcripts
+    from jaxasr.transcription import TranscriptionError, progress_bar, iter_transcripts, check_output_paths, write_transcripts
 
     changes, files = _split_files(options.assignments, options.files)
     _check_options_used(options)
     if options.stream:
         return _stream(options, changes, files)
-    refuse_places(files, options.format, options.out)
+    check_output_paths(files, options.format, options.out)
     set_up_process()
     search_changes = {
         path.removeprefix("search."): changes.pop(path) for path in [*changes] if path.startswith("search.")
     }
     experiment = load(options.experiment, changes)
-    with bar_for(files) as bar:
-        transcripts = follow(
+    with progress_bar(files) as bar:
+        transcripts = iter_transcripts(
             experiment,
             Workdir(options.workdir),
             files,
-            search=chosen_search(experiment, options.search, search_changes, options.tuned),
+            search=select_search(experiment, options.search, search_changes, options.tuned),
             checkpoint=options.checkpoint,
             lms=dict(options.lms),
             hotwords=_read_phrases(options.hotwords) if options.hotwords else (),
             hotword_bonus=options.hotword_bonus,
             times=options.times,
             window_s=options.window_s,
-            rows=options.batch_size,
+            batch_size=options.batch_size,
             progress=bar,
         )
         status = 0
         for transcript in write_transcripts(transcripts, options.format, options.out):
-            if isinstance(transcript, Refusal):
+            if isinstance(transcript, TranscriptionError):
                 print(f"jaxasr transcribe: {transcript.reason}", file=sys.stderr)
                 status = 1
             elif not transcript.complete:
@@ -169,9 +169,9 @@ def _stream(options: argparse.Namespace, changes: dict[str, str], files: list[Pa
     from jaxasr.experiment import load
     from jaxasr.transcription import live
 
-    if len(files) != 1 or options.format not in live.WRITTEN or options.out is not None:
+    if len(files) != 1 or options.format not in live.RENDERERS or options.out is not None:
         raise ValueError(
-            f"--stream hears one FILE or -, and prints what it hears as {' or '.join(live.WRITTEN)}; it was given "
+            f"--stream hears one FILE or -, and prints what it hears as {' or '.join(live.RENDERERS)}; it was given "
             f"{len(files)} files, --format {options.format} and --out {options.out}"
         )
     set_up_process()
@@ -181,11 +181,11 @@ def _stream(options: argparse.Namespace, changes: dict[str, str], files: list[Pa
         files[0],
         real_time=options.real_time,
         chunk_ms=options.chunk_ms,
-        renews_encoder=options.reset_encoder,
+        reset_encoder_at_endpoint=options.reset_encoder,
         checkpoint=options.checkpoint,
     )
     for word in words:
-        print(live.WRITTEN[options.format](word), flush=True)
+        print(live.RENDERERS[options.format](word), flush=True)
     return 0
 
 

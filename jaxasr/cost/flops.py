@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from jaxasr.cost.jaxprs import trace
-from jaxasr.cost.tally import NOTES, Tally, walk
+from jaxasr.cost.tally import NOTES, FlopCounter, walk
 
 
 class Product(NamedTuple):
@@ -111,7 +111,7 @@ def count(function: Callable[..., Any], *shapes: Any) -> Flops:
         function: pure; jitted or not. A jitted one keeps its trace: a later call with such arguments makes no other.
         shapes: its arguments: arrays, or trees of jax.ShapeDtypeStruct.
     """
-    tally = Tally()
+    tally = FlopCounter()
     walk(trace(function, *shapes), 1, tally)
     products = [Product(*key, times) for key, times in tally.products.items() if times]
     products.sort(key=lambda product: -product.flops * product.times)

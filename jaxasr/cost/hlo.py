@@ -103,7 +103,7 @@ class Program:
         return tuple(names)
 
     @property
-    def endless(self) -> tuple[str, ...]:
+    def unbounded_loops(self) -> tuple[str, ...]:
         """The loops whose trips are not to be found."""
         loops = ((name, each) for name in self.scheduled for each in self.computations[name].values())
         return tuple(each.name for name, each in loops if each.opcode == "while" and self._trips(name, each) is None)

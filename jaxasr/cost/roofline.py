@@ -51,7 +51,7 @@ class Assumptions:
 
 
 @dataclass(frozen=True)
-class Work:
+class ProgramWork:
     """One step, on one device."""
 
     flops: float  # of products
@@ -85,7 +85,7 @@ class Forecast:
         return max(("compute", "memory", "kernels", "link"), key=lambda name: getattr(self, f"{name}_s"))
 
 
-def forecast(work: Work, limits: Limits, assumed: Assumptions) -> Forecast:
+def forecast(work: ProgramWork, limits: Limits, assumed: Assumptions) -> Forecast:
     """The seconds of a step."""
     link_s = sum(collective_s(each, limits, assumed) * each.times for each in work.collectives)
     return Forecast(

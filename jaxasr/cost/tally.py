@@ -7,13 +7,13 @@ from typing import Literal
 
 from jaxasr.cost.flop_rules import CALLS, Cost, cost_of
 from jaxasr.cost.jaxprs import Atom, Equation, Graph, is_literal
-from jaxasr.cost.trips import Known, inside, learnt, learnt_by, trips_of
+from jaxasr.cost.trips import Known, inside, learnt, propagate_constants, trips_of
 
 NOTES = ("at_most", "unbounded", "assumed", "uncounted")  # as the fields of flops.Flops
 _NOTHING: Known = {}
 
 
-class Tally:
+class FlopCounter:
     """Sums that grow during the walk."""
 
     def __init__(self):
@@ -39,7 +39,7 @@ class Tally:
         """Keeps what a reader of the count has to know."""
         self.notes[kind][text] = None
 
-    def merge(self, other: "Tally") -> None:
+    def merge(self, other: "FlopCounter") -> None:
         """Adds all that another one holds."""
         self.kinds.update(other.kinds)
         self.products.update(other.products)
@@ -48,7 +48,7 @@ class Tally:
 
 
 def walk(
-    graph: Graph, times: int, tally: Tally, *, known: Known = _NOTHING, used: Sequence[bool] | None = None
+    graph: Graph, times: int, tally: FlopCounter, *, known: Known = _NOTHING, used: Sequence[bool] | None = None
 ) -> None:
     """Adds what a graph does `times` times.
 
@@ -57,7 +57,7 @@ def walk(
         used: which of its results anybody needs; None: all.
     """
     known = {**known, **learnt(graph.constants)}
-    for equation, needed in _needed(graph, used):
+    for equation, needed in live_equations(graph, used):
         name = equation.name
         if name == "scan":
             (body,) = equation.called
@@ -80,7 +80,7 @@ def walk(
             tally.add(cost, times)
         else:
             _without_rule(equation, times, tally)
-        known |= learnt_by(equation, known)
+        known |= propagate_constants(equation, known)
 
 
 def _is_call(equation: Equation) -> bool:
@@ -88,14 +88,14 @@ def _is_call(equation: Equation) -> bool:
     return equation.name in CALLS and len(equation.called) == 1
 
 
-def _without_rule(equation: Equation, times: int, tally: Tally) -> None:
+def _without_rule(equation: Equation, times: int, tally: FlopCounter) -> None:
     """Counts what it calls, once, and names it."""
     for called in equation.called:
         walk(called, times, tally)
     tally.note("assumed" if equation.called else "uncounted", equation.label)
 
 
-def _needed(graph: Graph, used: Sequence[bool] | None) -> list[tuple[Equation, list[bool]]]:
+def live_equations(graph: Graph, used: Sequence[bool] | None) -> list[tuple[Equation, list[bool]]]:
     """The equations that a result depends on, in order, and which of their own results anybody needs."""
     return _traced_back(graph, used)[0]
 
@@ -122,7 +122,7 @@ def _read(equation: Equation, needed: list[bool]) -> list[Atom]:
     return [atom for atom, reads in zip(equation.operands, read, strict=True) if reads]
 
 
-def _while(equation: Equation, times: int, known: Known, tally: Tally) -> None:
+def _while(equation: Equation, times: int, known: Known, tally: FlopCounter) -> None:
     trips = trips_of(equation, known)
     name = equation.scope or "while"
     if trips is None:
@@ -134,7 +134,7 @@ def _while(equation: Equation, times: int, known: Known, tally: Tally) -> None:
     walk(equation.loop.condition, times * (number + 1), tally)
 
 
-def _tallied(graph: Graph, times: int, used: Sequence[bool]) -> Tally:
-    tally = Tally()
+def _tallied(graph: Graph, times: int, used: Sequence[bool]) -> FlopCounter:
+    tally = FlopCounter()
     walk(graph, times, tally, used=used)
     return tally

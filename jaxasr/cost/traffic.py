@@ -58,17 +58,17 @@ def _moved(program: Program, computation: Computation, each: Instruction) -> int
     """Bytes that an instruction reads and writes. What is begun reads, what is done writes."""
     operands = [computation[name] for name in each.operands if name in computation]
     if each.opcode.endswith("-done"):
-        return _main(each)
+        return _hbm_bytes(each)
     if each.opcode.endswith("-start"):
-        return sum(map(_main, operands))
+        return sum(map(_hbm_bytes, operands))
     if each.opcode in ("dynamic-slice", "gather", "slice"):
-        return 2 * _main(each)
+        return 2 * _hbm_bytes(each)
     if each.opcode == "dynamic-update-slice":
-        return 2 * _main(operands[1])
+        return 2 * _hbm_bytes(operands[1])
     if each.opcode == "custom-call":
-        return sum(map(_main, operands)) + _taken(computation, each)
+        return sum(map(_hbm_bytes, operands)) + _used_bytes(computation, each)
     if each.opcode != "fusion":
-        return sum(map(_main, operands)) + _main(each)
+        return sum(map(_hbm_bytes, operands)) + _hbm_bytes(each)
     fused = program.computations[each.called()]
     reads = [_read(program, fused, place, operand) for place, operand in enumerate(operands)]
     return sum(reads) + _written(fused, each)
@@ -77,10 +77,10 @@ def _moved(program: Program, computation: Computation, each: Instruction) -> int
 def _read(program: Program, fused: Computation, place: int, operand: Instruction) -> int:
     """Bytes that a fused computation reads of an operand: of slices, what they cut out."""
     parameter = next((x for x in fused.values() if x.opcode == "parameter" and x.inner.strip() == str(place)), None)
-    if parameter is None or not _main(operand):
+    if parameter is None or not _hbm_bytes(operand):
         return 0
     sizes = [_used(program, value, user) for value, user in _uses(fused, parameter)]
-    return min(_main(operand), sum(sizes))
+    return min(_hbm_bytes(operand), sum(sizes))
 
 
 def _used(program: Program, value: Instruction, user: Instruction) -> int:
@@ -110,7 +110,7 @@ def _written(fused: Computation, fusion: Instruction) -> int:
     root = next(each for each in fused.values() if each.is_root)
     results = [fused[name] for name in root.operands] if root.opcode == "tuple" else [root]
     if len(results) != len(fusion.types):
-        return _main(fusion)
+        return _hbm_bytes(fusion)
     total = 0
     for result, kept in zip(results, fusion.types, strict=True):
         while result.opcode in _PASSED and result.operands and result.operands[0] in fused:
@@ -121,15 +121,15 @@ def _written(fused: Computation, fusion: Instruction) -> int:
     return total
 
 
-def _taken(computation: Computation, called: Instruction) -> int:
+def _used_bytes(computation: Computation, called: Instruction) -> int:
     """Bytes of a result in main memory, without the parts that nobody takes: a workspace."""
     users = [each for each in computation.values() if called.name in each.operands]
     places = {each.attributes.partition("index=")[2].partition(",")[0] for each in users}
     if len(called.types) == 1 or called.is_root or any(each.opcode != "get-tuple-element" for each in users):
-        return _main(called)
+        return _hbm_bytes(called)
     return sum(each.bytes for place, each in enumerate(called.types) if each.space == 0 and str(place) in places)
 
 
-def _main(instruction: Instruction) -> int:
+def _hbm_bytes(instruction: Instruction) -> int:
     """Bytes of a result that lie in main memory."""
     return sum(each.bytes for each in instruction.types if each.space == 0)

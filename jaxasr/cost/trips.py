@@ -59,7 +59,7 @@ def inside(called: Graph, operands: Sequence[Atom], known: Known) -> Known:
     return _given(called.inputs, operands, known)
 
 
-def learnt_by(equation: Equation, known: Known) -> Known:
+def propagate_constants(equation: Equation, known: Known) -> Known:
     """What an equation adds to what is known."""
     if equation.name not in _UNCHANGED or len(equation.operands) != 1:
         return {}

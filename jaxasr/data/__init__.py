@@ -1,4 +1,4 @@
-"""From corpora to batches; knows no model and no device."""
+"""The data pipeline: from corpora to batches. It depends on no model and no device."""
 
 from jaxasr.data.audio import decode_audio as decode_audio
 from jaxasr.data.batches import Batches as Batches

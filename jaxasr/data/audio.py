@@ -1,4 +1,4 @@
-"""Compressed audio bytes to 16-bit samples: every format, rate and number of channels that libsndfile reads."""
+"""Decoding of compressed audio to 16-bit samples, for every format, rate and number of channels that libsndfile reads."""
 
 import io
 import re
@@ -11,37 +11,43 @@ import soundfile
 import soxr
 from jaxtyping import Int16
 
-_BLOCK_FRAMES = 1 << 20  # what is decoded at once, so that an hour of stereo needs little more than its own result
-_STREAM_FRAMES = 1 << 16  # the same where a file is only passed through
+_BLOCK_FRAMES = 1 << 20  # decoded at once, so that an hour of stereo needs little more memory than its result
+_STREAM_FRAMES = 1 << 16  # decoded at once by `stream_audio`, which keeps no result
 _INTEGER = ("PCM_", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")  # subtypes that decode to integers without clipping
 
-_SAMPLE_BYTES = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)  # libsndfile's log
-_UNKNOWN_BYTES = 0x7FFFF000  # and more: what is written as the length where it was not known (sox, ffmpeg, into a pipe)
-_HEADER_BYTES = 1024  # that a writer may have counted among the samples
+# libsndfile logs the number of bytes in the header and the number that it found.
+_SAMPLE_BYTES = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# sox and ffmpeg write this length or a larger one where they do not know it, for instance into a pipe.
+_UNKNOWN_BYTES = 0x7FFFF000
+_HEADER_BYTES = 1024  # a writer may have counted so many header bytes among the samples
 
 
 class NoSamplesError(ValueError):
-    """An audio file of zero samples."""
+    """An error for an audio file of zero samples."""
 
 
 def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.ndarray, " n"]:
-    """The samples of an audio file at `rate_hz`: channels are averaged, other rates resampled.
+    """Decodes an audio file to samples at `rate_hz`. Averages the channels and resamples other rates.
 
-    `n` is `samples_at_speed(samples, its rate, factor=1, rate_hz=rate_hz)`, so lengths can be planned without decoding.
+    `n` is `samples_at_speed(samples, file_rate, factor=1, rate_hz=rate_hz)`, so lengths can be planned without decoding.
 
     Args:
-      data: the whole file, as it lies on the disk.
-      id: what the error names: an example or a path.
+      data: the content of the whole file.
+      id: the example or path that error messages name.
 
     Raises:
-      ValueError: not audio, no samples, or samples that are not finite.
+      ValueError: `data` is not audio, has no samples, or has samples that are not finite.
     """
     wave_n, native_hz = decode_native(data, id=id)
     return wave_n if native_hz == rate_hz else soxr.resample(wave_n, native_hz, rate_hz)
 
 
 def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
-    """The samples at the file's own rate, and that rate in Hz; errors as in `decode_audio`."""
+    """Decodes an audio file at its own rate. Raises the errors of `decode_audio`.
+
+    Returns:
+      The samples, channels averaged, and the rate in Hz.
+    """
     if not data:
         raise NoSamplesError(f"{id}: an empty file")
     try:
@@ -56,27 +62,29 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
 
 
 def check_not_truncated(data: bytes, *, id: str) -> None:
-    """Refuses a WAV, AIFF or AU file with fewer samples than its header says; libsndfile decodes what is there.
+    """Raises if a WAV, AIFF or AU file has fewer samples than its header says. libsndfile decodes such files silently.
 
-    FLAC that is cut off does not decode, and of Ogg and MP3 nobody can say. `data` and `id` are those of `decode_audio`.
+    A truncated FLAC file does not decode. Ogg and MP3 files do not state their length, so they pass this check. `data`
+    and `id` are as in `decode_audio`.
 
     Raises:
-      ValueError: it was cut off.
+      ValueError: the file is truncated.
     """
     with soundfile.SoundFile(io.BytesIO(data)) as file:
-        told = _SAMPLE_BYTES.search(file.extra_info)
-    if told and int(told[2]) + _HEADER_BYTES < int(told[1]) < _UNKNOWN_BYTES:
-        raise ValueError(f"{id}: cut off, its header says {told[1]} bytes of samples, {told[2]} are there")
+        logged = _SAMPLE_BYTES.search(file.extra_info)
+    if logged and int(logged[2]) + _HEADER_BYTES < int(logged[1]) < _UNKNOWN_BYTES:
+        raise ValueError(f"{id}: cut off, its header says {logged[1]} bytes of samples, {logged[2]} are there")
 
 
 def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndarray, " n"]]:
-    """The samples of `decode_audio`, block after block: never more than a few seconds of the file are held.
+    """Yields the samples of `decode_audio` in blocks and holds at most a few seconds of the file in memory.
 
-    Resampled in one pass, so that blocks have no seams; the number of all samples is that of `decode_audio`.
+    The file is resampled in one pass, so block borders cause no artefacts. The total number of samples equals that of
+    `decode_audio`.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: as in `decode_audio`; what is damaged further on is found when it is reached.
+      FileNotFoundError: the file does not exist.
+      ValueError: as in `decode_audio`. A damaged part of the file raises when it is reached.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no audio file {path}")
@@ -84,7 +92,7 @@ def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndar
         raise NoSamplesError(f"{path}: an empty file")
     empty = True
     try:
-        # by its descriptor, so that what the file is called says nothing of what it is
+        # Opened by its descriptor, so that libsndfile does not guess the format from the file's name.
         with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
             blocks = _blocks(file, str(path), _STREAM_FRAMES)
             for block_n in blocks if file.samplerate == rate_hz else _resampled(blocks, file.samplerate, rate_hz):
@@ -98,16 +106,16 @@ def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndar
 
 
 def header_duration_s(path: Path) -> float:
-    """What the header says of a file's length; 0 where it says nothing, or there is nothing to read."""
+    """Returns the duration in seconds by the file's header, or 0 if the file or the header cannot be read."""
     try:
         return float(soundfile.info(str(path)).duration)
-    except (OSError, soundfile.LibsndfileError, TypeError):  # who reads the file will say what is wrong with it
+    except (OSError, soundfile.LibsndfileError, TypeError):  # whoever decodes the file raises the error
         return 0.0
 
 
 def _blocks(file: soundfile.SoundFile, id: str, frames: int) -> Iterator[Int16[np.ndarray, " n"]]:
-    # libsndfile reads floats below 1 as 0 when asked for integers, and lets overshooting Opus and Vorbis wrap around:
-    # both are decoded as floats and clipped here.
+    # If integers are requested, libsndfile reads floats below 1 as 0 and lets overshooting Opus and Vorbis samples wrap
+    # around. Both are therefore decoded as floats and clipped here.
     dtype: Literal["int16", "float32"] = "int16" if file.subtype.startswith(_INTEGER) else "float32"
     while True:
         block_nc = file.read(frames, dtype=dtype, always_2d=True)

@@ -1,4 +1,4 @@
-"""From a row of the plan to samples: audio bytes decoded, resampled to rate and speed, laid into one padded array."""
+"""The loader of padded audio batches: decodes the examples of a plan row and resamples them to the rate and speed."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -16,25 +16,25 @@ from jaxasr.data.prepared.corpus import PreparedCorpus
 
 @runtime_checkable
 class BatchPlan(Protocol):
-    """A plan, or one epoch of it."""
+    """A batch plan of any length: all epochs of training, or one epoch."""
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """The static shapes of its batches."""
+        """The static shapes of the batches."""
         ...
 
     def row(self, step: int, /) -> PlanRow:
-        """What a step reads."""
+        """Returns the batch that a step reads."""
         ...
 
 
 @dataclass(frozen=True)
 class AudioLoader:
-    """`waves(step)` decodes what the plan names for this host. It can be pickled into worker processes."""
+    """A loader that decodes this host's examples of a step. It can be pickled into worker processes."""
 
     plan: BatchPlan
     sources: tuple[PreparedCorpus, ...]
-    corpus_offsets: Int64[np.ndarray, " corpora"]  # the number of each corpus's first example in the plan
+    corpus_offsets: Int64[np.ndarray, " corpora"]  # index of each corpus's first example in the plan
     speeds: tuple[float, ...]
     rate_hz: int
     host: int
@@ -47,10 +47,10 @@ class AudioLoader:
             host_rows(shape, self.host, self.hosts)
 
     def __call__(self, step: int) -> Int16[np.ndarray, "b n"]:
-        """The padded waves; of transcripts alone they have no sample, and nothing is decoded.
+        """Returns the padded waves of a step. Batches of transcripts alone have waves of 0 samples.
 
         Raises:
-          ValueError: audio that is damaged, or not as long as it was when it was prepared; the utterance is named.
+          ValueError: audio is damaged or has another length than when it was prepared. The message names the utterance.
         """
         row = self.plan.row(step)
         mine = host_rows(row.shape, self.host, self.hosts)
@@ -63,18 +63,19 @@ class AudioLoader:
 
     @property
     def largest_bytes(self) -> int:
-        """Of the largest result."""
+        """The size of the largest batch of waves on this host."""
         return max(2 * shape.samples * shape.examples for shape in self.plan.shapes) // self.hosts
 
     def without_texts(self) -> "AudioLoader":
-        """The same without the transcripts, which workers do not need."""
+        """Returns a loader without transcripts and speakers, which worker processes do not need."""
         return replace(self, sources=tuple(replace(source, texts=[], speakers=[]) for source in self.sources))
 
     def _decode(self, example: int, factor: float, planned: int) -> Int16[np.ndarray, " n"]:
         corpus = corpus_index(self.corpus_offsets, example)
-        source, place = self.sources[corpus], example - int(self.corpus_offsets[corpus])
-        name = f"{source.ids[place]!r} of {source.name} {source.split}"
-        wave_n, native_hz = decode_native(source.read(place), id=name)
+        source = self.sources[corpus]
+        index = example - int(self.corpus_offsets[corpus])
+        name = f"{source.ids[index]!r} of {source.name} {source.split}"
+        wave_n, native_hz = decode_native(source.read(index), id=name)
         ratio = speed_ratio(factor)
         if native_hz != self.rate_hz or ratio != 1:
             wave_n = soxr.resample(wave_n, native_hz * ratio.numerator, self.rate_hz * ratio.denominator)
@@ -88,5 +89,10 @@ class AudioLoader:
 
 
 def corpus_index(corpus_offsets: Int64[np.ndarray, " corpora"], example: int) -> int:
-    """The place of the corpus that an example belongs to; `firsts` are the numbers of the corpora's first examples."""
+    """Returns the index of the corpus that an example belongs to.
+
+    Args:
+      corpus_offsets: index of each corpus's first example.
+      example: index among the examples of all corpora.
+    """
     return int(np.searchsorted(corpus_offsets, example, side="right")) - 1

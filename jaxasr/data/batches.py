@@ -1,4 +1,4 @@
-"""Batches, as they leave the loader: waves from the stream, tokens and keys laid beside them."""
+"""The iterators over batches for training and for evaluation: prefetched waves together with tokens and keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from jaxasr.records import Batch
 
 
 class Batches:
-    """Iterates over (step, row of the plan, this host's part of the batch); ends its workers when it is closed.
+    """An iterator over (step, plan row, this host's part of the batch). Closing it ends its workers.
 
-    `waited_s` and `audio_s` only grow: the loop logs how much they grew.
+    `waited_s` and `audio_s` count from the start and never decrease. The training loop logs their differences.
     """
 
     def __init__(
@@ -32,14 +32,17 @@ class Batches:
         """Starts decoding for the steps of the range.
 
         Args:
-          waves: what is decoded at a step.
-          tokens: of every example of the plan.
-          keys: of every example at every speed: what `ids_b` says.
-          steps: consecutive.
-          workers: processes that decode; 0 is threads of this one. Where there is no audio there are none.
+          loader: decodes the waves of a step.
+          tokens: one sequence for each example of the plan.
+          keys: the value of `Batch.ids_b` for each example at each speed.
+          steps: consecutive steps.
+          workers: number of decoding processes; 0 decodes in threads of this process. Batches without audio start none.
         """
-        self.audio_s = 0.0  # given out so far, without padding, on this host
-        self._loader, self._tokens, self._keys, self._steps = loader, tokens, keys, iter(steps)
+        self.audio_s = 0.0  # audio returned so far, without padding, on this host
+        self._loader = loader
+        self._tokens = tokens
+        self._keys = keys
+        self._steps = iter(steps)
         workers = workers if loader.largest_bytes else 0
         self._stream = PrefetchIterator(
             loader.without_texts() if workers else loader, steps, workers=workers, result_bytes=loader.largest_bytes
@@ -47,11 +50,11 @@ class Batches:
 
     @property
     def waited_s(self) -> float:
-        """Seconds for which the consumer waited for data."""
+        """The seconds that the consumer has waited for data."""
         return self._stream.waited_s
 
     def host_rows(self, row: PlanRow) -> slice:
-        """The rows of the plan's batch that are read on this host."""
+        """Returns the rows of the plan's batch that this host reads."""
         return host_rows(row.shape, self._loader.host, self._loader.hosts)
 
     def __iter__(self) -> "Batches":
@@ -62,7 +65,8 @@ class Batches:
         step = next(self._steps)
         row = self._loader.plan.row(step)
         mine = self.host_rows(row)
-        examples_b, valid_b = row.examples_b[mine], row.valid_b[mine]
+        examples_b = row.examples_b[mine]
+        valid_b = row.valid_b[mine]
         tokens_bu, token_lengths_b = self._padded_tokens(examples_b, row.shape.tokens)
         batch = Batch(
             wave_bn=wave_bn,
@@ -76,7 +80,7 @@ class Batches:
         return step, row, batch
 
     def close(self) -> None:
-        """Ends threads and workers; nothing more can be read."""
+        """Ends threads and workers. No further batch can be read."""
         self._stream.close()
 
     def __enter__(self) -> "Batches":
@@ -86,7 +90,8 @@ class Batches:
         self.close()
 
     def _padded_tokens(self, examples_b: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        tokens_bu, lengths_b = np.zeros((len(examples_b), limit), np.int32), np.zeros(len(examples_b), np.int32)
+        tokens_bu = np.zeros((len(examples_b), limit), np.int32)
+        lengths_b = np.zeros(len(examples_b), np.int32)
         for b, example in enumerate(examples_b.tolist()):
             if example >= 0:
                 tokens_u = self._tokens[example]
@@ -97,31 +102,35 @@ class Batches:
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """A batch of an evaluation, and who said what in it: the valid rows of all hosts, which come first."""
+    """A batch of an evaluation with ids, references and speakers.
+
+    The tuples cover the valid rows of all hosts, which come first in the global batch.
+    """
 
     row: PlanRow
     batch: Batch  # the rows of this host
     sample_lengths: tuple[int, ...]
     ids: tuple[str, ...]
-    texts: tuple[str, ...]  # references, normalised
+    texts: tuple[str, ...]  # normalised references
     speakers: tuple[str, ...]
 
 
 class EvalIterator:
-    """Iterates over `Labelled` batches; ends its workers when it is closed or has come to its end."""
+    """An iterator over `EvalBatch`. It ends its workers when it is closed or exhausted."""
 
     def __init__(self, batches: Batches, ids: Sequence[str], texts: Sequence[str], speakers: Sequence[str]):
-        """Lays the names beside the batches; all three are of every example of the plan."""
-        self._batches, self._names = batches, (ids, texts, speakers)
+        """Joins the batches with ids, texts and speakers, which have one entry for each example of the plan."""
+        self._batches = batches
+        self._names = (ids, texts, speakers)
 
     @property
     def waited_s(self) -> float:
-        """Seconds for which the consumer waited for data."""
+        """The seconds that the consumer has waited for data."""
         return self._batches.waited_s
 
     @property
     def audio_s(self) -> float:
-        """Audio given out so far, without padding, on this host."""
+        """The audio returned so far, in seconds, without padding, on this host."""
         return self._batches.audio_s
 
     def __iter__(self) -> "EvalIterator":
@@ -141,7 +150,7 @@ class EvalIterator:
         )
 
     def close(self) -> None:
-        """Ends threads and workers; nothing more can be read."""
+        """Ends threads and workers. No further batch can be read."""
         self._batches.close()
 
     def __enter__(self) -> "EvalIterator":

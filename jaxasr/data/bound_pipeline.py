@@ -1,4 +1,4 @@
-"""A pipeline on the data of this machine: texts and lengths read, shapes chosen, batches planned, each when asked for."""
+"""A pipeline bound to prepared corpora. It reads texts and lengths, chooses shapes and plans batches, each on first use."""
 
 import hashlib
 from collections import Counter
@@ -28,16 +28,19 @@ class SkippedExample:
 
     corpus: str
     id: str
-    reason: str  # the same words for all of a kind
+    reason: str  # identical for all examples of one kind, so that they can be counted
     detail: str
 
 
 @dataclass(frozen=True)
 class BoundPipeline:
-    """What `Pipeline.open` gives. All examples have one numbering: those of the first corpus, of the second, ..."""
+    """A pipeline on prepared corpora, as `Pipeline.open` returns it.
+
+    Examples are numbered through all corpora, in the order of the corpora.
+    """
 
     sources: tuple[PreparedCorpus, ...]
-    weights: tuple[float | int, ...]  # one a source
+    weights: tuple[float | int, ...]  # one for each source
     transforms: tuple[Transform, ...]
     shape_choice: ShapeChoice
     shuffle_seed: int
@@ -45,42 +48,42 @@ class BoundPipeline:
 
     @property
     def tokenizer(self) -> text.Tokenizer:
-        """Of the one Tokenize."""
+        """The tokenizer of the Tokenize transform."""
         return find_tokenizer(self.transforms)
 
     @property
     def hash(self) -> str:
-        """12 hex digits of the examples in all corpora; of one corpus, its own."""
+        """A hash of the examples in all corpora, 12 hex digits. With one corpus it is the corpus's `manifest_hash`."""
         hashes = [source.manifest_hash for source in self.sources]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
 
     @cached_property
     def examples(self) -> ExampleTable:
-        """Texts, tokens and faults of all examples, after all transforms."""
+        """The texts, tokens and filter reasons of all examples, after all transforms."""
         seconds = np.concatenate([source.samples / source.rates_hz for source in self.sources])
-        start = ExampleTable(seconds, [each for source in self.sources for each in source.texts])
-        return reduce(lambda draft, transform: transform.apply(draft), self.transforms, start)
+        start = ExampleTable(seconds, [raw for source in self.sources for raw in source.texts])
+        return reduce(lambda table, transform: transform.apply(table), self.transforms, start)
 
     @cached_property
     def plan(self) -> TrainingPlan:
         """The batches of training.
 
         Raises:
-          ValueError: no example is left, or none fits a shape.
+          ValueError: no example is left to train on, or none fits a shape.
         """
         return TrainingPlan(self._train_lengths, self.shapes, self.shuffle_seed)
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """The static shapes of training's batches.
+        """The static shapes of the training batches.
 
         Raises:
           ValueError: no example is left to train on.
         """
         if not (self._train_lengths.weights > 0).any():
-            reasons = Counter(fault.reason for fault in self._filter_reasons.values()).most_common()
-            told = ", ".join(f"{count} ({reason})" for reason, count in reasons) or "the corpora are empty"
-            raise ValueError(f"no example is left to train on; left out: {told}")
+            reasons = Counter(found.reason for found in self._filter_reasons.values()).most_common()
+            listed = ", ".join(f"{count} ({reason})" for reason, count in reasons) or "the corpora are empty"
+            raise ValueError(f"no example is left to train on; left out: {listed}")
         return self.shape_choice.shapes(*self._train_items, rate_hz=self.rate_hz)
 
     @cached_property
@@ -92,39 +95,39 @@ class BoundPipeline:
 
     @cached_property
     def skipped(self) -> tuple[SkippedExample, ...]:
-        """What training leaves out, and why. (An evaluation leaves nothing out.)"""
-        faults = dict(self._filter_reasons)
+        """The examples that training leaves out, with the reasons. An evaluation leaves none out."""
+        reasons = dict(self._filter_reasons)
         for i in self.plan.unbucketable.tolist():
             detail = f"{self.examples.seconds[i]:.3f} s, {self._tokens.lengths[i]} tokens"
-            faults[i] = FilterReason("fits no shape at any speed", detail)
+            reasons[i] = FilterReason("fits no shape at any speed", detail)
         return tuple(
             SkippedExample(
-                self.sources[corpus_index(self._corpus_offsets, i)].name, self.ids[i], fault.reason, fault.detail
+                self.sources[corpus_index(self._corpus_offsets, i)].name, self.ids[i], found.reason, found.detail
             )
-            for i, fault in sorted(faults.items())
+            for i, found in sorted(reasons.items())
         )
 
     @property
     def skipped_counts(self) -> dict[str, int]:
-        """How many examples training leaves out, by reason."""
-        return dict(Counter(each.reason for each in self.skipped).most_common())
+        """The number of examples that training leaves out, by reason."""
+        return dict(Counter(example.reason for example in self.skipped).most_common())
 
     @cached_property
     def ids(self) -> list[str]:
-        """Of all examples, in the order of the corpora."""
+        """The ids of all examples, in the order of the corpora."""
         return [id for source in self.sources for id in source.ids]
 
     @cached_property
     def speakers(self) -> list[str]:
-        """Of all examples, in the order of the corpora."""
+        """The speakers of all examples, in the order of the corpora."""
         return [speaker for source in self.sources for speaker in source.speakers]
 
     def describe(self) -> str:
-        """The shapes of training, how much of them is padding, and what is left out: for people."""
+        """Returns a text with the training shapes, their share of padding, and the examples that are left out."""
         table = describe_shapes(self.shapes, *self._train_items, rate_hz=self.rate_hz)
         epoch = self.plan.epoch(0)
-        useful = epoch.padding.real
-        amount = f"{useful / self.rate_hz / 3600:.2f} h" if self.shape_choice.audio else f"{useful:,} tokens and ends"
+        real = epoch.padding.real
+        amount = f"{real / self.rate_hz / 3600:.2f} h" if self.shape_choice.audio else f"{real:,} tokens and ends"
         lines = [f"epoch 0: {len(epoch)} batches, {amount}, {epoch.padding.share:.2%} padding, unused rows included"]
         lines += [f"left out: {count} ({reason})" for reason, count in self.skipped_counts.items()]
         return "\n".join([table, *lines])
@@ -132,16 +135,16 @@ class BoundPipeline:
     def batches(
         self, start_step: int, *, workers: int = 0, host: int = 0, hosts: int = 1, stop_step: int | None = None
     ) -> Batches:
-        """The batches of training from `start_step`, this host's rows of each.
+        """Iterates over this host's part of the training batches from `start_step` on.
 
-        The order and the content are those of `plan`, whatever the workers and wherever it starts.
+        Order and content are those of `plan`. They do not depend on the number of workers or on the start step.
 
         Args:
           start_step: the first step, counted through all epochs.
-          workers: processes that decode; 0 is threads of this one.
-          host: which of the `hosts`.
-          hosts: the examples of every shape are split evenly over them, in order.
-          stop_step: the first step that is not given; None goes on for ever.
+          workers: number of decoding processes; 0 decodes in threads of this process.
+          host: index of this host, from 0 to `hosts` - 1.
+          hosts: number of hosts. The examples of every shape are split evenly over them, in order.
+          stop_step: the step before which the iteration stops; None: it never stops.
 
         Raises:
           ValueError: a shape's examples cannot be split over the hosts.
@@ -154,10 +157,10 @@ class BoundPipeline:
         return Batches(loader, self._tokens, keys, steps, workers=workers)
 
     def eval_batches(self, *, workers: int = 0, host: int = 0, hosts: int = 1) -> EvalIterator:
-        """Every example exactly once, from short to long, not one left out, at its own speed.
+        """Iterates over every example exactly once, from short to long, at its own speed.
 
-        Where a text could not be normalised the reference is the text as written; what could not be encoded has no
-        tokens. Arguments and errors are those of `batches`.
+        No example is left out. A text that could not be normalised is its own reference. A text that could not be encoded
+        has no tokens. Arguments and errors are those of `batches`.
         """
         loader = self._audio_loader(self.eval_plan, (1.0,), host, hosts)
         steps = range(len(self.eval_plan))
@@ -165,22 +168,22 @@ class BoundPipeline:
         return EvalIterator(batches, self.ids, self.examples.texts, self.speakers)
 
     def audio_loader(self, *, host: int = 0, hosts: int = 1) -> AudioLoader:
-        """What decodes a step of training, without reading ahead."""
+        """Returns the loader that decodes a step of training without prefetching."""
         return self._audio_loader(self.plan, self.examples.speeds, host, hosts)
 
     def read(self, example: int) -> bytes:
-        """The compressed audio of an example."""
+        """Returns the compressed audio of an example."""
         corpus = corpus_index(self._corpus_offsets, example)
         return self.sources[corpus].read(example - int(self._corpus_offsets[corpus]))
 
     def _audio_loader(
-        self, rows: TrainingPlan | Epoch, speeds: tuple[float, ...], host: int, hosts: int
+        self, plan: TrainingPlan | Epoch, speeds: tuple[float, ...], host: int, hosts: int
     ) -> AudioLoader:
-        return AudioLoader(rows, self.sources, self._corpus_offsets, speeds, self.rate_hz, host, hosts)
+        return AudioLoader(plan, self.sources, self._corpus_offsets, speeds, self.rate_hz, host, hosts)
 
     @cached_property
     def _corpus_offsets(self) -> Int64[np.ndarray, " corpora"]:
-        """The number of each corpus's first example."""
+        """The index of each corpus's first example."""
         return np.cumsum([0, *(len(source) for source in self.sources[:-1])])
 
     @property
@@ -197,7 +200,7 @@ class BoundPipeline:
 
     @cached_property
     def _filter_reasons(self) -> dict[int, FilterReason]:
-        """The first fault of each example that has one."""
+        """The first reason to leave out each example that has one."""
         return dict(reversed(self.examples.filtered))
 
     @cached_property
@@ -208,15 +211,15 @@ class BoundPipeline:
         return self._lengths(self.examples.speeds, weights)
 
     def _lengths(self, speeds: tuple[float, ...], weights: Float64[np.ndarray, " examples"]) -> Lengths:
-        """Where batches are of transcripts alone no example has a sample, whatever its corpus has."""
+        """Returns the lengths. Batches of transcripts alone have 0 samples, even if the corpus has audio."""
         samples = np.concatenate([source.samples for source in self.sources]) * self.shape_choice.audio
         rates_hz = np.concatenate([source.rates_hz for source in self.sources])
-        columns = [samples_at_speed(samples, rates_hz, factor=each, rate_hz=self.rate_hz) for each in speeds]
+        columns = [samples_at_speed(samples, rates_hz, factor=factor, rate_hz=self.rate_hz) for factor in speeds]
         return Lengths(np.stack(columns, axis=1), self._tokens.lengths, self._keys, weights)
 
     @property
     def _train_items(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Samples, tokens and weight of every kept example at every speed."""
+        """The samples, tokens and weight of every kept example at every speed."""
         lengths = self._train_lengths
         kept = lengths.weights > 0
         speeds = lengths.samples.shape[1]

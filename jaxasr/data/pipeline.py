@@ -1,9 +1,9 @@
-"""Corpora, transforms and shapes, as a value; opened on prepared data it is an iterator whose state is one integer.
+"""The data pipeline of an experiment: corpora, transforms and shapes. The position in the data is one integer, the step.
 
-Pipeline(corpora, transforms, shapes, shuffle_seed)   a value: stands in an experiment, names no folder
-  .open(data_dir) -> OpenPipeline                      texts and lengths read, shapes chosen, batches planned
-    .batches(step) -> (step, row, batch), ...          training, from any step, for ever
-    .once() -> Labelled, ...                           every example once, with its id and text
+Pipeline(corpora, transforms, shapes, shuffle_seed)   a value in an experiment; it names no folder
+  .open(data_dir) -> BoundPipeline                     reads texts and lengths, chooses shapes, plans batches
+    .batches(step) -> (step, row, batch), ...          training batches from any step, without end
+    .eval_batches() -> EvalBatch, ...                  every example once, with its id and text
 """
 
 import math
@@ -19,17 +19,17 @@ from jaxasr.data.transforms import SpeedPerturb, Transform, check_order, find_to
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What is trained on, or evaluated on.
+    """A description of the data of a training or an evaluation.
 
-    With weights, corpora are mixed: an example of a corpus of weight 2.5 comes twice in every epoch, and a third time
-    in every other.
+    Weights mix corpora: an example of a corpus with weight 2.5 occurs twice in every epoch and a third time in every
+    second epoch.
 
-    Where the shapes have no room for audio (ChooseTokenBuckets) batches are of the transcripts alone: what a language
-    model is trained on. Any prepared corpus has transcripts; corpora of text and of speech can be mixed.
+    Shapes without audio (ChooseTokenBuckets) give batches of transcripts alone, for language models. Every prepared
+    corpus has transcripts, so corpora of text and of speech can be mixed.
 
     Raises:
-      ValueError: no corpus, a weight that is not positive, transforms in an order that cannot work, or a change of speed
-        where there is no audio.
+      ValueError: there is no corpus, a weight is not positive, the order of the transforms cannot work, or the speed
+        changes but the shapes have no audio.
     """
 
     corpora: Corpus | tuple[tuple[Corpus, float | int], ...]
@@ -44,7 +44,7 @@ class Pipeline:
             raise ValueError(f"Pipeline.rate_hz {self.rate_hz}: a positive number is needed, 16000 as a rule")
         if not self.weighted:
             raise ValueError("Pipeline.corpora is empty: one corpus, or (corpus, weight) pairs are needed")
-        if not self.shapes.audio and any(isinstance(each, SpeedPerturb) for each in self.transforms):
+        if not self.shapes.audio and any(isinstance(transform, SpeedPerturb) for transform in self.transforms):
             raise ValueError(
                 f"Pipeline.transforms has SpeedPerturb and {type(self.shapes).__name__} reads no audio; leave it out"
             )
@@ -54,20 +54,20 @@ class Pipeline:
 
     @property
     def weighted(self) -> tuple[tuple[Corpus, float | int], ...]:
-        """The corpora, each with its weight."""
+        """The corpora with their weights."""
         return self.corpora if isinstance(self.corpora, tuple) else ((self.corpora, 1.0),)
 
     @property
     def tokenizer(self) -> text.Tokenizer:
-        """Of the one Tokenize."""
+        """The tokenizer of the Tokenize transform."""
         return find_tokenizer(self.transforms)
 
     def open(self, data_dir: Path) -> "BoundPipeline":
-        """Reads texts and lengths, not the audio.
+        """Reads texts and lengths of the prepared corpora under `data_dir`. Does not read audio.
 
         Raises:
           FileNotFoundError: a corpus is not prepared.
-          ValueError: a corpus has no such split, or is damaged; or it is of texts, and audio is asked for.
+          ValueError: a corpus has no such split or is damaged, or it has texts only and the shapes have audio.
         """
         sources = tuple(corpus.open(data_dir) for corpus, _ in self.weighted)
         silent = [f"{source.name} {source.split}" for source in sources if not source.samples.all()]

@@ -1,7 +1,7 @@
-"""A function of the step, called ahead of time by Grain: in threads of this process or in worker processes.
+"""Prefetching with Grain: calls a function of the step ahead of time, in threads or in worker processes.
 
-The order is that of the steps, and what comes is the same for any number of workers. Grain's own state is never saved:
-a stream starts at any step, and the step is all there is to know.
+Results come in the order of the steps and do not depend on the number of workers. Grain's own state is never saved,
+because an iterator can start at any step.
 """
 
 import multiprocessing
@@ -25,40 +25,40 @@ from absl import flags
 T = TypeVar("T")
 
 _NO_LIMIT = 1 << 62
-_THREADS = min(4, os.cpu_count() or 1)  # that call ahead when there are no workers; decoding lets go of Python's lock
-_RESULTS_AHEAD = 4  # results at most that a worker has made, or is making, before they are asked for
-_GRACE_S = 20.0  # a worker told to end goes on for so long, so that its parent can finish the step and save
+_THREADS = min(4, os.cpu_count() or 1)  # used without workers; decoding releases Python's global lock
+_RESULTS_AHEAD = 4  # maximum number of results that a worker computes before they are read
+_GRACE_S = 20.0  # a worker runs on for so long after SIGTERM, so that its parent can finish the step and save
 _SHARED_MEMORY = Path("/dev/shm")
 
 
 class PrefetchIterator(Generic[T]):
-    """Iterates over `call(step)` for the steps of a range; a context manager that ends its workers.
+    """An iterator over `call(step)` for the steps of a range, and a context manager that ends its workers.
 
-    At most four results a worker (without workers: five) are made ahead.
+    At most four results for each worker are computed ahead; without workers, at most five in all.
     """
 
     def __init__(self, call: Callable[[int], T], steps: range, *, workers: int = 0, result_bytes: int = 0):
         """Starts calling.
 
         Args:
-          call: pure, and picklable if there are workers. Not to return None.
-          steps: consecutive.
-          workers: processes; 0 is threads of this one.
-          result_bytes: of the largest result, at most.
+          call: a pure function; picklable if there are workers. It must not return None.
+          steps: consecutive steps.
+          workers: number of processes; 0 uses threads of this process.
+          result_bytes: upper bound on the size of a result.
 
         Raises:
-          ValueError: too little shared memory for the workers' results.
+          ValueError: there is too little shared memory for the workers' results.
         """
-        self.waited_s = 0.0  # that the consumer spent waiting
+        self.waited_s = 0.0  # seconds that the consumer has waited
         self._remaining = len(steps)
         self._reader = _ReadAhead(iter(_dataset(call, steps, workers, result_bytes)))
-        self._end = weakref.finalize(self, self._reader.end)
+        self._finalizer = weakref.finalize(self, self._reader.close)
 
     def __iter__(self) -> "PrefetchIterator[T]":
         return self
 
     def __next__(self) -> T:
-        if not self._remaining or not self._end.alive:
+        if not self._remaining or not self._finalizer.alive:
             self.close()
             raise StopIteration
         began = time.perf_counter()
@@ -70,8 +70,8 @@ class PrefetchIterator(Generic[T]):
         return result
 
     def close(self) -> None:
-        """Ends threads and workers; nothing more can be read."""
-        self._end()
+        """Ends threads and workers. No further result can be read."""
+        self._finalizer()
 
     def __enter__(self) -> "PrefetchIterator[T]":
         return self
@@ -81,7 +81,7 @@ class PrefetchIterator(Generic[T]):
 
 
 class _ReadAhead(Generic[T]):
-    """Reads one result ahead, in a thread that never sees SIGINT; nor do the processes that it starts."""
+    """A reader that prefetches one result in a thread. The thread and the processes that it starts never receive SIGINT."""
 
     def __init__(self, results: Iterator[T]):
         self._results: Any = results
@@ -90,13 +90,13 @@ class _ReadAhead(Generic[T]):
             self._ahead: Any = self._thread.submit(_next_copied, results)
 
     def read(self) -> T:
-        """The next result."""
+        """Returns the next result."""
         result = self._ahead.result()
         self._ahead = self._thread.submit(_next_copied, self._results)
         return result
 
-    def end(self) -> None:
-        """Stops, and lets go of everything while the interpreter is still whole."""
+    def close(self) -> None:
+        """Stops the thread and releases the results before the interpreter shuts down."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._results.close()
         self._results = self._ahead = None
@@ -104,7 +104,10 @@ class _ReadAhead(Generic[T]):
 
 @dataclass(frozen=True)
 class _CallUntil(Generic[T]):
-    """Calls no more from `stop` on. Grain's range goes on, because what reaches its end is not cleared away."""
+    """A function that returns `call(step)` before `stop` and 0 from there on.
+
+    Grain's range has no end, because Grain does not clean up workers that reach the end of a range.
+    """
 
     call: Callable[[int], T]
     stop: int
@@ -114,7 +117,7 @@ class _CallUntil(Generic[T]):
 
 
 def _next_copied(results: Iterator[Any]) -> Any:
-    """The next result; an array is taken out of the workers' shared memory, so that whoever keeps it owns it."""
+    """Returns the next result. Copies arrays out of the workers' shared memory, so that the caller owns them."""
     result = next(results)
     return np.array(result) if isinstance(result, np.ndarray) and type(result) is not np.ndarray else result
 
@@ -127,14 +130,17 @@ def _dataset(call: Callable[[int], Any], steps: range, workers: int, result_byte
         return results.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_THREADS))
     _check_shared_memory(result_bytes * workers * _RESULTS_AHEAD)
     if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain hands them to its workers; jaxasr has none of its own
+        flags.FLAGS.mark_as_parsed()  # Grain passes flags to its workers; jaxasr defines none
     one_at_a_time = results.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
     options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
     return one_at_a_time.mp_prefetch(options, worker_init_fn=_start_worker)
 
 
 def _check_shared_memory(needed_bytes: int) -> None:
-    """Who writes past the end of it is killed without a word, and containers often have 64 MB."""
+    """Raises ValueError if shared memory is too small. A process that writes past its end is killed without a message.
+
+    Containers often have 64 MB.
+    """
     free_bytes = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else needed_bytes
     if needed_bytes > free_bytes:
         raise ValueError(
@@ -146,7 +152,7 @@ def _check_shared_memory(needed_bytes: int) -> None:
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Threads and processes started inside never see SIGINT: Ctrl-C is for the thread that is here alone."""
+    """Blocks SIGINT for threads and processes that start inside. Ctrl-C then reaches the calling thread alone."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -155,7 +161,7 @@ def _sigint_blocked() -> Iterator[None]:
 
 
 def _start_worker(_: int, __: int) -> None:
-    """Runs first in each worker: it outlives a polite signal to the whole group for a while, its parent never."""
+    """Sets up a worker process: it ends `_GRACE_S` seconds after SIGTERM, and at once if its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _in_background(lambda: (time.sleep(_GRACE_S), os._exit(0))))
     parent = multiprocessing.parent_process()

@@ -1,7 +1,7 @@
-"""A task that any alignment can be learned on: strings of tone patterns of varying length, with noise, made in memory.
+"""The data of the synthetic alignment task: strings of noisy tone patterns of varying length, generated in memory.
 
-Each symbol is a pair of tones, one after the other, so that no single frame tells it; durations, gaps and loudness vary, so
-that position in time says nothing of position in the string. It takes no file, no corpus and next to no time.
+Each symbol is a pair of successive tones, so that no single frame identifies it. Durations, gaps and loudness vary, so that
+the position in time does not determine the position in the string. The task needs no file, no corpus and little time.
 """
 
 import itertools
@@ -16,13 +16,16 @@ from jaxasr.records import Batch
 
 @dataclass(frozen=True)
 class Tones:
-    """Strings of `shortest` to `longest` symbols, uniform; token k + 1 is the k-th ordered pair of different tones."""
+    """A generator of strings of `shortest` to `longest` symbols, uniform in length.
+
+    Token k + 1 is the k-th ordered pair of different tones.
+    """
 
     shortest: int = 1
     longest: int = 10
     symbols: int = 8
     tones_hz: tuple[float, ...] = (400.0, 700.0, 1_100.0, 1_600.0)
-    symbol_ms: tuple[float, float] = (80.0, 160.0)  # shortest and longest
+    symbol_ms: tuple[float, float] = (80.0, 160.0)  # shortest and longest duration
     gap_ms: tuple[float, float] = (30.0, 90.0)
     noise_db: float = -20.0  # below a tone of full loudness
     rate_hz: int = 4_000
@@ -38,16 +41,16 @@ class Tones:
 
     @property
     def vocab(self) -> int:
-        """Tokens, the end included."""
+        """The number of tokens, the end included."""
         return self.symbols + 1
 
     @property
     def samples(self) -> int:
-        """Of the static shape: no string of `longest` symbols is longer."""
+        """The samples of the static shape. No string of `longest` symbols is longer."""
         return round(self.longest * (self.symbol_ms[1] + self.gap_ms[1]) * self.rate_hz / 1_000) + self.rate_hz // 10
 
     def batch(self, number: int, *, examples: int, seed: int) -> Batch:
-        """The batch of this number: a pure function of its arguments."""
+        """Generates a batch. The result is a pure function of the arguments."""
         rng = np.random.default_rng((seed, number))
         batch = Batch.blank(Shape(samples=self.samples, tokens=self.longest, examples=examples))
         lengths_b = rng.integers(self.shortest, self.longest + 1, examples).astype(np.int32)
@@ -61,7 +64,7 @@ class Tones:
         return replace(batch, token_lengths_b=lengths_b, ids_b=ids_b, valid_b=np.ones(examples, bool))
 
     def wave(self, tokens_u: Int[np.ndarray, " u"], rng: np.random.Generator) -> Float[np.ndarray, " n"]:
-        """Amplitude of one string, silence before, between and after its symbols, noise over all of it."""
+        """Generates one string, with silence before, between and after its symbols and with noise over the whole."""
         pairs = list(itertools.permutations(self.tones_hz, 2))
         pieces = [self._silence(rng)]
         for token in tokens_u:

@@ -1,7 +1,7 @@
-"""What is done to examples, one frozen dataclass an operation: text in, text out; or a reason to leave one out.
+"""The transforms of examples: normalisation, tokenisation, filters and speed perturbation, one frozen dataclass each.
 
-All of them act when the batches are planned, on the texts and lengths of a whole corpus at once. Of a change of speed
-only the factors are noted here: the plan draws one for each example, the loader resamples.
+Transforms act on the texts and lengths of a whole corpus at once, before batches are planned. SpeedPerturb only records
+its factors: the plan draws one for each example and the loader resamples.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,42 +20,45 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FilterReason:
-    """Why an example is left out of training."""
+    """A reason to leave an example out of training."""
 
-    reason: str  # the same words for all of a kind, so that they can be counted
-    detail: str  # what this one has
+    reason: str  # identical for all examples of one kind, so that they can be counted
+    detail: str  # the value of this example
 
 
 @dataclass(frozen=True)
 class ExampleTable:
-    """The examples of all corpora, before there is a plan. Examples keep their places; faulty ones stay, marked."""
+    """A table of the examples of all corpora, before they are planned.
+
+    Transforms keep the index of every example. Filtered examples stay in the table and are marked in `filtered`.
+    """
 
     seconds: Float64[np.ndarray, " examples"]  # as recorded, before any change of speed
     texts: Sequence[str]
-    tokens: RaggedTokens | None = None  # of a faulty text: none
+    tokens: RaggedTokens | None = None  # empty where the text cannot be encoded
     speeds: tuple[float, ...] = (1.0,)
-    filtered: tuple[tuple[int, FilterReason], ...] = ()  # place and fault, in the order they were found
+    filtered: tuple[tuple[int, FilterReason], ...] = ()  # index and reason, in the order of the transforms
 
     def filter_out(
         self, bad: Bool[np.ndarray, " examples"], reason: str, detail: Callable[[int], str]
     ) -> "ExampleTable":
-        """Marks the examples where `bad`."""
+        """Returns a table in which the examples where `bad` is True are marked as filtered."""
         found = tuple((int(i), FilterReason(reason, detail(int(i)))) for i in np.flatnonzero(bad))
         return replace(self, filtered=self.filtered + found)
 
 
 @runtime_checkable
 class Transform(Protocol):
-    """One operation. It is a value: the flattened experiment shows it."""
+    """A transform of the example table. It is a dataclass, so the flattened experiment shows its fields."""
 
     def apply(self, table: ExampleTable) -> ExampleTable:
-        """The draft with the operation done."""
+        """Returns the transformed table."""
         ...
 
 
 @dataclass(frozen=True)
 class Normalize:
-    """Brings the transcripts to a named form (`text.normalize`); references are scored in it."""
+    """A normalisation of the transcripts to a named form (`text.normalize`). References are scored in this form."""
 
     kind: text.Kind
 
@@ -64,36 +67,33 @@ class Normalize:
             raise ValueError(f"there is no text normaliser {self.kind!r}; there are {', '.join(text.KINDS)}")
 
     def apply(self, table: ExampleTable) -> ExampleTable:
-        """Replaces the texts. One that cannot be brought to the form stays as written and is marked."""
-        refusals: list[tuple[int, str]] = []
-        normal = partial(text.normalize, self.kind)
-        texts = list(_apply_or_note(table.texts, normal, otherwise=_as_written, refusals=refusals))
-        table = replace(
-            table, texts=texts, filtered=table.filtered + _reasons(refusals, f"text has no {self.kind} form")
-        )
-        return table.filter_out(
-            np.array([not each for each in texts], np.bool_), "text is empty", lambda i: "nothing is left to learn"
-        )
+        """Normalises the texts. A text that has no such form stays as written and is marked as filtered."""
+        errors: list[tuple[int, str]] = []
+        normalize = partial(text.normalize, self.kind)
+        texts = list(_apply_or_note(table.texts, normalize, otherwise=_as_written, errors=errors))
+        table = replace(table, texts=texts, filtered=table.filtered + _reasons(errors, f"text has no {self.kind} form"))
+        is_empty = np.array([not line for line in texts], np.bool_)
+        return table.filter_out(is_empty, "text is empty", lambda i: "nothing is left to learn")
 
 
 @dataclass(frozen=True)
 class Tokenize:
-    """Turns the texts into tokens."""
+    """A tokenisation of the texts."""
 
     tokenizer: text.Tokenizer
 
     def apply(self, table: ExampleTable) -> ExampleTable:
-        """Encodes the texts. One that cannot be encoded gets no tokens and is marked."""
-        refusals: list[tuple[int, str]] = []
+        """Encodes the texts. A text that cannot be encoded gets no tokens and is marked as filtered."""
+        errors: list[tuple[int, str]] = []
         tokens = RaggedTokens.from_sequences(
-            _apply_or_note(table.texts, self.tokenizer.encode, otherwise=lambda _: [], refusals=refusals)
+            _apply_or_note(table.texts, self.tokenizer.encode, otherwise=lambda _: [], errors=errors)
         )
-        return replace(table, tokens=tokens, filtered=table.filtered + _reasons(refusals, "text cannot be encoded"))
+        return replace(table, tokens=tokens, filtered=table.filtered + _reasons(errors, "text cannot be encoded"))
 
 
 @dataclass(frozen=True)
 class KeepSeconds:
-    """Leaves out of training what is shorter or longer, before any change of speed."""
+    """A filter that leaves shorter and longer utterances out of training. It applies before any change of speed."""
 
     min_s: float
     max_s: float
@@ -103,7 +103,7 @@ class KeepSeconds:
             raise ValueError(f"KeepSeconds({self.min_s}, {self.max_s}): the first must be less, and not negative")
 
     def apply(self, table: ExampleTable) -> ExampleTable:
-        """Marks the utterances outside."""
+        """Marks the utterances that are shorter or longer."""
 
         def detail(i: int) -> str:
             return f"{table.seconds[i]:.3f} s"
@@ -114,7 +114,7 @@ class KeepSeconds:
 
 @dataclass(frozen=True)
 class KeepTokens:
-    """Leaves out of training what has more tokens."""
+    """A filter that leaves transcripts with more tokens out of training."""
 
     max_tokens: int
 
@@ -123,10 +123,10 @@ class KeepTokens:
             raise ValueError(f"KeepTokens({self.max_tokens}): at least 1 is needed")
 
     def apply(self, table: ExampleTable) -> ExampleTable:
-        """Marks the transcripts that are longer.
+        """Marks the transcripts with more tokens.
 
         Raises:
-          ValueError: there are no tokens yet.
+          ValueError: the table has no tokens yet.
         """
         if table.tokens is None:
             raise ValueError("KeepTokens counts tokens: put it after Tokenize")
@@ -138,9 +138,9 @@ class KeepTokens:
 
 @dataclass(frozen=True)
 class SpeedPerturb:
-    """Plays each utterance, in each epoch, at one of these speeds: tempo and pitch change together.
+    """A random change of speed for each utterance in each epoch. Tempo and pitch change together.
 
-    An utterance that fits no shape at some of the speeds is played at the others.
+    An utterance that fits no shape at some of the speeds is played at the other speeds.
     Source: Ko, Peddinti, Povey, Khudanpur 2015, "Audio augmentation for speech recognition", section 2.2.
     """
 
@@ -151,31 +151,32 @@ class SpeedPerturb:
             raise ValueError(f"SpeedPerturb.factors {self.factors}: one or more different factors are needed")
 
     def apply(self, table: ExampleTable) -> ExampleTable:
-        """Notes the factors."""
+        """Records the factors in the table."""
         return replace(table, speeds=self.factors)
 
 
 def check_order(transforms: tuple[Transform, ...]) -> None:
-    """Refuses an order in which transforms cannot work.
+    """Raises if the order of the transforms cannot work.
 
     Raises:
-      ValueError: not one Tokenize, Normalize after it, KeepTokens before it, or speeds given twice.
+      ValueError: there is not exactly one Tokenize, Normalize follows it, KeepTokens precedes it, or SpeedPerturb occurs
+        twice.
     """
     names = [type(transform).__name__ for transform in transforms]
     if names.count("Tokenize") != 1:
         raise ValueError(f"transforms {names}: exactly one Tokenize is needed, it makes what is learnt")
     if names.count("SpeedPerturb") > 1:
         raise ValueError(f"transforms {names}: one SpeedPerturb at most; name all its factors in one")
-    place = names.index("Tokenize")
-    if "Normalize" in names[place:]:
+    index = names.index("Tokenize")
+    if "Normalize" in names[index:]:
         raise ValueError(f"transforms {names}: Normalize changes texts, so it has to come before Tokenize")
-    if "KeepTokens" in names[:place]:
+    if "KeepTokens" in names[:index]:
         raise ValueError(f"transforms {names}: KeepTokens counts tokens, so it has to come after Tokenize")
 
 
 def find_tokenizer(transforms: tuple[Transform, ...]) -> text.Tokenizer:
-    """That of the one Tokenize among them."""
-    return next(each.tokenizer for each in transforms if isinstance(each, Tokenize))
+    """Returns the tokenizer of the Tokenize among the transforms."""
+    return next(transform.tokenizer for transform in transforms if isinstance(transform, Tokenize))
 
 
 def _as_written(raw: str) -> str:
@@ -183,16 +184,16 @@ def _as_written(raw: str) -> str:
 
 
 def _apply_or_note(
-    items: Sequence[str], do: Callable[[str], T], *, otherwise: Callable[[str], T], refusals: list[tuple[int, str]]
+    items: Sequence[str], do: Callable[[str], T], *, otherwise: Callable[[str], T], errors: list[tuple[int, str]]
 ) -> Iterator[T]:
-    """What `do` makes of each; where it refuses, what `otherwise` makes, and place and refusal are noted."""
+    """Yields `do(item)`. Where `do` raises ValueError, yields `otherwise(item)` and appends index and message to `errors`."""
     for i, item in enumerate(items):
         try:
             yield do(item)
         except ValueError as error:
-            refusals.append((i, str(error)))
+            errors.append((i, str(error)))
             yield otherwise(item)
 
 
-def _reasons(refusals: list[tuple[int, str]], reason: str) -> tuple[tuple[int, FilterReason], ...]:
-    return tuple((i, FilterReason(reason, detail)) for i, detail in refusals)
+def _reasons(errors: list[tuple[int, str]], reason: str) -> tuple[tuple[int, FilterReason], ...]:
+    return tuple((i, FilterReason(reason, detail)) for i, detail in errors)

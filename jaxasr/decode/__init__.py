@@ -1,4 +1,4 @@
-"""From a step function to hypotheses: searches over any `Decodable`, each one frozen value and one compiled loop."""
+"""Searches over any `Decodable`: each is a frozen value and one compiled loop from a batch to hypotheses."""
 
 from jaxasr.decode.beam import Beam as Beam
 from jaxasr.decode.constraints import AttentionStallRule as AttentionStallRule

@@ -1,7 +1,7 @@
-"""Rules that a hypothesis cannot break: no phrase over and over, no attention that stands still or runs back.
+"""Constraints on hypotheses: no endless repetition, no attention that stalls or runs back.
 
-A rule is a scorer that says 0 or -inf. The end is never forbidden by a rule about what goes on, so a hypothesis that breaks
-one ends there. How many tokens an utterance may get at all is `MaxTokens`.
+A constraint is a scorer with scores 0 or -inf. It never forbids the end, so a hypothesis that breaks it ends there. The
+number of tokens of an utterance is limited by `MaxTokens`.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from jaxasr.records import END
 
 @dataclass(frozen=True)
 class NoRepeatNgram:
-    """Forbids the token that would say a phrase of up to `longest` tokens for the `times`-th time in a row.
+    """A constraint that forbids a phrase of up to `longest` tokens for the `times`-th time in a row.
 
-    The token that completes the copy is the one forbidden. People do say "two two two", and "www".
+    The token that would complete the last copy is forbidden. Fewer repetitions are speech: "two two two", "www".
     """
 
     longest: int = 16
@@ -31,12 +31,12 @@ class NoRepeatNgram:
             raise ValueError(f"{self}: phrases of at least 1 token and at least 2 times are needed")
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
-        """As in `Scorer`."""
-        kept = self.longest * self.times - 1  # the newest token last; -1: there was none
+        """Returns the state of the scorer for a batch (`Scorer.init`)."""
+        kept = self.longest * self.times - 1  # the newest token is last; -1: no token yet
 
-        def score(memory: Any, last_bm: Any, heard: DecoderOutput) -> tuple[Array, Any]:
-            last_bm = jnp.concatenate([last_bm[:, 1:], _read(heard.tokens_b)[:, None]], axis=1)
-            forbidden_bv = jnp.zeros(heard.log_probs_bv.shape, bool)
+        def score(memory: Any, last_bm: Any, output: DecoderOutput) -> tuple[Array, Any]:
+            last_bm = jnp.concatenate([last_bm[:, 1:], _read(output.tokens_b)[:, None]], axis=1)
+            forbidden_bv = jnp.zeros(output.log_probs_bv.shape, bool)
             rows = jnp.arange(len(last_bm))
             for period in range(1, self.longest + 1):
                 tail = last_bm[:, kept - (self.times * period - 1) :]
@@ -49,9 +49,9 @@ class NoRepeatNgram:
 
 @dataclass(frozen=True)
 class AttentionStallRule:
-    """Ends a hypothesis whose attention has stood still for `stall` tokens, or has run `back` positions behind its front.
+    """A constraint that ends a hypothesis whose attention stalls for `stall` tokens or is `back` positions behind the front.
 
-    The front is the furthest peak of the heads' mean so far. A step whose weights are all zero has no peak, and stands still.
+    The front is the furthest peak of the heads' mean so far. A step whose weights are all zero counts as a stall.
     """
 
     stall: int | None = 20  # tokens without a new front
@@ -59,15 +59,15 @@ class AttentionStallRule:
     name: str = "progress"
 
     def __post_init__(self) -> None:
-        if min(each for each in (self.stall, self.back, 1) if each is not None) < 1:
+        if min(limit for limit in (self.stall, self.back, 1) if limit is not None) < 1:
             raise ValueError(f"{self}: limits of at least 1 are needed, or None for no such rule")
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
-        """As in `Scorer`."""
+        """Returns the state of the scorer for a batch (`Scorer.init`)."""
 
-        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
+        def score(memory: Any, state: Any, output: DecoderOutput) -> tuple[Array, Any]:
             front_b, stood_b = state
-            mean_bs = jnp.mean(heard.weights_bhs, axis=1)
+            mean_bs = jnp.mean(output.weights_bhs, axis=1)
             peak_b = jnp.where(jnp.max(mean_bs, axis=1) > 0, jnp.argmax(mean_bs, axis=1), front_b)
             stood_b = jnp.where(peak_b > front_b, 0, stood_b + 1)
             front_b = jnp.maximum(front_b, peak_b)
@@ -76,14 +76,14 @@ class AttentionStallRule:
                 broken_b |= stood_b > self.stall
             if self.back is not None:
                 broken_b |= front_b - peak_b > self.back
-            return _rule(jnp.broadcast_to(broken_b[:, None], heard.log_probs_bv.shape)), (front_b, stood_b)
+            return _rule(jnp.broadcast_to(broken_b[:, None], output.log_probs_bv.shape)), (front_b, stood_b)
 
         zeros_b = jnp.zeros(len(encoded.limits_b), jnp.int32)
         return ScorerState((), (zeros_b - 1, zeros_b), score)
 
 
 def _read(tokens_b: Int[Array, " b"]) -> Int[Array, " b"]:
-    """What has been written: the END that starts a search has not."""
+    """Replaces the END token that starts a search by -1, which no written token equals."""
     return jnp.where(tokens_b == END, -1, tokens_b)
 
 

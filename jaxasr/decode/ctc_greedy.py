@@ -1,4 +1,4 @@
-"""Best path decoding of the CTC head: no decoder runs, so it is the cheapest look at a model."""
+"""Best path decoding of the CTC head. No decoder runs, so it is the cheapest search."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from jaxasr.records import Batch, Decodable, Hypotheses
 
 @dataclass(frozen=True)
 class CtcGreedy:
-    """The likeliest path of the CTC head, repeats merged and blanks removed; one hypothesis an example.
+    """The search for the likeliest path of the CTC head, repeats merged and blanks removed; one hypothesis an example.
 
-    Its score is the log probability of that one path, not of the transcript. There is no attention: the weights have one
-    head and an empty axis s.
+    The score is the log probability of that one path, not of the transcript. Attention weights have one head and an empty
+    axis s.
     """
 
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
-        """The best path of each example; padding rows come back empty, and all are finished.
+        """Returns the best path of each example; padding rows come back empty, and all are finished.
 
         Raises:
             ValueError: the model has no CTC head.

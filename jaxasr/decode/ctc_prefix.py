@@ -1,9 +1,9 @@
-"""Exact CTC prefix scores, for every token of the vocabulary at once, as a step function like a decoder's.
+"""Exact CTC prefix scores for every token of the vocabulary at once, as a step function beside the decoder's.
 
 The prefix probability of g c is the sum over frames t of phi(t) p(c | t), where phi(t) is the probability that the
 frames before t spell g. phi depends on c only where c repeats the last token of g. So the whole vocabulary is one
-product [s] x [s, v] a hypothesis, in which the repeated token is then put right; the recursion over the frames is run
-only for the tokens that the search has chosen.
+product [s] x [s, v] per hypothesis, after which the repeated token is corrected. The recursion over the frames runs only
+for the tokens that the search has chosen.
 
 Sources: Graves 2008, section 7.5; Watanabe et al. 2017, "Hybrid CTC/attention architecture", algorithm 2.
 """
@@ -21,7 +21,7 @@ from jaxasr.records import END, pytree
 @pytree
 @dataclass(frozen=True)
 class CtcMemory:
-    """What the frames say; frames that are padding emit nothing at all: their log probabilities are -inf."""
+    """The frames of the CTC head. Padding frames have log probability -inf for every label."""
 
     log_probs_bsv: Float[Array, "b s v"]
     probs_bsv: Float[Array, "b s v"]
@@ -31,7 +31,7 @@ class CtcMemory:
 @pytree
 @dataclass(frozen=True)
 class CtcState:
-    """A prefix and the log probabilities of all paths that spell it, ordered by where they stand before each frame."""
+    """A prefix and the log probabilities of all paths that spell it, for every frame at which they may stand."""
 
     label_bs: Float[Array, "b s"]  # paths over the frames before this one that end in the prefix' last token
     blank_bs: Float[Array, "b s"]  # ... that end in a blank
@@ -41,7 +41,7 @@ class CtcState:
 
 
 def begin(log_probs_bsv: Float[Array, "b s v"], lengths_b: Int[Array, " b"]) -> tuple[CtcMemory, CtcState]:
-    """The memory of the frames and the state of the empty prefix.
+    """Returns the memory of the frames and the state of the empty prefix.
 
     Args:
         log_probs_bsv: log softmax of the CTC head; blank is token 0. Frames from the length on are not read.
@@ -63,10 +63,11 @@ def begin(log_probs_bsv: Float[Array, "b s v"], lengths_b: Int[Array, " b"]) -> 
 
 
 def step(memory: CtcMemory, state: CtcState, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], CtcState]:
-    """Log probabilities of what follows the prefix after it has been extended by `tokens_b` (END: it is still empty).
+    """Returns the log probability of every next token after the prefix has been extended by `tokens_b` (END: it stays empty).
 
-    They sum up to the log prefix probability of a hypothesis and, with the end (token 0), to that of the transcript.
-    What no path can spell has -inf. A continuation less likely than e-87 of the best alignment counts as impossible.
+    Summed along a hypothesis they are its log prefix probability and, with the end (token 0), the log probability of the
+    transcript. A token that no path can spell has -inf. A continuation less likely than e-87 of the best alignment counts as
+    impossible.
     """
     state = _extend(memory, state, tokens_b)
     spelt_bs = jnp.where(_valid(memory), jnp.logaddexp(state.label_bs, state.blank_bs), -jnp.inf)
@@ -90,12 +91,12 @@ def _valid(memory: CtcMemory) -> Bool[Array, "b s"]:
 
 
 def _emissions(memory: CtcMemory, tokens_b: Int[Array, " b"]) -> Float[Array, "b s"]:
-    """Log probability of one token at each frame."""
+    """Returns the log probability of one token at each frame."""
     return jnp.take_along_axis(memory.log_probs_bsv, tokens_b[:, None, None], axis=2)[:, :, 0]
 
 
 def _extend(memory: CtcMemory, state: CtcState, tokens_b: Int[Array, " b"]) -> CtcState:
-    """The state of the prefix with one token more; the same state where the token is END."""
+    """Returns the state of the prefix with one more token; the same state where the token is END."""
     emissions_bs = _emissions(memory, tokens_b)
     repeats_b = tokens_b == state.last_b
     spelt_bs = jnp.where(repeats_b[:, None], state.blank_bs, jnp.logaddexp(state.label_bs, state.blank_bs))

@@ -13,15 +13,15 @@ from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 
 @dataclass(frozen=True)
 class Greedy:
-    """Takes the most likely token until the end symbol; one hypothesis an example, scored by its log probability.
+    """A search that takes the most likely token until the end symbol; one hypothesis per example with its log probability.
 
-    Equal to `Beam(1)` and cheaper: nothing is sorted and no state is moved.
+    The result equals that of `Beam(1)`. It is cheaper, because nothing is sorted and no state is moved.
     """
 
     max_tokens: MaxTokens = MaxTokens()
 
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
-        """The greedy transcript of each example; padding rows come back empty and finished.
+        """Returns the greedy transcript of each example; padding rows come back empty and finished.
 
         Args:
             decodable: model with its parameters bound.
@@ -48,7 +48,7 @@ class Greedy:
 @pytree
 @dataclass(frozen=True)
 class _Path:
-    """What the loop carries. The token axis leads where one entry is written per step, so that it is done in place."""
+    """The carry of the loop. The token axis leads where one entry is written per step, so the update is in place."""
 
     i: Int[Array, ""]  # steps taken
     state: Any

@@ -1,7 +1,7 @@
-"""Hotwords: phrases that a search is paid for writing, letter by letter, and pays back if it does not finish them.
+"""Hotwords: phrases with a bonus per letter, which is taken back when a phrase is not completed.
 
-An automaton of Aho and Corasick reads what the tokens write, so a phrase may be cut into tokens in any way. Each phrase
-stands between spaces (or the ends of the transcript): LEMON does not make LEMONADE likelier in the end.
+An automaton of Aho and Corasick reads the letters of the tokens, so a phrase may be split into tokens in any way. A phrase
+is matched between spaces or the ends of the transcript: LEMON does not make LEMONADE likelier in the end.
 """
 
 from collections.abc import Iterable
@@ -22,11 +22,11 @@ from jaxasr.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Hotwords:
-    """Each letter of a phrase adds `bonus` as soon as it is written; what was added for a phrase that is left is taken back.
+    """A bonus for phrases: each letter adds `bonus` when it is written; an uncompleted phrase loses what it got.
 
-    Whole phrases inside one that is left keep theirs: of NEW YORK CITY and YORK, NEW YORK is paid for YORK.
+    A whole phrase inside an uncompleted one keeps its bonus: with NEW YORK CITY and YORK, NEW YORK keeps the bonus of YORK.
 
-    Its table takes 8 bytes for each letter of the phrases times each token.
+    The table takes 8 bytes for each letter of the phrases times each token.
 
     Raises:
         ValueError: no phrase, an empty one, or one that the tokenizer cannot write.
@@ -48,26 +48,27 @@ class Hotwords:
             self.tokenizer.encode(phrase)
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
-        """As in `Scorer`."""
+        """Returns the state of the scorer for a batch (`Scorer.init`)."""
         table = automaton(
             tuple(text.piece_texts(self.tokenizer)), tuple(sorted({" ".join(p.split()) for p in self.phrases}))
         )
-        goes_nv, earns_nv = jnp.asarray(table.goes_nv), self.bonus * jnp.asarray(table.earns_nv)
+        goes_nv = jnp.asarray(table.goes_nv)
+        earns_nv = self.bonus * jnp.asarray(table.earns_nv)
 
-        def score(memory: Any, node_b: Any, heard: DecoderOutput) -> tuple[Array, Any]:
-            node_b = jnp.where(heard.tokens_b == END, node_b, goes_nv[node_b, heard.tokens_b])
+        def score(memory: Any, node_b: Any, output: DecoderOutput) -> tuple[Array, Any]:
+            node_b = jnp.where(output.tokens_b == END, node_b, goes_nv[node_b, output.tokens_b])
             return earns_nv[node_b], node_b
 
-        def most(memory: Any, node_b: Any, left_b: Array) -> Array:
+        def upper_bound(memory: Any, node_b: Any, left_b: Array) -> Array:
             widest = jnp.max(jnp.maximum(earns_nv, 0.0))
             return widest * left_b.astype(jnp.float32)
 
-        return ScorerState((), jnp.full(len(encoded.limits_b), table.start, jnp.int32), score, most)
+        return ScorerState((), jnp.full(len(encoded.limits_b), table.start, jnp.int32), score, upper_bound)
 
 
 @dataclass(frozen=True)
 class Automaton:
-    """Where each token leads from each node, and how many letters (spaces are none) it earns, or pays back."""
+    """An automaton as tables: the next node of each node and token, and the letters (not spaces) gained or taken back."""
 
     goes_nv: Int32[np.ndarray, "n v"]
     earns_nv: Float32[np.ndarray, "n v"]
@@ -76,14 +77,16 @@ class Automaton:
 
 @lru_cache(maxsize=8)
 def automaton(written: tuple[str, ...], phrases: tuple[str, ...]) -> Automaton:
-    """The table of the phrases for tokens that write these texts; the end counts as a space, and pays all debts.
+    """Builds the table of the phrases; the end symbol counts as a space and takes back all open letters.
 
     Args:
         written: of each token (text.piece_texts); that of the end is not read.
     """
     trie = _Trie(f" {phrase} " for phrase in phrases)
-    nodes, tokens = len(trie.next), len(written)
-    goes_nv, earns_nv = np.zeros((nodes, tokens), np.int32), np.zeros((nodes, tokens), np.float32)
+    nodes = len(trie.next)
+    tokens = len(written)
+    goes_nv = np.zeros((nodes, tokens), np.int32)
+    earns_nv = np.zeros((nodes, tokens), np.float32)
     for node in range(nodes):
         for token, letters in enumerate(written):
             goes_nv[node, token], earns_nv[node, token] = trie.read(node, letters)
@@ -93,14 +96,16 @@ def automaton(written: tuple[str, ...], phrases: tuple[str, ...]) -> Automaton:
 
 
 class _Trie:
-    """The automaton letter by letter. A node's debt is what was paid on its path for letters of no finished phrase."""
+    """The automaton letter by letter. The debt of a node is the number of letters on its path outside completed phrases."""
 
     def __init__(self, patterns: Iterable[str]):
         self.next: list[dict[str, int]] = [{}]
-        self.fails, self._depths = [0], [0]
+        self.fails = [0]
+        self._depths = [0]
         ends = {self._add(pattern) for pattern in patterns}
         nodes = range(len(self.next))
-        self.debts, self.banks = [0] * len(nodes), [0] * len(nodes)  # a bank is what a finished phrase keeps
+        self.debts = [0] * len(nodes)
+        self.banks = [0] * len(nodes)  # letters that a completed phrase keeps
         owed: list[list[int]] = [[] for _ in nodes]  # the depths of the letters of a debt
         finished = [0] * len(nodes)  # length of the longest phrase that ends a node's path
         for node in sorted(nodes, key=self._depths.__getitem__):
@@ -109,17 +114,18 @@ class _Trie:
                 depth = self._depths[child]
                 paid = owed[node] + [depth] * (letter != " ")
                 finished[child] = depth if child in ends else finished[self.fails[child]]
-                owed[child] = [each for each in paid if each <= depth - finished[child]]
-                self.debts[child], self.banks[child] = len(owed[child]), len(paid) - len(owed[child])
+                owed[child] = [letter_depth for letter_depth in paid if letter_depth <= depth - finished[child]]
+                self.debts[child] = len(owed[child])
+                self.banks[child] = len(paid) - len(owed[child])
 
     def step(self, node: int, letter: str) -> int:
-        """Where one letter leads."""
+        """Returns the node after one letter."""
         while node and letter not in self.next[node]:
             node = self.fails[node]
         return self.next[node].get(letter, 0)
 
     def read(self, node: int, letters: str) -> tuple[int, int]:
-        """Where letters lead, and what they earn."""
+        """Returns the node after some letters, and the letters gained."""
         earned = 0
         for letter in letters:
             after = self.step(node, letter)

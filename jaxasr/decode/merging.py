@@ -1,4 +1,4 @@
-"""Hypotheses that write the same text, cut into tokens in another way, are one: recombination of a beam."""
+"""Recombination of a beam: hypotheses that spell the same text with different tokens are merged."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,21 +19,21 @@ _FACTOR = 0x01000193  # of the polynomial that texts are hashed by, modulo 2 ** 
 
 @dataclass(frozen=True)
 class MergeScorer:
-    """A scorer that says nothing: its share is what a hypothesis has taken over from others."""
+    """A scorer of zeros. Its entry among the scores of a hypothesis holds what was gained by merging others into it."""
 
     name: str = "merged"
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
-        """As in `Scorer`."""
+        """Returns the state of the scorer for a batch (`Scorer.init`)."""
 
-        def score(memory: Any, state: Any, heard: DecoderOutput) -> tuple[Array, Any]:
-            return jnp.zeros_like(heard.log_probs_bv), state
+        def score(memory: Any, state: Any, output: DecoderOutput) -> tuple[Array, Any]:
+            return jnp.zeros_like(output.log_probs_bv), state
 
         return ScorerState((), (), score)
 
 
 def read(codes_bq: UInt32[Array, "b q"], tokens_bq: Int[Array, "b q"], tokenizer: Tokenizer) -> UInt32[Array, "b q"]:
-    """The hash of each text with a token more; the end writes nothing."""
+    """Returns the hash of each text after one more token; the end adds no text."""
     hashes, powers = _written(tokenizer)
     return codes_bq * jnp.asarray(powers)[tokens_bq] + jnp.asarray(hashes)[tokens_bq]
 
@@ -41,10 +41,12 @@ def read(codes_bq: UInt32[Array, "b q"], tokens_bq: Int[Array, "b q"], tokenizer
 def merge_gains(
     log_probs_bq: Float[Array, "b q"], ranks_bq: Float[Array, "b q"], codes_bq: UInt32[Array, "b q"]
 ) -> Float[Array, "b q"]:
-    """What each gains if of those with the same code the best takes over the probabilities of all; -inf: it was taken over.
+    """Returns the gain of each hypothesis if, among those of one code, the best takes over the probability of all.
+
+    The others get -inf.
 
     Args:
-        ranks_bq: the best has the largest; of equal ones the first is the best. -inf: there is none, and it stays so.
+        ranks_bq: the best has the largest rank; among equal ones, the first is the best. -inf: an empty slot, which stays so.
     """
     there_bq = ranks_bq > -jnp.inf
     same_bqq = (codes_bq[:, :, None] == codes_bq[:, None, :]) & there_bq[:, :, None] & there_bq[:, None, :]
@@ -57,11 +59,13 @@ def merge_gains(
 
 @lru_cache(maxsize=8)
 def _written(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """The hash of what each token writes, and the factor that it moves a hash on by."""
-    hashes, powers = np.zeros(tokenizer.size, np.uint32), np.ones(tokenizer.size, np.uint32)
+    """Returns the hash of the text of each token, and the factor by which it advances the hash before it."""
+    hashes = np.zeros(tokenizer.size, np.uint32)
+    powers = np.ones(tokenizer.size, np.uint32)
     for token, letters in enumerate(text.piece_texts(tokenizer)):
-        code, power = 0, 1
+        code = 0
         for letter in letters:
-            code, power = (code * _FACTOR + ord(letter) + 1) % 2**32, power * _FACTOR % 2**32
-        hashes[token], powers[token] = code, power
+            code = (code * _FACTOR + ord(letter) + 1) % 2**32
+        hashes[token] = code
+        powers[token] = pow(_FACTOR, len(letters), 2**32)
     return hashes, powers

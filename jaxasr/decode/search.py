@@ -1,4 +1,4 @@
-"""What every search is, and how long it may run.
+"""The interface of searches, the limit of their length, and the encoded batch that they share.
 
 A search is a frozen value that maps (model, batch) to hypotheses: pure, jittable, one compiled loop for all examples.
 """
@@ -16,10 +16,10 @@ from jaxasr.records import Batch, Decodable, Hypotheses, Start, Step
 
 @runtime_checkable
 class Search(Protocol):
-    """Anything that finds hypotheses."""
+    """A search: a function from a model and a batch to hypotheses."""
 
     def __call__(self, decodable: Decodable, batch: Batch) -> Hypotheses:
-        """The best transcripts of each example; padding rows come back empty and finished."""
+        """Returns the best transcripts of each example; padding rows come back empty and finished."""
         ...
 
 
@@ -27,8 +27,8 @@ class Search(Protocol):
 class MaxTokens:
     """The most tokens that a search may write for one example: floor(per_position * encoder positions) + extra.
 
-    A hypothesis that has not ended by then is cut and says so (`finished` False). An example without a single encoder
-    position gets no token at all, any other at least one. The rule reads the example's own length, so padding never moves it.
+    A hypothesis that has not ended by then is cut (`finished` is False). An example without any encoder position gets no
+    token, every other example at least one. The limit depends on the example's own length, so padding does not change it.
     """
 
     per_position: float = 1.5  # tokens per encoder position; a character takes about 65 ms of English speech
@@ -41,7 +41,7 @@ class MaxTokens:
             )
 
     def table(self, positions: int) -> Int[np.ndarray, " lengths"]:
-        """The limit of every length from 0 to `positions`; the last one is the static size of the token axis."""
+        """Returns the limit of every length from 0 to `positions`; the last one is the static size of the token axis."""
         # in integers of a millionth, because floor(0.1 * 30) must be 3 on every host and device
         millionths = np.arange(positions + 1, dtype=np.int64) * round(self.per_position * 1_000_000)
         limits = np.maximum(millionths // 1_000_000 + self.extra, 1).astype(np.int32)
@@ -49,34 +49,34 @@ class MaxTokens:
         return limits
 
     def of(self, batch: Batch, start: Start, positions: int) -> Int[Array, " b"]:
-        """The limit of each example of an encoded batch, 0 for the rows that are padding."""
+        """Returns the limit of each example of an encoded batch, 0 for the rows that are padding."""
         limits_b = jnp.asarray(self.table(positions))[jnp.clip(start.hidden_lengths_b, 0, positions)]
         return jnp.where(batch.valid_b, limits_b, 0)
 
 
 def step_shapes(decodable: Decodable, start: Start) -> Step:
-    """The shapes that one decoder step returns, without running it."""
+    """Returns the shapes of the results of one decoder step, without running it."""
     tokens_b = jax.ShapeDtypeStruct(start.hidden_lengths_b.shape, jnp.int32)
     return jax.eval_shape(decodable.step, start.memory, start.state, tokens_b)
 
 
 @runtime_checkable
 class GrowableState(Protocol):
-    """A decoder's state that keeps something of every token it reads, in arrays of a static size."""
+    """A decoder state that stores something for every token it reads, in arrays of a static size."""
 
     def with_capacity(self, tokens: int) -> Any:
-        """The same state with room for exactly so many tokens."""
+        """Returns the state with room for exactly `tokens` tokens."""
         ...
 
 
 def with_capacity(state: Any, tokens: int) -> Any:
-    """The state, ready for a search of so many steps: as it came, if it is not one that fills."""
+    """Returns the state with room for `tokens` steps; a state that does not grow is returned unchanged."""
     return state.with_capacity(tokens) if isinstance(state, GrowableState) else state
 
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """An encoded batch, and what a search of it may write."""
+    """An encoded batch, and the limits of a search over it."""
 
     decodable: Decodable
     batch: Batch
@@ -87,15 +87,17 @@ class EncodedBatch:
 
     @property
     def positions(self) -> int:
-        """Encoder positions, padding included."""
+        """The number of encoder positions, padding included."""
         return self.shapes.weights_bhs.shape[-1]
 
 
 def encode_batch(decodable: Decodable, batch: Batch, max_tokens: MaxTokens) -> EncodedBatch:
-    """Encodes a batch for a search."""
+    """Encodes a batch and sizes the decoder state for a search."""
     start = decodable.start(batch)
     shapes = step_shapes(decodable, start)
     positions = shapes.weights_bhs.shape[-1]
     tokens = int(max_tokens.table(positions)[-1])
     limits_b = max_tokens.of(batch, start, positions)
-    return EncodedBatch(decodable, batch, replace(start, state=with_capacity(start.state, tokens)), shapes, limits_b, tokens)
+    return EncodedBatch(
+        decodable, batch, replace(start, state=with_capacity(start.state, tokens)), shapes, limits_b, tokens
+    )

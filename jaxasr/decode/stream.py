@@ -1,4 +1,4 @@
-"""Greedy search while the speech is still heard: what is written is final, and the same as for the whole utterance."""
+"""Greedy search over a stream: tokens are final when they are written, and equal those of the whole utterance."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,33 +16,33 @@ _LONG = 1 << 14  # encoder positions of a segment up to which its limit is exact
 @pytree
 @dataclass(frozen=True)
 class SegmentState:
-    """Where the search stands in each stream."""
+    """The state of the search in each stream."""
 
     previous_b: Int[Array, " b"]  # the token to read next, END at the beginning
     tokens_b: Int[Array, " b"]  # written in this segment
     origin_b: Int[Array, " b"]  # the position of the stream with which the segment begins
     number_b: Int[Array, " b"]  # segments before it
-    done_b: Bool[Array, " b"]  # nothing more will be written
+    done_b: Bool[Array, " b"]  # no more tokens will be written
 
 
 @pytree
 @dataclass(frozen=True)
 class EmittedTokens:
-    """What was written in one call; behind `counts_b` all is zero."""
+    """The tokens of one call; entries behind `counts_b` are zero."""
 
     tokens_bu: Int[Array, "b u"]  # END where a segment ends
-    positions_bu: Int[Array, "b u"]  # of the stream, at which each was read; the last one heard if nothing was
+    positions_bu: Int[Array, "b u"]  # encoder position of the stream at which each was read; the last one if none was
     counts_b: Int[Array, " b"]
-    more_b: Bool[Array, " b"]  # True: there was no room for all; call again before more is heard
+    more_b: Bool[Array, " b"]  # True: the capacity was too small; call again before more audio is encoded
 
 
 @dataclass(frozen=True)
 class GreedyStream:
-    """Takes the most likely token as soon as its attention has stopped, and waits for more where it has not yet.
+    """A greedy search that writes a token as soon as its attention has stopped, and otherwise waits for more audio.
 
-    The first segment is what `Greedy` with these `max_tokens` writes for the whole stream, its end included, as long as the
-    memory held all that was asked for. After an end symbol a new segment begins, with the decoder as at the beginning and the
-    position behind; a segment after the first that reads nothing until the stream is over writes nothing either.
+    The first segment equals the result of `Greedy` with these `max_tokens` on the whole stream, its end included, as long as
+    the memory held every position that was read. After an end symbol a new segment begins at the next position with the
+    initial decoder state. A later segment that reads no position before the stream ends writes no token.
     """
 
     max_tokens: MaxTokens = MaxTokens()
@@ -53,20 +53,20 @@ class GreedyStream:
             raise ValueError(f"GreedyStream.room is {self.capacity}; a call must have room for a token")
 
     def init(self, examples: int) -> SegmentState:
-        """Before the first token of so many streams."""
+        """Returns the state before the first token of `examples` streams."""
         zero_b = jnp.zeros(examples, jnp.int32)
         return SegmentState(jnp.full(examples, END, jnp.int32), zero_b, zero_b, zero_b, zero_b > 0)
 
     def __call__(
         self, model: Streamable, stream: StreamState, segment: SegmentState, last_b: Bool[Array, " b"]
     ) -> tuple[Any, SegmentState, EmittedTokens]:
-        """Writes as far as what was heard allows.
+        """Writes as many tokens as the encoded audio allows.
 
         Args:
-            last_b: nothing more will be heard of the stream, so what would wait goes on as `Greedy` does.
+            last_b: True where the stream has ended: a token that would wait is decided as in `Greedy`.
 
         Returns:
-            the decoder's state (`Stream.state`), where the search stands, and what it wrote.
+            The decoder's state (`Stream.state`), the state of the search, and the tokens.
         """
         b = len(last_b)
         blank_ub = jnp.zeros((self.capacity, b), jnp.int32)
@@ -83,12 +83,13 @@ class GreedyStream:
         return ~loop.waiting_b & (loop.counts_b < self.capacity)
 
     def _limits(self, positions_b: Array) -> Int[Array, " b"]:
-        """`MaxTokens` of a segment that has so many positions, and of the same rate where it is very long."""
+        """Returns `MaxTokens` of a segment with so many positions; very long ones get the same number per position."""
         table = jnp.asarray(self.max_tokens.table(_LONG))
         return table[positions_b % _LONG] + positions_b // _LONG * (table[_LONG] - self.max_tokens.extra)
 
     def _step(self, model: Streamable, stream: StreamState, last_b: Array, loop: "_Loop") -> "_Loop":
-        segment, now_b = loop.segment, self._writes(loop)
+        segment = loop.segment
+        now_b = self._writes(loop)
         step = model.step(stream.memory, loop.state, segment.previous_b)
         best_b = jnp.argmax(step.log_probs_bv, axis=-1).astype(jnp.int32)
         read_b = jnp.any(step.weights_bhs > 0, axis=(1, 2))
@@ -122,16 +123,16 @@ class GreedyStream:
 @pytree
 @dataclass(frozen=True)
 class _Loop:
-    """What the loop carries."""
+    """The carry of the loop."""
 
     state: Any
     segment: SegmentState
     tokens_ub: Int[Array, "u b"]
     positions_ub: Int[Array, "u b"]
     counts_b: Int[Array, " b"]
-    waiting_b: Bool[Array, " b"]  # waits for more, or is over
+    waiting_b: Bool[Array, " b"]  # waits for more audio, or has ended
 
 
 def _rows(which_b: Array, these: Any, those: Any) -> Any:
-    """Row by row one tree or the other."""
+    """Selects each row from one tree or the other."""
     return jax.tree.map(lambda a, b: jnp.where(which_b.reshape(-1, *(1,) * (a.ndim - 1)), a, b), these, those)

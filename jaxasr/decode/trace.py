@@ -1,4 +1,4 @@
-"""From back-pointers to sequences: a beam stores who came from whom and is read backwards once, at the end."""
+"""Back-pointers to sequences: a beam stores the parent of each token and is read backwards once, at the end."""
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ def trace(
     lengths_bq: Int[Array, "b q"],
     slots_bq: Int[Array, "b q"],
 ) -> tuple[Int[Array, "u b q"], Int[Array, "u b q"]]:
-    """The tokens of q hypotheses an example, and the slot that each token was predicted from.
+    """Returns the tokens of q hypotheses per example, and the slot from which each token was predicted.
 
     Args:
         tokens_ubw: the token that slot w of step u wrote.
         parents_ubw: the slot of step u - 1 which slot w of step u continues.
-        lengths_bq: tokens of each hypothesis; what lies behind is returned as 0.
+        lengths_bq: tokens of each hypothesis; entries behind them are returned as 0.
         slots_bq: the slot that holds the last token of each hypothesis.
     """
 
@@ -36,7 +36,7 @@ def trace(
 def along(
     weights_ubwhs: Float[Array, "u b w h s"], sources_ub: Int[Array, "u b"], lengths_b: Int[Array, " b"]
 ) -> Float[Array, "b u h s"]:
-    """The attention along one hypothesis an example: at step u the row of the slot that predicted token u."""
+    """Returns the attention along one hypothesis per example: at step u the row of the slot that predicted token u."""
     weights_ubhs = jax.vmap(jax.vmap(lambda weights_whs, source: weights_whs[source]))(weights_ubwhs, sources_ub)
     inside_ub = jnp.arange(sources_ub.shape[0])[:, None] < lengths_b[None, :]
     return jnp.moveaxis(jnp.where(inside_ub[..., None, None], weights_ubhs, 0.0), 0, 1)

@@ -23,7 +23,7 @@ MOST = 0.5  # share of the utterances
 COLLAPSED, DIFFUSE = "attention_collapsed", "attention_diffuse"
 
 
-def watched(criterion: Criterion) -> Criterion:
+def with_alignment_metrics(criterion: Criterion) -> Criterion:
     """The criterion, with the sums of `alignment_sums` beside its own, where there are weights; no gradient comes of them."""
 
     def both(outputs: Outputs, batch: Batch) -> dict[str, Sum]:
@@ -68,7 +68,7 @@ def hypothesis_sums(model: nn.Seq2Seq, hypotheses: Hypotheses, batch: Batch) -> 
     return alignment_sums(hypotheses.weights_buhs, steps_b, -(-frames_b // model.encoder.stride))
 
 
-class Alarm:
+class AttentionCollapseMonitor:
     """Says when an attention has collapsed, and when it has recovered: once each time, for training and evaluation."""
 
     def __init__(self) -> None:
@@ -95,6 +95,6 @@ class Alarm:
         )
 
 
-def said_of(rows: Sequence[Mapping[str, int | float]], alarm: Alarm) -> list[str]:
+def replay_warnings(rows: Sequence[Mapping[str, int | float]], alarm: AttentionCollapseMonitor) -> list[str]:
     """What the lines of a metrics.jsonl would have said."""
     return [line for row in rows for line in alarm.lines(int(row["step"]), row)]

@@ -15,7 +15,7 @@ from jaxasr.evaluation.attention_metrics import hypothesis_sums
 from jaxasr.experiment.experiment import Experiment, Split, recogniser_of, search_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, Hypotheses, LanguageModel, Sum
-from jaxasr.scale import How, is_first, placement
+from jaxasr.scale import Parallelism, is_primary, placement
 from jaxasr.training import TrainState
 
 NOTHING: Mapping[str, LanguageModel] = {}
@@ -27,7 +27,7 @@ def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
     return {"params": state.ema_params if experiment.keeps_average else state.params, **statistics}
 
 
-class Judge:
+class SearchEvaluator:
     """Decodes one split, as often as it is asked to, with one compiled search."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Judge:
         split: Split,
         data_dir: Path,
         lms: Mapping[str, LanguageModel] = NOTHING,
-        how: How = "jit",
+        how: Parallelism = "jit",
     ):
         """Opens the split; nothing is compiled before the first call.
 
@@ -49,7 +49,7 @@ class Judge:
         self.name = name
         self.data: BoundPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
-        self._search, self._lms = _watched_search(recogniser_of(experiment), search_of(split)), lms
+        self._search, self._lms = _search_with_attention_metrics(recogniser_of(experiment), search_of(split)), lms
         self._parts: tuple[str, ...] = getattr(split.search, "scorer_names", ())
         self._placement = placement(how)
         self.alignments: dict[str, float] = {}  # the means of watch.hypothesis_sums, of the last call
@@ -73,7 +73,7 @@ class Judge:
         totals = {name: sum((each[name] for each in watched[1:]), watched[0][name]) for name in watched[0]}
         self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
         score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")
-        if is_first():  # the others have other rows of the batch
+        if is_primary():  # the others have other rows of the batch
             draw_alignment(
                 *latest[0],
                 self.data,
@@ -113,7 +113,7 @@ def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
     return decode
 
 
-def _watched_search(model: nn.Seq2Seq, search: Search) -> Any:
+def _search_with_attention_metrics(model: nn.Seq2Seq, search: Search) -> Any:
     """The same with what the alignments say of themselves: (hypotheses, sums)."""
 
     @jax.jit
@@ -138,7 +138,7 @@ def headline(evaluation: score.EvalOutput) -> str:
     return ", ".join(parts)
 
 
-def numbers(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
+def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
     """What a row of results holds: every score as a fraction with its 95 % interval over utterances, counts and speed.
 
     None is a rate that is infinite: insertions, and not a word of reference to count them against.

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxasr import report, tree
-from jaxasr.evaluation.evaluators import judge_of
-from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_ungiven
-from jaxasr.experiment.experiment import Experiment, Split, normalizer_of, selection_metric
+from jaxasr.evaluation.evaluators import make_evaluator
+from jaxasr.evaluation.language_models import NO_LMS, load_language_models, check_lms_given
+from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of, selection_metric
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
-from jaxasr.scale import hardware, is_first
+from jaxasr.scale import hardware, is_primary
 from jaxasr.training import Checkpoints
 
 RESULTS = "results.jsonl"
@@ -47,25 +47,25 @@ def evaluate_run(
         KeyError: no such split.
         FileNotFoundError: no such run or checkpoint.
     """
-    chosen = chosen_splits(experiment, splits)
-    fused = language_models(lms, experiment.tokenizer)
+    chosen = select_splits(experiment, splits)
+    fused = load_language_models(lms, experiment.tokenizer)
     with Workdir.for_this_process(folder) as workdir:
         variables, about = _restored(experiment, workdir, checkpoint, source)
         rows = []
         for split_name, split in chosen.items():
-            judge = judge_of(experiment, split_name, split, runtime.data_dir, fused.models, runtime.parallelism)
+            judge = make_evaluator(experiment, split_name, split, runtime.data_dir, fused.models, runtime.parallelism)
             verdict = judge(variables, workdir, workers=runtime.workers)
             row = {
                 "name": name or folder.resolve().name,
                 "split": split_name,
                 **verdict.row,
-                "lms": fused.told,
+                "lms": fused.provenance,
                 "normalizer": normalizer_of(split.data),
                 "split_data": judge.data.hash,
                 **about,
             }
             rows.append(row)
-            if is_first():
+            if is_primary():
                 say(f"{split_name}: {verdict.line}")
                 for path in (workdir.path / RESULTS, results):
                     if path is not None:
@@ -73,21 +73,16 @@ def evaluate_run(
     return rows
 
 
-def chosen_splits(experiment: Experiment, names: Sequence[str] = ()) -> dict[str, Split]:
+def select_splits(experiment: Experiment, names: Sequence[str] = ()) -> dict[str, Split]:
     """Those of `experiment.evals`; no names mean all.
 
     Raises:
         KeyError: no such split.
     """
-    unknown = sorted(set(names) - set(experiment.evals))
-    if unknown:
-        raise KeyError(
-            f"no split {', '.join(unknown)} in this experiment; it has {', '.join(experiment.evals) or 'none'}"
-        )
-    return {name: experiment.evals[name] for name in names or experiment.evals}
+    return named_splits(experiment.evals, names)
 
 
-def refuse_unready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, str]) -> None:
+def check_data_ready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, str]) -> None:
     """Finds at once what would be missing when these splits are decoded, which may be after days of training.
 
     Raises:
@@ -95,7 +90,7 @@ def refuse_unready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, st
         ValueError: a corpus has no such split or is damaged, or a search fuses a language model that is not given.
     """
     splits = tuple(splits)
-    refuse_ungiven(lms, [split.search for split in splits])
+    check_lms_given(lms, [split.search for split in splits])
     for split in splits:
         split.data.open(data_dir)
 

@@ -11,44 +11,44 @@ from jaxtyping import Array, Float
 
 from jaxasr import nn, score, tree
 from jaxasr.data import BoundPipeline
-from jaxasr.evaluation.decode_split import NOTHING, headline, numbers
-from jaxasr.evaluation.decode_split import Judge as SearchJudge
+from jaxasr.evaluation.decode_split import NOTHING, headline, row_of
+from jaxasr.evaluation.decode_split import SearchEvaluator as SearchJudge
 from jaxasr.experiment.experiment import Experiment, Split
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel
-from jaxasr.scale import How
+from jaxasr.scale import Parallelism
 from jaxasr.training import log_probs_of
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EvalResult:
     """What a split has said."""
 
     line: str  # for people
     scores: dict[str, float]  # lower is better; the best checkpoint is chosen by experiment.decided_by
     row: dict[str, Any]  # of a file of results
-    watched: dict[str, float] = field(default_factory=dict)  # beside the scores, for the curves
+    attention: dict[str, float] = field(default_factory=dict)  # beside the scores, for the curves
 
 
 @runtime_checkable
-class Judge(Protocol):
+class Evaluator(Protocol):
     """A split that is opened, and can be asked again and again."""
 
     data: BoundPipeline
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> Verdict:
+    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> EvalResult:
         """Asks with these variables; leaves a file in the run's folder that says what each utterance got."""
         ...
 
 
-def judge_of(
+def make_evaluator(
     experiment: Experiment,
     name: str,
     split: Split,
     data_dir: Path,
     lms: Mapping[str, LanguageModel] = NOTHING,
-    how: How = "jit",
-) -> Judge:
+    how: Parallelism = "jit",
+) -> Evaluator:
     """What fits the experiment's model.
 
     Args:
@@ -57,23 +57,23 @@ def judge_of(
         how: on which devices a search runs (scale.placement).
     """
     if isinstance(experiment.model, nn.Lm):
-        return _Reader(experiment.model, name, split, data_dir)
-    return _Decoder(SearchJudge(experiment, name, split, data_dir, lms, how), split)
+        return _LmEvaluator(experiment.model, name, split, data_dir)
+    return _AsrEvaluator(SearchJudge(experiment, name, split, data_dir, lms, how), split)
 
 
-class _Decoder:
+class _AsrEvaluator:
     """A recogniser, by the errors of its best hypotheses."""
 
     def __init__(self, judge: SearchJudge, split: Split):
         self.data, self._judge, self._split = judge.data, judge, split
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> Verdict:
+    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> EvalResult:
         evaluation = self._judge(variables, workdir, workers=workers)
-        return Verdict(
+        return EvalResult(
             headline(evaluation),
             {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer},
             {
-                **numbers(evaluation, self._split.data.rate_hz),
+                **row_of(evaluation, self._split.data.rate_hz),
                 "alignments": {each: round(value, 4) for each, value in self._judge.alignments.items()},
                 "search": tree.flatten(self._split.search),
             },
@@ -81,14 +81,14 @@ class _Decoder:
         )
 
 
-class _Reader:
+class _LmEvaluator:
     """A language model, by how well it foresees the transcripts."""
 
     def __init__(self, model: nn.Lm, name: str, split: Split, data_dir: Path):
         self.data, self._name = split.data.open(data_dir), name
         self._log_probs = jax.jit(lambda variables, batch: text_log_probs(model, variables, batch))
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> Verdict:
+    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> EvalResult:
         with self.data.eval_batches(workers=workers) as batches:
             reading = score.score_texts(lambda batch: self._log_probs(variables, batch), batches)
         score.write_texts(reading, workdir.path / f"texts.{self._name}.jsonl")
@@ -105,7 +105,7 @@ class _Reader:
             "unwritable": list(reading.out_of_vocabulary),
         }
         rounded = {name: round(value, 6) for name, value in scores.items()}
-        return Verdict(_line(reading, estimates), scores, {**rounded, "intervals": intervals, **counts, "search": {}})
+        return EvalResult(_line(reading, estimates), scores, {**rounded, "intervals": intervals, **counts, "search": {}})
 
 
 def text_log_probs(model: nn.Lm, variables: Any, batch: Batch) -> Float[Array, " b"]:

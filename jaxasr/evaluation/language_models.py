@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxasr import decode, nn, tree
 from jaxasr.decode import Search
 from jaxasr.evaluation.ngram import ARPA_ENDINGS, read_ngram
-from jaxasr.experiment.experiment import load_function
+from jaxasr.experiment.files import load_function
 from jaxasr.experiment.restore import variables_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import LanguageModel
@@ -18,14 +18,14 @@ NO_LMS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
-class Fused:
+class FusionLms:
     """What a search may fuse, and what a row of results tells of it."""
 
     models: Mapping[str, LanguageModel]
-    told: Mapping[str, str]
+    provenance: Mapping[str, str]
 
 
-def language_models(places: Mapping[str, str], tokenizer: Tokenizer) -> Fused:
+def load_language_models(places: Mapping[str, str], tokenizer: Tokenizer) -> FusionLms:
     """The models at these places.
 
     Args:
@@ -38,10 +38,10 @@ def language_models(places: Mapping[str, str], tokenizer: Tokenizer) -> Fused:
         ValueError: it is no language model, or has another vocabulary.
     """
     found = {name: _read(name, place, tokenizer) for name, place in places.items()}
-    return Fused({name: model for name, (model, _) in found.items()}, {name: told for name, (_, told) in found.items()})
+    return FusionLms({name: model for name, (model, _) in found.items()}, {name: told for name, (_, told) in found.items()})
 
 
-def refuse_unread(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
+def check_lms_used(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
     """Does nothing if one of the searches fuses each of these models, or if one has a scorer that only its author knows.
 
     Raises:
@@ -59,7 +59,7 @@ def refuse_unread(places: Mapping[str, str], searches: Iterable[Search | None]) 
             )
 
 
-def refuse_ungiven(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
+def check_lms_given(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
     """Does nothing if each model that one of the searches fuses is among these.
 
     Raises:

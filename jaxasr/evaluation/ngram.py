@@ -47,24 +47,24 @@ class NGramFile:
     model: NGram
     sentences: int
     refused: tuple[str, ...]  # lines of text files that the tokenizer can't write, by place and reason
-    watched: PerplexityResult  # the transcripts of the validation split
+    validation: PerplexityResult  # the transcripts of the validation split
     unknown: int  # words among them that the model does not know
 
     def lines(self) -> list[str]:
         """For people."""
         counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(self.model.counts, start=1))
-        figures = {name: each.value for name, each in self.watched.estimates().items()}
+        figures = {name: each.value for name, each in self.validation.estimates().items()}
         lines = [f"{self.path}: {self.model.order}-gram model of {self.unit}s, of {self.sentences:,} texts: {counts}"]
         if self.refused:
             lines += [f"left out: {len(self.refused)} lines that the tokenizer can't write, such as {self.refused[0]}"]
-        if self.watched.out_of_vocabulary:
+        if self.validation.out_of_vocabulary:
             lines += [
-                f"validation: left out {len(self.watched.out_of_vocabulary)} texts that the tokenizer can't write"
+                f"validation: left out {len(self.validation.out_of_vocabulary)} texts that the tokenizer can't write"
             ]
         return [
             *lines,
             f"validation: perplexity {figures['perplexity']:.3f} by token, {figures['word_perplexity']:.2f} by word, "
-            f"{figures['bits_per_character']:.3f} bits a character; {len(self.watched.texts)} texts, "
+            f"{figures['bits_per_character']:.3f} bits a character; {len(self.validation.texts)} texts, "
             f"{self.unknown} words unknown",
         ]
 
@@ -100,7 +100,7 @@ def estimate_ngram(
         model = text.estimate(_counted(sentences, bar), order, vocabulary=units.vocabulary, prune=prune)
     path.parent.mkdir(parents=True, exist_ok=True)
     text.write_arpa(model, path)
-    watched, unknown = _foreseen(model, experiment.validation.data.open(data_dir), units)
+    watched, unknown = _validation_scores(model, experiment.validation.data.open(data_dir), units)
     return NGramFile(path, unit, model, int(bar.done), tuple(refused), watched, unknown)
 
 
@@ -203,7 +203,7 @@ def _counted(sentences: Iterable[list[str]], bar: Progress) -> Iterator[list[str
         yield sentence
 
 
-def _foreseen(model: NGram, data: BoundPipeline, units: _Units) -> tuple[PerplexityResult, int]:
+def _validation_scores(model: NGram, data: BoundPipeline, units: _Units) -> tuple[PerplexityResult, int]:
     """What the model says of a split's texts, and how many words of them it does not know."""
     draft, texts, unwritable, unknown = data.examples, [], [], 0
     assert draft.tokens is not None

@@ -10,10 +10,10 @@ from jaxasr.decode import Beam, CtcGreedy, Greedy, MaxTokens, Search
 from jaxasr.experiment.experiment import Experiment, recogniser_of, search_of
 
 # what changes how thoroughly a search looks, and not what it looks for: numbers tuned with one hold with another
-THOROUGHNESS = ("width", "nbest", "stop", "max_tokens", "alignments")
+EFFORT_FIELDS = ("width", "nbest", "stop", "max_tokens", "alignments")
 
 
-def searches_of(experiment: Experiment) -> dict[str, Search]:
+def named_searches(experiment: Experiment) -> dict[str, Search]:
     """All that has a name: the experiment's by their splits, and greedy, beam and (with a CTC head) ctc, if no split is
     called so. The beam is one of 10 by the mean log probability of a token, with CTC's prefix scores at 0.3 if it can.
 
@@ -37,24 +37,24 @@ def search_for_files(experiment: Experiment) -> Search:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningResult:
     """What `jaxasr tune-decoding` found."""
 
     split: str
     search: Mapping[str, str]  # the best point: changes by path
-    of: tuple[str, ...]  # the search that was changed, as it is written down
+    search_spec: tuple[str, ...]  # the search that was changed, as it is written down
 
-    def fits(self, search: Search) -> bool:
+    def matches(self, search: Search) -> bool:
         """True for the search that was tuned, also if it has other values where numbers were tuned, or is more thorough."""
-        return self._rest(self.of) == self._rest(written(search))
+        return self._rest(self.search_spec) == self._rest(render_search(search))
 
     def _rest(self, lines: Sequence[str]) -> list[str]:
         told = [(line.partition(" = ")[0].removeprefix("first."), line) for line in lines]
         tuned = [path.removeprefix("first.") for path in self.search]
-        return [line for path, line in told if path not in tuned and path.partition(".")[0] not in THOROUGHNESS]
+        return [line for path, line in told if path not in tuned and path.partition(".")[0] not in EFFORT_FIELDS]
 
 
-def read_tuned(file: Path) -> Tuned:
+def read_tuned(file: Path) -> TuningResult:
     """The numbers that `jaxasr tune-decoding` has written.
 
     Raises:
@@ -65,12 +65,12 @@ def read_tuned(file: Path) -> Tuned:
         raise FileNotFoundError(f"there is no {file}; `jaxasr tune-decoding` writes it into the run's folder")
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return Tuned(str(kept["split"]), dict(kept["search"]), tuple(kept["of"]))
+        return TuningResult(str(kept["split"]), dict(kept["search"]), tuple(kept["of"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is not what `jaxasr tune-decoding` writes: {error!r}") from error
 
 
-def written(search: Search) -> tuple[str, ...]:
+def render_search(search: Search) -> tuple[str, ...]:
     """The search, a line a field."""
     return tuple(tree.render(search).splitlines())
 
@@ -86,7 +86,7 @@ def tuned_changes(file: Path, experiment: Experiment, splits: Sequence[str] = ()
         ValueError: it is not what `tune` writes, or a split has another search.
     """
     tuned = read_tuned(file)
-    fits = {name: tuned.fits(search_of(split)) for name, split in experiment.evals.items()}
+    fits = {name: tuned.matches(search_of(split)) for name, split in experiment.evals.items()}
     others = [name for name, fit in fits.items() if not fit and name in (splits or fits)]
     if others and (splits or not any(fits.values())):
         raise ValueError(_another(file, tuned, ", ".join(others)))
@@ -94,7 +94,7 @@ def tuned_changes(file: Path, experiment: Experiment, splits: Sequence[str] = ()
     return {f"evals.{name}.search.{path}": value for name in taken for path, value in tuned.search.items()}
 
 
-def chosen_search(
+def select_search(
     experiment: Experiment, name: str = "", changes: Mapping[str, str] | None = None, tuned: Path | None = None
 ) -> Search:
     """The search for files that somebody asks for.
@@ -111,24 +111,24 @@ def chosen_search(
     found = read_tuned(tuned) if tuned else None
     search = _named(experiment, name, found)
     if found and tuned:
-        if not found.fits(search):
-            raise ValueError(_another(tuned, found, name or ", ".join(searches_of(experiment))))
+        if not found.matches(search):
+            raise ValueError(_another(tuned, found, name or ", ".join(named_searches(experiment))))
         search = tree.override(search, found.search)
     return tree.override(search, changes) if changes else search
 
 
-def _named(experiment: Experiment, name: str, tuned: Tuned | None) -> Search:
-    there = searches_of(experiment)
+def _named(experiment: Experiment, name: str, tuned: TuningResult | None) -> Search:
+    there = named_searches(experiment)
     if name and name not in there:
         raise ValueError(f"there is no search {name!r}; there are {', '.join(there)}")
     if name:
         return there[name]
     own = search_for_files(experiment)
     of_its_splits = [own, *there.values()] if tuned else []
-    return next((each for each in of_its_splits if tuned and tuned.fits(each)), own)
+    return next((each for each in of_its_splits if tuned and tuned.matches(each)), own)
 
 
-def _another(file: Path, tuned: Tuned, names: str) -> str:
+def _another(file: Path, tuned: TuningResult, names: str) -> str:
     told = " ".join(f"{path}={value}" for path, value in tuned.search.items())
     return (
         f"{file} has {told} for the search of {tuned.split}, and {names} have another one: numbers hold for the search they "

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxasr import report, score, tree
-from jaxasr.evaluation.decode_split import Judge
-from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_unread
-from jaxasr.evaluation.searches import written
-from jaxasr.experiment.experiment import Experiment, Split, search_of
+from jaxasr.evaluation.decode_split import SearchEvaluator
+from jaxasr.evaluation.language_models import NO_LMS, load_language_models, check_lms_used
+from jaxasr.evaluation.searches import render_search
+from jaxasr.experiment.experiment import Experiment, Split, named_splits, search_of
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
@@ -25,7 +25,7 @@ SAME = 0.05  # p-value from which on a point is called as good as the best
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """One search and what it makes of the split."""
 
     changes: Mapping[str, str]  # of the split's search, by path
@@ -54,7 +54,7 @@ def tune(
     checkpoint: Choice = "best",
     lms: Mapping[str, str] = NO_LMS,
     say: Callable[[str], None] = print,
-) -> list[Point]:
+) -> list[GridPoint]:
     """Decodes a split with every point of the grid; best first. Writes tuned.json and pictures/tuned.png into the folder,
     and what the best point heard, as hypotheses.SPLIT.tuned.jsonl.
 
@@ -70,14 +70,14 @@ def tune(
     """
     chosen = _split(experiment, split)
     searches = {point: _changed(chosen, dict(point)) for point in _points(grid)}
-    refuse_unread(lms, [search_of(each) for each in searches.values()])
+    check_lms_used(lms, [search_of(each) for each in searches.values()])
     workdir = Workdir(folder)
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
-    fused, points = language_models(lms, experiment.tokenizer), []
+    fused, points = load_language_models(lms, experiment.tokenizer), []
     best: list[score.EvalOutput] = []
     with report.Progress(len(searches), "tune", "searches") as bar:
         for point, search in searches.items():
-            judge = Judge(experiment, f"{split}.tuned", search, runtime.data_dir, fused.models, runtime.parallelism)
+            judge = SearchEvaluator(experiment, f"{split}.tuned", search, runtime.data_dir, fused.models, runtime.parallelism)
             evaluation = judge(variables, workdir, workers=runtime.workers)
             points.append(_measured(dict(point), evaluation))
             if min(points, key=lambda point: point.wer) is points[-1]:
@@ -88,8 +88,8 @@ def tune(
     score.write_hypotheses(best[0], workdir.path / f"hypotheses.{split}.tuned.jsonl")  # over those of the last point
     for line in table(points):
         say(line)
-    about = {"split": split, "data": metadata.data, "checkpoint": checkpoint, "lms": fused.told}
-    about |= {"of": written(search_of(chosen))}
+    about = {"split": split, "data": metadata.data, "checkpoint": checkpoint, "lms": fused.provenance}
+    about |= {"of": render_search(search_of(chosen))}
     write_whole(workdir.path / "tuned.json", json.dumps(about | _kept(points), indent=1) + "\n")
     report.surfaces.surface(
         [_drawn(point) for point in points],
@@ -99,7 +99,7 @@ def tune(
     return points
 
 
-def table(points: Sequence[Point]) -> list[str]:
+def table(points: Sequence[GridPoint]) -> list[str]:
     """A line a point, best first: = where the split can't tell it from the best."""
     best = points[0]
     lines = [f"  {'WER':>7} {'95 %':>17} {'oracle':>7}  search"]
@@ -113,10 +113,7 @@ def table(points: Sequence[Point]) -> list[str]:
 
 
 def _split(experiment: Experiment, name: str) -> Split:
-    splits = {"validation": experiment.validation, **experiment.evals}
-    if name not in splits:
-        raise KeyError(f"no split {name!r} in this experiment; it has {', '.join(splits)}")
-    return splits[name]
+    return named_splits({"validation": experiment.validation, **experiment.evals}, (name,))[name]
 
 
 def _points(grid: Mapping[str, Sequence[str]]) -> list[tuple[tuple[str, str], ...]]:
@@ -139,13 +136,13 @@ def _changed(split: Split, changes: Mapping[str, str]) -> Split:
     return replace(split, search=tree.override(split.search, changes))
 
 
-def _measured(changes: Mapping[str, str], evaluation: score.EvalOutput) -> Point:
+def _measured(changes: Mapping[str, str], evaluation: score.EvalOutput) -> GridPoint:
     utterances = evaluation.scores.utterances
     errors = tuple(each.words.errors for each in utterances)
-    return Point(changes, errors, tuple(each.words.references for each in utterances), evaluation.oracle)
+    return GridPoint(changes, errors, tuple(each.words.references for each in utterances), evaluation.oracle)
 
 
-def _drawn(point: Point) -> report.surfaces.SurfacePoint:
+def _drawn(point: GridPoint) -> report.surfaces.SurfacePoint:
     setting = {path: float(value) for path, value in point.changes.items()}
     return report.surfaces.SurfacePoint(
         setting, point.wer, report.surfaces.RateBounds(point.interval.low, point.interval.high)
@@ -156,7 +153,7 @@ def _told(changes: Mapping[str, str]) -> str:
     return " ".join(f"{path}={value}" for path, value in changes.items())
 
 
-def _kept(points: Sequence[Point]) -> dict[str, Any]:
+def _kept(points: Sequence[GridPoint]) -> dict[str, Any]:
     rows = [
         {
             "search": dict(p.changes),

@@ -1,11 +1,12 @@
-"""What an experiment is, and how it is loaded, found again and restored."""
+"""Experiments: their fields, how they are loaded, their workdirs, and the variables of trained runs."""
 
 from jaxasr.experiment.experiment import Experiment as Experiment
 from jaxasr.experiment.experiment import Split as Split
-from jaxasr.experiment.experiment import load_function as load_function
+from jaxasr.experiment.files import load_function as load_function
 from jaxasr.experiment.restore import trained_variables as trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig as RuntimeConfig
 from jaxasr.experiment.stages import Stage as Stage
+from jaxasr.experiment.variants import ExperimentRef as ExperimentRef
 from jaxasr.experiment.variants import load as load
 from jaxasr.experiment.variants import variants as variants
 from jaxasr.experiment.workdir import Workdir as Workdir

@@ -1,13 +1,11 @@
-"""Experiment: the one frozen tree that a run is. What devices, hosts and folders it runs on is the command's business."""
+"""The experiment: one frozen tree with everything that decides the numbers of a run.
 
-import importlib.util
-import sys
-from collections.abc import Callable, Mapping
+The command line chooses devices, hosts and folders.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from jaxasr import tree
 from jaxasr.data import Normalize, Pipeline, Tokenize
@@ -17,14 +15,14 @@ from jaxasr.nn import Lm, Seq2Seq
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import Distill, Objective, Optimizer, WeightNoise
 
-Model = Seq2Seq | Lm  # a recogniser, or a language model: it is trained on the transcripts of any corpus
+Model = Seq2Seq | Lm  # a recogniser, or a language model, which is trained on the transcripts of any corpus
 
 
 @dataclass(frozen=True)
 class Split:
-    """Something to evaluate on: utterances and the search that decodes them. Nothing of it is ever left out.
+    """A set of utterances to evaluate on, with the search that decodes them. An evaluation leaves no utterance out.
 
-    Of a language model nothing is decoded: its splits have no search, and tell how well it foresees the texts.
+    The splits of a language model have no search: their texts are scored by perplexity.
     """
 
     data: Pipeline
@@ -33,10 +31,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that decides the numbers of a run.
+    """A run: everything that decides its numbers.
 
     Raises:
-        ValueError: parts that don't fit each other, by the names they have here.
+        ValueError: parts don't fit each other; the message has the names of the fields.
     """
 
     model: Model
@@ -44,17 +42,17 @@ class Experiment:
     objective: Objective
     optimizer: Optimizer
     steps: int  # batches to train on
-    validation: Split  # decoded every `eval_every` steps: what the best checkpoint is chosen by (WER, or perplexity)
+    validation: Split  # decoded every `eval_every` steps; its WER or perplexity selects the best checkpoint
     evals: Mapping[str, Split] = field(default_factory=dict)  # decoded at the end, from the best checkpoint
-    pretraining: tuple[Stage, ...] = ()  # smaller models that the run begins with; their steps are among `steps`
+    pretraining: tuple[Stage, ...] = ()  # smaller models that are trained first; `steps` includes their steps
     eval_every: int = 1_000
     save_every: int = 500
     log_every: int = 50
-    teacher: Model | None = None  # whose words are distilled (train.Distill); its parameters come from its own run
+    teacher: Model | None = None  # the model that is distilled (training.Distill); its parameters come from its own run
     weight_noise: WeightNoise | None = None  # on the parameters in training
-    ema_decay: float = 0.0  # a batch, of the averaged parameters, which are those that are evaluated; 0: no averaging
-    keep_last: int = 2  # newest checkpoints that stay
-    keep_best: int = 1  # best ones that stay besides
+    ema_decay: float = 0.0  # per batch, of the average of the parameters, which is what is evaluated; 0: no average
+    keep_last: int = 2  # newest checkpoints that are kept
+    keep_best: int = 1  # best checkpoints that are kept besides
     seed: int = 0
 
     def __post_init__(self):
@@ -82,31 +80,31 @@ class Experiment:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """That of the training data, and so of the whole run."""
+        """The tokenizer of the training data, and so of the whole run."""
         return tokenizer_of(self.train_data)
 
     @property
     def stages(self) -> tuple["Experiment", ...]:
-        """What is trained one after another, each up to its own `steps` from where the one before ended; the last is this."""
+        """The experiments of the stages in the order of training. Each ends at its own `steps`; the last one is this one."""
         if not self.pretraining:
             return (self,)
         alone = replace(self, pretraining=())
-        smaller = (tree.override(replace(alone, steps=each.until), each.values) for each in self.pretraining)
+        smaller = (tree.override(replace(alone, steps=stage.until), stage.values) for stage in self.pretraining)
         return (*smaller, self)
 
     @property
     def keeps_average(self) -> bool:
-        """True: what is evaluated is an average of the parameters, the `average` of the state."""
+        """A flag: True if an average of the parameters is kept in the state (`ema_params`) and evaluated."""
         return self.ema_decay > 0 or self.optimizer.keeps_average
 
     @property
     def splits(self) -> dict[str, Split]:
-        """All that is evaluated on, by the names that errors use."""
+        """The validation split and the evals, by the names that errors use."""
         return {"validation": self.validation, **{f"evals.{name}": split for name, split in self.evals.items()}}
 
     def _check_pretraining(self) -> None:
-        ends = [0, *(each.until for each in self.pretraining), self.steps]
-        if any(a >= b for a, b in pairwise(ends)) or any(each % self.log_every for each in ends[:-1]):
+        ends = [0, *(stage.until for stage in self.pretraining), self.steps]
+        if any(a >= b for a, b in pairwise(ends)) or any(end % self.log_every for end in ends[:-1]):
             raise ValueError(
                 f"the stages of pretraining end at {ends[1:-1]} of {self.steps} steps; they have to end one after another, "
                 f"before the run does, each at a multiple of log_every={self.log_every}"
@@ -124,27 +122,31 @@ class Experiment:
                     )
 
     def _check_kind(self) -> None:
-        """A recogniser hears, and is searched; a language model reads, and nothing is searched."""
-        kind, hears = type(self.model).__name__, isinstance(self.model, Seq2Seq)
-        pipelines = {"train_data": self.train_data} | {f"{name}.data": each.data for name, each in self.splits.items()}
+        """Checks that a recogniser has audio and searches, and a language model has texts and no search."""
+        kind = type(self.model).__name__
+        is_recogniser = isinstance(self.model, Seq2Seq)
+        pipelines = {"train_data": self.train_data} | {
+            f"{name}.data": split.data for name, split in self.splits.items()
+        }
         for name, pipeline in pipelines.items():
-            if pipeline.shapes.audio != hears:
-                needed = "Buckets or ChooseBuckets" if hears else "ChooseTokenBuckets"
+            if pipeline.shapes.audio != is_recogniser:
+                needed = "Buckets or ChooseBuckets" if is_recogniser else "ChooseTokenBuckets"
+                audio = "audio" if is_recogniser else "transcripts alone"
                 raise ValueError(
-                    f"model is a {kind}, which reads {'audio' if hears else 'transcripts alone'}, and {name}.shapes are "
+                    f"model is a {kind}, which reads {audio}, and {name}.shapes are "
                     f"{type(pipeline.shapes).__name__}; give it data.{needed}"
                 )
         for name, split in self.splits.items():
-            if hears and split.search is None:
+            if is_recogniser and split.search is None:
                 raise ValueError(f"{name} has no search; give it one, such as decode.Beam(8)")
-            if not hears and split.search is not None:
+            if not is_recogniser and split.search is not None:
                 raise ValueError(
                     f"{name} has the search {type(split.search).__name__}, and model is a {kind}, of which the perplexity "
                     "is measured; leave the search out"
                 )
 
     def _check_objective_of_lm(self) -> None:
-        wrong = [type(term).__name__ for term in self.objective.extra if not isinstance(term, Distill)]
+        wrong = [type(term).__name__ for term in self.objective.auxiliary if not isinstance(term, Distill)]
         if self.objective.ctc_weight > 0 or wrong:
             asked = [f"ctc_weight={self.objective.ctc_weight}"] * (self.objective.ctc_weight > 0) + wrong
             raise ValueError(
@@ -163,8 +165,8 @@ class Experiment:
         rates = {"model.frontend": model.frontend.rate_hz, "train_data": self.train_data.rate_hz}
         rates |= {f"{name}.data": split.data.rate_hz for name, split in self.splits.items()}
         if len(set(rates.values())) > 1:
-            told = ", ".join(f"{name}.rate_hz={rate}" for name, rate in rates.items())
-            raise ValueError(f"one sampling rate is needed, there are several: {told}")
+            listed = ", ".join(f"{name}.rate_hz={rate}" for name, rate in rates.items())
+            raise ValueError(f"one sampling rate is needed, there are several: {listed}")
 
     def _check_vocabulary(self) -> None:
         heads = _heads("model", self.model)
@@ -185,15 +187,27 @@ class Experiment:
 
 
 def selection_metric(model: Model) -> str:
-    """The score that the best checkpoint of a run is chosen by; lower is better."""
+    """Returns the name of the score that selects the best checkpoint of a run; lower is better."""
     return "wer" if isinstance(model, Seq2Seq) else "perplexity"
 
 
-def search_of(split: Split) -> Search:
-    """The split's search.
+def named_splits(splits: Mapping[str, Split], names: Sequence[str] = ()) -> dict[str, Split]:
+    """Returns the splits of these names; no names mean all.
 
     Raises:
-        ValueError: it has none, for it is a language model's.
+        KeyError: no such split.
+    """
+    unknown = sorted(set(names) - set(splits))
+    if unknown:
+        raise KeyError(f"no split {', '.join(unknown)} in this experiment; it has {', '.join(splits) or 'none'}")
+    return {name: splits[name] for name in names or splits}
+
+
+def search_of(split: Split) -> Search:
+    """Returns the split's search.
+
+    Raises:
+        ValueError: the split has none, because it is a language model's.
     """
     if split.search is None:
         raise ValueError(
@@ -203,10 +217,10 @@ def search_of(split: Split) -> Search:
 
 
 def recogniser_of(experiment: Experiment) -> Seq2Seq:
-    """The experiment's model, which hears.
+    """Returns the experiment's model, a recogniser.
 
     Raises:
-        ValueError: it is a language model.
+        ValueError: the model is a language model.
     """
     if not isinstance(experiment.model, Seq2Seq):
         raise ValueError(
@@ -217,7 +231,7 @@ def recogniser_of(experiment: Experiment) -> Seq2Seq:
 
 
 def _heads(name: str, model: Model) -> dict[str, int]:
-    """Vocabularies by the names they have in the experiment."""
+    """Returns the vocabulary sizes of a model's heads, by the names of their fields in the experiment."""
     if isinstance(model, Lm):
         return {f"{name}.vocab": model.vocab}
     heads = {f"{name}.decoder.vocab": model.decoder.vocab}
@@ -225,49 +239,10 @@ def _heads(name: str, model: Model) -> dict[str, int]:
 
 
 def tokenizer_of(pipeline: Pipeline) -> Tokenizer:
-    """The tokenizer of a pipeline's transforms."""
-    return next(each.tokenizer for each in pipeline.transforms if isinstance(each, Tokenize))
+    """Returns the tokenizer of a pipeline's transforms."""
+    return next(transform.tokenizer for transform in pipeline.transforms if isinstance(transform, Tokenize))
 
 
 def normalizer_of(pipeline: Pipeline) -> str | None:
-    """The form that a pipeline's references are scored in; None: as they were prepared."""
-    return next((each.kind for each in pipeline.transforms if isinstance(each, Normalize)), None)
-
-
-def load_function(reference: str, default: str = "experiment") -> Callable[[], Any]:
-    """The function that "FILE.py:function" names; of "FILE.py" the default one.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file has no such function.
-    """
-    file, _, name = reference.partition(":")
-    path, name = Path(file), name or default
-    module = load_module(path)
-    function = getattr(module, name, None)
-    if not callable(function):
-        own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
-        public = ", ".join(sorted(k for k in own if not k.startswith("_")))
-        raise ValueError(f"{path} has no function {name!r}; it has {public or 'none'}")
-    return function
-
-
-def load_module(path: Path) -> ModuleType:
-    """The Python file, run anew.
-
-    Raises:
-        FileNotFoundError: no such file, or a folder.
-        ValueError: it is no Python file.
-    """
-    if path.is_dir():
-        files = ", ".join(sorted(each.name for each in path.glob("*.py")))
-        raise FileNotFoundError(f"{path} is a folder, and a Python file is needed; it has {files or 'none'}")
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; the repository's experiments are under experiments/")
-    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file; an experiment is FILE.py or FILE.py:function")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    """Returns the text normalisation of a pipeline's references; None: they are scored as they were prepared."""
+    return next((transform.kind for transform in pipeline.transforms if isinstance(transform, Normalize)), None)

@@ -1,4 +1,4 @@
-"""The variables of a trained run, read from its checkpoints. They need no data, and reading does not disturb a running run."""
+"""The variables of a trained run, read from its checkpoints: without its data, and without disturbing a running run."""
 
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = 
 def variables_of(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best") -> tuple[Any, Metadata]:
     """Returns the variables of any run with this model and vocabulary, and the metadata of their checkpoint.
 
-    The parameters are the average that the run keeps; the last ones if it keeps none. Errors are those of `trained_variables`.
+    The parameters are the average if the run keeps one, else the last ones. Errors are those of `trained_variables`.
     """
     blank = _variable_shapes(model)
     statistics = {name: collection for name, collection in blank.items() if name != "params"}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jaxasr.scale import How, Layout, Rules, Watchdog
+from jaxasr.scale import MeshShape, Parallelism, Rules, Watchdog
 
 SLOW_STEP_FACTOR = 16.0  # step timeouts that a first step, which compiles, an evaluation or a save may take
 
@@ -16,9 +16,9 @@ class RuntimeConfig:
     """
 
     data_dir: Path
-    parallelism: How = "auto"
+    parallelism: Parallelism = "auto"
     workers: int = 0  # loader processes; 0: threads of this one
-    layout: Layout = field(default_factory=Layout)  # of the mesh
+    layout: MeshShape = field(default_factory=MeshShape)  # of the mesh
     rules: Rules = field(default_factory=Rules)  # of the state's sharding
     step_timeout_s: float = 1_800.0  # a process that makes no step for so long ends, and with it the job
 

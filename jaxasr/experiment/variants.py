@@ -1,18 +1,35 @@
-"""From a reference on a command line to an experiment, or to the named variants that a generator yields."""
+"""Experiments and their named variants, loaded by a reference on a command line."""
 
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from jaxasr import tree
-from jaxasr.experiment.experiment import Experiment, load_function
+from jaxasr.experiment.experiment import Experiment
+from jaxasr.experiment.files import load_function
+
+
+@dataclass(frozen=True)
+class ExperimentRef:
+    """A reference to an experiment and its overrides. It is handed to other processes in place of the experiment itself:
+    an experiment may hold classes of its file, which no other process can import.
+    """
+
+    reference: str  # as for `load`
+    overrides: Mapping[str, object] = field(default_factory=dict)  # by dotted path
+
+    def load(self) -> Experiment:
+        """Returns the experiment. Errors are those of the function `load`."""
+        return load(self.reference, self.overrides)
 
 
 def load(reference: str, overrides: Mapping[str, object] | None = None) -> Experiment:
-    """An experiment by its reference, with overrides by dotted path.
+    """Returns an experiment by its reference, with overrides by dotted path.
 
     Args:
         reference: "FILE.py" (its function `experiment`), "FILE.py:function", or "FILE.py:generator:variant".
+        overrides: values by dotted path, as on the command line or as objects.
 
     Raises:
         FileNotFoundError: no such file.
@@ -35,20 +52,22 @@ def load(reference: str, overrides: Mapping[str, object] | None = None) -> Exper
 
 
 def variants(reference: str, overrides: Mapping[str, object] | None = None) -> dict[str, Experiment]:
-    """The file's `experiment` with what the generator "FILE.py:generator" yields: (name, overrides by dotted path).
+    """Returns the variants of the file's `experiment` that the generator "FILE.py:generator" yields, by name.
 
     Args:
-        overrides: of all variants, after their own.
+        reference: "FILE.py:generator", which yields (name, overrides by dotted path).
+        overrides: overrides of all variants, after their own.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: nothing is yielded, something else than such pairs, a name twice or one that can't be a folder's, or
-            an override that does not fit; the message names the variant.
+        ValueError: the generator yields nothing or no such pairs, a name twice or one that can't be a folder's, or an
+            override that does not fit; the message names the variant.
     """
     file, _, generator = reference.partition(":")
     if not generator:
         raise ValueError(f"{reference} names no generator; write {file}:GENERATOR, one that yields (name, overrides)")
-    base, named = load(file), dict[str, Experiment]()
+    base = load(file)
+    named: dict[str, Experiment] = {}
     yielded = load_function(reference)()
     for pair in yielded if isinstance(yielded, Iterable) and not isinstance(yielded, Experiment) else [yielded]:
         name, own = _pair(pair, reference)

@@ -1,7 +1,7 @@
-"""The folder of one run: its files by name, held by one process at a time, and the experiment it belongs to.
+"""The workdir of a run: the paths of its files, its lock, and the experiment that it belongs to.
 
-A reader (evaluate, transcribe, plot) only needs the paths; a run that writes holds the lock. The system lets the lock
-go when the process ends, however it ends, so a killed run leaves nothing to clean up.
+A reader (evaluate, transcribe, plot) needs the paths only; a run that writes holds the lock. The system releases the lock
+when the process ends, however it ends, so a killed run leaves nothing to clean up.
 """
 
 import contextlib
@@ -19,27 +19,27 @@ from typing import TextIO
 
 from jaxasr import tree
 from jaxasr.files import write_whole
-from jaxasr.scale import is_first
-from jaxasr.training.writer import METRICS, TENSORBOARD
+from jaxasr.scale import is_primary
+from jaxasr.training.writer import METRICS
 
 _HELD: set[Path] = set()  # workdirs that this process holds
 
 
 @dataclass(frozen=True)
 class Workdir:
-    """Where a run keeps what."""
+    """The folder of a run, with a path for each of its files."""
 
     path: Path
-    shared: Path | None = None  # the run's own folder, where `path` is another
+    shared: Path | None = None  # the folder of all processes, if `path` is this process's own
 
     @classmethod
     @contextlib.contextmanager
     def for_this_process(cls, folder: Path) -> Iterator["Workdir"]:
-        """The run's folder in the first of its processes; in the others one that is thrown away in the end.
+        """Yields the run's folder in its primary process, and a temporary one in the others.
 
-        So one process alone writes what is written once a run. The checkpoints are those of all.
+        So one process alone writes the files that exist once a run. All processes share the checkpoints.
         """
-        if is_first():
+        if is_primary():
             yield cls(folder)
             return
         with tempfile.TemporaryDirectory(prefix="jaxasr-") as scratch:
@@ -61,40 +61,35 @@ class Workdir:
         return self.path / METRICS
 
     @property
-    def tensorboard(self) -> Path:
-        """The folder to start TensorBoard on."""
-        return self.path / TENSORBOARD
-
-    @property
     def pictures(self) -> Path:
         """The folder of curves and alignments."""
         return self.path / "pictures"
 
     @property
     def confidence(self) -> Path:
-        """The map from log posteriors of words to confidences, if it was fitted."""
+        """The map from log posteriors of words to confidences. It exists if it was fitted."""
         return self.path / "confidence.json"
 
     @property
     def page(self) -> Path:
-        """The run at a glance, in HTML."""
+        """The page with curves, alignments and warnings of the run, in HTML."""
         return self.path / "page.html"
 
     @property
     def lock(self) -> Path:
-        """Held by the run that writes here; it says which."""
+        """The lock of the run that writes here; the file names its process."""
         return self.path / ".lock"
 
     @contextlib.contextmanager
     def held(self) -> Iterator["Workdir"]:
-        """Makes the folder and holds it for this process until the context is left, or the process ends.
+        """Creates the folder and locks it for this process until the context is left or the process ends.
 
         Raises:
-            ValueError: another run holds it, in this process or another; the error says which.
+            ValueError: another run holds it, in this process or another; the error names it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         place = self.path.resolve()
-        if place in _HELD:  # the system's lock is the process's: opening and closing the file again would let it go
+        if place in _HELD:  # the lock belongs to the process: opening and closing the file again would release it
             raise ValueError(f"the workdir {self.path} is in use by another run of this process, {os.getpid()}")
         with self.lock.open("a+", encoding="utf-8") as file:
             self._lock(file)
@@ -106,7 +101,7 @@ class Workdir:
                 file.truncate(0)
 
     def is_free(self) -> bool:
-        """Whether no run holds it now. Asking makes the folder."""
+        """Returns True if no run holds the folder now. It creates the folder."""
         try:
             with self.held():
                 return True
@@ -114,18 +109,18 @@ class Workdir:
             return False
 
     def saved_steps(self) -> int:
-        """The step of the newest whole checkpoint, from which the run would go on; 0 if there is none."""
-        there = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
-        return max((int(each.name) for each in there if each.name.isdecimal()), default=0)
+        """Returns the step of the newest complete checkpoint, from which the run would resume; 0 if there is none."""
+        folders = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return max((int(folder.name) for folder in folders if folder.name.isdecimal()), default=0)
 
     def keep_experiment(self, experiment: object) -> None:
-        """Writes down the experiment, as `tree.render` gives it, or finds that it is the one that is there.
+        """Writes the experiment to the folder, as `tree.render` gives it, or checks that it is the one that is there.
 
-        An option that is newer than what is there, at its default, makes no difference. One that came to no checkpoint
-        and no line of metrics (it was refused, it did not fit) gives way.
+        A field that the experiment in the folder lacks is no difference if it has its default. An experiment without a
+        checkpoint and a line of metrics (it raised an error, or did not fit into memory) is replaced.
 
         Raises:
-            ValueError: the folder belongs to another experiment; every line that differs is listed.
+            ValueError: the folder belongs to another experiment; the message lists every line that differs.
         """
         text = tree.render(experiment)
         made_nothing = not self.saved_steps() and not (self.metrics.exists() and self.metrics.stat().st_size)
@@ -158,9 +153,9 @@ class Workdir:
 
 
 def _holder(lock: Path) -> str:
-    """Who wrote itself into the lock; nothing if it has not done so yet."""
+    """Returns the process that the lock names; nothing if it has not been written yet."""
     try:
-        said = json.loads(lock.read_text(encoding="utf-8"))
-        return f" (process {said['pid']} on {said['host']}, since {said['since']})"
+        holder = json.loads(lock.read_text(encoding="utf-8"))
+        return f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
     except (ValueError, KeyError, TypeError):
         return ""

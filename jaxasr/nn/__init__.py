@@ -1,4 +1,4 @@
-"""Parameters and their names (Flax Linen): frontend, encoders, attentions, decoders, and the recogniser they make."""
+"""The Flax Linen modules: frontends, encoders, attentions, decoders, language models, and the recogniser built from them."""
 
 from jaxasr.nn.attention.alignment import AlignmentFn as AlignmentFn
 from jaxasr.nn.attention.alignment import SmoothSoftmax as SmoothSoftmax

@@ -1,4 +1,4 @@
-"""From waves to normalised log-mel frames, inside the compiled step; and what disturbs them in training."""
+"""The frontend, from waves to normalised log-mel frames inside the compiled step, and its augmentation in training."""
 
 from typing import Literal
 
@@ -13,10 +13,10 @@ Normalization = Literal["utterance", "global", "none"]
 
 
 class LogMel(nn.Module):
-    """Log-mel energies, normalised under the mask.
+    """A frontend that computes log-mel energies, normalised over valid frames.
 
-    `normalize`: "utterance" takes mean and variance of each bin over the utterance; "global" those of the training data,
-    which stand in the collection "statistics" and are measured before the first step; "none" takes none.
+    `normalize`: "utterance" uses mean and variance of each bin over the utterance. "global" uses those of the training data,
+    which are in the collection "statistics" and are computed before the first step. "none" does not normalise.
     """
 
     bins: int = 80
@@ -27,7 +27,7 @@ class LogMel(nn.Module):
     high_hz: float = 7_600.0
     normalize: Normalization = "utterance"
     vocal_tract: float = (
-        0.0  # in training, frequencies are scaled by a factor from [1 - this, 1 + this], one an utterance
+        0.0  # in training, frequencies are scaled by a factor in [1 - this, 1 + this], one an utterance
     )
 
     def __post_init__(self):
@@ -41,11 +41,12 @@ class LogMel(nn.Module):
         wave_bn: Float[Array, "b n"],
         sample_lengths_b: Int[Array, " b"],
         training: Training | None = None,
-    ) -> features.LogMel:
-        """Frames and their lengths; perturbed where `training` says whose they are."""
+    ) -> features.MelFilterbank:
+        """Returns frames and their lengths. The vocal tract is perturbed only if `training` is given."""
         frames_btf, lengths_b = self.energies(wave_bn, sample_lengths_b)
         if self.vocal_tract and training is not None:
-            ids_b, key = jnp.asarray(training.ids_b), self.make_rng("augment")
+            ids_b = jnp.asarray(training.ids_b)
+            key = self.make_rng("augment")
             factor_b = vocal_tract.warp_factors(share=self.vocal_tract, ids_b=ids_b, key=key)
             frames_btf = vocal_tract.warp_frequencies(frames_btf, factor_b, low_hz=self.low_hz, high_hz=self.high_hz)
         if self.normalize == "global":
@@ -54,10 +55,10 @@ class LogMel(nn.Module):
             frames_btf = features.normalize_global(frames_btf, lengths_b, mean_f=mean_f, deviation_f=deviation_f)
         elif self.normalize == "utterance":
             frames_btf = features.normalize_utterance(frames_btf, lengths_b)
-        return features.LogMel(frames_btf, lengths_b)
+        return features.MelFilterbank(frames_btf, lengths_b)
 
-    def energies(self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> features.LogMel:
-        """Log-mel energies as they are, before any normalisation."""
+    def energies(self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> features.MelFilterbank:
+        """Returns log-mel energies without normalisation."""
         return features.log_mel(
             wave_bn,
             sample_lengths_b,
@@ -71,7 +72,10 @@ class LogMel(nn.Module):
 
 
 class SpecAugment(nn.Module):
-    """Masks and warps normalised frames in training (Park et al. 2019, 1904.08779, section 2), keyed by the example."""
+    """A SpecAugment layer: masks and time warps of frames in training, keyed by example.
+
+    Source: Park et al. 2019, arXiv:1904.08779, section 2.
+    """
 
     freq_masks: int = 0
     freq_bins: int = 27  # F: a mask covers 0 to F bins
@@ -83,8 +87,8 @@ class SpecAugment(nn.Module):
     def __post_init__(self):
         counts = ("freq_masks", "freq_bins", "time_masks", "time_frames", "warp_frames")
         if min(getattr(self, name) for name in counts) < 0 or not 0.0 <= self.time_share <= 1.0:
-            told = ", ".join(f"{name} {getattr(self, name)}" for name in (*counts, "time_share"))
-            raise ValueError(f"SpecAugment has {told}; none may be below 0, and the share at most 1")
+            values = ", ".join(f"{name} {getattr(self, name)}" for name in (*counts, "time_share"))
+            raise ValueError(f"SpecAugment has {values}; none may be below 0, and the share at most 1")
         super().__post_init__()
 
     def __call__(
@@ -105,7 +109,7 @@ class SpecAugment(nn.Module):
 
 
 class AddNoise(nn.Module):
-    """Adds noise to a share of the training utterances, at a signal-to-noise ratio drawn from [low_db, high_db]."""
+    """A layer that adds noise to a share of the training utterances, at an SNR drawn from [low_db, high_db]."""
 
     share: float
     low_db: float

@@ -1,6 +1,6 @@
-"""Small modules that the encoders and decoders share.
+"""Small modules for encoders and decoders.
 
-Those with parameters compute in the dtype of what they are given; a bias is added, and its gradient summed, in float32.
+Modules with parameters compute in the dtype of their input. A bias is added, and its gradient summed, in float32.
 """
 
 from typing import Any, Literal
@@ -25,7 +25,7 @@ class Dense(nn.Module):
     features: int
     use_bias: bool = True
     bias_init: Initializer = nn.initializers.zeros
-    result: Literal["narrow", "float32"] = "narrow"  # float32: for what goes on in float32, such as logits
+    result: Literal["narrow", "float32"] = "narrow"  # float32: for float32 computations such as logits
 
     @nn.compact
     def __call__(self, x: Float[Array, "*rest d"]) -> Float[Array, "*rest m"]:
@@ -53,7 +53,7 @@ class Conv(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A row of a table for each token. What the gradient of a row gets from all places of its token is added in float32."""
+    """An embedding table with one row a token. The gradients of a row from all positions are summed in float32."""
 
     vocab: int
     features: int
@@ -67,14 +67,14 @@ class Embedding(nn.Module):
 
 
 def with_bias(y: Float[Array, "*rest m"], bias_m: Float[Array, " m"] | None) -> Float[Array, "*rest m"]:
-    """y + b in the dtype of `y`."""
+    """Returns y + b in the dtype of `y`."""
     return y if bias_m is None else plus(y, bias_m.reshape(*[1] * (y.ndim - 1), -1))
 
 
 class Dropout(nn.Module):
-    """Inverted dropout whose mask is keyed by the example, so it does not depend on row, padding or device.
+    """An inverted dropout whose mask is keyed by the example, so that it does not depend on row, padding or device.
 
-    Without `training` (evaluation) it is the identity. The key is the random stream "dropout".
+    Without `training` (evaluation) it is the identity. The key is from the random stream "dropout".
     """
 
     rate: float = 0.0
@@ -94,10 +94,10 @@ class Dropout(nn.Module):
 
 
 def check_rates(module: nn.Module, *names: str) -> None:
-    """Finds that fields are shares that leave something over.
+    """Checks that fields are rates.
 
     Raises:
-        ValueError: one is not at least 0 and below 1.
+        ValueError: a field is not at least 0 and below 1.
     """
     for name in names:
         rate = getattr(module, name)
@@ -106,7 +106,7 @@ def check_rates(module: nn.Module, *names: str) -> None:
 
 
 def stack_frames(x_btd: Float[Array, "b t d"], by: int) -> Float[Array, "b k m"]:
-    """Neighbours side by side: k = ceil(t / by) positions of width m = by * d, the last one filled with zeros.
+    """Returns `by` neighbours side by side: k = ceil(t / by) positions of width m = by * d, the last one padded with zeros.
 
     Source: the pyramid of Chan et al. 2015 (Listen, Attend and Spell), equation 5.
     """

@@ -1,4 +1,4 @@
-"""Recurrent layers: parameters for ops/recurrent/lstm.py and ops/recurrent/gru.py.
+"""Recurrent layers, which hold the parameters of ops/recurrent/lstm.py and ops/recurrent/gru.py.
 
 Initialisation: Glorot for the input weights, orthogonal for each recurrent gate, forget bias 1 (Jozefowicz et al. 2015).
 """
@@ -18,21 +18,22 @@ from jaxasr.records import Training
 
 
 def orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-    """Orthogonal matrices side by side, one a gate."""
-    width, gates = shape[0], shape[1] // shape[0]
+    """Returns orthogonal matrices side by side, one a gate."""
+    width = shape[0]
+    gates = shape[1] // width
     gate = nn.initializers.orthogonal()
     return jnp.concatenate([gate(k, (width, width), dtype) for k in jax.random.split(key, gates)], axis=1)
 
 
 def forget_one(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> Array:
-    """Zeros, but ones for the forget gate."""
+    """Returns zeros, with ones for the forget gate."""
     del key
     width = shape[0] // 4
     return jnp.zeros(shape, dtype).at[width : 2 * width].set(1.0)
 
 
 class LstmGates(nn.Module):
-    """The parameters of one direction of an LSTM: projects inputs to gates and hands out the recurrent weights."""
+    """The parameters of one direction of an LSTM: it projects inputs to gates and returns the recurrent weights too."""
 
     width: int
 
@@ -44,7 +45,7 @@ class LstmGates(nn.Module):
 
 
 class GruGates(nn.Module):
-    """The same of a GRU, with the bias of the candidate's recurrent part."""
+    """The parameters of one direction of a GRU: gates, recurrent weights, and the bias of the candidate's recurrent part."""
 
     width: int
 
@@ -59,11 +60,11 @@ class GruGates(nn.Module):
 
 
 class RecurrentLayer(nn.Module):
-    """One layer over a sequence, whatever its cell.
+    """A recurrent layer over a sequence, the base of LSTM and GRU layers.
 
-    Bidirectional: the output has width 2 * `width`, forward first; both directions start inside the example's real part.
-    Inputs are projected with time first: what the loop reads then needs no copy (the two turns of the gates cancel).
-    Recurrent dropout is variational: one mask an utterance and direction, on the state's way into the recurrent weights.
+    Bidirectional: the output has width 2 * `width`, forward first. Both directions start inside the example's real part.
+    Inputs are projected with time first, so that the loop's inputs need no copy (the two transpositions of the gates cancel).
+    Recurrent dropout is variational: one mask an utterance and direction, on the input of the recurrent weights.
 
     Source: Gal and Ghahramani 2016, arXiv:1512.05287, section 4, for the dropout.
     """
@@ -81,7 +82,7 @@ class RecurrentLayer(nn.Module):
         return (False, True)[: len(self._directions)]
 
     def _scales(self, examples: int, training: Training | None, dtype: jnp.dtype) -> tuple[Array, ...] | None:
-        """A mask of recurrent dropout for each direction; None where there is none."""
+        """Returns a mask of recurrent dropout for each direction; None without recurrent dropout."""
         if training is None or self.recurrent_dropout == 0.0:
             return None
         ones_bd = jnp.ones((examples, self.width), dtype)
@@ -91,7 +92,7 @@ class RecurrentLayer(nn.Module):
 
 
 class Lstm(RecurrentLayer):
-    """A layer of long short-term memory (ops/recurrent/lstm.py)."""
+    """A layer of LSTM (ops/recurrent/lstm.py)."""
 
     def __call__(
         self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], training: Training | None = None
@@ -102,19 +103,19 @@ class Lstm(RecurrentLayer):
 
     @staticmethod
     def initial_state(examples: int, width: int) -> Carry:
-        """The state of a stream before its first frame."""
+        """Returns the state of a stream before its first frame."""
         return zero_carry(examples, width)
 
     def advance(
         self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], prev_state: Carry
     ) -> tuple[Float[Array, "b t m"], Carry]:
-        """Hidden states that go on from `prev_state`, and the state after them; one direction only."""
+        """Returns hidden states after `prev_state`, and the state after them; for one direction only."""
         (gates,), (recurrent,), _ = self._parameters(x_btd, None)
         return lstm_from(prev_state, gates, recurrent, lengths_b)
 
     @nn.compact
     def _parameters(self, x_btd: Array, training: Training | None) -> tuple[Any, Any, Any]:
-        """Gates and recurrent weights of each direction, and the masks of recurrent dropout."""
+        """Returns gates and recurrent weights of each direction, and the masks of recurrent dropout."""
         x_tbd = time_major(x_btd)
         gates, recurrents = zip(*(LstmGates(self.width, name=way)(x_tbd) for way in self._directions), strict=True)
         scales = self._scales(len(x_btd), training, x_btd.dtype)
@@ -133,19 +134,19 @@ class Gru(RecurrentLayer):
 
     @staticmethod
     def initial_state(examples: int, width: int) -> Float[Array, "b d"]:
-        """The state of a stream before its first frame."""
+        """Returns the state of a stream before its first frame."""
         return jnp.zeros((examples, width))
 
     def advance(
         self, x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], prev_state: Float[Array, "b e"]
     ) -> tuple[Float[Array, "b t m"], Float[Array, "b e"]]:
-        """Hidden states that go on from `prev_state`, and the state after them; one direction only."""
+        """Returns hidden states after `prev_state`, and the state after them; for one direction only."""
         (gates,), (recurrent,), (bias,), _ = self._parameters(x_btd, None)
         return gru_from(prev_state, gates, recurrent, bias, lengths_b)
 
     @nn.compact
     def _parameters(self, x_btd: Array, training: Training | None) -> tuple[Any, Any, Any, Any]:
-        """Gates, recurrent weights and inner biases of each direction, and the masks of recurrent dropout."""
+        """Returns gates, recurrent weights and inner biases of each direction, and the masks of recurrent dropout."""
         x_tbd = time_major(x_btd)
         parameters = (GruGates(self.width, name=way)(x_tbd) for way in self._directions)
         gates, recurrents, biases = zip(*parameters, strict=True)
@@ -154,7 +155,7 @@ class Gru(RecurrentLayer):
 
 
 class JointKernel(nn.Module):
-    """The gate weights of a decoder's layer for [input, state] side by side: one product a step. No bias."""
+    """The gate weights of a decoder's layer for [input, state] side by side, without a bias: one product a step."""
 
     width: int
 
@@ -169,5 +170,5 @@ class JointKernel(nn.Module):
 
 
 def gate_projection(width: int, name: str | None = None) -> Dense:
-    """Projects an input to the four gates of an LSTM of this width, forget bias 1."""
+    """Returns a layer that projects an input to the four gates of an LSTM of this width, with forget bias 1."""
     return Dense(4 * width, bias_init=forget_one, name=name)

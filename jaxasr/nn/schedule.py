@@ -1,20 +1,19 @@
-"""Amounts that may change over a run: a number, or a value that gives one for a step."""
+"""Numbers that may change over a run: a constant, or a schedule that maps a step to a number."""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-ScalarOrSchedule = (
-    float | Callable[[Int[Array, ""]], Float[Array, ""]]
-)  # such as train.Exponential, by batches trained on so far
+# a schedule maps the batches trained on so far to a number, such as training.Exponential
+ScalarOrSchedule = float | Callable[[Int[Array, ""]], Float[Array, ""]]
 
 
-def value_at(amount: ScalarOrSchedule, step: int | Int[Array, ""]) -> Float[Array, ""]:
-    """What the amount is at this step of training, in float32."""
-    return jnp.asarray(amount(jnp.asarray(step)) if callable(amount) else amount, jnp.float32)
+def value_at(scalar: ScalarOrSchedule, step: int | Int[Array, ""]) -> Float[Array, ""]:
+    """Returns the value at this step of training, in float32."""
+    return jnp.asarray(scalar(jnp.asarray(step)) if callable(scalar) else scalar, jnp.float32)
 
 
-def is_constant(amount: ScalarOrSchedule, value: float) -> bool:
-    """True where the amount is this number at every step, as far as can be known without a step."""
-    return not callable(amount) and amount == value
+def is_constant(scalar: ScalarOrSchedule, value: float) -> bool:
+    """Returns True if `scalar` is this number at every step. A schedule is never called, and counts as not constant."""
+    return not callable(scalar) and scalar == value

@@ -1,4 +1,4 @@
-"""The whole recogniser: frontend, encoder, attention decoder, and a CTC head beside it."""
+"""The whole recogniser: frontend, encoder, attention decoder, and an optional CTC head."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,10 +31,10 @@ class CtcHead(nn.Module):
 class Seq2Seq(nn.Module):
     """A sequence-to-sequence recogniser.
 
-    Three ways in: `__call__` for training (teacher-forced), `start` and `step` for search. Randomness comes from the streams
-    "augment", "dropout" and "draw" and is keyed by example; without a `step` of training nothing is random.
+    `__call__` is for training (teacher-forced), `start` and `step` are for searches. Randomness comes from the streams
+    "augment", "dropout" and "draw" and is keyed by example. Without a `step` of training nothing is random.
 
-    Variables are always float32. What `compute` says holds in training, evaluation, search and streams (nn/precision.py).
+    Variables are always float32. `compute` applies in training, evaluation, search and streams (nn/precision.py).
     """
 
     frontend: LogMel
@@ -51,11 +51,11 @@ class Seq2Seq(nn.Module):
 
     @nn.nowrap
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
-        """As that of every module, with the parameters in the precision of `compute`."""
+        """Applies the module with its parameters in the precision of `compute`."""
         return super().apply(in_precision(variables, self.compute), *args, **kwargs)
 
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
-        """What training sees at this step; None: the same pass in evaluation, with the attention's decode form."""
+        """Returns teacher-forced outputs at this step of training; None: in evaluation, with the attention's decode form."""
         training = None if step is None else Training(batch.ids_b, step)
         hidden_bsd, lengths_b = self.encode(batch, training)
         decoded = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, training=training)
@@ -64,7 +64,7 @@ class Seq2Seq(nn.Module):
     def teacher_forced_logits(
         self, batch: Batch, tokens_bwu: Int[Array, "b w u"], *, step: Int[Array, ""] | None
     ) -> Float[Array, "x k v"]:
-        """Logits of w transcripts an utterance, teacher-forced, encoded once; x = b * w, k = u + 1. Else as `__call__`."""
+        """Returns logits of w transcripts an utterance, encoded once; x = b * w, k = u + 1. `step` is as in `__call__`."""
         w, u = tokens_bwu.shape[1:]
         training = None if step is None else Training(batch.ids_b, step)
         hidden_bsd, lengths_b = self.encode(batch, training)
@@ -75,23 +75,23 @@ class Seq2Seq(nn.Module):
         return self.decoder(hidden_xsd, lengths_x, tokens_bwu.reshape(-1, u), training=training).logits_bkv
 
     def start(self, batch: Batch) -> Start:
-        """Encodes the batch for a search."""
+        """Encodes the batch and returns the initial state of a search."""
         return self.init_decode_state(*self.encode(batch, None))
 
     def init_decode_state(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> Start:
-        """What is encoded, ready for a search."""
+        """Returns the initial state of a search for an encoded batch."""
         memory, state = self.decoder.start(hidden_bsd, lengths_b)
         logits_bsv = self._ctc_logits(hidden_bsd)
         ctc = None if logits_bsv is None else jax.nn.log_softmax(logits_bsv.astype(jnp.float32))
         return Start(memory, state, lengths_b, ctc)
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
-        """One token further."""
+        """Returns the decoder's step after `tokens_b`."""
         logits_bv, weights_bhs, state = self.decoder.step(memory, state, tokens_b)
         return Step(jax.nn.log_softmax(logits_bv.astype(jnp.float32)), weights_bhs, state)
 
     def encode(self, batch: Batch, training: Training | None) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states and their lengths."""
+        """Returns hidden states and their lengths."""
         wave_bn = features.amplitude(batch.wave_bn)
         if training is not None and self.noise is not None:
             wave_bn = self.noise(wave_bn, batch)
@@ -101,11 +101,11 @@ class Seq2Seq(nn.Module):
         return self.encoder(self.cast_features(frames_btf), lengths_b, training=training)
 
     def cast_features(self, frames_btf: Float[Array, "b t f"]) -> Float[Array, "b t f"]:
-        """Features as the encoder computes with them; parameters are made by features in float32."""
+        """Returns the features in the precision of the encoder; at initialisation they stay float32."""
         return frames_btf if self.is_initializing() else frames_btf.astype(self.compute)
 
     def feature_sums(self, batch: Batch) -> features.FeatureSums:
-        """What global normalisation is made of: sums over the valid frames of the batch, before normalisation."""
+        """Returns the sums over valid, unnormalised frames of the batch that global normalisation needs."""
         frames_btf, lengths_b = self.frontend.energies(features.amplitude(batch.wave_bn), batch.sample_lengths_b)
         return features.feature_sums(frames_btf, lengths_b)
 
@@ -115,33 +115,32 @@ class Seq2Seq(nn.Module):
 
 @dataclass(frozen=True)
 class Recogniser:
-    """A model and its variables: what a search wants (records.Decodable)."""
+    """A model with its variables, for searches (records.Decodable)."""
 
     model: Seq2Seq
     variables: Any
     lms: Mapping[str, LanguageModel] = field(default_factory=dict)
 
     def __post_init__(self):
-        object.__setattr__(
-            self, "variables", in_precision(self.variables, self.model.compute)
-        )  # once, not at every step
+        # once, not at every step
+        object.__setattr__(self, "variables", in_precision(self.variables, self.model.compute))
 
     @property
     def vocab(self) -> int:
-        """Tokens, the end included."""
+        """The number of tokens, the end included."""
         return self.model.decoder.vocab
 
     def start(self, batch: Batch) -> Start:
-        """Encodes the batch."""
+        """Encodes the batch and returns the initial state of a search."""
         return self.model.apply(self.variables, batch, method="start")
 
     def without_audio(self, batch: Batch) -> Start:
-        """As if nothing was heard: one encoder position of zeros an utterance (decode.InternalLm)."""
-        heard: Any = jax.eval_shape(lambda: self.model.apply(self.variables, batch, None, method="encode"))
-        hidden_b1d = jnp.zeros((heard[0].shape[0], 1, heard[0].shape[2]), heard[0].dtype)
+        """Returns the initial state of a search with one encoder position of zeros an utterance (decode.InternalLm)."""
+        encoded: Any = jax.eval_shape(lambda: self.model.apply(self.variables, batch, None, method="encode"))
+        hidden_b1d = jnp.zeros((encoded[0].shape[0], 1, encoded[0].shape[2]), encoded[0].dtype)
         one_b = jnp.ones(len(hidden_b1d), jnp.int32)
         return self.model.apply(self.variables, hidden_b1d, one_b, method="init_decode_state")
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
-        """One token further."""
+        """Returns the decoder's step after `tokens_b`."""
         return self.model.apply(self.variables, memory, state, tokens_b, method="step")

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import jax
@@ -219,7 +219,7 @@ def _with_attribute(state: Any, path: Sequence[str], value: Any) -> Any:
         return value
     name, *rest = path
     changes = {name: _with_attribute(getattr(state, name), rest, value)}
-    return state._replace(**changes) if isinstance(state, tuple) else replace(state, **changes)
+    return replace(state, **changes) if is_dataclass(state) else state._replace(**changes)  # pyright: ignore
 
 
 def _joined(memory: Memory, new_memory: Memory, drop_b: Array, kept_b: Array, real_b: Array) -> Memory:

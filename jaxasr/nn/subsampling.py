@@ -1,4 +1,4 @@
-"""Convolutional fronts that shorten time before a recurrence, under the mask."""
+"""Convolutional subsampling, which shortens time before an encoder's layers; padding has no influence."""
 
 import math
 from typing import Any, Literal
@@ -17,42 +17,46 @@ Hidden = tuple[Float[Array, "b s d"], Int[Array, " b"]]
 
 
 class Subsampling(nn.Module):
-    """The interface of what stands before the recurrent layers of a `Listener`. A front overrides `stride` and `__call__`.
+    """The interface of an encoder's subsampling. A subsampling overrides `stride` and `__call__`.
 
-    One whose positions see no frame behind their own strides can go on in a stream: it says so (`streamable`), and overrides
+    If no position depends on frames after its own stride, it can process a stream. Then it sets `streamable` and overrides
     `initial_state` and `advance` too.
     """
 
-    # without an annotation, or Flax would make a field of it
+    # without an annotation, because Flax would make a field of it
     streamable = False
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output: t frames become ceil(t / stride) positions."""
-        raise TypeError(f"{type(self).__name__} is a Front without stride")
+        """The feature frames for one position of the output: t frames become ceil(t / stride) positions."""
+        raise TypeError(f"{type(self).__name__} is a Subsampling without stride")
 
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], training: Training | None = None
     ) -> Hidden:
-        """Hidden states, zero at padding, and their lengths."""
-        raise TypeError(f"{type(self).__name__} is a Front without __call__()")
+        """Returns hidden states, zero at padding, and their lengths."""
+        raise TypeError(f"{type(self).__name__} is a Subsampling without __call__()")
 
     def initial_state(self, examples: int, bins: int) -> Any:
-        """Where streams of frames of so many bins begin."""
-        raise TypeError(f"{type(self).__name__} is a Front without open()")
+        """Returns the state of `examples` streams of frames with `bins` bins before their first frame."""
+        raise TypeError(f"{type(self).__name__} is a Subsampling without initial_state()")
 
     def advance(
-        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], prev_state: Any, own: int
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], prev_state: Any, next_start: int
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Any]:
-        """Hidden states of whole strides of frames, their lengths, and where a window goes on that begins at frame `own`."""
-        raise TypeError(f"{type(self).__name__} is a Front without advance()")
+        """Returns hidden states of whole strides of frames, their lengths, and the next window's state.
+
+        Args:
+            next_start: frame at which the next window begins.
+        """
+        raise TypeError(f"{type(self).__name__} is a Subsampling without advance()")
 
 
 class ConvSubsampling(Subsampling):
-    """3 x 3 convolutions of stride 2 in time and frequency, ReLU after each: the front of LAS in Park et al. 2019.
+    """A subsampling by 3 x 3 convolutions of stride 2 in time and frequency, each with ReLU, as in LAS of Park et al. 2019.
 
-    A position of the output is real if its centre is: each layer maps a length to ceil(length / 2). What lies beyond an
-    utterance is zero before every layer, so an utterance is the same alone and in any batch.
+    A position of the output is real if its centre is: each layer maps a length to ceil(length / 2). Padding is set to zero
+    before every layer, so an utterance has the same output alone and in any batch.
     """
 
     channels: tuple[int, ...] = (32, 32)
@@ -67,7 +71,7 @@ class ConvSubsampling(Subsampling):
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output."""
+        """The feature frames for one position of the output."""
         return 2 ** len(self.channels)
 
     def __call__(
@@ -76,7 +80,7 @@ class ConvSubsampling(Subsampling):
         return self._convolve(frames_btf, lengths_b, None, 0)[:2]
 
     def initial_state(self, examples: int, bins: int) -> tuple[Float[Array, "b 1 _ _"], ...]:
-        """The row that each layer sees to the left of its first one: zeros."""
+        """Returns the row of each layer before its first one: zeros."""
         rows = []
         for channels in (1, *self.channels[:-1]):
             rows.append(jnp.zeros((examples, 1, bins, channels)))
@@ -88,37 +92,36 @@ class ConvSubsampling(Subsampling):
         frames_btf: Float[Array, "b t f"],
         lengths_b: Int[Array, " b"],
         prev_state: tuple[Float[Array, "b 1 _ _"], ...],
-        own: int,
+        next_start: int,
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], tuple[Float[Array, "b 1 _ _"], ...]]:
-        return self._convolve(frames_btf, lengths_b, prev_state, own)
+        return self._convolve(frames_btf, lengths_b, prev_state, next_start)
 
     @nn.compact
     def _convolve(
-        self, frames_btf: Array, lengths_b: Array, prev_state: tuple[Array, ...] | None, own: int
+        self, frames_btf: Array, lengths_b: Array, prev_state: tuple[Array, ...] | None, next_start: int
     ) -> tuple[Array, Array, tuple[Array, ...]]:
-        """Hidden states, lengths, and each layer's last row before frame `own`."""
-        x_btfc, after = frames_btf[..., None], []
+        """Returns hidden states, lengths, and each layer's last row before frame `next_start`."""
+        x_btfc = frames_btf[..., None]
+        new_state: list[Array] = []
         for layer, channels in enumerate(self.channels):
             x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
             left = 1
             if prev_state is not None:
-                after.append(x_btfc[:, own - 1 : own])
-                x_btfc, left, own = (
-                    jnp.concatenate([prev_state[layer].astype(x_btfc.dtype), x_btfc], axis=1),
-                    0,
-                    own // 2,
-                )
+                new_state.append(x_btfc[:, next_start - 1 : next_start])
+                x_btfc = jnp.concatenate([prev_state[layer].astype(x_btfc.dtype), x_btfc], axis=1)
+                left = 0
+                next_start = next_start // 2
             x_btfc = Conv(channels, (3, 3), ((left, 1), (1, 1)), (2, 2), name=f"conv_{layer}")(x_btfc)
             x_btfc = jax.nn.relu(x_btfc)
             lengths_b = -(-lengths_b // 2)
-        return *_side_by_side(x_btfc, lengths_b), tuple(after)
+        return *_flattened(x_btfc, lengths_b), tuple(new_state)
 
 
 class VggSubsampling(Subsampling):
-    """Blocks of two 3 x 3 convolutions and a pooling by maxima, over time and frequency.
+    """A subsampling by blocks of two 3 x 3 convolutions and max pooling, over time and frequency.
 
-    The defaults are ESPnet's VGG front: 64 and 128 channels, ReLU, each block halves time and frequency, what is left over at
-    the end counts (ceil). SpeechBrain's CRDNN has channels=(128, 256), time_pools=(1, 4), norm="layer", leak=0.01.
+    The defaults are ESPnet's VGG subsampling: 64 and 128 channels, ReLU. Each block halves time and frequency, rounded
+    up. SpeechBrain's CRDNN has channels=(128, 256), time_pools=(1, 4), norm="layer", leak=0.01.
 
     Source: Simonyan and Zisserman 2015, arXiv:1409.1556; Hori et al. 2017, arXiv:1706.02737, section 2.2, for speech.
     """
@@ -128,11 +131,14 @@ class VggSubsampling(Subsampling):
     bin_pools: tuple[int, ...] = (2, 2)
     norm: Literal["none", "layer"] = "none"  # over frequency and channels of one frame, after each convolution
     leak: float = 0.0  # slope of the rectifier below zero
-    dropout: float = 0.0  # after each block, one mask an utterance: a channel of a bin goes as a whole
+    dropout: float = 0.0  # after each block; one mask an utterance drops whole channels of a bin
 
     def __post_init__(self):
         sizes = (self.channels, self.time_pools, self.bin_pools)
-        if len({len(each) for each in sizes}) > 1 or min((1, *self.channels, *self.time_pools, *self.bin_pools)) < 1:
+        if (
+            len({len(values) for values in sizes}) > 1
+            or min((1, *self.channels, *self.time_pools, *self.bin_pools)) < 1
+        ):
             raise ValueError(
                 f"VggSubsampling has channels {self.channels}, time_pools {self.time_pools} and bin_pools {self.bin_pools}; "
                 "it needs one number of at least 1 for each block in all three"
@@ -142,7 +148,7 @@ class VggSubsampling(Subsampling):
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output."""
+        """The feature frames for one position of the output."""
         return math.prod(self.time_pools)
 
     @nn.compact
@@ -159,7 +165,7 @@ class VggSubsampling(Subsampling):
             x_btfc = max_over_time(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]), by)
             x_btfc = Dropout(self.dropout, over_time=True, name=f"dropout_{block}")(x_btfc, training)
             lengths_b = -(-lengths_b // by)
-        return _side_by_side(x_btfc, lengths_b)
+        return _flattened(x_btfc, lengths_b)
 
     def _convolve(self, x_btfc: Array, lengths_b: Array, channels: int, name: str) -> Array:
         x_btfc = zero_padding(x_btfc, valid_from_lengths(lengths_b, x_btfc.shape[1]))
@@ -169,7 +175,7 @@ class VggSubsampling(Subsampling):
         return jax.nn.leaky_relu(x_btfc, self.leak) if self.leak else jax.nn.relu(x_btfc)
 
 
-def _side_by_side(x_btfc: Array, lengths_b: Array) -> Hidden:
-    """Bins and channels as one axis, zero at padding."""
+def _flattened(x_btfc: Array, lengths_b: Array) -> Hidden:
+    """Returns hidden states with bins and channels as one axis, zero at padding, and the lengths."""
     hidden_bsd = x_btfc.reshape(*x_btfc.shape[:2], -1)
     return zero_padding(hidden_bsd, valid_from_lengths(lengths_b, hidden_bsd.shape[1])), lengths_b

@@ -14,7 +14,7 @@ from jaxasr.shapes import Lengths, Tokens
 BLANK = 0
 
 
-class Collapsed(NamedTuple):
+class CtcLabels(NamedTuple):
     """Token sequences, zero after their lengths, in an array as long as the frames."""
 
     tokens_bu: Tokens
@@ -31,7 +31,7 @@ def ctc_alignable(lengths_b: Lengths, tokens_bu: Tokens, token_lengths_b: Length
     return lengths_b >= token_lengths_b + repeats_b
 
 
-def greedy_collapse(log_probs_bsv: Float[Array, "b s v"], lengths_b: Lengths) -> Collapsed:
+def greedy_collapse(log_probs_bsv: Float[Array, "b s v"], lengths_b: Lengths) -> CtcLabels:
     """The likeliest path with repeats merged and blanks removed: - h h - e l l - l o reads h e l l o.
 
     Source: best path decoding, Graves et al. 2006, section 3.2.
@@ -40,7 +40,7 @@ def greedy_collapse(log_probs_bsv: Float[Array, "b s v"], lengths_b: Lengths) ->
     before_bs = jnp.pad(path_bs, ((0, 0), (1, 0)))[:, :-1]  # a blank before the first frame merges with nothing
     valid_bs = masks.valid_from_lengths(lengths_b, path_bs.shape[1])
     kept_bs = valid_bs & (path_bs != BLANK) & (path_bs != before_bs)
-    return Collapsed(_compacted(path_bs, kept_bs), kept_bs.sum(axis=1))
+    return CtcLabels(_compacted(path_bs, kept_bs), kept_bs.sum(axis=1))
 
 
 def _compacted(path_bs: Int[Array, "b s"], kept_bs: Bool[Array, "b s"]) -> Tokens:

@@ -1,4 +1,4 @@
-"""Answers of the compiler that are kept: a process for each job, its answer under a key of all that decides it."""
+"""The cache of compile reports: each job runs in a subprocess, and its report is stored under a key of its inputs."""
 
 import hashlib
 import json
@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jaxasr
-from jaxasr import tree
 from jaxasr.cost.topology import versions
 from jaxasr.files import write_whole
 from jaxasr.plan.compile import CompileJob, CompileReport, from_json, to_json
 
-CACHE_VARIABLE = "JAXASR_PLANS"  # where answers are kept
-_KEY_SOURCES = (  # files and folders that a compiled step, and what is read from it, come from
+CACHE_VARIABLE = "JAXASR_PLANS"  # the environment variable of the cache folder
+_KEY_SOURCES = (  # files and folders that determine a compiled step and its report
     *(
         "nn",
         "ops",
@@ -27,19 +26,19 @@ _KEY_SOURCES = (  # files and folders that a compiled step, and what is read fro
         "plan/compile.py",
         "evaluation/attention_metrics.py",
     ),
-    *(f"scale/{each}.py" for each in ("compile", "gradient_reduction", "layout", "rules")),
+    *(f"scale/{name}.py" for name in ("compile", "gradient_reduction", "layout", "rules")),
     *(
-        f"cost/{each}.py"
-        for each in ("topology", "hlo", "collectives", "traffic", "flops", "flop_rules", "trips", "tally")
+        f"cost/{name}.py"
+        for name in ("topology", "hlo", "collectives", "traffic", "flops", "flop_rules", "trips", "tally")
     ),
 )
 
 
 def compile_in_subprocess(job: CompileJob, log_fn: Callable[[str], None]) -> CompileReport:
-    """The answer to a job: the one that is kept, or that of a process of its own, which is kept.
+    """Returns the cached report of a job, or compiles the job in a subprocess and caches its report.
 
     Raises:
-        RuntimeError: the process failed; the end of what it said is told.
+        RuntimeError: the subprocess failed; the message has the last error of its output.
     """
     path = cache_folder() / f"{key_of(job)}.json"
     if path.is_file():
@@ -54,29 +53,29 @@ def compile_in_subprocess(job: CompileJob, log_fn: Callable[[str], None]) -> Com
     )
     about = f"{job.topology}, mesh {job.layout}, {job.shape}"
     if ended.returncode:
-        told = _reason(ended.stderr.decode(errors="replace"))
+        reason = _reason(ended.stderr.decode(errors="replace"))
         raise RuntimeError(
-            f"no program for {about} (the compiling process ended with status {ended.returncode}): {told}"
+            f"no program for {about} (the compiling process ended with status {ended.returncode}): {reason}"
         )
-    found = from_json(ended.stdout.decode().splitlines()[-1])
+    compiled = from_json(ended.stdout.decode().splitlines()[-1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, to_json(found) + "\n")
-    log_fn(f"compiled in {found.compile_s:.0f} s: {about}")
-    return found
+    write_whole(path, to_json(compiled) + "\n")
+    log_fn(f"compiled in {compiled.compile_s:.0f} s: {about}")
+    return compiled
 
 
 def _reason(stderr: str) -> str:
-    """The last line that names an error, or else the last line."""
+    """Returns the last line that names an error, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["it said nothing"]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (named or lines)[-1][:600]
 
 
 def key_of(job: CompileJob) -> str:
-    """16 hex digits of all that decides an answer: experiment, shape, machine, mesh, versions, sources."""
+    """Returns 16 hex digits of everything that determines a report: experiment, shape, topology, mesh, versions, sources."""
     about = {
-        "experiment": tree.fingerprint(job.experiment),
-        "objective": repr(job.objective),
+        "experiment": job.fingerprint,
+        "file": _file_digest(job),
         "shape": repr(job.shape),
         "topology": str(job.topology),
         "layout": str(job.layout),
@@ -87,15 +86,21 @@ def key_of(job: CompileJob) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _file_digest(job: CompileJob) -> str:
+    """Returns a digest of the experiment's file, which may define classes of its own."""
+    return hashlib.sha256(Path(job.experiment.reference.partition(":")[0]).read_bytes()).hexdigest()
+
+
 def cache_folder() -> Path:
-    """Where answers are kept: JAXASR_PLANS, else a folder under ~/.cache/jaxasr."""
+    """Returns the folder of the cache: JAXASR_PLANS, else a folder under ~/.cache/jaxasr."""
     given = os.environ.get(CACHE_VARIABLE)
     return Path(given) if given else Path.home() / ".cache" / "jaxasr" / "plans"
 
 
 def _sources() -> str:
-    """A digest of the sources that a compiled step is made of."""
-    root, digest = Path(jaxasr.__file__).parent, hashlib.sha256()
+    """Returns a digest of the sources that determine a compiled step and its report."""
+    root = Path(jaxasr.__file__).parent
+    digest = hashlib.sha256()
     for part in _KEY_SOURCES:
         files = sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]
         for file in files:

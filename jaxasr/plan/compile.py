@@ -1,7 +1,7 @@
-"""One training step, compiled for chips that may not be here, and what the compiled program says of itself.
+"""A training step compiled for devices that this machine may not have, and the costs of the compiled program.
 
-`python -m jaxasr.plan.compile` reads a pickled `Job` from its standard input and prints a line of JSON: XLA wants to know
-of another machine before it starts, so each job has a process of its own (plan/planner.py).
+`python -m jaxasr.plan.compile` reads a pickled `CompileJob` from its standard input and prints a line of JSON. XLA
+needs the other topology before it starts. Each job therefore has a process of its own (plan/cache.py).
 """
 
 import json
@@ -15,19 +15,19 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from jaxasr import scale
+from jaxasr import scale, tree
 from jaxasr.cost.collectives import Collective, collectives_of
 from jaxasr.cost.flops import count
 from jaxasr.cost.hlo import read_program
 from jaxasr.cost.topology import Topology
 from jaxasr.cost.traffic import Traffic, traffic_of
 from jaxasr.data.batching.shape import Shape
-from jaxasr.evaluation.attention_metrics import watched
-from jaxasr.experiment.experiment import Experiment
+from jaxasr.evaluation.attention_metrics import with_alignment_metrics
+from jaxasr.experiment.variants import ExperimentRef
 from jaxasr.plan.synthetic_lengths import synthetic_lengths
 from jaxasr.records import Batch
-from jaxasr.run.initial_state import initial_state, make_apply_fn
-from jaxasr.training import Objective, TrainState, make_step
+from jaxasr.run.initial_state import initial_state, make_apply_fn, resolve_objective
+from jaxasr.training import TrainState, make_step
 from jaxasr.training.step import StepFunction
 
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Ran out of memory", "out of memory")
@@ -35,52 +35,58 @@ _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Ran out of memory", "out of memory")
 
 @dataclass(frozen=True)
 class CompileJob:
-    """What is compiled, for what."""
+    """A training step, its batch shape and the devices for which it is compiled.
 
-    experiment: Experiment
-    objective: Objective  # the experiment's, bound to its vocabulary
+    The job is pickled for its process. It holds a reference to the experiment, because an experiment may hold classes of its
+    file, which cannot be unpickled elsewhere.
+    """
+
+    experiment: ExperimentRef
+    fingerprint: str  # of the experiment
     shape: Shape
     topology: Topology
-    layout: scale.Layout
+    layout: scale.MeshShape
     rules: scale.Rules = scale.Rules()
 
 
 @dataclass(frozen=True)
 class CompileReport:
-    """What a compiled step says of itself. Bytes are those of one device."""
+    """The costs of a compiled step. Memory is in bytes of one device."""
 
-    arguments: int  # the state and the batch
+    arguments: int  # bytes of state and batch
     temporaries: int
-    results: int  # that have no argument's place
+    results: int  # bytes of outputs that do not reuse an argument
     code: int
     product_flops: int  # of the global batch
-    flops: int  # elementwise and all else included
+    flops: int  # with elementwise and all other operations
     parameters: int
-    dtype: str  # that most of the products are in
+    dtype: str  # of most product FLOPs
     traffic: Traffic
     collectives: tuple[Collective, ...]
-    unbounded_loops: tuple[str, ...]  # loops of unknown trips, counted once
+    unbounded_loops: tuple[str, ...]  # loops of unknown trip count, counted once
     compile_s: float
-    out_of_memory: str = ""  # why the compiler gave up for want of memory; all else but the FLOPs is empty then
+    out_of_memory: str = (
+        ""  # the compiler's message if the step does not fit; only the costs before compilation are set then
+    )
 
     @property
     def memory_bytes(self) -> int:
-        """What a device needs."""
+        """The bytes that a device needs."""
         return self.arguments + self.temporaries + self.results + self.code
 
 
 @dataclass(frozen=True)
 class StepCosts:
-    """What a step is before it is compiled, on any machine."""
+    """The costs of a step that are known before it is compiled."""
 
     parameters: int
     product_flops: int  # of the global batch, padding included
-    flops: int  # elementwise and all else included
-    dtype: str  # that most of the products are in
+    flops: int  # with elementwise and all other operations
+    dtype: str  # of most product FLOPs
 
 
 def compile_job(job: CompileJob) -> CompileReport:
-    """Compiles a job's step in this process, which was started in the topology's environment."""
+    """Compiles the step of a job in this process, which must have the environment of the topology."""
     step, state, batch = _trace_step(job)
     known = asdict(_count_costs(step, state, batch))
     placed = scale.compile_step(step, "mesh", layout=job.layout, rules=job.rules, devices=job.topology.devices())
@@ -92,7 +98,8 @@ def compile_job(job: CompileJob) -> CompileReport:
             raise
         return _out_of_memory_report(str(error), time.perf_counter() - began, known)
     spent_s = time.perf_counter() - began
-    memory, text = program.memory_analysis(), program.as_text()
+    memory = program.memory_analysis()
+    text = program.as_text()
     if memory is None or text is None:
         raise RuntimeError(f"what compiles for {job.topology} tells neither its memory nor its program")
     ready = read_program(text)
@@ -103,36 +110,45 @@ def compile_job(job: CompileJob) -> CompileReport:
         code=memory.generated_code_size_in_bytes,
         traffic=traffic_of(ready),
         collectives=collectives_of(ready, dict(placed.mesh.shape), job.topology.nodes),
-        unbounded_loops=ready.endless,
+        unbounded_loops=ready.unbounded_loops,
         compile_s=spent_s,
         **known,
     )
 
 
 def count_costs(job: CompileJob) -> StepCosts:
-    """What is known of a job's step without compiling it."""
+    """Returns the costs of the step of a job without compiling it."""
     return _count_costs(*_trace_step(job))
 
 
 def _trace_step(job: CompileJob) -> tuple[StepFunction, TrainState, Batch]:
-    """The step, and the shapes of what it is given."""
-    experiment = job.experiment
+    """Returns the step function, and the shapes of its state and batch."""
+    experiment = job.experiment.load()
+    if tree.fingerprint(experiment) != job.fingerprint:
+        raise RuntimeError(f"{job.experiment.reference} was changed while the plan was made; start the command again")
+    small = replace(
+        synthetic_lengths(experiment.train_data, utterances=8), shape_choice=FixedShape(_one_row(job.shape))
+    )
+    objective = resolve_objective(experiment, small)  # values that depend on the data do not change the program's costs
     step = make_step(
-        make_apply_fn(experiment.model, job.objective, experiment.teacher),
-        watched(job.objective),
+        make_apply_fn(experiment.model, objective, experiment.teacher),
+        with_alignment_metrics(objective),
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
         noise=experiment.weight_noise,
     )
-    small = replace(synthetic_lengths(experiment.train_data, utterances=8), shape_choice=FixedShape(_one_row(job.shape)))
-    return step, jax.eval_shape(lambda: initial_state(experiment, small)), jax.eval_shape(lambda: Batch.blank(job.shape))
+    return (
+        step,
+        jax.eval_shape(lambda: initial_state(experiment, small)),
+        jax.eval_shape(lambda: Batch.blank(job.shape)),
+    )
 
 
 def _count_costs(step: StepFunction, state: TrainState, batch: Batch) -> StepCosts:
-    flops = count(lambda state, batch: step(state, batch, scale.ALONE), state, batch)
-    by_type = {each.dtype: 0 for each in flops.products}
-    for each in flops.products:
-        by_type[each.dtype] += each.flops * each.times
+    flops = count(lambda state, batch: step(state, batch, scale.SINGLE_DEVICE), state, batch)
+    by_type = {product.dtype: 0 for product in flops.products}
+    for product in flops.products:
+        by_type[product.dtype] += product.flops * product.times
     return StepCosts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         product_flops=flops.of_products,
@@ -141,47 +157,58 @@ def _count_costs(step: StepFunction, state: TrainState, batch: Batch) -> StepCos
     )
 
 
-def to_json(found: CompileReport) -> str:
-    """As a line of JSON."""
-    return json.dumps(asdict(found))
+def to_json(report: CompileReport) -> str:
+    """Returns a report as a line of JSON."""
+    return json.dumps(asdict(report))
 
 
 def from_json(line: str) -> CompileReport:
-    """What `written` wrote."""
+    """Reads a report that `to_json` wrote."""
     fields: dict[str, Any] = json.loads(line)
-    collectives = tuple(Collective(**{**each, "axes": tuple(each["axes"])}) for each in fields.pop("collectives"))
-    endless, traffic = tuple(fields.pop("endless")), Traffic(**fields.pop("traffic"))
-    return CompileReport(**fields, collectives=collectives, unbounded_loops=endless, traffic=traffic)
+    collectives = tuple(Collective(**{**item, "axes": tuple(item["axes"])}) for item in fields.pop("collectives"))
+    loops = tuple(fields.pop("unbounded_loops"))
+    traffic = Traffic(**fields.pop("traffic"))
+    return CompileReport(**fields, collectives=collectives, unbounded_loops=loops, traffic=traffic)
 
 
 @dataclass(frozen=True)
 class FixedShape:
-    """One shape, whatever the lengths (data.ShapeChoice)."""
+    """A choice of shapes (data.ShapeChoice) that is one shape for all lengths."""
 
     shape: Shape
     audio: ClassVar[bool] = True
 
     def shapes(self, *lengths: np.ndarray, rate_hz: int) -> tuple[Shape, ...]:
+        """Returns the shape."""
         del lengths, rate_hz
         return (self.shape,)
 
-    covering = shapes
+    eval_buckets = shapes
 
 
 def _one_row(shape: Shape) -> Shape:
-    """Parameters are made with a batch of one example; their shapes are the same."""
+    """Returns the shape for one example, which is enough to initialise the parameters."""
     return replace(shape, examples=1)
 
 
 def _out_of_memory_report(why: str, spent_s: float, known: Mapping[str, Any]) -> CompileReport:
     lines = [line.strip() for line in why.splitlines() if line.strip()]
     return CompileReport(
-        0, 0, 0, 0, **known, traffic=Traffic(0, 0, 0), collectives=(), unbounded_loops=(), compile_s=spent_s, out_of_memory=lines[0]
+        arguments=0,
+        temporaries=0,
+        results=0,
+        code=0,
+        **known,
+        traffic=Traffic(0, 0, 0),
+        collectives=(),
+        unbounded_loops=(),
+        compile_s=spent_s,
+        out_of_memory=lines[0],
     )
 
 
 def main() -> None:
-    """Compiles the job on the standard input."""
+    """Compiles the job on the standard input and prints its report."""
     job: CompileJob = pickle.load(sys.stdin.buffer)
     print(to_json(compile_job(job)))
 

@@ -1,37 +1,38 @@
-"""Where a step stops scaling: the forecast of one batch shape on fewer and on more chips than it was compiled for.
+"""The forecast of one batch shape on fewer and on more chips than it was compiled for.
 
-strong   the global batch stays. Arithmetic is shared out; what a chip reads and writes is fixed + shared / chips, through
-         the programs compiled for two numbers of chips (beyond them neither part is below 0: with few examples more may
-         stay on the chip); kernels stay; collectives over data spread over all.
-weak     the batch grows with the chips. A chip's program stays, and only its collectives spread further.
+strong   The global batch is constant. Arithmetic is divided by the number of chips. The memory traffic of a chip is
+         fixed + shared / chips, fitted to the programs compiled for two numbers of chips. Beyond these numbers neither part
+         is below 0, because with few examples more may stay on the chip. The number of kernels is constant. Collectives
+         over the data axis span all chips.
+weak     The batch grows with the chips. The program of a chip is constant, and only its collectives span more chips.
 """
 
 from dataclasses import dataclass
 
-from jaxasr.cost.roofline import Assumptions, Limits, Work, forecast, over
+from jaxasr.cost.roofline import Assumptions, Limits, ProgramWork, forecast, over
 
-_DOUBLINGS = 7  # beyond the chips that were asked for
+_DOUBLINGS = 7  # beyond the number of chips in the request
 
 
 @dataclass(frozen=True)
 class ScalingForecast:
-    """A number of devices."""
+    """The forecast of a step on a number of devices, with strong and with weak scaling."""
 
     devices: int
-    strong_s: float | None  # of a step; None: nothing smaller could be compiled to fit it to
-    strong: float | None  # efficiency: speed for each device, of that on the fewest
+    strong_s: float | None  # of a step; None: no smaller program could be compiled
+    strong: float | None  # efficiency: speed per device relative to the fewest devices
     weak_s: float
     weak: float
 
 
 def extrapolate_scaling(
-    work: Work, devices: int, smaller: tuple[Work, int] | None, limits: Limits, assumed: Assumptions
+    work: ProgramWork, devices: int, smaller: tuple[ProgramWork, int] | None, limits: Limits, assumed: Assumptions
 ) -> tuple[ScalingForecast, ...]:
-    """Points from the fewest devices that were compiled for, by doublings.
+    """Returns forecasts from the fewest compiled devices on, each for twice as many devices as the one before.
 
     Args:
-        work: of a step on each of the `devices`.
-        smaller: the same global batch on fewer devices.
+        work: the work of a step on each of the `devices`.
+        smaller: the work of the same global batch on fewer devices, and their number.
     """
     fewest = smaller[1] if smaller else devices
     counts = [fewest]
@@ -53,13 +54,17 @@ def extrapolate_scaling(
 
 
 def first_inefficient(points: tuple[ScalingForecast, ...], which: str, share: float) -> int | None:
-    """The fewest devices at which the efficiency is under the share; None: it is not, as far as the points go."""
-    found = ((each.devices, getattr(each, which)) for each in points)
+    """Returns the fewest devices with an efficiency below the share, or None if no point is below it.
+
+    Args:
+        which: "strong" or "weak".
+    """
+    found = ((point.devices, getattr(point, which)) for point in points)
     return next((count for count, efficiency in found if efficiency is not None and efficiency < share), None)
 
 
-def _weak_s(work: Work, devices: int, count: int, limits: Limits, assumed: Assumptions) -> float:
-    spread = Work(
+def _weak_s(work: ProgramWork, devices: int, count: int, limits: Limits, assumed: Assumptions) -> float:
+    spread = ProgramWork(
         work.flops,
         work.memory_bytes,
         work.kernels,
@@ -69,11 +74,16 @@ def _weak_s(work: Work, devices: int, count: int, limits: Limits, assumed: Assum
 
 
 def _strong_s(
-    work: Work, devices: int, smaller: tuple[Work, int] | None, count: int, limits: Limits, assumed: Assumptions
+    work: ProgramWork,
+    devices: int,
+    smaller: tuple[ProgramWork, int] | None,
+    count: int,
+    limits: Limits,
+    assumed: Assumptions,
 ) -> float | None:
     if smaller is None:
         return None
-    spread = Work(
+    spread = ProgramWork(
         flops=work.flops * devices / count,
         memory_bytes=_strong_bytes(work, devices, *smaller, count),
         kernels=work.kernels,
@@ -82,7 +92,7 @@ def _strong_s(
     return forecast(spread, limits, assumed).step_s
 
 
-def _strong_bytes(work: Work, devices: int, less: Work, few: int, count: int) -> float:
+def _strong_bytes(work: ProgramWork, devices: int, less: ProgramWork, few: int, count: int) -> float:
     shared = (less.memory_bytes - work.memory_bytes) / (1 / few - 1 / devices)
     fixed = work.memory_bytes - shared / devices
     if count <= devices:

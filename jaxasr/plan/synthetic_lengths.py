@@ -1,9 +1,9 @@
-"""Lengths in place of a corpus that is not prepared here: enough to choose shapes by, and nothing to train on.
+"""Synthetic lengths in place of a corpus that is not prepared on this machine. They suffice to choose batch shapes.
 
-The lengths are LibriSpeech's in the rough: 70 % of the utterances normal(14.2, 1.5) s, 30 % uniform(1.5, 12.5) s, the longest
-24.5 s, at the shares of its parts; read at 2.7 words a second, give or take 0.35, no slower than 1.2 and no faster than 4.2.
-The words are those of a novel's first page, so that any tokenizer makes as many tokens of them as it does of such English;
-letters that a vocabulary has not are written as one that it has.
+The distribution is roughly that of LibriSpeech: 70 % of the utterances have normal(14.2, 1.5) s, 30 % uniform(1.5, 12.5) s,
+and the longest has 24.5 s. The splits have the shares of its parts. The speaking rate is normal(2.7, 0.35) words a second,
+clipped to [1.2, 4.2]. The words are those of the first page of a novel, so that a tokenizer makes a realistic number of
+tokens. Letters that are not in the vocabulary are replaced by one that is.
 """
 
 import numpy as np
@@ -15,11 +15,11 @@ from jaxasr.data.prepared.corpus import PreparedCorpus
 
 LONGEST_S = 24.5
 DESCRIPTION = (
-    "stand-in lengths, LibriSpeech's in the rough: 70 % normal(14.2, 1.5) s, 30 % uniform(1.5, 12.5) s, the longest 24.5 s, "
-    "2.7 words a second"
+    "synthetic lengths, roughly those of LibriSpeech: 70 % normal(14.2, 1.5) s, 30 % uniform(1.5, 12.5) s, the longest "
+    "24.5 s, 2.7 words a second"
 )
 _HOURS = {"train-clean-100": 100.6, "train-clean-360": 363.6, "train-other-500": 496.7}
-# Jane Austen, Pride and Prejudice (1813), the beginning: in the public domain.
+# The beginning of Pride and Prejudice (Jane Austen, 1813), which is in the public domain
 _PAGE = """\
 it is a truth universally acknowledged that a single man in possession of a good fortune must be in want of a wife
 however little known the feelings or views of such a man may be on his first entering a neighbourhood this truth is so
@@ -35,13 +35,13 @@ of next week"""
 
 
 def synthetic_lengths(pipeline: Pipeline, utterances: int = 20_000) -> BoundPipeline:
-    """The pipeline opened on invented utterances, so many in all, the same every time. Their audio can't be read."""
+    """Returns the pipeline, opened on synthetic utterances that are the same in every call. Their audio can't be read."""
     names = [(corpus.name, corpus.split) for corpus, _ in pipeline.weighted]
     hours = np.array([_HOURS.get(split, 100.0) for _, split in names])
     counts = np.maximum(1, np.round(utterances * hours / hours.sum())).astype(int)
     rng = np.random.default_rng(0)
     words = _words(pipeline.tokenizer)
-    sources = [_synthetic_split(*each, int(count), words, rng) for each, count in zip(names, counts, strict=True)]
+    sources = [_synthetic_split(*name, int(count), words, rng) for name, count in zip(names, counts, strict=True)]
     return BoundPipeline(
         sources=tuple(sources),
         weights=tuple(weight for _, weight in pipeline.weighted),
@@ -61,16 +61,16 @@ def _words(tokenizer: text.Tokenizer) -> list[str]:
 
     letters = sorted(set(_PAGE) - {" ", "\n"})
     instead = next(filter(known, letters), "a")
-    return _PAGE.translate({ord(each): instead for each in letters if not known(each)}).split()
+    return _PAGE.translate({ord(letter): instead for letter in letters if not known(letter)}).split()
 
 
-def _synthetic_split(name: str, split: str, count: int, told: list[str], rng: np.random.Generator) -> PreparedCorpus:
+def _synthetic_split(name: str, split: str, count: int, page: list[str], rng: np.random.Generator) -> PreparedCorpus:
     short = rng.random(count) < 0.3
     seconds = np.where(short, rng.uniform(1.5, 12.5, count), rng.normal(14.2, 1.5, count)).clip(1.5, LONGEST_S)
     seconds[0] = LONGEST_S
     words = np.maximum(1, np.round(seconds * rng.normal(2.7, 0.35, count).clip(1.2, 4.2))).astype(int)
-    firsts = rng.integers(0, len(told), count)
-    pages = told * (2 + int(words.max()) // len(told))
+    starts = rng.integers(0, len(page), count)
+    pages = page * (2 + int(words.max()) // len(page))
     return PreparedCorpus(
         name=name,
         split=split,
@@ -78,7 +78,7 @@ def _synthetic_split(name: str, split: str, count: int, told: list[str], rng: np
         samples=np.round(seconds * 16_000).astype(np.int64),
         rates_hz=np.full(count, 16_000, np.int32),
         texts=[
-            " ".join(pages[first : first + each]) for first, each in zip(firsts.tolist(), words.tolist(), strict=True)
+            " ".join(pages[start : start + count]) for start, count in zip(starts.tolist(), words.tolist(), strict=True)
         ],
         speakers=["nobody"] * count,
         manifest_hash="stand-in",

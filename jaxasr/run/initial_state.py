@@ -19,7 +19,16 @@ from jaxasr.nn.decoders.fusion import HOLDER, LM
 from jaxasr.ops.audio.features import FeatureSums
 from jaxasr.records import END, Batch, NBest, Outputs
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.training import ExpectedErrors, Metadata, Objective, Term, TrainState, log_probs_of, new_state, spelling_of
+from jaxasr.training import (
+    AuxiliaryLoss,
+    ExpectedErrors,
+    Metadata,
+    Objective,
+    TrainState,
+    log_probs_of,
+    new_state,
+    spelling_of,
+)
 
 STATISTICS_BATCHES = 200  # batches of training data that the feature statistics are computed from, at most
 MIN_DEVIATION = 1e-3  # of a feature, so that a constant one is not divided by zero
@@ -67,10 +76,10 @@ def resolve_objective(experiment: Experiment, data: BoundPipeline) -> Objective:
         counts_v = np.bincount(tokens.flat, minlength=tokenizer.size)
         counts_v[END] = len(tokens.lengths)
         objective = replace(objective, prior=tuple((counts_v / counts_v.sum()).tolist()))
-    return replace(objective, extra=tuple(_resolve_term(term, tokenizer) for term in objective.extra))
+    return replace(objective, auxiliary=tuple(_resolve_term(term, tokenizer) for term in objective.auxiliary))
 
 
-def _resolve_term(term: Term, tokenizer: Tokenizer) -> Term:
+def _resolve_term(term: AuxiliaryLoss, tokenizer: Tokenizer) -> AuxiliaryLoss:
     if not isinstance(term, ExpectedErrors) or term.unit == "token":
         return term
     return replace(term, spelling=spelling_of(text.piece_texts(tokenizer)))

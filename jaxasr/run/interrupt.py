@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jaxasr.scale.preemption import Agreement
+from jaxasr.scale.preemption import PreemptionSync
 
 # SIGTERM comes from kill, a preempted machine, Kubernetes and Slurm; Slurm's --signal can be set to send the last two
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -25,7 +25,7 @@ class TrainingInterrupt(Exception):  # noqa: N818 - as KeyboardInterrupt, it is 
 class StopRequests:
     """The signals that asked this process, or another process of the job, to stop."""
 
-    agreement: Agreement
+    agreement: PreemptionSync
 
     @property
     def signum(self) -> int:
@@ -37,18 +37,18 @@ class StopRequests:
 
         Every process of a job calls it after each step, and gets the same answer.
         """
-        return self.agreement.due(step)
+        return self.agreement.reached(step)
 
 
 @contextlib.contextmanager
 def requests_to_stop() -> Iterator[StopRequests]:
     """Notes the signals that ask to stop, in place of ending the process. A second SIGINT raises KeyboardInterrupt."""
-    with Agreement() as agreement:
+    with PreemptionSync() as agreement:
 
         def note(signum: int, _: object) -> None:
             if agreement.reason == signal.SIGINT == signum:
                 raise KeyboardInterrupt
-            agreement.ask(signum)
+            agreement.request(signum)
 
         before = {signum: signal.signal(signum, note) for signum in STOPS}
         try:

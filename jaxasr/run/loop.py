@@ -13,8 +13,7 @@ import jax
 from jaxasr import report, tree
 from jaxasr.cost.chips import chip_of, chips_among
 from jaxasr.data import BoundPipeline
-from jaxasr.evaluation.decode_split import evaluated_variables
-from jaxasr.evaluation.language_models import NO_LMS, language_models
+from jaxasr.evaluation.language_models import NO_LMS
 from jaxasr.experiment.experiment import Experiment, selection_metric
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
@@ -25,9 +24,9 @@ from jaxasr.run.interrupt import TrainingInterrupt, requests_to_stop
 from jaxasr.run.metric_accumulator import MetricAccumulator, StepCallback
 from jaxasr.run.reports import RunReports
 from jaxasr.run.same_run import check_same_run_on_all_hosts
-from jaxasr.run.stage_trainer import CheckpointState, StageTrainer
+from jaxasr.run.stage_trainer import CheckpointState, StageTrainer, stage_trainers
 from jaxasr.run.throughput import ThroughputMonitor
-from jaxasr.scale import is_first
+from jaxasr.scale import is_primary
 from jaxasr.training import Checkpoints, Writer
 
 MAX_SKIPPED = 20  # examples that the summary lists as left out
@@ -69,13 +68,9 @@ def train(
         workdir = enter(enter(Workdir.for_this_process(folder)).held())
         goodput = enter(Goodput(workdir.path, started_s=started_s))
         data = experiment.train_data.open(runtime.data_dir)
-        models = language_models(lms, experiment.tokenizer).models
-        stages = [
-            StageTrainer.create(stage, data, runtime, models, is_last=stage is experiment)
-            for stage in experiment.stages
-        ]
+        stages = stage_trainers(experiment, data, runtime, lms)
         workdir.keep_experiment(experiment)
-        print_fn = print_fn if is_first() else _print_nothing
+        print_fn = print_fn if is_primary() else _print_nothing
         for line in run_summary(experiment, data):
             print_fn(line)
         checkpoints = enter(_open_checkpoints(experiment, workdir))
@@ -91,9 +86,8 @@ def train(
 
         # Start the handlers of signals, the reports and the clocks.
         requests = enter(requests_to_stop())
-        writer = enter(Writer(workdir.path, resume_step=done))
-        bar = enter(report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_first()))
-        reports = RunReports(workdir, writer, bar)
+        bar = enter(report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_primary()))
+        reports = RunReports(workdir, enter(Writer(workdir.path, resume_step=done)), bar)
         throughput = enter(_throughput_monitor(stages[0], workdir, goodput))
         clocks = Clocks(goodput, throughput, enter(runtime.watchdog(folder)))
 
@@ -138,8 +132,7 @@ def train(
                     scores = None
                     if evaluates:
                         with clocks.pause("evaluation"):
-                            variables = evaluated_variables(stage.experiment, state)
-                            result = stage.evaluator(variables, workdir, workers=runtime.workers)
+                            result = stage.evaluate(state, workdir)
                             state = stage.update_plateau(state, result.scores)
                             reports.evaluation(done, result, throughput.summary())
                             scores = result.scores if stage.is_last else None

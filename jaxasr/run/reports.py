@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxasr import report
-from jaxasr.evaluation.attention_metrics import Alarm, said_of
-from jaxasr.evaluation.evaluators import Verdict
+from jaxasr.evaluation.attention_metrics import AttentionCollapseMonitor, replay_warnings
+from jaxasr.evaluation.evaluators import EvalResult
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 from jaxasr.training import Writer, read_metrics
@@ -25,8 +25,8 @@ class RunReports:
         self._workdir = workdir
         self._writer = writer
         self._bar = bar
-        self._monitor = Alarm()
-        said_of(read_metrics(workdir.metrics), self._monitor)
+        self._monitor = AttentionCollapseMonitor()
+        replay_warnings(read_metrics(workdir.metrics), self._monitor)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a line of metrics, and prints the warnings that it gives.
@@ -39,7 +39,7 @@ class RunReports:
         for line in self._monitor.lines(step, metrics):
             self._bar.say(line)
 
-    def evaluation(self, step: int, result: Verdict, summary: str) -> None:
+    def evaluation(self, step: int, result: EvalResult, summary: str) -> None:
         """Prints and writes the result of an evaluation, and draws the curves and the page anew.
 
         Args:
@@ -48,7 +48,7 @@ class RunReports:
             summary: a line about the time and the speed of the run, for the page.
         """
         self._bar.say(f"step {step:,}: {result.line}")
-        self.write(step, {f"validation/{name}": value for name, value in (result.scores | result.watched).items()})
+        self.write(step, {f"validation/{name}": value for name, value in (result.scores | result.attention).items()})
         self._draw(summary)
 
     def _draw(self, summary: str) -> None:
@@ -61,7 +61,7 @@ class RunReports:
         page = report.page(
             workdir.path.resolve().name,
             metrics=rows,
-            warnings=said_of(rows, Alarm()),
+            warnings=replay_warnings(rows, AttentionCollapseMonitor()),
             pictures=[path.relative_to(workdir.path) for path in pictures],
             experiment=workdir.experiment.read_text(encoding="utf-8"),
             summary=summary,

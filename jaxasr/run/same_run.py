@@ -7,7 +7,7 @@ import jax
 from jaxasr import tree
 from jaxasr.data import BoundPipeline
 from jaxasr.experiment.experiment import Experiment
-from jaxasr.scale.hosts import of_first, process
+from jaxasr.scale.hosts import broadcast_from_primary, process
 
 
 def check_same_run_on_all_hosts(experiment: Experiment, data: BoundPipeline, done: int) -> None:
@@ -24,7 +24,7 @@ def check_same_run_on_all_hosts(experiment: Experiment, data: BoundPipeline, don
         ValueError: the runs differ; the message lists every line that differs.
     """
     own = f"{tree.render(experiment)}\ndata = {data.hash}\nsteps in the workdir = {done}\njax = {jax.__version__}"
-    lines = tree.difference(of_first("run", own), own)
+    lines = tree.difference(broadcast_from_primary("run", own), own)
     if lines:
         number, count = process()
         raise ValueError(

@@ -8,10 +8,13 @@ import jax
 import numpy as np
 
 from jaxasr.data import Batches, BoundPipeline, PlanRow
-from jaxasr.evaluation.evaluators import Judge, judge_of
+from jaxasr.evaluation.decode_split import evaluated_variables
+from jaxasr.evaluation.evaluators import EvalResult, Evaluator, make_evaluator
+from jaxasr.evaluation.language_models import load_language_models
 from jaxasr.experiment.experiment import Experiment, selection_metric
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.stages import init_next_stage
+from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel, pytree
 from jaxasr.run.initial_state import (
     PretrainedRuns,
@@ -23,7 +26,7 @@ from jaxasr.run.initial_state import (
 from jaxasr.run.metric_accumulator import AccumulatedMetrics, empty_metrics
 from jaxasr.run.train_step import make_train_step, step_without_remat
 from jaxasr.scale import CompiledStep, compile_step
-from jaxasr.training import Checkpoints, Metadata, Objective, TrainState, judged, scale_of
+from jaxasr.training import Checkpoints, Metadata, Objective, TrainState, plateau_scale, update_plateau
 
 
 @pytree
@@ -45,7 +48,7 @@ class StageTrainer:
     step: CompiledStep[TrainState, Any]
     counted_step: Callable[..., Any]  # the step whose FLOPs are reported
     learning_rate: Callable[[Any], Any]  # of a step, by its number; compiled
-    evaluator: Judge
+    evaluator: Evaluator
     workers: int  # processes of the loader
     is_last: bool  # False in pretraining, whose checkpoints are not ranked
 
@@ -84,7 +87,7 @@ class StageTrainer:
             step,
             step_without_remat(experiment, objective, step.function),
             jax.jit(experiment.optimizer.rate),
-            judge_of(experiment, "validation", experiment.validation, runtime.data_dir, lms, runtime.parallelism),
+            make_evaluator(experiment, "validation", experiment.validation, runtime.data_dir, lms, runtime.parallelism),
             runtime.workers,
             is_last,
         )
@@ -125,6 +128,10 @@ class StageTrainer:
             start, workers=self.workers, host=shard.host, hosts=shard.hosts, stop_step=self.experiment.steps
         )
 
+    def evaluate(self, state: TrainState, workdir: Workdir) -> EvalResult:
+        """Returns the result on the validation split. Hypotheses and an alignment are written into the workdir."""
+        return self.evaluator(evaluated_variables(self.experiment, state), workdir, workers=self.workers)
+
     def ids_of(self, row: PlanRow) -> list[str]:
         """Returns the ids of the utterances in a batch, those of other processes included."""
         return [self.data.ids[example] for example in row.examples_b.tolist() if example >= 0]
@@ -135,7 +142,7 @@ class StageTrainer:
         rate = jax.device_get(self.learning_rate(jax.device_put(np.int32(number))))
         metrics = {"train/learning_rate": float(rate)}
         if optimizer.on_plateau is not None:
-            metrics["train/plateau_scale"] = scale_of(state.optimizer)
+            metrics["train/plateau_scale"] = plateau_scale(state.optimizer)
         return metrics
 
     def update_plateau(self, state: TrainState, scores: Mapping[str, float]) -> TrainState:
@@ -144,7 +151,7 @@ class StageTrainer:
         if rule is None:
             return state
         score = scores[selection_metric(self.experiment.model)]
-        return self.step.place_state(replace(state, optimizer=judged(state.optimizer, rule, score)))
+        return self.step.place_state(replace(state, optimizer=update_plateau(state.optimizer, rule, score)))
 
     def _blank(self) -> tuple[TrainState, AccumulatedMetrics]:
         """Returns the shapes of the state, and metrics without any step."""
@@ -152,6 +159,23 @@ class StageTrainer:
         batch = Batch.blank(self.data.shapes[0])
         _, sums = jax.eval_shape(make_train_step(self.experiment, self.objective), shapes, batch)
         return shapes, empty_metrics(list(sums))
+
+
+def stage_trainers(
+    experiment: Experiment, data: BoundPipeline, runtime: RuntimeConfig, lms: Mapping[str, str]
+) -> list[StageTrainer]:
+    """Returns the stages of a run in the order of training. Errors are those of StageTrainer.create and of the models.
+
+    Args:
+        experiment: the experiment of the run.
+        data: its training data.
+        runtime: data folder, parallelism and loader.
+        lms: the paths of the language models that the search of the validation split fuses, by name.
+    """
+    models = load_language_models(lms, experiment.tokenizer).models
+    return [
+        StageTrainer.create(stage, data, runtime, models, is_last=stage is experiment) for stage in experiment.stages
+    ]
 
 
 def _abstract(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:

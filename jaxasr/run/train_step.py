@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxasr import tree
-from jaxasr.evaluation.attention_metrics import watched
+from jaxasr.evaluation.attention_metrics import with_alignment_metrics
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.run.initial_state import make_apply_fn
 from jaxasr.training import Objective, make_step
@@ -24,7 +24,7 @@ def make_train_step(experiment: Experiment, objective: Objective) -> StepFunctio
     """
     return make_step(
         make_apply_fn(experiment.model, objective, experiment.teacher),
-        watched(objective),
+        with_alignment_metrics(objective),
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
         noise=experiment.weight_noise,

@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
-from jaxasr.scale.gradient_reduction import ALONE, Mapped, Meshed
+from jaxasr.scale.gradient_reduction import SINGLE_DEVICE, PmapReduction, MeshReduction
 from jaxasr.scale.hosts import barrier
-from jaxasr.scale.layout import DATA, ROWS, Layout, Seat, alike, rows_on, seat, whole_on
+from jaxasr.scale.layout import DATA, ROWS, MeshShape, HostShard, host_local_copy, data_sharding, seat, replicated
 from jaxasr.scale.rules import Rules
 
 State = TypeVar("State")
 Data = TypeVar("Data")
 Metrics = TypeVar("Metrics")
 
-How = Literal["auto", "jit", "pmap", "mesh"]
+Parallelism = Literal["auto", "jit", "pmap", "mesh"]
 WAYS = ("jit", "pmap", "mesh")
 
 
@@ -32,7 +32,7 @@ WAYS = ("jit", "pmap", "mesh")
 class CompiledStep(Generic[State, Metrics]):
     """A step for `mesh.devices`. Give it only what `place_state` and `place` gave."""
 
-    how: How
+    how: Parallelism
     mesh: Mesh  # of three axes (scale/layout.py)
     rules: Rules
     function: Any  # jitted: (state, batch) -> (state, metrics)
@@ -45,7 +45,7 @@ class CompiledStep(Generic[State, Metrics]):
         return self._together(state, batch)
 
     @property
-    def seat(self) -> Seat:
+    def seat(self) -> HostShard:
         """Which rows of a batch this process reads."""
         return seat(self.mesh, jax.process_index())
 
@@ -57,8 +57,8 @@ class CompiledStep(Generic[State, Metrics]):
         """
         if self.how == "pmap":  # as pmap gives it back: for another mesh it would compile the step once more
             line = Mesh(self.mesh.devices.reshape(-1), (DATA,), axis_types=(AxisType.Auto,))
-            return jax.tree.map(lambda _: whole_on(line), state)
-        self.rules.refuse_idle(state)
+            return jax.tree.map(lambda _: replicated(line), state)
+        self.rules.check_all_rules_used(state)
         return self.rules.shardings(state, self.mesh)
 
     @property
@@ -83,7 +83,7 @@ class CompiledStep(Generic[State, Metrics]):
         """
         shardings = self.shardings(state)
         copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)
-        return copy(alike(state) if jax.process_count() > 1 else jax.device_put(state, shardings))
+        return copy(host_local_copy(state) if jax.process_count() > 1 else jax.device_put(state, shardings))
 
     def place(self, batch: Data) -> Data:
         """The batch on its way to the devices, each of them its share of the examples; does not wait.
@@ -114,7 +114,7 @@ class CompiledStep(Generic[State, Metrics]):
     def lower(self, state: Any, batch: Any) -> jax.stages.Lowered:
         """The step for shapes of a state and of a whole batch (trees of jax.ShapeDtypeStruct), not run: ahead of time."""
         placed = jax.tree.map(_at, state, self.shardings(state))
-        rows = jax.tree.map(lambda leaf: _at(leaf, rows_on(self.mesh)), batch)
+        rows = jax.tree.map(lambda leaf: _at(leaf, data_sharding(self.mesh)), batch)
         platform = self.mesh.devices.flat[0].platform
         platforms = ("cuda" if platform == "gpu" else platform,)  # "gpu" is for a process that has one
         return self.function.trace(placed, rows).lower(lowering_platforms=platforms)
@@ -122,9 +122,9 @@ class CompiledStep(Generic[State, Metrics]):
 
 def compile_step(
     step: Callable[..., tuple[State, Metrics]],
-    how: How,
+    how: Parallelism,
     *,
-    layout: Layout | None = None,
+    layout: MeshShape | None = None,
     rules: Rules | None = None,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> CompiledStep[State, Metrics]:
@@ -144,7 +144,7 @@ def compile_step(
         ValueError: jit with several processes, a layout for what is no mesh, or one that does not fit the devices.
     """
     chosen = list(jax.devices() if devices is None else devices)
-    layout, rules = layout or Layout(), rules or Rules()
+    layout, rules = layout or MeshShape(), rules or Rules()
     how = way(how, chosen, layout)
     if how == "jit" and jax.process_count() > 1:
         raise ValueError(
@@ -153,23 +153,23 @@ def compile_step(
     if how != "mesh" and (layout.fsdp, layout.tensor) != (1, 1):
         raise ValueError(f"the mesh {layout} and --parallelism {how}, which splits examples alone; use --parallelism mesh")
     chosen = chosen[:1] if how == "jit" else chosen
-    mesh = (Layout() if how == "jit" else layout).mesh(chosen)
+    mesh = (MeshShape() if how == "jit" else layout).mesh(chosen)
     return CompiledStep(how, mesh, rules, _compiled(step, how, mesh, rules))
 
 
-def way(how: How, devices: Sequence[jax.Device], layout: Layout | None = None) -> How:  # pyright: ignore[reportInvalidTypeForm]
+def way(how: Parallelism, devices: Sequence[jax.Device], layout: MeshShape | None = None) -> Parallelism:  # pyright: ignore[reportInvalidTypeForm]
     """What "auto" means on these devices (see compile_step)."""
     if how not in ("auto", *WAYS):
         raise ValueError(f"how={how!r}; a step is compiled by one of auto, {', '.join(WAYS)}")
     if how != "auto":
         return how
     several = jax.process_count() > 1 or (len(devices) > 1 and devices[0].platform != "cpu")
-    return "mesh" if several or (layout or Layout()) != Layout() else "jit"
+    return "mesh" if several or (layout or MeshShape()) != MeshShape() else "jit"
 
 
 def place_rows(batch: Data, mesh: Mesh) -> Data:
     """The rows of this process, on their way to its devices; those of all processes are one array."""
-    sharding = rows_on(mesh)
+    sharding = data_sharding(mesh)
     if jax.process_count() == 1:
         return jax.device_put(batch, sharding)
     here = seat(mesh, jax.process_index())
@@ -177,13 +177,13 @@ def place_rows(batch: Data, mesh: Mesh) -> Data:
     own = {group: blocks.index(block) for group, block in enumerate(here.places) if block in blocks}
 
     def spread(rows: np.ndarray) -> jax.Array:
-        each = rows.shape[0] // len(own)
-
-        def block(index: Any) -> np.ndarray:
-            first = own[(index[0].start or 0) // each] * each
-            return rows[first : first + each]
-
-        return jax.make_array_from_callback((each * len(here.places), *rows.shape[1:]), sharding, block)
+        size = rows.shape[0] // len(own)
+        shape = (size * len(here.places), *rows.shape[1:])
+        parts = []
+        for device, index in sharding.addressable_devices_indices_map(shape).items():
+            first = own[(index[0].start or 0) // size] * size
+            parts.append(jax.device_put(rows[first : first + size], device))  # explicit, for the loop's transfer guard
+        return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
     return jax.tree.map(lambda leaf: spread(np.asarray(leaf)), batch)
 
@@ -192,19 +192,19 @@ def _at(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _compiled(step: Callable[..., Any], how: How, mesh: Mesh, rules: Rules) -> Any:
+def _compiled(step: Callable[..., Any], how: Parallelism, mesh: Mesh, rules: Rules) -> Any:
     if how == "pmap":
 
         def one_step(state: Any, batch: Any) -> Any:
-            return step(state, batch, Mapped(DATA))
+            return step(state, batch, PmapReduction(DATA))
 
         devices = list(mesh.devices.flat)
         return jax.pmap(one_step, DATA, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=0)
-    across = ALONE if mesh.size == 1 else Meshed(mesh, rules)
+    across = SINGLE_DEVICE if mesh.size == 1 else MeshReduction(mesh, rules)
     stay = rules.shardings
 
     def one_step(state: Any, batch: Any) -> Any:
         new, metrics = step(state, batch, across)
-        return jax.lax.with_sharding_constraint((new, metrics), (stay(new, mesh), whole_on(mesh)))
+        return jax.lax.with_sharding_constraint((new, metrics), (stay(new, mesh), replicated(mesh)))
 
     return jax.jit(one_step, donate_argnums=0)

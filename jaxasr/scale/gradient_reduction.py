@@ -15,7 +15,7 @@ Gradients = Callable[[Variables, Any], tuple[Any, Any]]  # of a batch: gradients
 
 
 @runtime_checkable
-class Across(Protocol):
+class GradientReduction(Protocol):
     """Given to a step with its state and batch."""
 
     def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class Mapped:
+class PmapReduction:
     """A step that runs on every device with its own examples, under pmap."""
 
     axis: str
@@ -53,7 +53,7 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class Meshed:
+class MeshReduction:
     """A step over a mesh. It sees the whole of everything, and XLA's partitioner splits it wherever it lies: but for this.
 
     Here each device has its own examples (shard_map), and what is said is said once a step: parameters that are split are
@@ -101,4 +101,4 @@ def _scattered(own: jax.Array, spec: PartitionSpec) -> jax.Array:
     return jax.lax.psum(own, tuple(axis for axis in ROWS if axis not in spec))
 
 
-ALONE = Alone()
+SINGLE_DEVICE = Alone()

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax._src import distributed  # the service's client has no public name; Orbax takes it from here as well
+from jax._src import distributed as jax_distributed  # the service's client has no public name; Orbax takes it from here as well
 
-from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, START, Launched, address, launched
+from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, START, LaunchEnv, address, read_launch_env
 
 DAY_S = 86_400.0
 
@@ -46,7 +46,7 @@ class Hardware:
         return f"{self.devices} x {self.kind} ({self.platform}){hosts}, {self.cores} host cores"
 
 
-def join(environment: Mapping[str, str] = os.environ) -> bool:
+def initialize(environment: Mapping[str, str] = os.environ) -> bool:
     """Makes this process one of a job's, if its launcher says so; whether there are several.
 
     Call it before the first array is made; a second call changes nothing. It reads JAXASR_COORDINATOR=HOST:PORT,
@@ -58,7 +58,7 @@ def join(environment: Mapping[str, str] = os.environ) -> bool:
         ConnectionError: process 0 does not answer within JAXASR_START_S. (Process 0 itself is ended by JAX when others
             don't come; it says before for whom it waits.)
     """
-    said = launched(environment)
+    said = read_launch_env(environment)
     if said is not None and said.processes != 1 and not jax.distributed.is_initialized():
         faulthandler.enable()  # when JAX's client aborts, one can see where this process was
         _wait_for_first(said)
@@ -68,22 +68,22 @@ def join(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
+def distributed() -> Iterator[None]:
     """`join`, and `leave` at the end. After an error this process will not wait for the others when it exits.
 
     They wait for its part of a collective, and would not know: the connections that close tell them.
     """
-    several = join()
+    several = initialize()
     try:
         yield
     except BaseException:
         if several:
             atexit.register(_end_at_once)
         raise
-    leave()
+    shutdown()
 
 
-def leave() -> None:
+def shutdown() -> None:
     """Waits until all processes are here and takes leave of the job; nothing in a process that is alone."""
     if jax.distributed.is_initialized():
         barrier("leave")
@@ -100,7 +100,7 @@ def barrier(name: str, *, timeout_s: float = DAY_S) -> None:
         client().wait_at_barrier(f"jaxasr/{next(_meetings)}/{name}", round(timeout_s * 1000))
 
 
-def of_first(name: str, value: str, *, timeout_s: float = DAY_S) -> str:
+def broadcast_from_primary(name: str, value: str, *, timeout_s: float = DAY_S) -> str:
     """What the first process gives; each gives its own, and all ask in the same order. No device takes part.
 
     Raises:
@@ -117,16 +117,16 @@ def of_first(name: str, value: str, *, timeout_s: float = DAY_S) -> str:
 
 def client() -> Any:
     """JAX's client of the job's coordination service: keys, values, barriers. None in a process that is alone."""
-    return distributed.global_state.client
+    return jax_distributed.global_state.client
 
 
 def process() -> tuple[int, int]:
     """Which process of how many, as the launcher counts; unlike `jax.process_index` it starts no backend."""
-    state = distributed.global_state
+    state = jax_distributed.global_state
     return (state.process_id, state.num_processes) if jax.distributed.is_initialized() else (0, 1)
 
 
-def is_first() -> bool:
+def is_primary() -> bool:
     """Whether this process writes what is written once a run: checkpoints' metadata, metrics, results."""
     return jax.process_index() == 0
 
@@ -152,7 +152,7 @@ def cpu_info(entry: str) -> str:
     return next((value.strip() for name, _, value in pairs if name.strip() == entry), platform.machine())
 
 
-def _wait_for_first(said: Launched) -> None:
+def _wait_for_first(said: LaunchEnv) -> None:
     """Waits until process 0 answers: JAX's client would abort this process instead of raising an error."""
     if said.coordinator is None or not said.process:
         return
@@ -172,7 +172,7 @@ def _wait_for_first(said: Launched) -> None:
 
 
 @contextlib.contextmanager
-def _told_if_it_waits(said: Launched) -> Iterator[None]:
+def _told_if_it_waits(said: LaunchEnv) -> Iterator[None]:
     of = f"{said.process} of {said.processes}" if said.processes else "of a job that JAX found"
     at = f" at {said.coordinator}" if said.coordinator else ""
     line = f"process {of} waits for the others{at}; gives up {said.start_s} s after its start"
@@ -185,7 +185,7 @@ def _told_if_it_waits(said: Launched) -> Iterator[None]:
         timer.cancel()
 
 
-def _initialize(said: Launched) -> None:
+def _initialize(said: LaunchEnv) -> None:
     # JAX's own notifier would take SIGTERM for good, in commands that never ask it too: run/interrupt.py does its work
     jax.config.update("jax_enable_preemption_service", False)
     found = said.processes is None

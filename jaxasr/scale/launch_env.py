@@ -8,7 +8,7 @@ DISTRIBUTED, HEARTBEAT, START = "JAXASR_DISTRIBUTED", "JAXASR_HEARTBEAT_S", "JAX
 
 
 @dataclass(frozen=True)
-class Launched:
+class LaunchEnv:
     """Where this process stands among those of its job; what is None is JAX's to find out."""
 
     coordinator: str | None  # HOST:PORT of process 0
@@ -30,7 +30,7 @@ class Launched:
                 raise ValueError(f"{name}={limit_s}; it must be at least 1 second")
 
 
-def launched(environment: Mapping[str, str]) -> Launched | None:
+def read_launch_env(environment: Mapping[str, str]) -> LaunchEnv | None:
     """What is said of this process; None: it is alone.
 
     Raises:
@@ -43,7 +43,7 @@ def launched(environment: Mapping[str, str]) -> Launched | None:
     if way not in (None, "auto"):
         raise ValueError(f"{DISTRIBUTED}={way}; it is auto (Slurm, TPU VM, Kubernetes, as JAX finds them) or not set")
     if way and not any(counts):
-        return Launched(coordinator, None, None, **limits)
+        return LaunchEnv(coordinator, None, None, **limits)
     missing = [name for name, value in said.items() if value is None]
     if missing == list(said):
         return None
@@ -53,7 +53,7 @@ def launched(environment: Mapping[str, str]) -> Launched | None:
             f"{given}, but {' and '.join(missing)} not set; set all three ({COORDINATOR}=HOST:PORT of process 0, "
             f"{PROCESSES}, {PROCESS}), none of them, or {DISTRIBUTED}=auto"
         )
-    return Launched(coordinator, _whole(environment, PROCESSES, 1), _whole(environment, PROCESS, 0), **limits)
+    return LaunchEnv(coordinator, _whole(environment, PROCESSES, 1), _whole(environment, PROCESS, 0), **limits)
 
 
 def address(coordinator: str) -> tuple[str, int]:

@@ -16,7 +16,7 @@ ROWS = (DATA, FSDP)  # the axes that the examples of a batch are split over
 
 
 @dataclass(frozen=True)
-class Layout:
+class MeshShape:
     """Sizes of the mesh's axes.
 
     data: the examples are split over it, the state is not. fsdp: the examples are, and so is every large array of the state.
@@ -37,7 +37,7 @@ class Layout:
         return ",".join(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
 
     @classmethod
-    def parse(cls, text: str) -> "Layout":
+    def parse(cls, text: str) -> "MeshShape":
         """Of "data=4,fsdp=2,tensor=2"; what is not named is as in `Layout()`.
 
         Raises:
@@ -67,10 +67,10 @@ class Layout:
                 "others leave)"
             )
         sizes, types = (data, self.fsdp, self.tensor), (AxisType.Auto,) * len(AXES)
-        return Mesh(arranged(devices, sizes), AXES, axis_types=types)
+        return Mesh(device_mesh(devices, sizes), AXES, axis_types=types)
 
 
-def arranged(devices: Sequence[Any], sizes: tuple[int, int, int]) -> np.ndarray:
+def device_mesh(devices: Sequence[Any], sizes: tuple[int, int, int]) -> np.ndarray:
     """The devices in so many rows of each axis, nodes of GPUs and slices of TPUs one behind the other along the first.
 
     `jax.make_mesh` refuses several nodes or slices, and axes that are no side of a torus of TPUs.
@@ -93,7 +93,7 @@ def arranged(devices: Sequence[Any], sizes: tuple[int, int, int]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Seat:
+class HostShard:
     """Which rows of the plan's batches a process reads, and where all rows lie in the array that the devices hold.
 
     A batch is cut into one block of rows for each group of devices that shares examples (data x fsdp). The blocks of a
@@ -118,13 +118,13 @@ class Seat:
         return np.concatenate([blocks[group] for group in np.argsort(self.places)])
 
 
-def seat(mesh: Mesh, process: int) -> Seat:
+def seat(mesh: Mesh, process: int) -> HostShard:
     """Where a process sits at this mesh. Errors are those of `seat_among`."""
     holders = np.array([device.process_index for device in mesh.devices.flat])
-    return seat_among(holders.reshape(-1, mesh.shape[TENSOR]), process)
+    return host_shard(holders.reshape(-1, mesh.shape[TENSOR]), process)
 
 
-def seat_among(holders: Int[np.ndarray, "groups tensor"], process: int) -> Seat:
+def host_shard(holders: Int[np.ndarray, "groups tensor"], process: int) -> HostShard:
     """Where a process sits among those that hold the devices, a row for each group that shares examples.
 
     Raises:
@@ -140,22 +140,22 @@ def seat_among(holders: Int[np.ndarray, "groups tensor"], process: int) -> Seat:
         )
     each = len(shares[0])
     places = dict(zip(np.concatenate(shares).tolist(), range(len(holders)), strict=True))
-    return Seat(
+    return HostShard(
         shares.index(groups[process]), len(holders) // each, tuple(places[group] for group in range(len(holders)))
     )
 
 
-def whole_on(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh) -> NamedSharding:
     """Everything on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def rows_on(mesh: Mesh) -> NamedSharding:
+def data_sharding(mesh: Mesh) -> NamedSharding:
     """The examples, which stand in front, split over ROWS."""
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
-def alike(tree: Any) -> Any:
+def host_local_copy(tree: Any) -> Any:
     """What all processes hold alike, ready to be placed for all: a process's own arrays come to its host for that."""
     return tree if jax.process_count() == 1 else jax.tree.map(_off_own_devices, tree)
 

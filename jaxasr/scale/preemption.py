@@ -17,7 +17,7 @@ POLL_S = 0.5
 _agreements = itertools.count()
 
 
-class Agreement:
+class PreemptionSync:
     """Entered by all processes of a job in the same order. In a process that is alone, what is asked is due at once."""
 
     def __init__(self, *, poll_s: float = POLL_S):
@@ -30,7 +30,7 @@ class Agreement:
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._listen, name="agreement", daemon=True)
 
-    def __enter__(self) -> "Agreement":
+    def __enter__(self) -> "PreemptionSync":
         if self._client is not None:
             self._thread.start()
         return self
@@ -43,11 +43,11 @@ class Agreement:
             self._thread.join()
             self._tell()  # the others need not wait for one that makes no step any more
 
-    def ask(self, reason: int) -> None:
+    def request(self, reason: int) -> None:
         """Asks all processes, for a reason other than 0. A signal handler may do this."""
         self.reason = reason
 
-    def due(self, step: int) -> bool:
+    def reached(self, step: int) -> bool:
         """Whether now is the time. Every process calls it after each step, and gets the same answer for the same step."""
         if self._client is None:
             return bool(self.reason)

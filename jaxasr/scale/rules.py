@@ -61,7 +61,7 @@ class Rules:
 
         return jax.tree_util.tree_map_with_path(place, tree)
 
-    def refuse_idle(self, state: Any) -> None:
+    def check_all_rules_used(self, state: Any) -> None:
         """Raises: ValueError: a rule of the table fits no leaf of the state; the nearest path is named."""
         names = [_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
         for pattern, _ in self.table:

@@ -1,4 +1,4 @@
-"""Many runs of one experiment file, and the table of their results."""
+"""Sweeps: many runs of one experiment file, and the tables of their results."""
 
 from jaxasr.sweep.sweep import SweepResult as SweepResult
 from jaxasr.sweep.sweep import sweep as sweep

@@ -1,8 +1,8 @@
-"""A published table beside our own rows.
+"""Tables of published figures beside our own results.
 
-A table file has a docstring, COLUMNS and ROWS (report.Column, report.Row). Each column becomes a table of its own: published
-figure, ours as the mean over seeds, how sure that is, and the difference. Runs that can't be averaged are refused; rows
-that can't be compared with the ones above stand apart, under what sets them apart.
+A table file has a docstring, COLUMNS and ROWS (report.Column, report.Row). Each column becomes a table of its own: the
+published figure, ours as the mean over seeds, its confidence intervals, and the difference. Runs that can't be averaged raise
+an error. Rows that can't be compared with the ones above are listed apart, under the settings that differ.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from jaxasr import report, score
-from jaxasr.experiment.experiment import load_module
+from jaxasr.experiment.files import load_module
 from jaxasr.files import write_whole
 from jaxasr.report import Column, Row
 
 Result = Mapping[str, Any]  # a row of results.jsonl
 
-SAME = ("recipe", "data", "tokenizer")  # what the runs of one row share beside what makes them comparable
-COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and what it fuses
+SAME = ("recipe", "data", "tokenizer")  # equal for all runs of a row, beside COMPARABLE
+COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and its language models
 HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over utterances", "seeds", "difference", "commit")
 NOTES = """\
 * Published figures: {marks}.
@@ -31,46 +31,49 @@ NOTES = """\
 
 
 def table(file: Path, results: Path | None = None) -> str:
-    """The table as Markdown, which is also written beside the file, as FILE.md.
+    """Returns the table as Markdown, and writes it beside the file, as FILE.md.
 
     Args:
         file: the table file.
-        results: the rows; results.jsonl beside the file, if there is one, where None.
+        results: the rows; None: results.jsonl beside the file, if there is one.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is no table, or runs of a row that differ in more than their seed; both are named.
+        ValueError: the file is no table, or runs of a row differ in more than their seed; the message names them.
     """
     module = load_module(file)
-    columns, rows = _checked(file, getattr(module, "COLUMNS", ()), getattr(module, "ROWS", ()))
+    columns, rows = _checked_table(file, getattr(module, "COLUMNS", ()), getattr(module, "ROWS", ()))
     path = results or file.with_name("results.jsonl")
     found = report.read(path) if results or path.is_file() else []
     lines = [f"# {(module.__doc__ or file.stem).strip().splitlines()[0]}"]
     for column in columns:
         lines += ["", f"## {_title(column)}", "", *_section(column, rows, found)]
     marks = {cell.mark for row in rows for cell in row.paper.values() if cell}
-    told = "; ".join(f"[{mark}] {meaning}" for mark, meaning in report.MARKS.items() if mark in marks)
-    text = "\n".join([*lines, "", NOTES.format(marks=told or "none")])
+    legend = "; ".join(f"[{mark}] {meaning}" for mark, meaning in report.MARKS.items() if mark in marks)
+    text = "\n".join([*lines, "", NOTES.format(marks=legend or "none")])
     write_whole(file.with_suffix(".md"), text + "\n")
     return text
 
 
 @dataclass(frozen=True)
-class _Ours:
+class _RowRuns:
     """The runs of a row, on the split of a column."""
 
     runs: tuple[Result, ...]
 
     @property
     def key(self) -> dict[str, str]:
-        """What has to be equal for two figures to be compared. An option that is off may be newer than a row without it."""
+        """The settings that are equal for figures that can be compared.
+
+        An option that is None is left out: it may be newer than a row without it.
+        """
         run = self.runs[0]
         search = {f"search.{name}": str(value) for name, value in run["search"].items() if value is not None}
-        lms = {f"language model {name}": told for name, told in run.get("lms", {}).items()}
+        lms = {f"language model {name}": provenance for name, provenance in run.get("lms", {}).items()}
         return {name: str(run.get(name)) for name in COMPARABLE} | search | lms
 
     def cells(self, metric: str, published: float | None) -> list[str]:
-        """From "ours" to "commit"."""
+        """Returns the cells from "ours" to "commit"."""
         values = [100 * run[metric] for run in self.runs]
         mean = float(np.mean(values))
         seeds = score.mean_interval(values) if len(values) > 1 else None
@@ -87,9 +90,9 @@ class _Ours:
         ]
 
 
-def _checked(file: Path, columns: Sequence[Any], rows: Sequence[Any]) -> tuple[Sequence[Column], Sequence[Row]]:
-    for name, each, kind in (("COLUMNS", columns, Column), ("ROWS", rows, Row)):
-        if not each or not all(isinstance(one, kind) for one in each):
+def _checked_table(file: Path, columns: Sequence[Any], rows: Sequence[Any]) -> tuple[Sequence[Column], Sequence[Row]]:
+    for name, entries, kind in (("COLUMNS", columns, Column), ("ROWS", rows, Row)):
+        if not entries or not all(isinstance(entry, kind) for entry in entries):
             raise ValueError(f"{file} is no table file: it needs {name} = (report.{kind.__name__}(...), ...)")
     names = [column.name for column in columns]
     for row in rows:
@@ -106,14 +109,15 @@ def _title(column: Column) -> str:
 
 
 def _section(column: Column, rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
-    """The table of a column, and the rows that stand apart from it, each group under what differs."""
+    """Yields the table of a column, and the rows that can't be compared with it, by the settings that differ."""
     groups: list[tuple[dict[str, str], list[list[str]]]] = [({}, [])]
     for row in rows:
-        ours = _ours(row, column, results)
+        ours = _runs_of(row, column, results)
         if ours is None:
             groups[0][1].append([row.label, *_published(row, column), *["not run", "", "", "0", "", ""]])
             continue
-        key, line = ours.key, _line(row, column, ours)
+        key = ours.key
+        line = _line(row, column, ours)
         if not groups[0][0]:
             groups[0] = (key, groups[0][1])
         for there, lines in groups:
@@ -136,32 +140,33 @@ def _published(row: Row, column: Column) -> list[str]:
     return [cell.shown if cell else ""]
 
 
-def _line(row: Row, column: Column, ours: _Ours) -> list[str]:
+def _line(row: Row, column: Column, ours: _RowRuns) -> list[str]:
     cell = row.paper.get(column.name)
     *cells, difference, commit = ours.cells(column.metric, cell.confirmed if cell else None)
     return [row.label, *_published(row, column), *cells, "other data" if column.other_data else difference, commit]
 
 
-def _ours(row: Row, column: Column, results: Sequence[Result]) -> _Ours | None:
-    """The last result of each run; an experiment and seed that has two names counts once."""
-    split, latest = column.split or column.name, dict[str, Result]()
-    for each in results:
-        name = each.get("name", "")
-        if each.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns):
-            latest[name] = each
-    once = {each["experiment"]: each for each in latest.values()}
+def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | None:
+    """Returns the last result of each run of a row. An experiment and seed with two names counts once."""
+    split = column.split or column.name
+    latest: dict[str, Result] = {}
+    for result in results:
+        name = result.get("name", "")
+        if result.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns):
+            latest[name] = result
+    once = {result["experiment"]: result for result in latest.values()}
     if not once:
         return None
-    ours = _Ours(tuple(once.values()))
-    _refuse_mixed(row, column, ours.runs)
+    ours = _RowRuns(tuple(once.values()))
+    _check_seeds_only(row, column, ours.runs)
     return ours
 
 
-def _refuse_mixed(row: Row, column: Column, runs: Sequence[Result]) -> None:
+def _check_seeds_only(row: Row, column: Column, runs: Sequence[Result]) -> None:
     for run in runs:
         if run.get(column.metric) is None:
-            told = [name for name in run.get("intervals", {}) if run.get(name, 0) is not None]
-            there = ", ".join(sorted(told)) or "no scores"
+            scores = [name for name in run.get("intervals", {}) if run.get(name, 0) is not None]
+            there = ", ".join(sorted(scores)) or "no scores"
             raise ValueError(
                 f"row {row.label!r}: run {run['name']} has no {column.metric} on {column.split or column.name}, but {there}; "
                 "give the column another metric, or the row other runs"
@@ -171,7 +176,9 @@ def _refuse_mixed(row: Row, column: Column, runs: Sequence[Result]) -> None:
                 f"row {row.label!r}: run {run['name']} was evaluated on {column.split or column.name} after "
                 f"{run['trained']:,} of {run['steps']:,} steps; let it end, or take its row out of the results"
             )
-        first, this = ({name: str(each.get(name)) for name in SAME} | _Ours((each,)).key for each in (runs[0], run))
+        first, this = (
+            {name: str(other.get(name)) for name in SAME} | _RowRuns((other,)).key for other in (runs[0], run)
+        )
         differs = [
             f"{name} {first.get(name)} and {this.get(name)}"
             for name in {**first, **this}

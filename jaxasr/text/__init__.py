@@ -1,4 +1,4 @@
-"""What is written: transcripts made comparable, turned into tokens and back, and n-gram models of them."""
+"""Text processing: normalisation of transcripts, tokenizers, and n-gram language models."""
 
 from jaxasr.text.arpa import read_arpa as read_arpa
 from jaxasr.text.arpa import write_arpa as write_arpa

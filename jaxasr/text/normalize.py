@@ -1,5 +1,5 @@
-"""Named ways to make transcripts comparable. The name travels in every result row: two scores under different
-normalisers are not comparable.
+"""Text normalisers, chosen by name. The name is stored in every result row, because scores under different normalisers
+are not comparable.
 
     in                     verbatim               upper                 lower                 librispeech
     `"Don't," — she said`  `"Don't," — she said`  `DON'T SHE SAID`      `don't she said`      `DON'T SHE SAID`
@@ -21,18 +21,18 @@ _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def normalize(kind: Kind, text: str) -> str:
-    """The transcript in one of the named forms; applying it twice changes nothing more. May come out empty.
+    """Normalises a transcript to a named form. The function is idempotent, and the result may be empty.
 
     Args:
         kind: `verbatim` keeps every visible character: Unicode NFC, runs of blanks become one space, none at the ends.
-            `upper` and `lower` also fold case and turn whatever is no letter, mark or digit into a space; an
-            apostrophe stays between two letters. `librispeech` is the alphabet of that corpus: A-Z, apostrophe (at
-            the ends of words too) and space; accents are dropped, silent punctuation becomes a space.
-        text: as it was written.
+            `upper` and `lower` also fold case and replace every character that is no letter, mark or digit by a space;
+            an apostrophe between two letters stays. `librispeech` is the alphabet of that corpus: A-Z, apostrophe (also
+            at the ends of words) and space; accents are removed, silent punctuation becomes a space.
+        text: the raw transcript.
 
     Raises:
-        ValueError: no such kind; or `librispeech` and a character that is spoken and has no letters there (digits,
-            currency, other scripts).
+        ValueError: there is no such kind, or `librispeech` has no letters for a spoken character (digits, currency, other
+            scripts).
     """
     match kind:
         case "verbatim":
@@ -51,11 +51,10 @@ def _one_spaced(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Letters, marks, digits and the apostrophes between two letters; the rest becomes blank."""
+    """Replaces all but letters, marks, digits and the apostrophes between two letters by blanks."""
     text = unicodedata.normalize("NFC", text.translate(_APOSTROPHES))
     kept = [char if _is_written(char) else "" if unicodedata.category(char) == "Cf" else " " for char in text]
-    inner = range(1, len(text) - 1)
-    for i in inner:
+    for i in range(1, len(text) - 1):
         if text[i] == "'" and _is_written(text[i - 1]) and _is_written(text[i + 1]):
             kept[i] = "'"
     return "".join(kept)

@@ -1,7 +1,7 @@
-"""From transcripts to tokens and back. Token 0 is the end of a sentence and never stands in a transcript.
+"""The tokenizers: characters and SentencePiece. Token 0 is the end of a sentence and never occurs in a transcript.
 
-A tokenizer is a value: equal and equally printed on every machine, whatever lies where. Its `digest` goes into
-checkpoints and result rows, so a vocabulary that isn't the one of the training run is refused.
+A tokenizer is a value: it compares and prints equal on every machine, wherever its file is. Checkpoints and result rows
+store its `digest`, so that another vocabulary than that of the training run raises an error.
 """
 
 import hashlib
@@ -16,35 +16,38 @@ import sentencepiece
 
 from jaxasr.files import open_whole
 
-_MIN_SENTENCE_BYTES = 10  # that SentencePiece takes as the longest sentence
+_MIN_SENTENCE_BYTES = 10  # SentencePiece's lower limit for max_sentence_length
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What the rest of the house knows of a vocabulary."""
+    """The interface of a tokenizer."""
 
     @property
     def size(self) -> int:
-        """Tokens, the end included."""
+        """The number of tokens, the end included."""
         ...
 
     @property
     def digest(self) -> str:
-        """8 hex digits that differ when the vocabulary does."""
+        """A hash of the vocabulary, 8 hex digits."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Tokens in 1 ... size - 1, without the end. Raises ValueError naming a character that has no token."""
+        """Returns tokens in 1 ... size - 1, without the end. Raises ValueError for a character without a token."""
         ...
 
     def decode(self, tokens: Iterable[SupportsIndex]) -> str:
-        """The text of tokens in 1 ... size - 1; ValueError for any other."""
+        """Returns the text of tokens in 1 ... size - 1. Raises ValueError for any other token."""
         ...
 
 
 @dataclass(frozen=True)
 class Characters:
-    """One token a character: token i + 1 is `alphabet[i]`. `Characters("AB").encode("ABBA")` is `[1, 2, 2, 1]`."""
+    """A tokenizer with one token for each character: token i + 1 is `alphabet[i]`.
+
+    `Characters("AB").encode("ABBA")` is `[1, 2, 2, 1]`.
+    """
 
     alphabet: str
 
@@ -57,19 +60,19 @@ class Characters:
 
     @property
     def size(self) -> int:
-        """Tokens, the end included."""
+        """The number of tokens, the end included."""
         return len(self.alphabet) + 1
 
     @property
     def digest(self) -> str:
-        """8 hex digits of the alphabet, order included."""
+        """A hash of the alphabet, order included, 8 hex digits."""
         return hashlib.sha256(self.alphabet.encode()).hexdigest()[:8]
 
     def encode(self, text: str) -> list[int]:
-        """The characters' places in the alphabet, counted from 1.
+        """Returns the characters' indices in the alphabet, counted from 1.
 
         Raises:
-            ValueError: a character isn't in the alphabet.
+            ValueError: a character is not in the alphabet.
         """
         try:
             return [self._tokens[char] for char in text]
@@ -80,7 +83,7 @@ class Characters:
             ) from None
 
     def decode(self, tokens: Iterable[SupportsIndex]) -> str:
-        """The text of tokens in 1 ... size - 1.
+        """Returns the text of tokens in 1 ... size - 1.
 
         Raises:
             ValueError: a token is the end or outside the vocabulary.
@@ -94,21 +97,23 @@ class Characters:
 
 @dataclass(frozen=True)
 class SentencePiece:
-    """The pieces of a SentencePiece model file; piece i of the file is token i + 1.
+    """A tokenizer with the pieces of a SentencePiece model file. Piece i of the file is token i + 1.
 
-    The file lies beside the experiment: `SentencePiece("unigram_500.model", beside=__file__)`. What tells two of them apart
-    is the file's name and content; where it lies does not.
+    The file is usually beside the experiment: `SentencePiece("unigram_500.model", beside=__file__)`. Two tokenizers are
+    equal if the names and contents of their files are equal. The folder does not matter.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: `digest` was given and the file has another.
+        FileNotFoundError: the file does not exist.
+        ValueError: `digest` is given and differs from that of the file.
     """
 
     file: str
-    digest: str = ""  # 8 hex digits of the file's SHA-256; taken from the file if left empty
+    digest: str = ""  # 8 hex digits of the file's SHA-256; empty: computed from the file
     folder: Path = field(default=Path(), compare=False, kw_only=True, metadata={"show": False})
-    beside: str = field(default="", compare=False, kw_only=True, metadata={"show": False})  # a file in the folder
-    size: int = field(init=False)  # tokens, the end included
+    beside: str = field(
+        default="", compare=False, kw_only=True, metadata={"show": False}
+    )  # any file in the same folder
+    size: int = field(init=False)  # number of tokens, the end included
 
     def __post_init__(self):
         if self.beside:
@@ -129,7 +134,7 @@ class SentencePiece:
         object.__setattr__(self, "size", self._pieces.get_piece_size() + 1)
 
     def encode(self, text: str) -> list[int]:
-        """The most likely (unigram) or greedily merged (BPE) pieces.
+        """Returns the most likely (unigram) or greedily merged (BPE) pieces.
 
         Raises:
             ValueError: the model has no piece for a character.
@@ -144,7 +149,7 @@ class SentencePiece:
         return [piece + 1 for piece in pieces]
 
     def decode(self, tokens: Iterable[SupportsIndex]) -> str:
-        """The text of tokens in 1 ... size - 1; control symbols say nothing.
+        """Returns the text of tokens in 1 ... size - 1. Control symbols have empty text.
 
         Raises:
             ValueError: a token is the end or outside the vocabulary.
@@ -159,13 +164,13 @@ class SentencePiece:
 def train_sentencepiece(
     sentences: Iterable[str], path: Path, *, pieces: int, kind: Literal["unigram", "bpe"] = "unigram"
 ) -> SentencePiece:
-    """Writes a model of exactly `pieces` pieces that covers every character of the sentences, and opens it.
+    """Trains a model of exactly `pieces` pieces that covers every character of the sentences, writes it and opens it.
 
-    The same sentences in the same order give the same file. Text isn't changed on its way through (no Unicode
-    normalisation of SentencePiece's own), so what was normalised before comes back letter for letter.
+    Equal sentences in equal order give an equal file. SentencePiece's own normalisation is off, so decoding returns the
+    encoded text character by character.
 
     Raises:
-        ValueError: no sentences, or more or fewer pieces than they allow; the message has the bound.
+        ValueError: there are no sentences, or they allow only more or fewer pieces. The message has the limit.
     """
     sentences = [sentence for sentence in sentences if sentence.strip()]
     if not sentences:
@@ -197,7 +202,7 @@ def train_sentencepiece(
 
 
 def piece_texts(tokenizer: Tokenizer) -> list[str]:
-    """What each token writes after another one: a space first where it begins a word. The end writes nothing."""
+    """Returns the text of each token after another token, with a space first if it begins a word. The end has no text."""
     first = next(token for token in range(1, tokenizer.size) if tokenizer.decode([token]).strip())
     before = tokenizer.decode([first])
     return [""] + [tokenizer.decode([first, token])[len(before) :] for token in range(1, tokenizer.size)]
@@ -215,7 +220,7 @@ def _check_tokens(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
 
 @lru_cache(maxsize=16)
 def _load_model(path: Path, digest: str) -> sentencepiece.SentencePieceProcessor:
-    """The model, read once a process. The digest is part of the key, so a file written anew is read anew."""
+    """Loads a model once for each process. The digest is part of the cache key, so a rewritten file is loaded again."""
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
     except RuntimeError as error:

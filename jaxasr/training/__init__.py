@@ -1,10 +1,10 @@
 """The train wing: from what a model says to better parameters. It knows no model."""
 
 from jaxasr.training.auxiliary import Distill as Distill
-from jaxasr.training.auxiliary import Guide as Guide
-from jaxasr.training.auxiliary import Quantity as Quantity
+from jaxasr.training.auxiliary import GuidedAttentionLoss as GuidedAttentionLoss
+from jaxasr.training.auxiliary import QuantityLoss as QuantityLoss
 from jaxasr.training.auxiliary import Reinforce as Reinforce
-from jaxasr.training.auxiliary import Term as Term
+from jaxasr.training.auxiliary import AuxiliaryLoss as AuxiliaryLoss
 from jaxasr.training.average import average_checkpoints as average_checkpoints
 from jaxasr.training.average import ema_update as ema_update
 from jaxasr.training.checkpoint import Checkpoints as Checkpoints
@@ -25,8 +25,8 @@ from jaxasr.training.optimizers import Lion as Lion
 from jaxasr.training.optimizers import Muon as Muon
 from jaxasr.training.optimizers import ScheduleFree as ScheduleFree
 from jaxasr.training.plateau import Newbob as Newbob
-from jaxasr.training.plateau import judged as judged
-from jaxasr.training.plateau import scale_of as scale_of
+from jaxasr.training.plateau import update_plateau as update_plateau
+from jaxasr.training.plateau import plateau_scale as plateau_scale
 from jaxasr.training.schedules import Constant as Constant
 from jaxasr.training.schedules import Exponential as Exponential
 from jaxasr.training.schedules import Noam as Noam

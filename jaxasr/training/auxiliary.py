@@ -17,7 +17,7 @@ from jaxasr.records import Outputs, Sum
 
 
 @dataclass(frozen=True)
-class Seen:
+class LossInputs:
     """What a term looks at. The attention drew m samples an example, side by side: x = m * b rows."""
 
     outputs: Outputs
@@ -41,7 +41,7 @@ class Seen:
         return jnp.sum(leaf.astype(jnp.float32)) / self.samples
 
 
-class Added(NamedTuple):
+class LossOutput(NamedTuple):
     """What a term gives: its sum over the batch, before the weight, and other sums to be watched, by name."""
 
     value: Float[Array, ""]
@@ -49,7 +49,7 @@ class Added(NamedTuple):
 
 
 @runtime_checkable
-class Term(Protocol):
+class AuxiliaryLoss(Protocol):
     """Something that is minimised beside the cross-entropy."""
 
     @property
@@ -60,7 +60,7 @@ class Term(Protocol):
         """What its sum is called in the log."""
         ...
 
-    def __call__(self, seen: Seen) -> Added: ...
+    def __call__(self, seen: LossInputs) -> LossOutput: ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Reinforce:
         """As in `Term`."""
         return "reinforce"
 
-    def __call__(self, seen: Seen) -> Added:
+    def __call__(self, seen: LossInputs) -> LossOutput:
         """Raises: ValueError: the attention draws nothing."""
         draws = seen.outputs.draws
         if draws is None:
@@ -107,11 +107,11 @@ class Reinforce:
         tokens = jnp.sum(seen.token_lengths_b + seen.real_b).astype(jnp.float32)
         square, entropy = (seen.sum(jnp.where(seen.valid_xu, each, 0.0)) for each in (error_xu**2, draws.entropies_bu))
         watched = {"baseline_square_error": Sum(square, tokens), "drawn_entropy": Sum(entropy, tokens)}
-        return Added(seen.sum(jnp.where(seen.valid_xu, total_xu, 0.0)), watched)
+        return LossOutput(seen.sum(jnp.where(seen.valid_xu, total_xu, 0.0)), watched)
 
 
 @dataclass(frozen=True)
-class Quantity:
+class QuantityLoss:
     """How far the stops of a monotonic attention are, in number, from the tokens: one number an utterance.
 
     Source: Inaguma et al. 2020 (2005.00712), section 3.2; see ops/attention/monotonic.py.
@@ -127,14 +127,14 @@ class Quantity:
         """As in `Term`."""
         return "quantity"
 
-    def __call__(self, seen: Seen) -> Added:
+    def __call__(self, seen: LossInputs) -> LossOutput:
         """The sum over utterances."""
         loss_x = quantity_loss(seen.outputs.weights_buhs, seen.by_row(seen.token_lengths_b))
-        return Added(seen.sum(jnp.where(seen.by_row(seen.real_b), loss_x, 0.0)), {})
+        return LossOutput(seen.sum(jnp.where(seen.by_row(seen.real_b), loss_x, 0.0)), {})
 
 
 @dataclass(frozen=True)
-class Guide:
+class GuidedAttentionLoss:
     """Attention away from the diagonal costs 1 - exp(- (u / U - s / S)^2 / (2 width^2)) for its weight; mean over heads.
 
     Source: Tachibana et al. 2018 (1710.08969), section 3.2, with a sum over tokens here for its mean over all cells.
@@ -153,7 +153,7 @@ class Guide:
         """As in `Term`."""
         return "guide"
 
-    def __call__(self, seen: Seen) -> Added:
+    def __call__(self, seen: LossInputs) -> LossOutput:
         """The sum over utterances and tokens."""
         weights_xus = jnp.mean(seen.outputs.weights_buhs.astype(jnp.float32), axis=2)
         _, tokens, positions = weights_xus.shape
@@ -161,7 +161,7 @@ class Guide:
         share_xu = jnp.arange(tokens)[None] / seen.by_row(seen.token_lengths_b + 1)[:, None]
         share_xs = jnp.arange(positions)[None] / lengths_x[:, None]
         cost_xus = 1.0 - jnp.exp(-((share_xu[:, :, None] - share_xs[:, None]) ** 2) / (2.0 * self.width**2))
-        return Added(seen.sum(jnp.where(seen.valid_xu, jnp.sum(weights_xus * cost_xus, axis=2), 0.0)), {})
+        return LossOutput(seen.sum(jnp.where(seen.valid_xu, jnp.sum(weights_xus * cost_xus, axis=2), 0.0)), {})
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Distill:
         """As in `Term`."""
         return "distill"
 
-    def __call__(self, seen: Seen) -> Added:
+    def __call__(self, seen: LossInputs) -> LossOutput:
         """Raises: ValueError: there is no teacher."""
         teacher_buv = seen.outputs.teacher_logits_buv
         if teacher_buv is None:
@@ -200,7 +200,7 @@ class Distill:
             for logits_xuv in (jax.lax.stop_gradient(seen.by_row(teacher_buv)), seen.outputs.logits_buv)
         )
         divergence_xu = jnp.sum(jnp.exp(taught_xuv) * (taught_xuv - said_xuv), axis=-1) * self.temperature**2
-        return Added(seen.sum(jnp.where(seen.valid_xu, divergence_xu, 0.0)), {})
+        return LossOutput(seen.sum(jnp.where(seen.valid_xu, divergence_xu, 0.0)), {})
 
 
 def _not_negative(term: object, *names: str) -> None:

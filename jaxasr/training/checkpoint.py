@@ -139,7 +139,7 @@ class Checkpoints:
         scores = {name: float(value) for name, value in (metrics or {}).items()}
         ranked = math.isfinite(scores.get(self._by, math.nan))
         items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(leaves.not_empty(flat)),
+            state=ocp.args.PyTreeSave(leaves.nonempty(flat)),
             metadata=ocp.args.JsonSave({"metadata": asdict(metadata), "leaves": leaves.describe(flat)}),
         )
         with self._naming_a_full_disk():
@@ -213,11 +213,11 @@ class Checkpoints:
         asked = leaves.flatten(like)
         _refuse(f"{place} is of another run, with fingerprint {there.fingerprint}", there.differences(expect or there))
         _refuse(f"{place} holds another tree", leaves.differences(about["leaves"], leaves.describe(asked), whole=whole))
-        targets = leaves.not_empty({path: leaves.target(leaf) for path, leaf in asked.items()})
+        targets = leaves.nonempty({path: leaves.abstract_like(leaf) for path, leaf in asked.items()})
         arguments = ocp.args.PyTreeRestore(
             targets, restore_args=ocp.checkpoint_utils.construct_restore_args(targets), partial_restore=not whole
         )
-        return leaves.rebuild(like, self._read(number, state=arguments)["state"]), there
+        return leaves.unflatten(like, self._read(number, state=arguments)["state"]), there
 
     def _about(self, number: int) -> Any:
         return self._read(number, metadata=ocp.args.JsonRestore())["metadata"]

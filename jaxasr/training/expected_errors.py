@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.ops.edit_distance import Sequences, Spelling, edit_distance, words_of
 from jaxasr.records import Batch, Hypotheses, NBest, Sum
-from jaxasr.training.auxiliary import Added, Seen
+from jaxasr.training.auxiliary import LossOutput, LossInputs
 
 LETTER_FACTOR = 0x01000193  # P of ops.edit_distance.Spelling
 
@@ -41,7 +41,7 @@ class ExpectedErrors:
         """As in `Term`."""
         return "expected_errors"
 
-    def __call__(self, seen: Seen) -> Added:
+    def __call__(self, seen: LossInputs) -> LossOutput:
         """Raises: ValueError: there is no n-best list, or it is not known what the tokens spell."""
         n_best = seen.outputs.n_best
         if n_best is None or (self.unit == "word" and self.spelling is None):
@@ -58,7 +58,7 @@ class ExpectedErrors:
         value = jnp.sum(shares_bw * jnp.where(valid_bw, errors_bw - mean_b1, 0.0))
         units = jnp.sum(jnp.where(seen.real_b, references.lengths_b, 0)).astype(jnp.float32)
         expected = jnp.sum(shares_bw * jnp.where(valid_bw, errors_bw, 0.0))
-        return Added(value, {"expected_error_rate": Sum(expected, units)})
+        return LossOutput(value, {"expected_error_rate": Sum(expected, units)})
 
     def _units(self, tokens_bu: Int[Array, "b u"], lengths_b: Int[Array, " b"]) -> Sequences:
         if self.spelling is None or self.unit == "token":

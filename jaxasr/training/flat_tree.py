@@ -25,12 +25,12 @@ def flatten(tree: Any) -> dict[str, Leaf]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): _plain(leaf) for path, leaf in paths}
 
 
-def rebuild(like: Tree, flat: Mapping[str, Leaf]) -> Tree:
+def unflatten(like: Tree, flat: Mapping[str, Leaf]) -> Tree:
     """The tree of `like` with its leaves from `flat`; those of size zero are made."""
 
     def leaf(path: Any, old: Leaf) -> Leaf:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        new = flat[name] if name in flat else _empty(target(_plain(old)))
+        new = flat[name] if name in flat else _empty(abstract_like(_plain(old)))
         return jax.random.wrap_key_data(new, impl=_impl(old)) if _is_key(old) else new
 
     return jax.tree_util.tree_map_with_path(leaf, like)
@@ -63,7 +63,7 @@ def differences(there: Shapes, here: Shapes, *, whole: bool) -> list[str]:
     return lines if more <= 0 else [*lines[:SHOWN], f"and {more} more"]
 
 
-def target(leaf: Leaf) -> Leaf:
+def abstract_like(leaf: Leaf) -> Leaf:
     """What is to be filled: an abstract array on the devices of `leaf`, or a NumPy array if it names none."""
     sharding = getattr(leaf, "sharding", None)
     if sharding is not None:
@@ -71,7 +71,7 @@ def target(leaf: Leaf) -> Leaf:
     return np.broadcast_to(np.zeros((), _dtype(leaf)), np.shape(leaf))
 
 
-def not_empty(flat: Mapping[str, Leaf]) -> dict[str, Leaf]:
+def nonempty(flat: Mapping[str, Leaf]) -> dict[str, Leaf]:
     """Those that hold at least one number: Orbax can't store the others."""
     return {path: leaf for path, leaf in flat.items() if math.prod(np.shape(leaf))}
 

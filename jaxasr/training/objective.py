@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from jaxasr.ops import losses
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
-from jaxasr.training.auxiliary import Seen, Term
+from jaxasr.training.auxiliary import LossInputs, AuxiliaryLoss
 from jaxasr.training.expected_errors import ExpectedErrors
 
 
@@ -28,29 +28,29 @@ class Objective:
     ctc_weight: float = 0.0
     # how the smoothed share is spread over the tokens; "unigram": as in the training transcripts, measured when a run begins
     prior: Literal["uniform", "unigram"] | tuple[float, ...] = "uniform"
-    share: float = 1.0  # of cross-entropy and CTC beside `extra`; less than 1 where they only anchor it
-    extra: tuple[Term, ...] = ()
+    base_weight: float = 1.0  # of cross-entropy and CTC beside `extra`; less than 1 where they only anchor it
+    auxiliary: tuple[AuxiliaryLoss, ...] = ()
 
     def __post_init__(self):
         for name in ("label_smoothing", "ctc_weight"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"objective.{name} is {value}; it must be in [0, 1]")
-        if not self.share >= 0.0:
-            raise ValueError(f"objective.share is {self.share}; it must be 0 or more")
+        if not self.base_weight >= 0.0:
+            raise ValueError(f"objective.share is {self.base_weight}; it must be 0 or more")
         if isinstance(self.prior, tuple) and not (min(self.prior) >= 0.0 and abs(sum(self.prior) - 1.0) < 1e-3):
             raise ValueError(
                 f"objective.prior has {len(self.prior)} frequencies with sum {sum(self.prior):.4f} and minimum "
                 f"{min(self.prior)}; they must be 0 or more and sum to 1"
             )
-        names = [term.name for term in self.extra]
+        names = [term.name for term in self.auxiliary]
         if len(set(names)) < len(names):
             raise ValueError(f"objective.extra has the terms {', '.join(names)}; each may stand there once")
 
     @property
     def search(self) -> Callable[[Any, Batch], Hypotheses] | None:
         """What finds the n best that a term asks for."""
-        searches = [term.search for term in self.extra if isinstance(term, ExpectedErrors) and term.weight > 0.0]
+        searches = [term.search for term in self.auxiliary if isinstance(term, ExpectedErrors) and term.weight > 0.0]
         return searches[0] if searches else None
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Sum]:
@@ -66,15 +66,15 @@ class Objective:
             ctc = self._ctc(outputs, batch)
             sums |= ctc
             loss = loss + self.ctc_weight * ctc["ctc"].value
-        loss = self.share * loss
-        for term in self.extra:
+        loss = self.base_weight * loss
+        for term in self.auxiliary:
             if term.weight > 0.0:
                 added = term(seen)
                 sums |= {term.name: Sum(added.value, targets), **added.watched}
                 loss = loss + term.weight * added.value
         return sums | {"loss": Sum(loss, targets)}
 
-    def _see(self, outputs: Outputs, batch: Batch) -> tuple[Seen, Bool[Array, "x u"]]:
+    def _see(self, outputs: Outputs, batch: Batch) -> tuple[LossInputs, Bool[Array, "x u"]]:
         real_b = jnp.asarray(batch.valid_b)
         samples = outputs.logits_buv.shape[0] // real_b.shape[0]
         lengths_b = jnp.where(real_b, batch.token_lengths_b, 0)
@@ -83,7 +83,7 @@ class Objective:
         entropy = losses.label_smoothed_cross_entropy(
             outputs.logits_buv, targets_xu, valid_xu, smoothing=self.label_smoothing, prior_v=self._prior()
         )
-        return Seen(
+        return LossInputs(
             outputs, entropy.loss_bu, valid_xu, jnp.asarray(batch.tokens_bu), lengths_b, real_b
         ), entropy.correct_bu
 

@@ -112,7 +112,7 @@ class Sgd(Optimizer):
         return optax.trace(decay=self.momentum) if self.momentum else optax.identity()
 
 
-class Accumulated(NamedTuple):
+class AccumulationState(NamedTuple):
     """What `accumulate` carries from batch to batch."""
 
     batches: Int[Array, ""]  # since the last update
@@ -134,13 +134,13 @@ def accumulate(inner: optax.GradientTransformation, *, every: int) -> optax.Grad
     if every == 1:
         return inner
 
-    def init(params: Any) -> Accumulated:
+    def init(params: Any) -> AccumulationState:
         mean = jax.tree.map(lambda p: jnp.zeros_like(p, jnp.float32), params)
-        return Accumulated(jnp.zeros((), jnp.int32), jnp.zeros(()), mean, inner.init(params))
+        return AccumulationState(jnp.zeros((), jnp.int32), jnp.zeros(()), mean, inner.init(params))
 
     def update(
-        gradients: Any, state: Accumulated, params: Any = None, *, weight: Float[Array, ""] | None = None, **extra: Any
-    ) -> tuple[Any, Accumulated]:
+        gradients: Any, state: AccumulationState, params: Any = None, *, weight: Float[Array, ""] | None = None, **extra: Any
+    ) -> tuple[Any, AccumulationState]:
         if weight is None:
             raise ValueError(
                 f"an optimizer that accumulates {every} batches needs update(..., weight=tokens of the batch)"
@@ -149,15 +149,15 @@ def accumulate(inner: optax.GradientTransformation, *, every: int) -> optax.Grad
         share = weight / jnp.where(total > 0.0, total, 1.0)
         mean = jax.tree.map(lambda m, g: m + (g.astype(jnp.float32) - m) * share, state.mean, gradients)
 
-        def finish(mean: Any) -> tuple[Any, Accumulated]:
+        def finish(mean: Any) -> tuple[Any, AccumulationState]:
             cast = jax.tree.map(lambda m, g: m.astype(g.dtype), mean, gradients)
             updates, after = inner.update(cast, state.inner, params, weight=total, **extra)
             empty = jax.tree.map(jnp.zeros_like, mean)
-            return updates, Accumulated(jnp.zeros_like(state.batches), jnp.zeros_like(total), empty, after)
+            return updates, AccumulationState(jnp.zeros_like(state.batches), jnp.zeros_like(total), empty, after)
 
-        def wait(mean: Any) -> tuple[Any, Accumulated]:
+        def wait(mean: Any) -> tuple[Any, AccumulationState]:
             updates = jax.tree.map(jnp.zeros_like, gradients)
-            return updates, Accumulated(state.batches + 1, total, mean, state.inner)
+            return updates, AccumulationState(state.batches + 1, total, mean, state.inner)
 
         return jax.lax.cond(state.batches + 1 == every, finish, wait, mean)
 

@@ -71,17 +71,17 @@ def scale_by_plateau() -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
 
 
-def judged(state: Tree, rule: Newbob, score: float) -> Tree:
+def update_plateau(state: Tree, rule: Newbob, score: float) -> Tree:
     """An optimizer's state after one more evaluation: the same but for the `Plateau` in it."""
     return jax.tree.map(
-        lambda node: rule.judge(node, score) if isinstance(node, Plateau) else node, state, is_leaf=_is_plateau
+        lambda node: rule.judge(jax.device_get(node), score) if isinstance(node, Plateau) else node, state, is_leaf=_is_plateau
     )
 
 
-def scale_of(state: Any) -> float:
+def plateau_scale(state: Any) -> float:
     """The scale of the `Plateau` in an optimizer's state; 1 where there is none."""
     found = [node for node in jax.tree.leaves(state, is_leaf=_is_plateau) if isinstance(node, Plateau)]
-    return float(found[0].scale) if found else 1.0
+    return float(jax.device_get(found[0].scale)) if found else 1.0
 
 
 def _is_plateau(node: Any) -> bool:

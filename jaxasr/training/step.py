@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxasr.records import Batch, Outputs, Sum
-from jaxasr.scale import ALONE, Across
+from jaxasr.scale import SINGLE_DEVICE, GradientReduction
 from jaxasr.training.average import ema_update
 from jaxasr.training.optimizers import own_average
 from jaxasr.training.state import TrainState
@@ -45,7 +45,7 @@ def make_step(
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
-    def step(state: TrainState, batch: Batch, across: Across = ALONE) -> tuple[TrainState, dict[str, Sum]]:
+    def step(state: TrainState, batch: Batch, across: GradientReduction = SINGLE_DEVICE) -> tuple[TrainState, dict[str, Sum]]:
         streams = _streams(state)
 
         def loss(params: Any, statistics: Any, batch: Batch) -> tuple[jax.Array, dict[str, Sum]]:

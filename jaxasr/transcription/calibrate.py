@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 
 from jaxasr import tree
 from jaxasr.data import BoundPipeline
-from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_unread
+from jaxasr.evaluation.language_models import NO_LMS, load_language_models, check_lms_used
 from jaxasr.evaluation.searches import search_for_files
-from jaxasr.experiment.experiment import Experiment, recogniser_of
+from jaxasr.experiment.experiment import Experiment, named_splits, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
@@ -24,12 +24,12 @@ from jaxasr.report import Progress
 from jaxasr.report.reliability import reliability as draw
 from jaxasr.score.confidence import BINS, Platt, Reliability, fit, reliability, words_right
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.transcription.decode import Heard, Hearing, compiled_hearing
-from jaxasr.transcription.timing import log_posteriors, spelt
+from jaxasr.transcription.decode import DecodedBatch, DecodeFn, compile_decode_fn
+from jaxasr.transcription.timing import log_posteriors, tokens_to_words
 
 
 @dataclass(frozen=True)
-class Words:
+class WordPosteriors:
     """The words of a split's hypotheses."""
 
     log_posteriors: Float[np.ndarray, " words"]
@@ -63,18 +63,13 @@ def calibrate(
         FileNotFoundError: no such run or checkpoint, or a corpus is not prepared.
         ValueError: the hypotheses of a split are all empty.
     """
-    unknown = sorted(set(splits) - set(experiment.evals))
-    if unknown:
-        raise KeyError(
-            f"no split {', '.join(unknown)} in this experiment; it has {', '.join(experiment.evals) or 'none'}"
-        )
+    chosen = {"validation": experiment.validation, **named_splits(experiment.evals, splits)}
     workdir = Workdir(folder)
     variables, _ = trained_variables(experiment, workdir, checkpoint)
     model, search = recogniser_of(experiment), search_for_files(experiment)
-    refuse_unread(lms, [search])
-    hear = compiled_hearing(model, search)
-    fused = language_models(lms, experiment.tokenizer)
-    chosen = {"validation": experiment.validation} | {name: experiment.evals[name] for name in splits or experiment.evals}
+    check_lms_used(lms, [search])
+    hear = compile_decode_fn(model, search)
+    fused = load_language_models(lms, experiment.tokenizer)
     found, fitted, map_ = {}, {}, Platt()
     for name, split in chosen.items():
         opened = split.data.open(runtime.data_dir)
@@ -84,7 +79,7 @@ def calibrate(
         say(f"{name}: {_line(before, after)}")
         found[name] = {"before": before, "after": after}
         fitted[name] = {when: _numbers(each) for when, each in found[name].items()}
-    about = {"checkpoint": checkpoint, "search": tree.flatten(search), "lms": dict(fused.told)}
+    about = {"checkpoint": checkpoint, "search": tree.flatten(search), "lms": dict(fused.provenance)}
     kept = {"slope": map_.slope, "offset": map_.offset, "fitted_on": "validation", **about, "splits": fitted}
     write_whole(workdir.confidence, json.dumps(kept, indent=1, default=str) + "\n")
     last, both = list(found.items())[-1]
@@ -95,24 +90,24 @@ def calibrate(
 def _words(
     name: str,
     opened: BoundPipeline,
-    hear: Hearing,
+    hear: DecodeFn,
     variables: Any,
     lms: Mapping[str, LanguageModel],
     tokenizer: Tokenizer,
     *,
     workers: int,
-) -> Words:
+) -> WordPosteriors:
     references, hypotheses, posteriors = [], [], []
     with opened.eval_batches(workers=workers) as batches, Progress(len(opened.ids), name, "utterances") as bar:
         for labelled in batches:
-            heard: Heard = jax.device_get(hear(variables, labelled.batch, lms))
+            heard: DecodedBatch = jax.device_get(hear(variables, labelled.batch, lms))
             for row in range(len(labelled.ids)):
-                words = spelt(np.asarray(heard.tokens_bu[row, : int(heard.token_lengths_b[row])]), tokenizer)
+                words = tokens_to_words(np.asarray(heard.tokens_bu[row, : int(heard.token_lengths_b[row])]), tokenizer)
                 hypotheses.append(" ".join(word.text for word in words))
                 posteriors.append(log_posteriors(words, np.asarray(heard.token_log_probs_bu[row])))
             references += labelled.texts
             bar.advance(len(labelled.ids))
-    return Words(np.concatenate(posteriors), np.concatenate(words_right(references, hypotheses)))
+    return WordPosteriors(np.concatenate(posteriors), np.concatenate(words_right(references, hypotheses)))
 
 
 def _line(before: Reliability, after: Reliability) -> str:

@@ -25,7 +25,7 @@ Times = Literal["auto", "ctc", "attention"]
 
 @pytree
 @dataclass(frozen=True)
-class Heard:
+class DecodedBatch:
     """The best hypothesis of each wave. What lies behind a length is zero."""
 
     tokens_bu: Int[Array, "b u"]  # without the end
@@ -38,10 +38,10 @@ class Heard:
     weights_bus: Float[Array, "b u s"] | None  # where they are the attention's: summed over heads
 
 
-Hearing = Callable[[Any, Batch, Mapping[str, LanguageModel]], Heard]
+DecodeFn = Callable[[Any, Batch, Mapping[str, LanguageModel]], DecodedBatch]
 
 
-def compiled_hearing(model: nn.Seq2Seq, search: Search, *, times: Times = "auto") -> Hearing:
+def compile_decode_fn(model: nn.Seq2Seq, search: Search, *, times: Times = "auto") -> DecodeFn:
     """A function (variables, batch, language models) -> Heard; it compiles once a shape, also if it is asked for again.
 
     Args:
@@ -61,18 +61,18 @@ def compiled_hearing(model: nn.Seq2Seq, search: Search, *, times: Times = "auto"
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> Hearing:
+def _compiled(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> DecodeFn:
     @jax.jit
-    def hear(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> Heard:
+    def hear(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> DecodedBatch:
         model_alone = nn.Recogniser(model, variables)
         start = model_alone.start(batch)
-        found = search(_Encoded(model, variables, lms, start), batch)
+        found = search(_EncodedRecogniser(model, variables, lms, start), batch)
         tokens_bu, lengths_b = found.tokens_bwu[:, 0], found.token_lengths_bw[:, 0]
         log_probs_bu, weights_bus = _reread(model_alone, start, tokens_bu, lengths_b, attention=not by_ctc)
         alignment = None
         if by_ctc and start.ctc_log_probs_bsv is not None:
             alignment = ctc_alignment(start.ctc_log_probs_bsv, start.hidden_lengths_b, tokens_bu, lengths_b)
-        return Heard(
+        return DecodedBatch(
             tokens_bu,
             lengths_b,
             found.log_probs_bw[:, 0],
@@ -87,7 +87,7 @@ def _compiled(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> Hearing:
 
 
 @dataclass(frozen=True)
-class _Encoded(nn.Recogniser):
+class _EncodedRecogniser(nn.Recogniser):
     """A recogniser that has encoded the batch already."""
 
     begun: Start | None = None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxasr.text.tokenizer import Tokenizer
 
 
-class Bounds(NamedTuple):
+class WordSpan(NamedTuple):
     """A word, and the encoder positions at which its first and its last token were read."""
 
     text: str
@@ -14,7 +14,7 @@ class Bounds(NamedTuple):
     last: int
 
 
-class WordWriter:
+class IncrementalDetokenizer:
     """Takes tokens in their order and gives back each word as soon as the next one begins, or a space ends it.
 
     It keeps only the tokens of the word that is not over, so a segment may be of any length.
@@ -25,7 +25,7 @@ class WordWriter:
         self._tokens: list[int] = []
         self._first, self._last = 0, 0
 
-    def write(self, token: int, position: int) -> Iterator[Bounds]:
+    def write(self, token: int, position: int) -> Iterator[WordSpan]:
         """The words that this token, read at this encoder position, shows to be over."""
         before = self._decode(self._tokens).split()
         text = self._decode([*self._tokens, token])
@@ -42,8 +42,8 @@ class WordWriter:
         if words and text != text.rstrip():
             yield from self.finish()
 
-    def finish(self) -> Iterator[Bounds]:
+    def finish(self) -> Iterator[WordSpan]:
         """The word that is not over yet, if there is one, and an end to it."""
         for word in self._decode(self._tokens).split():
-            yield Bounds(word, self._first, self._last)
+            yield WordSpan(word, self._first, self._last)
         self._tokens = []

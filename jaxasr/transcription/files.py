@@ -11,7 +11,7 @@ import numpy as np
 from jaxasr.data import Buckets, KeepSeconds
 from jaxasr.data.audio import header_duration_s
 from jaxasr.decode import Beam, Hotwords, Search
-from jaxasr.evaluation.language_models import NO_LMS, language_models, refuse_unread
+from jaxasr.evaluation.language_models import NO_LMS, load_language_models, check_lms_used
 from jaxasr.evaluation.searches import search_for_files
 from jaxasr.experiment.experiment import Experiment, normalizer_of, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
@@ -20,28 +20,28 @@ from jaxasr.report import Progress
 from jaxasr.score.confidence import Platt
 from jaxasr.text import normalize
 from jaxasr.training import Metadata
-from jaxasr.transcription.batch_transcriber import Calibrated, Ear
-from jaxasr.transcription.decode import Times, compiled_hearing
-from jaxasr.transcription.long_form import Passage, Refusal, Transcript, listen
+from jaxasr.transcription.batch_transcriber import Calibrated, BatchTranscriber
+from jaxasr.transcription.decode import Times, compile_decode_fn
+from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript, transcribe_stream
 from jaxasr.transcription.segments import Windows
-from jaxasr.transcription.timing import clock_of
+from jaxasr.transcription.timing import frame_clock
 from jaxasr.units import samples_from_ms
 
 WINDOW_S = 20.0  # where nobody knows how long the utterances were that the model was trained on
-ROWS = 8  # windows that are heard at once
+BATCH_SIZE = 8  # windows that are heard at once
 LONG_S = 60.0  # of all files together, from which on there is a bar
 
 
 def transcribe(
     experiment: Experiment, workdir: Workdir, paths: Sequence[Path], **options
-) -> Iterator[Transcript | Refusal]:
+) -> Iterator[Transcript | TranscriptionError]:
     """What was heard in each file, in their order, as soon as it is heard to its end. Arguments and errors: `follow`."""
-    for each in follow(experiment, workdir, paths, **options):
-        if not isinstance(each, Passage):
+    for each in iter_transcripts(experiment, workdir, paths, **options):
+        if not isinstance(each, PartialTranscript):
             yield each
 
 
-def follow(
+def iter_transcripts(
     experiment: Experiment,
     workdir: Workdir,
     paths: Sequence[Path],
@@ -53,9 +53,9 @@ def follow(
     hotword_bonus: float = 0.5,
     times: Times = "auto",
     window_s: float | None = None,
-    rows: int = ROWS,
+    batch_size: int = BATCH_SIZE,
     progress: Progress | None = None,
-) -> Iterator[Passage | Transcript | Refusal]:
+) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
     """Transcribes files of any length, and tells their words as they become final.
 
     A file that can't be used is refused, the others are still done. A long one is cut into windows (data.segments), and
@@ -76,31 +76,31 @@ def follow(
         FileNotFoundError: there is no such run or checkpoint.
         ValueError: the checkpoint does not fit the experiment, or an option is not possible.
     """
-    if rows < 1:
-        raise ValueError(f"{rows} windows at once; at least 1 is needed")
+    if batch_size < 1:
+        raise ValueError(f"{batch_size} windows at once; at least 1 is needed")
     model, rate_hz = recogniser_of(experiment), experiment.train_data.rate_hz
     biased = with_hotwords(search or search_for_files(experiment), experiment, hotwords, hotword_bonus)
-    refuse_unread(lms, [biased])
+    check_lms_used(lms, [biased])
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     windows = Windows(longest_window_s(experiment, metadata) if window_s is None else window_s)
-    ear = Ear(
-        compiled_hearing(model, biased, times=times),
+    ear = BatchTranscriber(
+        compile_decode_fn(model, biased, times=times),
         variables,
-        language_models(lms, experiment.tokenizer).models,
+        load_language_models(lms, experiment.tokenizer).models,
         experiment.tokenizer,
-        clock_of(model),
+        frame_clock(model),
         rate_hz,
         windows.longest(rate_hz),
-        rows,
-        calibrated_by(workdir),
+        batch_size,
+        load_calibration(workdir),
     )
-    return listen(
+    return transcribe_stream(
         paths,
         windows,
         ear,
         rate_hz=rate_hz,
         least_samples=samples_from_ms(model.frontend.window_ms, rate_hz),
-        rows=rows,
+        batch_size=batch_size,
         progress=progress,
     )
 
@@ -127,7 +127,7 @@ def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str]
 
 
 @contextlib.contextmanager
-def bar_for(paths: Sequence[Path]) -> Iterator[Progress | None]:
+def progress_bar(paths: Sequence[Path]) -> Iterator[Progress | None]:
     """An entered bar over the seconds of files, where they are so long that somebody would wait for it."""
     seconds = sum(map(header_duration_s, paths))
     if seconds < LONG_S:
@@ -147,7 +147,7 @@ def longest_window_s(experiment: Experiment, metadata: Metadata) -> float:
     return min(told, default=WINDOW_S)
 
 
-def calibrated_by(workdir: Workdir) -> Calibrated:
+def load_calibration(workdir: Workdir) -> Calibrated:
     """What makes confidences of log posteriors: the map that `jaxasr calibrate` has left in the run's folder, or none.
 
     Raises:

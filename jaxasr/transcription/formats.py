@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
-from jaxasr.transcription.long_form import Passage, Refusal, Transcript
+from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript
 from jaxasr.transcription.subtitles import Subtitles
 
 Format = Literal["txt", "json", "srt"]
@@ -18,8 +18,8 @@ FORMATS: tuple[str, ...] = get_args(Format)
 
 
 def write_transcripts(
-    heard: Iterable[Passage | Transcript | Refusal], format: Format, folder: Path | None
-) -> Iterator[Transcript | Refusal]:
+    heard: Iterable[PartialTranscript | Transcript | TranscriptionError], format: Format, folder: Path | None
+) -> Iterator[Transcript | TranscriptionError]:
     """Writes what is heard as it comes, and passes on how each file ended.
 
     txt is a line a file: its words, and if it is printed, before them its path and a tab. json is an object a file, on a
@@ -31,11 +31,11 @@ def write_transcripts(
     with contextlib.ExitStack() as files:
         writer, out, path = _writer(format, folder), sys.stdout, None
         for each in heard:
-            if path is None and not isinstance(each, Refusal):
+            if path is None and not isinstance(each, TranscriptionError):
                 path = each.path
                 out = sys.stdout if folder is None else files.enter_context(_opened(_place(path, format, folder)))
                 out.write(writer.begin(path))
-            if isinstance(each, Passage):
+            if isinstance(each, PartialTranscript):
                 out.write(writer.add(each))
                 out.flush()
                 continue
@@ -47,7 +47,7 @@ def write_transcripts(
             yield each
 
 
-def refuse_places(paths: Sequence[Path], format: Format, folder: Path | None) -> None:
+def check_output_paths(paths: Sequence[Path], format: Format, folder: Path | None) -> None:
     """Refuses what would be lost by writing it.
 
     Raises:
@@ -74,12 +74,12 @@ class _Line:
     def begin(self, path: Path) -> str:
         return f"{path}\t" if self._named else ""
 
-    def add(self, passage: Passage) -> str:
+    def add(self, passage: PartialTranscript) -> str:
         text = self._space + " ".join(word.text for word in passage.words)
         self._space = " "
         return text
 
-    def end(self, how: Transcript | Refusal) -> str:
+    def end(self, how: Transcript | TranscriptionError) -> str:
         del how
         return "\n"
 
@@ -91,15 +91,15 @@ class _Json:
     def begin(self, path: Path) -> str:
         return f'{{"path": {json.dumps(str(path), ensure_ascii=False)}, "words": ['
 
-    def add(self, passage: Passage) -> str:
+    def add(self, passage: PartialTranscript) -> str:
         text = self._comma + ", ".join(json.dumps(word._asdict(), ensure_ascii=False) for word in passage.words)
         self._comma = ", "
         return text
 
-    def end(self, how: Transcript | Refusal) -> str:
+    def end(self, how: Transcript | TranscriptionError) -> str:
         rest: dict[str, object] = (
             {"refused": how.reason}
-            if isinstance(how, Refusal)
+            if isinstance(how, TranscriptionError)
             else {"text": how.text, "seconds": how.seconds, "log_prob": how.log_prob, "complete": how.complete}
         )
         return f"], {json.dumps(rest, ensure_ascii=False)[1:]}\n"
@@ -113,10 +113,10 @@ class _Srt:
         del path
         return ""
 
-    def add(self, passage: Passage) -> str:
+    def add(self, passage: PartialTranscript) -> str:
         return self._subtitles.add(passage.words)
 
-    def end(self, how: Transcript | Refusal) -> str:
+    def end(self, how: Transcript | TranscriptionError) -> str:
         del how
         return self._subtitles.end() + "\n"
 

@@ -18,7 +18,7 @@ from jaxasr.experiment.experiment import Experiment, recogniser_of, tokenizer_of
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.nn.streaming import window_spec
-from jaxasr.transcription.streaming import StableWord, Streamer
+from jaxasr.transcription.streaming import FinalWord, Streamer
 
 PIPE = Path("-")  # standard input
 PIECE_S = 0.02  # of a file, when it is played in real time
@@ -26,7 +26,7 @@ _HEADERS = (b"RIFF", b"fLaC", b"OggS", b"NIST")
 
 
 @dataclass(frozen=True)
-class Delays:
+class LatencyStats:
     """How late the words of a stream came, in seconds behind their ends, and what it took to compute them."""
 
     words: int
@@ -51,9 +51,9 @@ def stream(
     *,
     real_time: bool = False,
     chunk_ms: float | None = None,
-    renews_encoder: bool = False,
+    reset_encoder_at_endpoint: bool = False,
     checkpoint: Choice = "best",
-) -> Iterator[StableWord | Delays]:
+) -> Iterator[FinalWord | LatencyStats]:
     """The words of one stream as they become sure, and at its end how late they came.
 
     Args:
@@ -78,13 +78,13 @@ def stream(
         tokenizer_of(experiment.train_data),
         chunk_ms=chunk_ms,
         max_tokens=getattr(experiment.validation.search, "max_tokens", MaxTokens()),
-        renews_encoder=renews_encoder,
+        reset_encoder_at_endpoint=reset_encoder_at_endpoint,
     )
-    hearing, words = streamer.open(), []
+    hearing, words = streamer.start_session(), []
     if wave_n is None:
         pieces = pcm_pieces(cast(io.BufferedReader, sys.stdin.buffer), streamer.pacing.new_samples)
     else:
-        pieces = played(wave_n, rate_hz, real_time=real_time)
+        pieces = playback(wave_n, rate_hz, real_time=real_time)
     for piece_n in pieces:
         for word in hearing.feed(piece_n):
             words.append(word)
@@ -92,7 +92,7 @@ def stream(
     for word in hearing.finish():
         words.append(word)
         yield word
-    yield delays_of(words, hearing.audio_s, hearing.compute_s, streamer.algorithmic_latency_s)
+    yield latency_stats(words, hearing.audio_s, hearing.compute_s, streamer.algorithmic_latency_s)
 
 
 def pcm_pieces(file: io.BufferedIOBase, most: int) -> Iterator[Int16[np.ndarray, " n"]]:
@@ -122,7 +122,7 @@ def _arrived(file: io.BufferedIOBase, most: int) -> bytes:
         return b""
 
 
-def played(wave_n: Int16[np.ndarray, " n"], rate_hz: int, *, real_time: bool) -> Iterator[Int16[np.ndarray, " n"]]:
+def playback(wave_n: Int16[np.ndarray, " n"], rate_hz: int, *, real_time: bool) -> Iterator[Int16[np.ndarray, " n"]]:
     """A wave piece by piece, in real time each one not before it is over."""
     piece, begun = round((PIECE_S if real_time else 1.0) * rate_hz), time.monotonic()
     for start in range(0, len(wave_n), piece):
@@ -132,11 +132,11 @@ def played(wave_n: Int16[np.ndarray, " n"], rate_hz: int, *, real_time: bool) ->
         yield now_n
 
 
-def delays_of(words: Sequence[StableWord], audio_s: float, compute_s: float, algorithmic_s: float) -> Delays:
+def latency_stats(words: Sequence[FinalWord], audio_s: float, compute_s: float, algorithmic_s: float) -> LatencyStats:
     """The delays of a stream that is over."""
     late = [word.latency_s for word in words]
     mean, median, p90 = (float(np.mean(late)), *map(float, np.quantile(late, (0.5, 0.9)))) if late else (None,) * 3
-    return Delays(
+    return LatencyStats(
         words=len(words),
         segments=len({word.segment for word in words}),
         audio_s=audio_s,
@@ -148,9 +148,9 @@ def delays_of(words: Sequence[StableWord], audio_s: float, compute_s: float, alg
     )
 
 
-def as_text(heard: StableWord | Delays) -> str:
+def as_text(heard: FinalWord | LatencyStats) -> str:
     """A line for people."""
-    if isinstance(heard, StableWord):
+    if isinstance(heard, FinalWord):
         return f"{heard.start_s:8.2f} {heard.end_s:8.2f}  {heard.text}  (+{heard.latency_s:.2f} s)"
     lines = [
         f"{heard.words} word{'s' * (heard.words != 1)} in {heard.segments} segment{'s' * (heard.segments != 1)} of "
@@ -165,9 +165,9 @@ def as_text(heard: StableWord | Delays) -> str:
     return "\n".join(lines)
 
 
-def as_json(heard: StableWord | Delays) -> str:
+def as_json(heard: FinalWord | LatencyStats) -> str:
     """A line for programs."""
-    if isinstance(heard, StableWord):
+    if isinstance(heard, FinalWord):
         fields = asdict(heard) | {"latency_s": heard.latency_s}
     else:
         fields = asdict(heard) | {"real_time_factor": heard.real_time_factor}
@@ -175,7 +175,7 @@ def as_json(heard: StableWord | Delays) -> str:
     return json.dumps(rounded, ensure_ascii=False)
 
 
-WRITTEN = {"txt": as_text, "json": as_json}
+RENDERERS = {"txt": as_text, "json": as_json}
 
 
 def _read(path: Path, rate_hz: int) -> Int16[np.ndarray, " n"]:

@@ -14,15 +14,15 @@ from jaxtyping import Int16
 from jaxasr.data.audio import stream_audio
 from jaxasr.records import Word
 from jaxasr.report import Progress
-from jaxasr.transcription.batch_transcriber import Reading
-from jaxasr.transcription.merge import Joiner
+from jaxasr.transcription.batch_transcriber import WindowTranscript
+from jaxasr.transcription.merge import OverlapMerger
 from jaxasr.transcription.segments import Windows, segments
 
-Hear = Callable[[Sequence[Int16[np.ndarray, " _"]]], Sequence[Reading]]
+Hear = Callable[[Sequence[Int16[np.ndarray, " _"]]], Sequence[WindowTranscript]]
 
 
 @dataclass(frozen=True)
-class Passage:
+class PartialTranscript:
     """The next words of a file. They are final."""
 
     path: Path
@@ -42,23 +42,23 @@ class Transcript:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class TranscriptionError:
     """A file that could not be transcribed, or not to its end, and why."""
 
     path: Path
     reason: str
 
 
-def listen(
+def transcribe_stream(
     paths: Sequence[Path],
     windows: Windows,
     hear: Hear,
     *,
     rate_hz: int,
     least_samples: int,
-    rows: int,
+    batch_size: int,
     progress: Progress | None = None,
-) -> Iterator[Passage | Transcript | Refusal]:
+) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
     """Hears files in their order. One that can't be used is refused, the others are still heard.
 
     Args:
@@ -66,14 +66,14 @@ def listen(
         least_samples: what is shorter is refused.
         progress: an entered bar, advanced by seconds of audio.
     """
-    waiting: list[_Window | Refusal] = []
-    teller = _Teller(hear, rate_hz, progress)
+    waiting: list[_Window | TranscriptionError] = []
+    teller = _Emitter(hear, rate_hz, progress)
     for each in _windows(paths, windows, rate_hz, least_samples):
         waiting.append(each)
-        if sum(map(_is_loud, waiting)) == rows:
-            yield from teller.tell(waiting)
+        if sum(map(_has_audio, waiting)) == batch_size:
+            yield from teller.emit(waiting)
             waiting = []
-    yield from teller.tell(waiting)
+    yield from teller.emit(waiting)
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class _Window:
 class _File:
     """What is known of the file that is being told."""
 
-    joiner: Joiner = field(default_factory=Joiner)
+    joiner: OverlapMerger = field(default_factory=OverlapMerger)
     words: list[Word] = field(default_factory=list)
     log_prob: float = 0.0
     complete: bool = True
 
 
-def _windows(paths: Sequence[Path], windows: Windows, rate_hz: int, least_samples: int) -> Iterator[_Window | Refusal]:
+def _windows(paths: Sequence[Path], windows: Windows, rate_hz: int, least_samples: int) -> Iterator[_Window | TranscriptionError]:
     for path in paths:
         try:
             if path == Path("-"):
@@ -116,33 +116,33 @@ def _windows(paths: Sequence[Path], windows: Windows, rate_hz: int, least_sample
                 wave_n = each.wave_n[each.begin : each.end] if each.end > each.begin else None
                 yield _Window(path, wave_n, each.begin, samples, each.start, each.overlap, each.last)
         except (OSError, ValueError) as error:
-            yield Refusal(path, str(error))
+            yield TranscriptionError(path, str(error))
 
 
-def _is_loud(each: _Window | Refusal) -> bool:
+def _has_audio(each: _Window | TranscriptionError) -> bool:
     return isinstance(each, _Window) and each.wave_n is not None
 
 
-class _Teller:
+class _Emitter:
     """Has windows heard, and tells what becomes final by them."""
 
     def __init__(self, hear: Hear, rate_hz: int, progress: Progress | None):
         self._hear, self._rate_hz, self._progress = hear, rate_hz, progress
         self._file = _File()
 
-    def tell(self, waiting: Sequence[_Window | Refusal]) -> Iterator[Passage | Transcript | Refusal]:
+    def emit(self, waiting: Sequence[_Window | TranscriptionError]) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
         waves = [each.wave_n for each in waiting if isinstance(each, _Window) and each.wave_n is not None]
         readings = iter(self._hear(waves) if waves else ())
         for each in waiting:
-            if isinstance(each, Refusal):
+            if isinstance(each, TranscriptionError):
                 self._file = _File()
                 yield each
                 continue
-            yield from self._add(each, next(readings) if each.wave_n is not None else Reading((), 0.0, True))
+            yield from self._add(each, next(readings) if each.wave_n is not None else WindowTranscript((), 0.0, True))
             if self._progress is not None:
                 self._progress.advance((each.samples - each.overlap) / self._rate_hz)
 
-    def _add(self, window: _Window, reading: Reading) -> Iterator[Passage | Transcript]:
+    def _add(self, window: _Window, reading: WindowTranscript) -> Iterator[PartialTranscript | Transcript]:
         file, start_s = self._file, window.start / self._rate_hz
         by_s = start_s + window.begin / self._rate_hz
         words = [
@@ -155,7 +155,7 @@ class _Teller:
         file.log_prob += reading.log_prob
         file.complete &= reading.complete
         if final:
-            yield Passage(window.path, tuple(final))
+            yield PartialTranscript(window.path, tuple(final))
         if window.last:
             text = " ".join(word.text for word in file.words)
             seconds = (window.start + window.samples) / self._rate_hz

@@ -11,7 +11,7 @@ PAD_S = 0.06  # on both sides of a word: CTC often puts a short one on a single 
 SAME = 0.4  # of what two words cover together, they must share as much in time to be the same word heard twice
 
 
-def join(before: Sequence[Word], after: Sequence[Word], start_s: float, end_s: float) -> tuple[int, int]:
+def merge_windows(before: Sequence[Word], after: Sequence[Word], start_s: float, end_s: float) -> tuple[int, int]:
     """Where two overlapping windows are joined: `before[:i] + after[j:]` for the returned (i, j).
 
     The words that both windows heard, in the same order, with the same letters and at about the same time, are found as the
@@ -37,7 +37,7 @@ def join(before: Sequence[Word], after: Sequence[Word], start_s: float, end_s: f
     return i + 1, j + 1
 
 
-class Joiner:
+class OverlapMerger:
     """The words of a recording's windows as they become final."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Joiner:
         """
         kept, first = len(self._held), 0
         if overlap_s:
-            kept, first = join(self._held, words, start_s, start_s + overlap_s)
+            kept, first = merge_windows(self._held, words, start_s, start_s + overlap_s)
         final, self._held = self._held[:kept], list(words[first:])
         return final
 

@@ -17,7 +17,7 @@ from jaxasr.nn.streaming import StreamingRecogniser, window_spec
 from jaxasr.ops.audio.features import frame_lengths
 from jaxasr.records import END, StreamState
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.transcription.detokenize import Bounds, WordWriter
+from jaxasr.transcription.detokenize import WordSpan, IncrementalDetokenizer
 from jaxasr.units import samples_from_ms
 
 CHUNK_MS = 320.0  # about, where the encoder leaves the choice
@@ -25,7 +25,7 @@ MEMORY_S = 30.0  # of speech that may still be read: 750 encoder positions of 40
 
 
 @dataclass(frozen=True)
-class StableWord:
+class FinalWord:
     """A word that will not change any more. Times are in seconds from the first sample."""
 
     text: str
@@ -52,7 +52,7 @@ class Streamer:
         chunk_ms: float | None = None,
         memory_s: float = MEMORY_S,
         max_tokens: MaxTokens = MaxTokens(),
-        renews_encoder: bool = False,
+        reset_encoder_at_endpoint: bool = False,
     ):
         """Nothing is compiled before the first stream is opened.
 
@@ -67,7 +67,7 @@ class Streamer:
             ValueError: a part of the model needs whole utterances; or a chunk that the encoder can't take.
         """
         self.tokenizer = tokenizer
-        self.renews_encoder = renews_encoder
+        self.renews_encoder = reset_encoder_at_endpoint
         self.rate_hz = model.frontend.rate_hz
         self._variables = variables
         self._chunks = _chunks(model, chunk_ms)
@@ -75,7 +75,7 @@ class Streamer:
         self.hop = samples_from_ms(model.frontend.hop_ms, self.rate_hz)
         self._window = samples_from_ms(model.frontend.window_ms, self.rate_hz)
         self.position_s = model.encoder.stride * self.hop / self.rate_hz
-        self._positions = self.pacing.positions + model.decoder.lookback + round(memory_s / self.position_s)
+        self._positions = self.pacing.positions + self.pacing.lookback + round(memory_s / self.position_s)
         self._search = GreedyStream(max_tokens)
         self._compiled = _compiled(model, self._chunks, self._positions, self._search)  # pyright: ignore[reportArgumentType]
 
@@ -84,17 +84,17 @@ class Streamer:
         """What a sample waits for at most before anything is made of it: a chunk, the look-ahead and a feature window."""
         return self.pacing.samples / self.rate_hz
 
-    def open(self) -> "Hearing":
+    def start_session(self) -> "StreamingSession":
         """A stream before its first sample, with everything compiled."""
-        hearing = Hearing(self)
-        hearing.rehearse()
+        hearing = StreamingSession(self)
+        hearing.warm_up()
         return hearing
 
     def begin(self) -> tuple[StreamState, SegmentState]:
         """Where the device begins."""
         return self._compiled.open(self._variables), self._search.init(1)
 
-    def hear(self, stream: StreamState, samples_n: Int16[np.ndarray, " n"]) -> StreamState:
+    def encode(self, stream: StreamState, samples_n: Int16[np.ndarray, " n"]) -> StreamState:
         """The stream after a window, which is filled up where it ends."""
         wave_1n = np.zeros((1, self.pacing.samples), np.int16)
         wave_1n[0, : len(samples_n)] = samples_n
@@ -110,7 +110,7 @@ class Streamer:
         return int(frame_lengths(samples, window_samples=self._window, hop_samples=self.hop))
 
 
-class Hearing:
+class StreamingSession:
     """One stream: `feed` it samples as they come, then `finish` it. What it keeps does not grow."""
 
     def __init__(self, streamer: Streamer):
@@ -118,7 +118,7 @@ class Hearing:
         self._streamer = streamer
         self._stream, self._segment = streamer.begin()
         self._fresh = self._stream
-        self._writer = WordWriter(streamer.tokenizer)
+        self._writer = IncrementalDetokenizer(streamer.tokenizer)
         self._samples = np.zeros(0, np.int16)  # those that the next window begins with
         self._gone = 0  # samples before them
         self._segments = 0
@@ -130,12 +130,12 @@ class Hearing:
         """Seconds that were fed."""
         return (self._gone + len(self._samples)) / self._streamer.rate_hz
 
-    def rehearse(self) -> None:
+    def warm_up(self) -> None:
         """Compiles what the stream needs, and changes nothing."""
-        stream = self._streamer.hear(self._stream, np.zeros(0, np.int16))
+        stream = self._streamer.encode(self._stream, np.zeros(0, np.int16))
         self._streamer.write(stream, self._segment, last=False)
 
-    def feed(self, samples_n: Int16[np.ndarray, " n"]) -> list[StableWord]:
+    def feed(self, samples_n: Int16[np.ndarray, " n"]) -> list[FinalWord]:
         """The words that are sure now that these samples, any number of them, were heard as well.
 
         Raises:
@@ -147,20 +147,20 @@ class Hearing:
         self._samples = np.concatenate([self._samples, samples_n])
         words, window = [], self._streamer.pacing.samples
         while len(self._samples) >= window:
-            self._stream = self._streamer.hear(self._stream, self._samples[:window])
+            self._stream = self._streamer.encode(self._stream, self._samples[:window])
             words += self._write(self._gone + window, last=False)
             self._go_on()
         self.compute_s += time.perf_counter() - begun
         return words
 
-    def finish(self) -> list[StableWord]:
+    def finish(self) -> list[FinalWord]:
         """The words that are sure now that there will be no more samples."""
         begun, end = time.perf_counter(), self._gone + len(self._samples)
         words = []
         while not self._finished:
             left = self._streamer.frames(len(self._samples))
             if left:
-                self._stream = self._streamer.hear(self._stream, self._samples[: self._streamer.pacing.samples])
+                self._stream = self._streamer.encode(self._stream, self._samples[: self._streamer.pacing.samples])
             self._finished = left <= self._streamer.pacing.new_frames
             words += self._write(end, last=self._finished)
             self._go_on()
@@ -173,7 +173,7 @@ class Hearing:
         gone = min(self._streamer.pacing.new_samples, len(self._samples))
         self._samples, self._gone = self._samples[gone:], self._gone + gone
 
-    def _write(self, used: int, *, last: bool) -> list[StableWord]:
+    def _write(self, used: int, *, last: bool) -> list[FinalWord]:
         """The words that the search has finished, with so many samples of the stream."""
         words, more, before = [], True, self._segments
         while more:
@@ -187,20 +187,20 @@ class Hearing:
             self._stream = replace(self._stream, encoder=self._fresh.encoder)
         return words
 
-    def _written(self, token: int, position: int) -> Iterator[Bounds]:
+    def _written(self, token: int, position: int) -> Iterator[WordSpan]:
         return self._writer.finish() if token == END else self._writer.write(token, position)
 
-    def _stable(self, words: Iterator[Bounds], used: int) -> list[StableWord]:
+    def _stable(self, words: Iterator[WordSpan], used: int) -> list[FinalWord]:
         at_s, position_s = used / self._streamer.rate_hz, self._streamer.position_s
         return [
-            StableWord(
+            FinalWord(
                 each.text, each.first * position_s, min((each.last + 1) * position_s, at_s), at_s, self._segments
             )
             for each in words
         ]
 
 
-class _Compiled(NamedTuple):
+class _CompiledStreaming(NamedTuple):
     """What runs on the device; each compiles once."""
 
     open: Callable[[Any], StreamState]
@@ -209,7 +209,7 @@ class _Compiled(NamedTuple):
 
 
 @functools.cache
-def _compiled(model: Seq2Seq, chunks: int, positions: int, search: GreedyStream) -> _Compiled:
+def _compiled(model: Seq2Seq, chunks: int, positions: int, search: GreedyStream) -> _CompiledStreaming:
     """The functions of one stream, for any variables."""
 
     def open_(variables: Any) -> StreamState:
@@ -221,7 +221,7 @@ def _compiled(model: Seq2Seq, chunks: int, positions: int, search: GreedyStream)
     def write(variables: Any, stream: StreamState, segment: SegmentState, last_1: Array) -> Any:
         return search(StreamingRecogniser(model, variables, chunks), stream, segment, last_1)
 
-    return _Compiled(jax.jit(open_), jax.jit(hear), jax.jit(write))
+    return _CompiledStreaming(jax.jit(open_), jax.jit(hear), jax.jit(write))
 
 
 def _chunks(model: Seq2Seq, chunk_ms: float | None) -> int:

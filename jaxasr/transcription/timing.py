@@ -13,7 +13,7 @@ EDGE = 0.05  # share of a word's attention that lies before its beginning, and b
 
 
 @dataclass
-class Spelt:
+class WordTokens:
     """A word and its tokens."""
 
     text: str = ""
@@ -22,7 +22,7 @@ class Spelt:
 
 
 @dataclass(frozen=True)
-class Clock:
+class FrameClock:
     """When encoder positions are.
 
     A frame is a window of samples and stands for the hop in its middle: frame t for the time from t hops and half of
@@ -38,15 +38,15 @@ class Clock:
         return self.offset_s + first * self.position_s, self.offset_s + (last + 1) * self.position_s
 
 
-def clock_of(model: Seq2Seq) -> Clock:
+def frame_clock(model: Seq2Seq) -> FrameClock:
     """The clock of a model."""
     front = model.frontend
-    return Clock(model.encoder.stride * front.hop_ms / 1000, (front.window_ms - front.hop_ms) / 2000)
+    return FrameClock(model.encoder.stride * front.hop_ms / 1000, (front.window_ms - front.hop_ms) / 2000)
 
 
-def spelt(tokens_u: Int[np.ndarray, " u"], tokenizer: Tokenizer) -> list[Spelt]:
+def tokens_to_words(tokens_u: Int[np.ndarray, " u"], tokenizer: Tokenizer) -> list[WordTokens]:
     """The words of a token sequence (without the end), and who writes them. A space belongs to the word before it."""
-    words: list[Spelt] = []
+    words: list[WordTokens] = []
     leading: list[int] = []
     before = ""
     for k in range(len(tokens_u)):
@@ -55,7 +55,7 @@ def spelt(tokens_u: Int[np.ndarray, " u"], tokenizer: Tokenizer) -> list[Spelt]:
             (words[-1].all if words else leading).append(k)
             continue
         known, before = len(words), text
-        words.extend(Spelt() for _ in text.split()[known:])
+        words.extend(WordTokens() for _ in text.split()[known:])
         for word in words[known:] or words[-1:]:
             word.own.append(k)
             word.all.extend([*leading, k])
@@ -65,14 +65,14 @@ def spelt(tokens_u: Int[np.ndarray, " u"], tokenizer: Tokenizer) -> list[Spelt]:
     return words
 
 
-def aligned(
-    words: Sequence[Spelt], first_u: Int[np.ndarray, " u"], last_u: Int[np.ndarray, " u"]
+def alignment_spans(
+    words: Sequence[WordTokens], first_u: Int[np.ndarray, " u"], last_u: Int[np.ndarray, " u"]
 ) -> list[tuple[float, float]]:
     """Of each word the first and the last position, by those of its tokens (ops.ctc_alignment)."""
     return [(float(first_u[word.own].min()), float(last_u[word.own].max())) for word in words]
 
 
-def attended(words: Sequence[Spelt], weights_us: Float[np.ndarray, "u s"]) -> list[tuple[float, float]]:
+def attention_spans(words: Sequence[WordTokens], weights_us: Float[np.ndarray, "u s"]) -> list[tuple[float, float]]:
     """Of each word the position before which EDGE of its attention lies, and that behind which as much does.
 
     Args:
@@ -87,13 +87,13 @@ def attended(words: Sequence[Spelt], weights_us: Float[np.ndarray, "u s"]) -> li
     return spans
 
 
-def spread(words: Sequence[Spelt], tokens: int, positions: float) -> list[tuple[float, float]]:
+def uniform_spans(words: Sequence[WordTokens], tokens: int, positions: float) -> list[tuple[float, float]]:
     """Spans for words that nothing aligns: as if every token took as long as any other."""
     share = positions / max(tokens, 1)
     return [(min(word.own) * share, (max(word.own) + 1) * share - 1) for word in words]
 
 
-def log_posteriors(words: Sequence[Spelt], token_log_probs_u: Float[np.ndarray, " u"]) -> Float[np.ndarray, " words"]:
+def log_posteriors(words: Sequence[WordTokens], token_log_probs_u: Float[np.ndarray, " u"]) -> Float[np.ndarray, " words"]:
     """Log probability of the least probable token of each word, the space behind it included: where it may have gone wrong.
 
     The product over the tokens would be the decoder's probability of the word, but a decoder trained with label smoothing

@@ -1,3 +1,3 @@
-"""`jaxasr verify-resume`: proves that a killed and resumed run equals an unbroken one."""
+"""Verification that a run which is killed and resumed equals an uninterrupted run (`jaxasr verify-resume`)."""
 
 from jaxasr.verify.resume import verify_resume as verify_resume

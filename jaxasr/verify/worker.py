@@ -1,6 +1,6 @@
-"""One process of a run that `jaxasr verify-resume` watches: `python -m jaxasr.verify.worker JSON`.
+"""One training process of `jaxasr verify-resume`: `python -m jaxasr.verify.worker JSON`.
 
-It trains as `jaxasr train` does, and writes down which examples it was given at each step and what the loss of all was.
+It trains as `jaxasr train` does, and writes the examples of each step and the loss of the global batch to a file.
 """
 
 import json
@@ -24,10 +24,10 @@ from jaxasr.scale import hosts
 
 
 class StepTrace(NamedTuple):
-    """A step, as its processes saw it."""
+    """The examples and losses of a step, from all of its processes."""
 
-    examples: tuple[str, ...]  # of the global batch, row by row
-    losses: tuple[float, ...]  # of the global batch, as each process says
+    examples: tuple[str, ...]  # of the global batch, in the order of the rows
+    losses: tuple[float, ...]  # of the global batch, one value from each process
 
 
 Trace = dict[int, StepTrace]  # by step
@@ -35,44 +35,47 @@ Trace = dict[int, StepTrace]  # by step
 
 @dataclass(frozen=True)
 class WorkerArgs:
-    """What a process is told; it travels as JSON."""
+    """The arguments of a worker process, passed as JSON."""
 
     experiment: str  # FILE.py, as on the command line
     assignments: tuple[str, ...]
     data_dir: str
     workdir: str
-    trace: str = ""  # a file: a line a step
-    wait_after_step: int = -1  # the step behind which it waits to be killed; -1: it goes on to the end
+    trace: str = ""  # the file that gets a line for each step
+    wait_after_step: int = -1  # the step after which the process waits until it is killed; -1: it trains to the end
 
-    def with_files(self, trace: Path, stop_at: int) -> "WorkerArgs":
-        """For one process."""
-        return replace(self, trace=str(trace), stop_at=stop_at)
+    def with_files(self, trace: Path, wait_after_step: int) -> "WorkerArgs":
+        """Returns the arguments of one process."""
+        return replace(self, trace=str(trace), wait_after_step=wait_after_step)
 
     def to_json(self) -> str:
-        """For the command line."""
+        """Returns the arguments as JSON."""
         return json.dumps(asdict(self))
 
 
 def main(text: str) -> None:
-    """Trains, and where it is told to stops behind a step until it is killed."""
-    given = WorkerArgs(**json.loads(text))
+    """Trains a run. If `wait_after_step` is given, the process waits after that step until it is killed."""
+    args = WorkerArgs(**json.loads(text))
     jax.config.update("jax_num_cpu_devices", 1)
-    with hosts.joined():
+    with hosts.distributed():
         scale.use_compile_cache()
-        experiment = load(given.experiment, tree.parse(list(given.assignments)))
-        with Path(given.trace).open("x", encoding="utf-8") as file:
+        experiment = load(args.experiment, tree.parse(list(args.assignments)))
+        with Path(args.trace).open("x", encoding="utf-8") as file:
 
-            def witness(step: int, batch: Batch, loss: Sum) -> None:
+            def write_step(step: int, batch: Batch, loss: Sum) -> None:
                 row = {"step": step, "examples": example_names(batch), "loss": float(loss.value) / float(loss.weight)}
                 print(json.dumps(row), file=file, flush=True)
-                while step == given.wait_after_step:
+                while step == args.wait_after_step:
                     time.sleep(60.0)
 
-            train(experiment, Path(given.workdir), RuntimeConfig(Path(given.data_dir)), step_callback=witness)
+            train(experiment, Path(args.workdir), RuntimeConfig(Path(args.data_dir)), step_callback=write_step)
 
 
 def example_names(batch: Batch) -> list[str]:
-    """A name for each row: key of the example at its speed, and checksum of wave and tokens; empty rows have none."""
+    """Returns a name for each row: the key of the example at its speed, and a checksum of wave and tokens.
+
+    Padding rows have an empty name.
+    """
     names = []
     for wave_n, tokens_u, key, real in zip(batch.wave_bn, batch.tokens_bu, batch.ids_b, batch.valid_b, strict=True):
         content = zlib.crc32(np.asarray(tokens_u).tobytes(), zlib.crc32(np.asarray(wave_n).tobytes()))
@@ -81,16 +84,16 @@ def example_names(batch: Batch) -> list[str]:
 
 
 def read_trace(files: Sequence[Path]) -> Trace:
-    """What all processes of a job have written down of the steps that all of them have made.
+    """Returns the steps that are in the files of all processes of a job.
 
-    The rows of a batch are those of process 0, then of 1, ... A line that is still being written is left out.
+    The rows of a global batch are those of process 0, then those of process 1, and so on. An incomplete last line is ignored.
     """
-    each = [_lines(file) for file in files]
-    steps = sorted(set.intersection(*(set(lines) for lines in each)))
+    processes = [_lines(file) for file in files]
+    steps = sorted(set.intersection(*(set(lines) for lines in processes)))
     return {
         step: StepTrace(
-            tuple(name for lines in each for name in lines[step]["examples"]),
-            tuple(lines[step]["loss"] for lines in each),
+            tuple(name for lines in processes for name in lines[step]["examples"]),
+            tuple(lines[step]["loss"] for lines in processes),
         )
         for step in steps
     }

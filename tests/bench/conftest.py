@@ -1,4 +1,4 @@
-"""Compiled programs are shared by the tests of this folder."""
+"""Fixtures: the tests of this folder share compiled programs."""
 
 from collections.abc import Iterator
 

@@ -1,11 +1,11 @@
-"""The benchmark of the recurrence on a shape that takes no time: what it says, with PyTorch and without."""
+"""Tests of the LSTM benchmark on a tiny shape, with PyTorch and without."""
 
 import sys
 
 import pytest
 
 from jaxasr.bench import benchmarks as bench
-from jaxasr.bench import processes as bench_process
+from jaxasr.bench import processes as bench_processes
 from jaxasr.bench.benchmarks import LstmShape, LstmTimes
 
 TINY = LstmShape(depth=1, width=2, examples=3, frames=80)
@@ -13,7 +13,7 @@ TINY = LstmShape(depth=1, width=2, examples=3, frames=80)
 
 @pytest.fixture(autouse=True)
 def _usual_malloc(monkeypatch):
-    """This process goes on to other tests."""
+    """Keeps the usual malloc, because this process runs other tests afterwards."""
     monkeypatch.setattr(bench.scale, "keep_freed_memory", lambda: True)
 
 
@@ -46,7 +46,7 @@ def test_a_machine_with_fewer_cores_says_so(monkeypatch):
 
 
 def test_a_process_that_fails_is_an_error(monkeypatch):
-    monkeypatch.setattr(bench_process, "_PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr(bench_processes, "_PROGRAM", "raise SystemExit(3)")
     with pytest.raises(RuntimeError, match="ended with status 3"):
         list(bench.bench_lstm(shape=TINY, threads=(1,)))
 

@@ -1,6 +1,6 @@
-"""The loader's benchmark measures, and tells what it measured."""
+"""Tests of the benchmark of the loader."""
 
-from jaxasr.bench.loader import LoaderSpeed, bench_loader, synthetic_speech
+from jaxasr.bench.loader import LoaderThroughput, bench_loader, synthetic_speech
 
 
 def test_the_loader_is_measured_beside_soundfile():
@@ -16,8 +16,8 @@ def test_the_loader_is_measured_beside_soundfile():
     assert 0 < speed.start_s < 10
 
 
-def test_the_figures_are_told_in_lines():
-    lines = LoaderSpeed(2, 4500.0, 6000.0, 0.75, 3000.0, 3200.0, 2.5).lines()
+def test_the_figures_are_in_the_lines():
+    lines = LoaderThroughput(2, 4500.0, 6000.0, 0.75, 3000.0, 3200.0, 2.5).lines()
     assert "4,500 audio-s/s in 2 worker processes, first batch after 2.5 s" in lines[0]
     assert "6,000 audio-s/s in as many; ratio 0.75" in lines[1]
     assert "3,000 audio-s, soundfile alone 3,200; ratio 0.94" in lines[2]

@@ -1,4 +1,4 @@
-"""The benchmark of an experiment: what is measured, what is said of it, and one measurement that is real."""
+"""Tests of the benchmark of an experiment: settings, rows, table, and one real measurement."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,12 @@ from jaxasr import data
 from jaxasr.bench import bench_experiment, bench_plan, benchmark
 from jaxasr.bench import report as bench_report
 from jaxasr.bench import scaling as bench_scaling
-from jaxasr.bench import workloads as bench_work
+from jaxasr.bench import workloads as bench_workloads
+from jaxasr.bench.loader import LoaderThroughput
 from jaxasr.bench.processes import CallTime
 from jaxasr.bench.report import BenchSetting, Measurement, measurement_row, speedup, table
 from jaxasr.bench.scaling import BenchPlan
-from jaxasr.bench.workloads import commonest_shape, evaluation_workload, time_call, training_workload
+from jaxasr.bench.workloads import commonest_bucket, evaluation_workload, time_call, training_workload
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
 from tests.trained_run import TINY, write_tones
@@ -23,7 +24,7 @@ from tests.trained_run import TINY, write_tones
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory) -> Path:
-    """The corpus of tones, prepared."""
+    """Prepares the corpus of tones."""
     base = tmp_path_factory.mktemp("tones")
     write_tones(base / "wavs")
     data.prepare(data.source("manifest", base / "wavs", {"name": "tones"}), base / "data")
@@ -53,7 +54,7 @@ def test_an_evaluation_has_a_batch_of_its_own_shapes(tones):
 
 
 def test_the_busiest_shape_has_most_batches():
-    assert commonest_shape(np.array([2, 0, 2, 1, 2, 0])) == 2
+    assert commonest_bucket(np.array([2, 0, 2, 1, 2, 0])) == 2
 
 
 def test_short_calls_are_made_several_times(monkeypatch):
@@ -63,20 +64,22 @@ def test_short_calls_are_made_several_times(monkeypatch):
         return CallTime(0.1 * (len(calls) - before), 0.2 * (len(calls) - before))
 
     calls = []
-    monkeypatch.setattr(bench_work, "timed", at_ten_a_second)
-    monkeypatch.setattr(bench_work, "MIN_MEASURED_S", 0.55)
+    monkeypatch.setattr(bench_workloads, "timed", at_ten_a_second)
+    monkeypatch.setattr(bench_workloads, "MIN_MEASURED_S", 0.55)
     took = time_call(lambda: calls.append(1))
     assert (took.wall_s, took.cpu_s) == pytest.approx((0.1, 0.2))
     assert len(calls) == 1 + 1 + 5
-    monkeypatch.setattr(bench_work, "MIN_MEASURED_S", 0.05)
+    monkeypatch.setattr(bench_workloads, "MIN_MEASURED_S", 0.05)
     time_call(lambda: calls.append(1))
     assert len(calls) == 7 + 2
 
 
 def measured(work, times: dict[tuple[str, int], list[float]]) -> list[Measurement]:
-    """By processor time everything takes three times as long, times the devices."""
+    """Returns measurements whose CPU time is three times the wall time, times the number of devices."""
     return [
-        Measurement(BenchSetting("step", *key), work, lambda: CallTime(0, 0), [CallTime(s, 3 * s * key[1]) for s in seconds])
+        Measurement(
+            BenchSetting("step", *key), work, lambda: CallTime(0, 0), [CallTime(s, 3 * s * key[1]) for s in seconds]
+        )
         for key, seconds in times.items()
     ]
 
@@ -115,13 +118,13 @@ def test_virtual_devices_share_the_cores_of_one():
 
 
 def test_sizes_can_be_shared_out_by_all_numbers_of_devices(work):
-    sizes = [each.examples for each in BenchPlan(devices=(1, 4, 6), batch_scale=(1.0, 2.0, 0.1)).scaled(work)]
+    sizes = [size.examples for size in BenchPlan(devices=(1, 4, 6), batch_scale=(1.0, 2.0, 0.1)).scaled(work)]
     assert sizes == [12, 24, 12]
-    assert [each.examples for each in BenchPlan(devices=(1,), batch_scale=(0.25, 1.1)).scaled(work)] == [2, 9]
+    assert [size.examples for size in BenchPlan(devices=(1,), batch_scale=(0.25, 1.1)).scaled(work)] == [2, 9]
 
 
 def fake(monkeypatch, experiment):
-    """Measurements that take no time: two steps a second on each device, a search a second."""
+    """Replaces the timers by constants: two steps a second on each device, one search a second."""
     monkeypatch.setattr(bench_scaling, "build_step", lambda experiment, data: (lambda state, batch, across: None, None))
     monkeypatch.setattr(bench_scaling, "evaluation_fn", lambda experiment, state, lms: None)
     monkeypatch.setattr(bench_scaling, "evaluated_variables", lambda experiment, state: None)
@@ -136,14 +139,16 @@ def fake(monkeypatch, experiment):
 
 def test_rows_picture_and_table_tell_what_was_measured(tones, tmp_path, monkeypatch):
     experiment = fake(monkeypatch, tiny.experiment())
-    plan = bench_plan({"devices": (1, 2), "parallelism": ("jit", "mesh", "fsdp"), "benchmarks": ("step", "evaluation"), "rounds": 2})
+    plan = bench_plan(
+        {"devices": (1, 2), "parallelism": ("jit", "mesh", "fsdp"), "benchmarks": ("step", "evaluation"), "rounds": 2}
+    )
     lines = list(bench_experiment(experiment, tones, tmp_path / "out", source=TINY, plan=plan))
     rows = [json.loads(line) for line in (tmp_path / "out" / "bench.jsonl").read_text().splitlines()]
     found = [(row["part"], row["parallelism"], row["devices"], row["s"], row["speedup"]) for row in rows]
     steps = [("jit", 1, 0.5, 1.0), ("mesh", 1, 0.5, 1.0), ("fsdp", 1, 0.5, 1.0), ("mesh", 2, 0.25, 2.0)]
     steps += [("fsdp", 2, 0.25, 2.0)]
     assert found == [
-        *(("step", *each) for each in steps),
+        *(("step", *step) for step in steps),
         ("evaluation", "jit", 1, 1.0, 1.0),
         ("evaluation", "mesh", 2, 1, 1),
     ]
@@ -166,7 +171,9 @@ def test_what_does_not_fit_is_named_and_the_rest_is_measured(tones, tmp_path, mo
 
     experiment = fake(monkeypatch, tiny.experiment())
     monkeypatch.setattr(bench_scaling, "step_timer", step_timer)
-    plan = bench_plan({"devices": (1,), "parallelism": ("jit",), "benchmarks": ("step",), "batch_scale": (1.0, 2.0), "rounds": 2})
+    plan = bench_plan(
+        {"devices": (1,), "parallelism": ("jit",), "benchmarks": ("step",), "batch_scale": (1.0, 2.0), "rounds": 2}
+    )
     lines = list(bench_experiment(experiment, tones, tmp_path / "out", source=TINY, plan=plan))
     why = "RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes."
     assert f"left out: step, jit on 1, 16 x 1.00 s: {why}" in lines
@@ -183,7 +190,7 @@ def test_without_devices_one_and_all_are_measured(tones, tmp_path, monkeypatch):
 
 
 def test_the_loader_is_measured_beside_soundfile(tones, tmp_path, monkeypatch):
-    speed = data.bench.LoaderSpeed(0, 2.0, 4.0, 0.5, 1.0, 2.0, 0.1)
+    speed = LoaderThroughput(0, 2.0, 4.0, 0.5, 1.0, 2.0, 0.1)
     monkeypatch.setattr(bench_scaling, "bench_loader", lambda opened, workers: speed)
     plan = BenchPlan(benchmarks=("loader",))
     lines = list(bench_experiment(fake(monkeypatch, tiny.experiment()), tones, tmp_path, source=TINY, plan=plan))
@@ -225,13 +232,13 @@ def test_a_language_model_is_measured_for_real(tmp_path):
     data.prepare(lines, tmp_path / "data")
     plan = BenchPlan(devices=(2,), parallelism=("mesh",), rounds=2)
     experiment = tiny_lm.experiment()
-    said = list(bench_experiment(experiment, tmp_path / "data", tmp_path, source=TINY, plan=plan, profile=True))
+    lines = list(bench_experiment(experiment, tmp_path / "data", tmp_path, source=TINY, plan=plan, profile=True))
     *rows, loop = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
     assert [(row["part"], row["devices"]) for row in rows] == [("step", 2), ("evaluation", 2)]
     assert min(row["s"] for row in rows) > 0
     assert (loop["part"], len(loop["loop_s"]), len(loop["bare_cpu_s"])) == ("loop", 2, 2)
     assert min(*loop["loop_s"], *loop["bare_s"]) > 0
-    assert any(line.startswith("the loop's own time: ") for line in said)
+    assert any(line.startswith("the loop's own time: ") for line in lines)
     assert {row["ideal_speedup"] for row in rows} == {1}
-    assert "loader: batches of transcripts alone, of which nothing is decoded" in said
+    assert "loader: batches of transcripts alone, of which nothing is decoded" in lines
     assert len(list((tmp_path / "profile").glob("*/plugins/profile/*/perfetto_trace.json.gz"))) == 2

@@ -1,4 +1,4 @@
-"""The benchmark of searches on a model that takes no time: it takes the stated steps, and says what it measured."""
+"""Tests of the benchmark of searches, on a tiny model: the number of steps, the rounds and the lines."""
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +17,17 @@ SMALL = RecurrentSpec(time_reduction=(1, 2), width=8, decoder_width=8, filters=2
 
 @pytest.fixture(autouse=True)
 def _usual_malloc(monkeypatch):
-    """This process goes on to other tests."""
+    """Keeps the usual malloc, because this process runs other tests afterwards."""
     monkeypatch.setattr(bench_search.scale, "keep_freed_memory", lambda: True)
 
 
 def test_every_search_takes_exactly_the_stated_steps(monkeypatch):
     monkeypatch.setattr(bench_search, "LM_WIDTH", 4)
-    load = BenchBatch(examples=2, frames=170)
-    model, batch = SMALL.model(load), make_batch(load)
+    sizes = BenchBatch(examples=2, frames=170)
+    model = SMALL.model(sizes)
+    batch = make_batch(sizes)
     variables = jax.jit(lambda batch: model.init(jax.random.key(0), batch, step=None))(batch)
-    lms = {"lm": bench_search._language_model(load.vocab)}
+    lms = {"lm": bench_search._language_model(sizes.vocab)}
     found = bench_search._search(model, SearchCase(examples=2, width=3, lm=True))(variables, lms, batch)
     assert isinstance(model, nn.Seq2Seq)
     np.testing.assert_array_equal(found.token_lengths_bw, jnp.full((2, 1), STEPS))
@@ -36,7 +37,7 @@ def test_every_search_takes_exactly_the_stated_steps(monkeypatch):
 def test_rounds_are_counted_without_the_one_that_compiles():
     taken = measure_search(SearchCase(width=0, frames=170), rounds=2, spec=SMALL)
     assert len(taken) == 2
-    assert all(each.cpu_s > 0 for each in taken)
+    assert all(call.cpu_s > 0 for call in taken)
 
 
 def test_a_line_is_of_one_utterance():
@@ -49,6 +50,6 @@ def test_a_line_is_of_one_utterance():
 def test_groups_grow_in_one_thing_each_and_unknown_ones_are_refused():
     for name in ("width", "batch", "length"):
         cases = [vars(case) for case in CASES[name]]
-        assert len({key for key in cases[0] if len({each[key] for each in cases}) > 1}) == 1
+        assert len({key for key in cases[0] if len({case[key] for case in cases}) > 1}) == 1
     with pytest.raises(ValueError, match="there are parts-1, parts-16, width, batch, whisper, length"):
         list(benchmark("search", benchmarks=("speed",)))

@@ -1,4 +1,4 @@
-"""The benchmark of training steps on models that take no time: both sides train the same thing, and what is said of them."""
+"""Tests of the benchmark of training steps, on tiny models: both implementations learn alike, and the lines."""
 
 import sys
 
@@ -22,7 +22,7 @@ SMALL: dict[str, RecurrentSpec | SelfAttentiveSpec] = {
 
 @pytest.fixture(autouse=True)
 def _usual_malloc(monkeypatch):
-    """This process goes on to other tests."""
+    """Keeps the usual malloc, because this process runs other tests afterwards."""
     monkeypatch.setattr(bench_training.scale, "keep_freed_memory", lambda: True)
 
 
@@ -38,10 +38,11 @@ def test_the_batch_is_the_stated_one():
     "name", ["lstm", "conformer", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg-gru", "transformer"))]
 )
 def test_both_sides_are_as_large_and_learn_the_batch_alike(name):
-    pytest.importorskip("torch", reason="the witness is written in PyTorch, which is no dependency")
+    pytest.importorskip("torch", reason="the reference implementation is in PyTorch, which is no dependency")
     from jaxasr.bench.pytorch import pytorch_step
 
-    ours, theirs = jaxasr_step(SMALL[name], TINY), pytorch_step(SMALL[name], TINY, threads=1)
+    ours = jaxasr_step(SMALL[name], TINY)
+    theirs = pytorch_step(SMALL[name], TINY, threads=1)
     assert theirs.parameters == pytest.approx(ours.parameters, rel=0.06)  # PyTorch's cells have two biases
     for equal in (True, False):
         losses = np.array([[side.step(equal) for side in (ours, theirs)] for _ in range(3)])
@@ -52,7 +53,7 @@ def test_both_sides_are_as_large_and_learn_the_batch_alike(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_models_are_as_large_to_two_percent(name):
-    pytest.importorskip("torch", reason="the witness is written in PyTorch, which is no dependency")
+    pytest.importorskip("torch", reason="the reference implementation is in PyTorch, which is no dependency")
     from jaxasr.bench.pytorch import pytorch_step
 
     theirs = pytorch_step(MODELS[name], BenchBatch(), threads=1)
@@ -65,7 +66,7 @@ def test_ours_is_measured_alone_where_pytorch_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     parameters, (equal, unequal) = measure_training(SMALL["lstm"], TINY, rounds=2)
     assert (len(parameters), len(equal.jaxasr), len(unequal.jaxasr), equal.pytorch) == (1, 2, 2, ())
-    assert min(each.cpu_s for each in equal.jaxasr) > 0
+    assert min(step.cpu_s for step in equal.jaxasr) > 0
     assert "PyTorch" not in equal.line()
 
 
@@ -77,7 +78,9 @@ def test_a_slow_step_is_measured_once(monkeypatch):
 
 
 def test_lines_are_medians_of_rounds():
-    ours, theirs = (tuple(CallTime(2 * each, each) for each in column) for column in ((1.0, 3.0, 2.0), (2.0, 2.0, 8.0)))
+    ours, theirs = (
+        tuple(CallTime(2 * cpu_s, cpu_s) for cpu_s in column) for column in ((1.0, 3.0, 2.0), (2.0, 2.0, 8.0))
+    )
     assert StepTimes(True, ours, theirs).line() == (
         "  equal lengths   jaxasr    4.000 s (CPU   2.000 s)   PyTorch   4.000 s (CPU   2.000 s)   "
         "ratio 0.50 (CPU 0.50), 3 rounds"

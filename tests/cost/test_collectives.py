@@ -162,7 +162,7 @@ def _step(state: Any, batch: Any, across: Any) -> Any:
     return {"params": new}, {}
 
 
-def _said(layout: scale.Layout) -> Counter[tuple[str, str]]:
+def _said(layout: scale.MeshShape) -> Counter[tuple[str, str]]:
     shapes = dict(zip(("one", "two"), pairwise(SIZES), strict=True))
     state = {"params": {name: jax.ShapeDtypeStruct(size, np.float32) for name, size in shapes.items()}}
     batch = {"x": jax.ShapeDtypeStruct((8, SIZES[0]), np.float32)}
@@ -173,16 +173,16 @@ def _said(layout: scale.Layout) -> Counter[tuple[str, str]]:
 
 
 def test_data_parallel_sums_all_gradients_once():
-    assert _said(scale.Layout()) == {("all-reduce", "data"): 4 * PARAMETERS}
+    assert _said(scale.MeshShape()) == {("all-reduce", "data"): 4 * PARAMETERS}
 
 
 def test_fsdp_gathers_all_parameters_once_and_sums_all_gradients_once():
     expected = {("all-gather", "fsdp"): 4 * PARAMETERS, ("reduce-scatter", "fsdp"): 4 * PARAMETERS}
-    assert _said(scale.Layout(fsdp=4)) == expected
+    assert _said(scale.MeshShape(fsdp=4)) == expected
 
 
 def test_data_and_fsdp_together_sum_over_data_what_is_left_after_fsdp():
-    assert _said(scale.Layout(fsdp=2)) == {
+    assert _said(scale.MeshShape(fsdp=2)) == {
         ("all-gather", "fsdp"): 4 * PARAMETERS,
         ("reduce-scatter", "fsdp"): 4 * PARAMETERS,
         ("all-reduce", "data"): 4 * PARAMETERS // 2,

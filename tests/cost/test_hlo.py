@@ -43,7 +43,7 @@ def test_a_loop_runs_from_its_start_by_its_stride_to_the_limit_of_its_condition(
     program = _loop(first, stride)
     assert program.runs["body"] == trips
     assert program.runs["main"] == 1
-    assert program.endless == ()
+    assert program.unbounded_loops == ()
 
 
 def test_xlas_own_note_of_trips_is_believed():
@@ -54,7 +54,7 @@ def test_xlas_own_note_of_trips_is_believed():
 def test_a_loop_without_a_limit_counts_once_and_is_named():
     program = read_program(LOOP.replace("direction=LT", "direction=NE"))
     assert program.runs["body"] == 1
-    assert program.endless == ("while.1",)
+    assert program.unbounded_loops == ("while.1",)
 
 
 def test_types_know_their_bytes_and_where_they_lie():
@@ -92,4 +92,4 @@ def test_nested_scans_of_a_real_program_multiply():
     assert text is not None
     program = read_program(text)
     assert sorted(program.runs[name] for name in program.scheduled) == [1, 3, 15]
-    assert program.endless == ()
+    assert program.unbounded_loops == ()

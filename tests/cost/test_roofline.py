@@ -3,7 +3,7 @@
 import pytest
 
 from jaxasr.cost.collectives import Collective
-from jaxasr.cost.roofline import Assumptions, Limits, Work, collective_s, forecast, over
+from jaxasr.cost.roofline import Assumptions, Limits, ProgramWork, collective_s, forecast, over
 
 LIMITS = Limits(
     flops=100e12, memory_bytes=16, memory_bandwidth=1e12, link_bandwidth=200e9, network_bandwidth=25e9, node_devices=8
@@ -13,7 +13,7 @@ PERFECT = Assumptions(flops_share=1.0, memory_share=1.0, link_share=1.0, kernel_
 
 def test_a_step_by_hand():
     summed = Collective("all-reduce", ("data",), 4, 4_000_000, times=10)
-    work = Work(flops=50e9, memory_bytes=4e8, kernels=200, collectives=(summed,))
+    work = ProgramWork(flops=50e9, memory_bytes=4e8, kernels=200, collectives=(summed,))
     assumed = Assumptions(
         flops_share=0.5, memory_share=0.8, link_share=0.5, kernel_s=1e-6, collective_s=10e-6, hidden_share=0.5
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxasr import decode
-from jaxasr.evaluation.attention_metrics import FROM_STEP, Alarm, alignment_sums, hypothesis_sums, said_of, watched
+from jaxasr.evaluation.attention_metrics import FROM_STEP, AttentionCollapseMonitor, alignment_sums, hypothesis_sums, replay_warnings, with_alignment_metrics
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
 from tests import tiny_experiments as tiny
 
@@ -40,7 +40,7 @@ def test_training_is_watched_over_the_tokens_and_the_end_of_real_utterances(rng)
     weights[0, :, 0] = np.eye(6)
     weights[1, :5] = 1 / 6
     weights[2] = rng.normal(size=(6, 1, 6))
-    sums = watched(criterion)(outputs(weights, [6, 6, 6]), batch([5, 4, 0], [True, True, False]))
+    sums = with_alignment_metrics(criterion)(outputs(weights, [6, 6, 6]), batch([5, 4, 0], [True, True, False]))
     assert sums["loss"].mean == pytest.approx(weights.sum(), abs=1e-4)
     found = {name.removeprefix("attention_"): each.mean for name, each in sums.items() if name != "loss"}
     assert (found["collapsed"], found["diffuse"]) == pytest.approx((0.5, 0.5))
@@ -52,7 +52,7 @@ def test_no_gradient_comes_of_watching(rng):
     weights = jnp.asarray(rng.uniform(size=(2, 6, 2, 8)), jnp.float32)
 
     def loss(weights_buhs):
-        sums = watched(criterion)(outputs(weights_buhs, [8, 8]), batch([5, 5], [True, True]))
+        sums = with_alignment_metrics(criterion)(outputs(weights_buhs, [8, 8]), batch([5, 5], [True, True]))
         return sums["loss"].value + sums["attention_entropy"].value
 
     np.testing.assert_array_equal(jax.grad(loss)(weights), np.ones(weights.shape))
@@ -63,7 +63,7 @@ def test_of_several_samples_the_first_is_watched(rng):
     twice = np.repeat(weights, 2, axis=0)
     twice[1::2] = 0.0
     given = batch([5, 5], [True, True])
-    one, two = (watched(criterion)(outputs(w, [8, 8]), given)["attention_entropy"].mean for w in (weights, twice))
+    one, two = (with_alignment_metrics(criterion)(outputs(w, [8, 8]), given)["attention_entropy"].mean for w in (weights, twice))
     assert one == two > 0.0
 
 
@@ -96,7 +96,7 @@ def row(step: int, share: float, place: str = "train") -> dict[str, float]:
 
 
 def test_a_collapse_is_told_once_and_so_is_the_recovery():
-    alarm = Alarm()
+    alarm = AttentionCollapseMonitor()
     assert alarm.lines(FROM_STEP - 1, row(0, 1.0)) == []
     (line,) = alarm.lines(FROM_STEP, row(0, 0.8))
     assert line.startswith("step 1,000: WARNING: the attention of train has collapsed in 80% of its utterances")
@@ -112,6 +112,6 @@ def test_a_collapse_is_told_once_and_so_is_the_recovery():
 
 def test_a_run_that_goes_on_does_not_tell_again_what_it_has_told():
     rows = [row(1_000, 0.9), row(1_050, 0.1), row(1_100, 0.9)]
-    alarm = Alarm()
-    assert [line.split(":")[0] for line in said_of(rows, alarm)] == ["step 1,000", "step 1,050", "step 1,100"]
+    alarm = AttentionCollapseMonitor()
+    assert [line.split(":")[0] for line in replay_warnings(rows, alarm)] == ["step 1,000", "step 1,050", "step 1,100"]
     assert alarm.lines(1_150, row(0, 0.9)) == []

@@ -9,8 +9,8 @@ import pytest
 
 from jaxasr import decode, tree
 from jaxasr.__main__ import main
-from jaxasr.evaluation import evaluate_run, refuse_unready
-from jaxasr.evaluation.decode_split import Judge, compiled_search, draw_alignment, headline, numbers
+from jaxasr.evaluation import evaluate_run, check_data_ready
+from jaxasr.evaluation.decode_split import SearchEvaluator, compiled_search, draw_alignment, headline, row_of
 from jaxasr.experiment import RuntimeConfig, Split
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
@@ -85,21 +85,21 @@ def test_what_would_be_missing_in_the_end_is_missed_before_the_first_step(tmp_pa
     assert not (tmp_path / "run").exists()
     fused = Split(tiny.experiment().validation.data, decode.Beam(3, scorers=(decode.LmScorer("words", 0.2),)))
     with pytest.raises(ValueError, match=r"fuses a language model 'words'; given: none. Give it: --lm words=PLACE"):
-        refuse_unready([fused], tmp_path / "data", {})
-    refuse_unready([fused], tmp_path / "data", {"words": "a.arpa"})
+        check_data_ready([fused], tmp_path / "data", {})
+    check_data_ready([fused], tmp_path / "data", {"words": "a.arpa"})
 
 
 def test_a_judge_decodes_again_with_the_search_that_it_has(trained_run, copy):
     """Twice with other variables: the same utterances in the same order, and errors where nothing was learnt."""
     experiment, workdir = tiny.experiment(), Workdir(copy)
-    judge = Judge(experiment, "validation", experiment.validation, trained_run.data_dir)
+    judge = SearchEvaluator(experiment, "validation", experiment.validation, trained_run.data_dir)
     variables, _ = trained_variables(experiment, workdir)
     learnt = judge(variables, workdir)
     blank = judge({"params": jax.tree.map(jnp.zeros_like, variables["params"])}, workdir)
     assert (learnt.scores.wer, blank.scores.wer > 0.5) == (0.0, True)
     assert [each.id for each in learnt.utterances] == [each.id for each in blank.utterances]
     assert headline(learnt) == "WER 0.00% [0.00%, 0.00%], CER 0.00%, 8 utterances"
-    row = numbers(learnt, 16_000)
+    row = row_of(learnt, 16_000)
     assert (row["wer"], row["audio_s_per_s"]) == (0.0, None)  # one batch of one shape: it was compiled in that time
 
 

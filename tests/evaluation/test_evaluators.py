@@ -100,7 +100,7 @@ def test_what_does_not_fit_a_language_model_is_refused():
     with pytest.raises(ValueError, match=r"evals\.train has no search"):
         replace(heard, evals={"train": replace(heard.validation, search=None)})
     with pytest.raises(ValueError, match=r"objective has ctc_weight=0\.5, Guide, and model is a LstmLm"):
-        changed(objective=training.Objective(ctc_weight=0.5, extra=(training.Guide(1.0),)))
+        changed(objective=training.Objective(ctc_weight=0.5, auxiliary=(training.GuidedAttentionLoss(1.0),)))
     with pytest.raises(ValueError, match=r"model\.vocab=9 but the tokenizer"):
         changed(model=read.model.clone(vocab=9))
 

@@ -7,7 +7,7 @@ import pytest
 from jaxasr import decode, text, tree
 from jaxasr.bench.search import ForbidEnd
 from jaxasr.evaluation import evaluate_run
-from jaxasr.evaluation.language_models import language_models, refuse_unread
+from jaxasr.evaluation.language_models import load_language_models, check_lms_used
 from jaxasr.evaluation.ngram import token_words
 from jaxasr.experiment import RuntimeConfig
 from tests import tiny_experiments as tiny
@@ -42,23 +42,23 @@ def test_places_that_hold_no_language_model_are_refused(trained_run: TrainedRun,
         (f"{tiny.__file__}@{trained_run.workdir}", "is Seq2Seq, a language model is needed"),
     ):
         with pytest.raises(ValueError, match=message):
-            language_models({"x": place}, tiny.TOKENS)
+            load_language_models({"x": place}, tiny.TOKENS)
     with pytest.raises(FileNotFoundError):
-        language_models({"x": str(tmp_path / "none.arpa")}, tiny.TOKENS)
+        load_language_models({"x": str(tmp_path / "none.arpa")}, tiny.TOKENS)
 
 
 def test_a_model_that_no_search_asks_is_refused_for_it_would_change_nothing():
     fused = decode.Beam(3, nbest=2, scorers=(decode.LmScorer("letters", 0.2),))
     again = decode.Rescoring(fused, (decode.LmScorer("words", 0.2),))
-    refuse_unread({"letters": "a.arpa"}, [decode.Greedy(), fused])
-    refuse_unread({"letters": "a.arpa", "words": "b.arpa"}, [again])
+    check_lms_used({"letters": "a.arpa"}, [decode.Greedy(), fused])
+    check_lms_used({"letters": "a.arpa", "words": "b.arpa"}, [again])
     with pytest.raises(
         ValueError, match=r"--lm words=b.arpa: no search .* \(letters\); it needs decode.LmScorer\('words', WEIGHT\)"
     ):
-        refuse_unread({"letters": "a.arpa", "words": "b.arpa"}, [fused])
+        check_lms_used({"letters": "a.arpa", "words": "b.arpa"}, [fused])
     with pytest.raises(ValueError, match=r"\(none fuses any\)"):
-        refuse_unread({"words": "b.arpa"}, [decode.Greedy(), None])
+        check_lms_used({"words": "b.arpa"}, [decode.Greedy(), None])
 
 
 def test_a_scorer_of_somebody_elses_may_ask_any_model():
-    refuse_unread({"words": "b.arpa"}, [decode.Beam(3, scorers=(ForbidEnd(),))])
+    check_lms_used({"words": "b.arpa"}, [decode.Beam(3, scorers=(ForbidEnd(),))])

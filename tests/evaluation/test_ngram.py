@@ -53,8 +53,8 @@ def test_a_search_adds_up_what_the_command_has_measured(data_dir, tmp_path, unit
     lm = read_ngram(tmp_path / "new" / "lm.arpa.gz", experiment.tokenizer)
     assert isinstance(lm, kind)
     assert lm.vocab == experiment.tokenizer.size
-    assert {each.text for each in made.watched.texts} == set(TRAIN)
-    for each in made.watched.texts[:3]:
+    assert {each.text for each in made.validation.texts} == set(TRAIN)
+    for each in made.validation.texts[:3]:
         assert log_prob(lm, experiment.tokenizer.encode(each.text)) == pytest.approx(each.log_prob, rel=1e-5)
 
 

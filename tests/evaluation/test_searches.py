@@ -7,7 +7,7 @@ import pytest
 
 from jaxasr import tree
 from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, NoRepeatNgram, Rescoring
-from jaxasr.evaluation.searches import chosen_search, read_tuned, search_for_files, searches_of, tuned_changes, written
+from jaxasr.evaluation.searches import select_search, read_tuned, search_for_files, named_searches, tuned_changes, render_search
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
 
@@ -24,44 +24,44 @@ def experiment(**searches):
 def tuned_fixture(tmp_path) -> Path:
     """What `jaxasr tune-decoding` writes, for REWARDED."""
     path = tmp_path / "tuned.json"
-    kept = {"split": "dev", "of": written(REWARDED), "search": {"scorers.0.weight": "0.75", "ctc_weight": "0.25"}}
+    kept = {"split": "dev", "of": render_search(REWARDED), "search": {"scorers.0.weight": "0.75", "ctc_weight": "0.25"}}
     path.write_text(json.dumps(kept))
     return path
 
 
 def test_files_are_heard_with_what_results_are_of():
     shared = experiment(validation=Greedy(), train=Beam(4), test=Beam(4))
-    assert search_for_files(shared) == chosen_search(shared) == Beam(4)
+    assert search_for_files(shared) == select_search(shared) == Beam(4)
     differing = experiment(validation=Greedy(), train=Beam(4), test=Beam(5))
-    assert search_for_files(differing) == chosen_search(differing) == Greedy()
+    assert search_for_files(differing) == select_search(differing) == Greedy()
 
 
 def test_a_search_has_the_name_of_its_split_or_is_a_plain_one():
     here = experiment(validation=Greedy(MaxTokens(0.5, 3)), train=Beam(4), test=REWARDED)
-    there = searches_of(here)
+    there = named_searches(here)
     assert list(there) == ["validation", "train", "test", "greedy", "beam", "ctc"]
-    assert chosen_search(here, "test") == REWARDED
-    assert chosen_search(here, "greedy") == Greedy(MaxTokens(0.5, 3))
-    assert chosen_search(here, "ctc") == CtcGreedy()
-    beam = chosen_search(here, "beam", {"width": "20", "ctc_weight": "0.5"})
+    assert select_search(here, "test") == REWARDED
+    assert select_search(here, "greedy") == Greedy(MaxTokens(0.5, 3))
+    assert select_search(here, "ctc") == CtcGreedy()
+    beam = select_search(here, "beam", {"width": "20", "ctc_weight": "0.5"})
     assert beam == Beam(20, length_norm=1.0, ctc_weight=0.5, max_tokens=MaxTokens(0.5, 3))
     twice = Rescoring(Beam(4, nbest=2, max_tokens=MaxTokens(0.5, 3)), (LengthReward(0.1),))
-    assert chosen_search(experiment(validation=twice), "greedy") == Greedy(MaxTokens(0.5, 3))
+    assert select_search(experiment(validation=twice), "greedy") == Greedy(MaxTokens(0.5, 3))
     with pytest.raises(ValueError, match="no search 'beem'; there are validation, train, test, greedy, beam, ctc"):
-        chosen_search(here, "beem")
+        select_search(here, "beem")
     with pytest.raises(ValueError, match="Beam has no field 'widht'"):
-        chosen_search(here, "beam", {"widht": "20"})
+        select_search(here, "beam", {"widht": "20"})
 
 
 def test_without_a_ctc_head_there_is_no_plain_search_that_needs_one():
-    there = searches_of(tree.override(experiment(), {"model.ctc": None, "objective.ctc_weight": 0.0}))
+    there = named_searches(tree.override(experiment(), {"model.ctc": None, "objective.ctc_weight": 0.0}))
     assert "ctc" not in there
     assert there["beam"] == Beam(10, length_norm=1.0)
 
 
 def test_a_language_model_hears_nothing():
     with pytest.raises(ValueError, match="a language model: it hears nothing"):
-        chosen_search(tiny_lm.experiment())
+        select_search(tiny_lm.experiment())
 
 
 def test_tuned_numbers_go_to_the_search_they_were_tuned_with(tuned):
@@ -72,14 +72,14 @@ def test_tuned_numbers_go_to_the_search_they_were_tuned_with(tuned):
     assert tuned_changes(tuned, here, ["test"]) == changes
     found = Beam(9, nbest=2, ctc_weight=0.25, scorers=(LengthReward(0.75),))
     assert tree.override(here, changes).evals["test"].search == found
-    assert chosen_search(here, tuned=tuned) == found
-    assert chosen_search(here, "test", {"ctc_weight": "0.5"}, tuned).ctc_weight == 0.5  # pyright: ignore
+    assert select_search(here, tuned=tuned) == found
+    assert select_search(here, "test", {"ctc_weight": "0.5"}, tuned).ctc_weight == 0.5  # pyright: ignore
     with pytest.raises(
         ValueError, match=r"tuned.json has scorers.0.weight=0.75 .* for the search of dev, and train have"
     ):
         tuned_changes(tuned, here, ["test", "train"])
     with pytest.raises(ValueError, match="and validation have another one"):
-        chosen_search(here, "validation", tuned=tuned)
+        select_search(here, "validation", tuned=tuned)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_numbers_of_a_first_pass_hold_for_another_width_of_it(tmp_path):
     def twice(first: Beam) -> Rescoring:
         return Rescoring(first, (LengthReward(0.5),))
 
-    kept = {"split": "dev", "of": written(twice(Beam(3, nbest=2))), "search": {"first.length_norm": "0.5"}}
+    kept = {"split": "dev", "of": render_search(twice(Beam(3, nbest=2))), "search": {"first.length_norm": "0.5"}}
     (tmp_path / "tuned.json").write_text(json.dumps(kept))
     tuned = read_tuned(tmp_path / "tuned.json")
-    assert tuned.fits(twice(Beam(8, nbest=4, length_norm=1.0)))
-    assert not tuned.fits(twice(Beam(8, nbest=4, ctc_weight=0.1)))
-    assert not tuned.fits(Beam(8, nbest=4))
+    assert tuned.matches(twice(Beam(8, nbest=4, length_norm=1.0)))
+    assert not tuned.matches(twice(Beam(8, nbest=4, ctc_weight=0.1)))
+    assert not tuned.matches(Beam(8, nbest=4))
 
 
 def test_a_file_that_tune_did_not_write_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from jaxasr.__main__ import main
 from jaxasr.evaluation import tune
 from jaxasr.evaluation.searches import read_tuned
-from jaxasr.evaluation.tune import Point, table
+from jaxasr.evaluation.tune import GridPoint, table
 from jaxasr.experiment import RuntimeConfig
 from tests import tiny_experiments as tiny
 from tests.trained_run import TrainedRun
@@ -37,9 +37,9 @@ def test_every_point_is_decoded_and_the_best_is_taken_by_an_evaluation(trained_r
 
 def test_what_the_split_cannot_tell_from_the_best_is_marked():
     words = (4,) * 60
-    best = Point({"a": "1"}, (0,) * 60, words, 0.0)
-    near = Point({"a": "2"}, (1, *(0,) * 59), words, 0.0)
-    far = Point({"a": "3"}, (2,) * 60, words, 0.25)
+    best = GridPoint({"a": "1"}, (0,) * 60, words, 0.0)
+    near = GridPoint({"a": "2"}, (1, *(0,) * 59), words, 0.0)
+    far = GridPoint({"a": "3"}, (2,) * 60, words, 0.25)
     lines = table([best, near, far])[1:]
     assert [line[0] for line in lines] == ["=", "=", " "]
     assert "50.00%  [50.00%, 50.00%]  25.00%  a=3" in lines[2]
@@ -70,5 +70,5 @@ def test_a_bad_grid_is_refused_before_anything_is_decoded(trained_run, tmp_path,
     machine = RuntimeConfig(data_dir=trained_run.data_dir)
     with pytest.raises(ValueError, match=message):
         tune(tiny.experiment(), tmp_path / "none", machine, grid, split="train")
-    with pytest.raises(KeyError, match="no split 'dev'"):
+    with pytest.raises(KeyError, match="no split dev"):
         tune(tiny.experiment(), tmp_path / "none", machine, grid, split="dev")

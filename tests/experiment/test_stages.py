@@ -174,7 +174,7 @@ def test_a_run_grows_and_may_be_killed_in_any_stage(growing, trained_run, tmp_pa
         between = tmp_path / "between"
         shutil.copytree(whole, between, ignore=shutil.ignore_patterns("8"))
         again, _ = live(growing, between, trained_run.data_dir)
-        assert "goes on after step 4" in again.said
+        assert "resumes after step 4" in again.said
         same_state(whole, between, growing.steps)
 
     assert [row["step"] for row in read_metrics(whole / "metrics.jsonl") if "validation/wer" in row] == [4, 8]

@@ -136,7 +136,7 @@ def test_a_write_that_fails_leaves_what_was_there(workdir, monkeypatch):
 
 
 def test_paths_are_known_without_holding_or_making_anything(workdir):
-    paths = (workdir.checkpoints, workdir.metrics, workdir.tensorboard, workdir.pictures, workdir.experiment)
-    names = ["checkpoints", "metrics.jsonl", "tensorboard", "pictures", "experiment.txt"]
+    paths = (workdir.checkpoints, workdir.metrics, workdir.pictures, workdir.experiment)
+    names = ["checkpoints", "metrics.jsonl", "pictures", "experiment.txt"]
     assert [str(path.relative_to(workdir.path)) for path in paths] == names
     assert not workdir.path.exists()

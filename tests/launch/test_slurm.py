@@ -104,7 +104,7 @@ def test_a_job_of_which_a_task_is_killed_is_requeued_and_comes_to_the_same_numbe
     ended, log = job(number, slurm), said.read_text()
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), log
     assert "start 1 of job" in log
-    assert "goes on after step" in log
+    assert "resumes after step" in log
 
     assert (whole / "metrics.jsonl").read_text() == (broken / "metrics.jsonl").read_text()
     left, right = (saved_state(workdir, STEPS) for workdir in (whole, broken))

@@ -17,7 +17,7 @@ SMALL = [rows(TIGHT, np.s_[row : row + 1]) for row in range(4)]  # each alone; t
 ON_DEVICE = jax.tree.map(jnp.asarray, BATCH)
 MODEL = seq2seq()
 OBJECTIVE = Objective(label_smoothing=0.1, ctc_weight=0.3)
-HIDDEN = np.array([7, 4, 0, 0])  # of 38 and 23 frames, halved by the front, three to a position
+HIDDEN = np.array([7, 4, 0, 0])  # of 38 and 23 frames, halved by the subsampling, three to a position
 
 
 @functools.cache

@@ -88,21 +88,21 @@ def largest(x_tfc, time_by, bins_by):
     return np.array([[x_tfc[t : t + time_by, f : f + bins_by].max(axis=(0, 1)) for f in bins] for t in frames])
 
 
-@pytest.mark.parametrize("front", [VGG, NORMED], ids=["ESPnet", "CRDNN"])
-def test_vgg_blocks_in_any_batch_are_what_they_are_alone(rng, front):
+@pytest.mark.parametrize("subsampling", [VGG, NORMED], ids=["ESPnet", "CRDNN"])
+def test_vgg_blocks_in_any_batch_are_what_they_are_alone(rng, subsampling):
     """Lengths that no pooling divides, in a batch that has more: against loops that never saw any padding."""
     lengths = jnp.array([11, 7, 1, 0])
     x_btf = rng.normal(size=(4, 11, 5)).astype(np.float32)
-    variables = jax.jit(front.init)(jax.random.key(0), jnp.asarray(x_btf), lengths)
-    hidden_bsd, real_b = jax.jit(front.apply)(variables, with_garbage(x_btf, lengths, extra=2), lengths)
-    np.testing.assert_array_equal(real_b, [-(-length // front.stride) for length in lengths.tolist()])
+    variables = jax.jit(subsampling.init)(jax.random.key(0), jnp.asarray(x_btf), lengths)
+    hidden_bsd, real_b = jax.jit(subsampling.apply)(variables, with_garbage(x_btf, lengths, extra=2), lengths)
+    np.testing.assert_array_equal(real_b, [-(-length // subsampling.stride) for length in lengths.tolist()])
     params = variables["params"]
     for row, length in enumerate(lengths.tolist()[:3]):
         x_tfc = x_btf[row, :length, :, None].astype(float)
-        for block, (time_by, bins_by) in enumerate(zip(front.time_pools, front.bin_pools, strict=True)):
+        for block, (time_by, bins_by) in enumerate(zip(subsampling.time_pools, subsampling.bin_pools, strict=True)):
             for half in "ab":
                 norm = params.get(f"norm_{block}{half}")
-                x_tfc = rectified(x_tfc, params[f"conv_{block}{half}"], norm, front.leak)
+                x_tfc = rectified(x_tfc, params[f"conv_{block}{half}"], norm, subsampling.leak)
             x_tfc = largest(x_tfc, time_by, bins_by)
         real = int(real_b[row])
         np.testing.assert_allclose(hidden_bsd[row, :real], x_tfc.reshape(real, -1), rtol=1e-4, atol=1e-5)
@@ -128,7 +128,7 @@ def test_a_front_that_lacks_a_part_says_which():
     class Half(Subsampling):
         """Nothing of its own."""
 
-    with pytest.raises(TypeError, match="Half is a Front without stride"):
+    with pytest.raises(TypeError, match="Half is a Subsampling without stride"):
         _ = Half().stride
-    with pytest.raises(TypeError, match=r"Half is a Front without __call__\(\)"):
+    with pytest.raises(TypeError, match=r"Half is a Subsampling without __call__\(\)"):
         Half().init(jax.random.key(0), jnp.ones((1, 2, BINS)), jnp.array([2]))

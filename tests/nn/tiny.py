@@ -41,7 +41,7 @@ def speller(**changes) -> nn.Speller:
 
 
 def seq2seq(**changes) -> nn.Seq2Seq:
-    """One of everything that a recogniser can have: front, pooling, location, CTC, noise, masks, dropout."""
+    """One of everything that a recogniser can have: subsampling, pooling, location, CTC, noise, masks, dropout."""
     model = nn.Seq2Seq(
         frontend=FRONTEND,
         encoder=listener(time_reduction=(3,), subsampling=nn.ConvSubsampling((2,)), dropout=0.3),

@@ -1,4 +1,4 @@
-"""Lengths in place of a corpus that is not prepared."""
+"""Tests of the lengths in place of a corpus that is not prepared."""
 
 import numpy as np
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxasr import nn, training
 from jaxasr.experiment import Experiment
 from jaxasr.run.initial_state import init_feature_statistics, initial_state, make_apply_fn, resolve_objective
-from jaxasr.scale import How, Layout, Rules, compile_step
-from jaxasr.scale.layout import alike, whole_on
+from jaxasr.scale import MeshShape, Parallelism, Rules, compile_step
+from jaxasr.scale.layout import host_local_copy, replicated
 from jaxasr.training import make_step
 from tests import tiny_experiments as tiny
 from tests.nn.tiny import compiled_quickly
@@ -39,7 +39,7 @@ def experiment() -> Experiment:
     )
 
 
-def five_steps(data_dir: Path, how: How, layout: Layout) -> dict[str, np.ndarray]:
+def five_steps(data_dir: Path, how: Parallelism, layout: MeshShape) -> dict[str, np.ndarray]:
     """The losses, what each step has read, and the state after the last one, on the host, by path."""
     here = experiment()
     data = here.train_data.open(data_dir)
@@ -59,16 +59,16 @@ def five_steps(data_dir: Path, how: How, layout: Layout) -> dict[str, np.ndarray
             state, sums = step(state, step.place(batch))
             losses.append(jax.device_get(sums["loss"]).mean)
             examples.append(row.examples_b)
-    whole = jax.jit(lambda tree: tree, out_shardings=whole_on(step.mesh))
-    params = jax.device_get(whole(alike({"params": state.params, "average": state.ema_params})))
+    whole = jax.jit(lambda tree: tree, out_shardings=replicated(step.mesh))
+    params = jax.device_get(whole(host_local_copy({"params": state.params, "average": state.ema_params})))
     paths, _ = jax.tree_util.tree_flatten_with_path(params)
     named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
     return {"losses": np.array(losses), "examples": np.array(examples), **named}
 
 
-def leave_behind(file: str, data_dir: str, how: How, layout: str) -> None:
+def leave_behind(file: str, data_dir: str, how: Parallelism, layout: str) -> None:
     """`five_steps` in a file, written by the first of the processes."""
     with compiled_quickly():
-        found = five_steps(Path(data_dir), how, Layout.parse(layout))
+        found = five_steps(Path(data_dir), how, MeshShape.parse(layout))
     if jax.process_index() == 0:
         np.savez(file, **found)

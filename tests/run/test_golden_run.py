@@ -23,22 +23,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.run.river import compile_cache, saved_state, shared_folder, write_tones
 
-from jaxasr import data, nn, train
+from jaxasr import data, nn, training
 from jaxasr.__main__ import main
-from jaxasr.run import Experiment, Stage
-from jaxasr.train import read_metrics
+from jaxasr.experiment import Experiment, Stage
+from jaxasr.training import read_metrics
+from tests import tiny_experiments as tiny
 from tests.nn.tiny import compiled_quickly
-from tests.run import tiny
 from tests.run.test_loop import live
+from tests.trained_run import compile_cache, saved_state, shared_folder, write_tones
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_30_steps.json"
 RENEW = "JAXASR_RENEW_GOLDEN"
 PACKAGES = ("jax", "flax", "optax", "numpy", "soxr")  # what else decides the numbers; told where bits differ
 TREES = {  # of a checkpoint: name in the golden file -> path prefix
     "params": "train/params/",
-    "average": "train/average/",
+    "average": "train/ema_params/",
     "statistics": "train/statistics/",
     "optimizer": "train/optimizer/",
 }
@@ -86,15 +86,15 @@ def experiment() -> Experiment:
             transforms=(*tiny.SPEECH, data.SpeedPerturb((0.9, 1.0, 1.1))),
             shapes=data.Buckets(seconds=(1.0,), tokens=8, seconds_per_batch=4.0, examples_multiple=4),
         ),
-        objective=train.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=train.Adam(
-            train.RampHoldDecay(5, 10, 15, peak=1e-2, end_ratio=0.1),
+        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
+        optimizer=training.Adam(
+            training.RampHoldDecay(5, 10, 15, peak=1e-2, end_ratio=0.1),
             clip_norm=1.0,
             weight_decay=0.01,
             accumulate_steps=2,
-            on_plateau=train.Newbob(0.5),
+            on_plateau=training.Newbob(0.5),
         ),
-        weight_noise=train.WeightNoise(0.01, from_step=2),
+        weight_noise=training.WeightNoise(0.01, from_step=2),
         pretraining=(Stage(STAGE_ENDS, ("model.encoder.time_reduction=(2,)", "objective.ctc_weight=0.3")),),
         steps=30,
         eval_every=10,

@@ -128,7 +128,7 @@ def test_a_teacher_is_what_its_run_has_learnt_and_says_it_clean(trained_run):
     pupil = replace(
         experiment,
         teacher=experiment.model,
-        objective=training.Objective(extra=(training.Distill(1.0),)),
+        objective=training.Objective(auxiliary=(training.Distill(1.0),)),
         model=experiment.model.clone(encoder=nn.Listener(width=4, time_reduction=(4,)), ctc=None),
     )
     opened = pupil.train_data.open(trained_run.data_dir)

@@ -47,7 +47,7 @@ def test_the_handlers_of_before_come_back_after_an_error_too():
 
 def test_it_says_what_came_what_is_saved_and_what_to_do():
     interrupted = TrainingInterrupt(signal.SIGTERM, 1_200)
-    assert str(interrupted) == "SIGTERM: saved after 1,200 steps; the same command goes on from there"
+    assert str(interrupted) == "SIGTERM: saved after 1,200 steps; the same command resumes from there"
     assert interrupted.signum == signal.SIGTERM
 
 

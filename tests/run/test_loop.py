@@ -23,7 +23,7 @@ from jaxasr.run import DivergenceError, TrainingInterrupt, train
 from jaxasr.run.goodput import read_goodput as spent_by
 from jaxasr.run.loop import run_summary
 from jaxasr.run.metric_accumulator import MetricAccumulator
-from jaxasr.scale import CompileCounter, CompiledStep, Layout, Rules
+from jaxasr.scale import CompileCounter, CompiledStep, MeshShape, Rules
 from jaxasr.training import Writer, read_metrics
 from tests import tiny_experiments as tiny
 from tests.trained_run import TINY, compile_cache, saved_state, shared_folder
@@ -137,7 +137,7 @@ def test_a_run_that_is_told_to_stop_and_goes_on_is_equal_to_the_last_bit(restles
     assert (tmp_path / "twice" / "metrics.jsonl").read_text().count("\n") == 2  # of training, and of an evaluation
     second, interrupted = live(restless, tmp_path / "twice", trained_run.data_dir)
     assert interrupted is None
-    assert "goes on after step 5" in second.said
+    assert "resumes after step 5" in second.said
 
     same_state(folder, tmp_path / "twice", restless.steps)
     for name in ("metrics.jsonl", "hypotheses.validation.jsonl", "experiment.txt"):
@@ -212,7 +212,7 @@ def test_four_devices_come_where_one_comes(restless, trained_run, whole, tmp_pat
 def test_a_run_goes_on_with_other_devices(restless, trained_run, whole, tmp_path):
     """It begins with its state split over a mesh, and ends with all of it on each of four devices under pmap."""
     folder, _ = whole
-    split = {"layout": Layout(fsdp=2, tensor=2), "rules": Rules(split_from=16)}
+    split = {"layout": MeshShape(fsdp=2, tensor=2), "rules": Rules(split_from=16)}
     live(restless, tmp_path / "moved", trained_run.data_dir, stop_at=STOP_AT, how="mesh", **split)
     life, _ = live(restless, tmp_path / "moved", trained_run.data_dir, how="pmap")
     assert [step for step, *_ in life.examples] == [5, 6, 7]

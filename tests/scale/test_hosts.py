@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from jaxasr.scale import hosts
-from jaxasr.scale.hosts import Hardware, barrier, client, hardware, is_first, join, leave, process
+from jaxasr.scale.hosts import Hardware, barrier, client, hardware, is_primary, initialize, shutdown, process
 from tests.scale.multi_process import ended, free_port, several
 
 
@@ -18,7 +18,7 @@ def test_the_hardware_is_described():
     assert found.kind
     assert 1 <= found.cores <= (os.cpu_count() or 1)
     assert set(asdict(found)) == {"platform", "kind", "devices", "processes", "cores"}
-    assert is_first()
+    assert is_primary()
 
 
 def test_it_reads_as_a_line():
@@ -77,10 +77,10 @@ def test_an_error_in_one_ends_all_within_the_heartbeat():
 
 
 def test_a_process_alone_meets_nobody():
-    assert not join({})
-    assert not join({"JAXASR_COORDINATOR": "127.0.0.1:1", "JAXASR_PROCESSES": "1", "JAXASR_PROCESS": "0"})
+    assert not initialize({})
+    assert not initialize({"JAXASR_COORDINATOR": "127.0.0.1:1", "JAXASR_PROCESSES": "1", "JAXASR_PROCESS": "0"})
     barrier("nobody")
-    leave()
+    shutdown()
     assert process() == (0, 1)
     assert client() is None
 
@@ -94,4 +94,4 @@ def test_a_first_process_that_does_not_answer_is_named():
         "JAXASR_START_S": "1",
     }
     with pytest.raises(ConnectionError, match=rf"process 1 of 2 on .* JAXASR_COORDINATOR=localhost:{port} .* for 1 s"):
-        join(environment)
+        initialize(environment)

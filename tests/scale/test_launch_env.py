@@ -2,24 +2,24 @@
 
 import pytest
 
-from jaxasr.scale.launch_env import Launched, address, launched
+from jaxasr.scale.launch_env import LaunchEnv, address, read_launch_env
 
 WHOLE = {"JAXASR_COORDINATOR": "10.0.0.1:8476", "JAXASR_PROCESSES": "4", "JAXASR_PROCESS": "3"}
 
 
 def test_a_process_is_one_of_several_one_that_jax_finds_or_alone():
-    assert launched(WHOLE) == Launched("10.0.0.1:8476", 4, 3, heartbeat_s=60, start_s=300)
-    assert launched({"JAXASR_DISTRIBUTED": "auto"}) == Launched(None, None, None)
-    found = launched({"JAXASR_DISTRIBUTED": "auto", "JAXASR_COORDINATOR": "n0:80", "JAXASR_HEARTBEAT_S": "9"})
-    assert found == Launched("n0:80", None, None, heartbeat_s=9)
-    assert launched({}) is None
-    assert launched(dict.fromkeys(WHOLE, "")) is None
+    assert read_launch_env(WHOLE) == LaunchEnv("10.0.0.1:8476", 4, 3, heartbeat_s=60, start_s=300)
+    assert read_launch_env({"JAXASR_DISTRIBUTED": "auto"}) == LaunchEnv(None, None, None)
+    found = read_launch_env({"JAXASR_DISTRIBUTED": "auto", "JAXASR_COORDINATOR": "n0:80", "JAXASR_HEARTBEAT_S": "9"})
+    assert found == LaunchEnv("n0:80", None, None, heartbeat_s=9)
+    assert read_launch_env({}) is None
+    assert read_launch_env(dict.fromkeys(WHOLE, "")) is None
 
 
 @pytest.mark.parametrize("missing", WHOLE)
 def test_a_variable_that_is_missing_is_named(missing):
     with pytest.raises(ValueError, match=f"but {missing} not set; set all three"):
-        launched({name: value for name, value in WHOLE.items() if name != missing})
+        read_launch_env({name: value for name, value in WHOLE.items() if name != missing})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_variable_that_is_missing_is_named(missing):
 )
 def test_a_variable_that_makes_no_sense_is_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
-        launched(WHOLE | wrong)
+        read_launch_env(WHOLE | wrong)
 
 
 def test_an_address_has_a_host_and_a_port():

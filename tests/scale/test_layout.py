@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxasr.scale.layout import Layout, Seat, arranged, seat, seat_among
+from jaxasr.scale.layout import MeshShape, HostShard, device_mesh, seat, host_shard
 
 
 def held_by(data, fsdp, tensor, processes):
@@ -17,30 +17,30 @@ def held_by(data, fsdp, tensor, processes):
 
 @pytest.mark.parametrize(
     ("text", "layout"),
-    [("", Layout()), ("fsdp=2", Layout(fsdp=2)), ("data=4,fsdp=2,tensor=2", Layout(4, 2, 2)), ("data=8", Layout(8))],
+    [("", MeshShape()), ("fsdp=2", MeshShape(fsdp=2)), ("data=4,fsdp=2,tensor=2", MeshShape(4, 2, 2)), ("data=8", MeshShape(8))],
 )
 def test_a_layout_is_written_as_it_is_read(text, layout):
-    assert Layout.parse(text) == layout
-    assert Layout.parse(str(layout)) == layout
+    assert MeshShape.parse(text) == layout
+    assert MeshShape.parse(str(layout)) == layout
 
 
 @pytest.mark.parametrize("text", ["model=2", "fsdp", "fsdp=x", "fsdp=2,fsdp=2", "fsdp=-1"])
 def test_what_is_no_mesh_is_refused(text):
     with pytest.raises(ValueError, match=r"it is like data=4,fsdp=2,tensor=2"):
-        Layout.parse(text)
+        MeshShape.parse(text)
 
 
 def test_sizes_that_make_no_mesh_are_refused():
     with pytest.raises(ValueError, match=r"fsdp >= 1"):
-        Layout(fsdp=0)
+        MeshShape(fsdp=0)
     with pytest.raises(ValueError, match=r"data=0,fsdp=3,tensor=1 and 4 devices"):
-        Layout(fsdp=3).mesh(jax.devices())
+        MeshShape(fsdp=3).mesh(jax.devices())
     with pytest.raises(ValueError, match=r"data=1,fsdp=2,tensor=1 and 4 devices"):
-        Layout(data=1, fsdp=2).mesh(jax.devices())
+        MeshShape(data=1, fsdp=2).mesh(jax.devices())
 
 
 def test_data_takes_the_devices_that_the_others_leave():
-    assert dict(Layout(fsdp=2).mesh(jax.devices()).shape) == {"data": 2, "fsdp": 2, "tensor": 1}
+    assert dict(MeshShape(fsdp=2).mesh(jax.devices()).shape) == {"data": 2, "fsdp": 2, "tensor": 1}
 
 
 def gpus(nodes, each):
@@ -64,7 +64,7 @@ def tpus(slices, sides):
 
 
 def ids(devices, sizes):
-    return np.vectorize(lambda each: each.id)(arranged(devices, sizes))
+    return np.vectorize(lambda each: each.id)(device_mesh(devices, sizes))
 
 
 def test_nodes_of_gpus_stand_one_behind_the_other_and_an_axis_may_span_them():
@@ -75,20 +75,20 @@ def test_nodes_of_gpus_stand_one_behind_the_other_and_an_axis_may_span_them():
 
 def test_an_axis_that_is_no_side_of_a_torus_splits_one():
     """jax.make_mesh refuses it on v5p. Devices that talk most are neighbours."""
-    found = arranged(tpus(1, (4, 4, 4)), (32, 1, 2))
+    found = device_mesh(tpus(1, (4, 4, 4)), (32, 1, 2))
     assert found.shape == (32, 1, 2)
     assert len({each.id for each in found.flat}) == 64
     assert all(sum(abs(np.subtract(a.coords, b.coords))) == 1 for a, b in found[:, 0])
 
 
 def test_slices_of_tpus_are_shared_out_by_the_data_axis_alone():
-    found = arranged(tpus(2, (2, 2, 1)), (4, 2, 1))
+    found = device_mesh(tpus(2, (2, 2, 1)), (4, 2, 1))
     assert [each.slice_index for each in found[:, 0, 0]] == [0, 0, 1, 1]
     assert {each.slice_index for each in found[2:].flat} == {1}
     with pytest.raises(
         ValueError, match=r"\(1, 8, 1\) over 2 slices of TPUs; the first axis, data, must be a multiple of 2"
     ):
-        arranged(tpus(2, (2, 2, 1)), (1, 8, 1))
+        device_mesh(tpus(2, (2, 2, 1)), (1, 8, 1))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_slices_of_tpus_are_shared_out_by_the_data_axis_alone():
 )
 def test_every_row_is_read_and_lies_where_the_devices_of_its_reader_are(sizes, processes):
     holders = held_by(*sizes, processes)
-    seats = [seat_among(holders, process) for process in range(processes)]
+    seats = [host_shard(holders, process) for process in range(processes)]
     groups = len(holders)
     assert {block for each in seats for block in each.blocks_here()} == set(range(groups))
     for process, each in enumerate(seats):
@@ -107,27 +107,27 @@ def test_every_row_is_read_and_lies_where_the_devices_of_its_reader_are(sizes, p
 
 
 def test_processes_that_a_tensor_axis_spans_read_the_same_rows():
-    assert [seat_among(held_by(2, 1, 4, 4), process).host for process in range(4)] == [0, 0, 1, 1]
+    assert [host_shard(held_by(2, 1, 4, 4), process).host for process in range(4)] == [0, 0, 1, 1]
 
 
 def test_rows_come_back_in_the_order_of_the_plan_however_the_devices_stand():
     holders = np.array([[1], [0], [1], [0]])
-    first, second = seat_among(holders, 0), seat_among(holders, 1)
+    first, second = host_shard(holders, 0), host_shard(holders, 1)
     assert (first.host, second.host) == (1, 0)  # the one with the first group reads first
     assert first.places == second.places
     plan = np.arange(8)
     lying = np.concatenate([np.split(plan, 4)[block] for block in first.places])
     assert not np.array_equal(lying, plan)
     np.testing.assert_array_equal(first.in_order(lying), plan)
-    np.testing.assert_array_equal(Seat(0, 1, (0,)).in_order(plan), plan)
+    np.testing.assert_array_equal(HostShard(0, 1, (0,)).in_order(plan), plan)
 
 
 def test_this_process_holds_all_of_its_own_mesh():
-    assert seat(Layout(fsdp=2).mesh(jax.devices()), 0) == Seat(0, 1, (0, 1, 2, 3))
+    assert seat(MeshShape(fsdp=2).mesh(jax.devices()), 0) == HostShard(0, 1, (0, 1, 2, 3))
 
 
 def test_shares_that_overlap_in_part_are_refused():
     with pytest.raises(ValueError, match="overlap in part, or are unequally many"):
-        seat_among(np.array([[0, 0, 1], [1, 1, 1]]), 0)
+        host_shard(np.array([[0, 0, 1], [1, 1, 1]]), 0)
     with pytest.raises(ValueError, match="process 5 holds none"):
-        seat_among(held_by(2, 1, 1, 2), 5)
+        host_shard(held_by(2, 1, 1, 2), 5)

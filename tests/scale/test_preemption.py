@@ -10,7 +10,7 @@ import time
 import pytest
 
 from jaxasr.scale import preemption as agreement
-from jaxasr.scale.preemption import Agreement
+from jaxasr.scale.preemption import PreemptionSync
 
 
 class Store:
@@ -31,13 +31,13 @@ class Store:
 def processes(monkeypatch):
     """Makes the agreements of so many processes."""
 
-    def make(count: int) -> list[Agreement]:
+    def make(count: int) -> list[PreemptionSync]:
         store, made = Store(), []
         for number in range(count):
             monkeypatch.setattr(agreement, "client", lambda: store)
             monkeypatch.setattr(agreement, "process", lambda number=number: (number, count))
             monkeypatch.setattr(agreement, "_agreements", iter([0]))
-            made.append(Agreement(poll_s=0.01))
+            made.append(PreemptionSync(poll_s=0.01))
         return made
 
     return make
@@ -51,10 +51,10 @@ def until(holds):
 
 
 def test_a_process_alone_does_at_once_what_it_is_asked():
-    with Agreement() as alone:
-        assert not alone.due(1)
-        alone.ask(15)
-        assert alone.due(2)
+    with PreemptionSync() as alone:
+        assert not alone.reached(1)
+        alone.request(15)
+        assert alone.reached(2)
         assert alone.reason == 15
 
 

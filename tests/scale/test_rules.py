@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from jaxasr.scale import Layout, Rules
+from jaxasr.scale import MeshShape, Rules
 from jaxasr.scale.rules import only
 
 BIG = (256, 512)
@@ -24,7 +24,7 @@ STATE = {
 
 
 def specs(rules, state=STATE, **layout):
-    mesh = Layout(**layout).mesh(jax.devices())
+    mesh = MeshShape(**layout).mesh(jax.devices())
     return jax.tree.map(lambda placed: placed.spec, rules.shardings(state, mesh))
 
 
@@ -40,7 +40,7 @@ def test_built_in_rules_split_the_longest_dimension_and_put_column_after_row():
 
 
 def test_without_fsdp_and_tensor_nothing_lies_apart():
-    mesh = Layout().mesh(jax.devices())
+    mesh = MeshShape().mesh(jax.devices())
     for placed in jax.tree.leaves(Rules().shardings(STATE, mesh)):
         assert placed.is_fully_replicated
 
@@ -83,8 +83,8 @@ def test_a_rule_that_fits_nothing_is_refused_with_what_there_is():
     with pytest.raises(
         ValueError, match=r"no leaf of the state has a path like 'lstm/recurent'; there are .*lstm/recurrent"
     ):
-        Rules((("lstm/recurent", (None, None)),)).refuse_idle(STATE)
-    Rules((("lstm/recurrent", (None, None)),)).refuse_idle(STATE)
+        Rules((("lstm/recurent", (None, None)),)).check_all_rules_used(STATE)
+    Rules((("lstm/recurrent", (None, None)),)).check_all_rules_used(STATE)
 
 
 @pytest.mark.parametrize("axes", [("model", None), ("fsdp", "fsdp")])

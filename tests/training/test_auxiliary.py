@@ -13,7 +13,7 @@ from jaxasr.nn import HardAttention, Memory
 from jaxasr.nn.attention.interface import randomness_of
 from jaxasr.ops.attention.mixture import masked_log_softmax
 from jaxasr.records import Batch, Draws, Outputs
-from jaxasr.training import Distill, Guide, Objective, Quantity, Reinforce
+from jaxasr.training import Distill, GuidedAttentionLoss, Objective, QuantityLoss, Reinforce
 from tests.nn.tiny import compiled_quickly, training_of
 
 POSITIONS, STEPS, VOCAB = 2, 2, 3
@@ -94,7 +94,7 @@ def gradients(term, smoothing):
     def by_draw(theta, read, baselines):
         outputs = toy.outputs(theta, read, baselines)
         probability = jnp.exp(jnp.sum(outputs.draws.log_probs_bu))
-        return Objective(label_smoothing=smoothing, extra=(term,))(outputs, BATCH)["loss"].value, probability
+        return Objective(label_smoothing=smoothing, auxiliary=(term,))(outputs, BATCH)["loss"].value, probability
 
     def both(theta, reads, baselines):
         one = jax.grad(by_draw, has_aux=True)
@@ -155,7 +155,7 @@ def test_the_mean_gradient_of_what_sampled_draws_is_within_its_standard_error_of
 def test_several_samples_an_example_count_as_their_mean(rng):
     toy = Toy(rng)
     reads = jnp.array([[0, 1], [1, 0], [1, 1]])
-    objective = Objective(label_smoothing=0.1, extra=(Reinforce(entropy=0.3),))
+    objective = Objective(label_smoothing=0.1, auxiliary=(Reinforce(entropy=0.3),))
     sums_of = jax.jit(lambda reads: objective(toy.outputs(toy.theta, reads, jnp.array([[0.3, 0.1]])), BATCH))
     together, alone = sums_of(reads), [sums_of(read[None]) for read in reads]
     assert set(together) == {
@@ -174,7 +174,7 @@ def test_several_samples_an_example_count_as_their_mean(rng):
 def test_reinforce_by_hand(rng):
     toy = Toy(rng)
     outputs = jax.jit(toy.outputs)(toy.theta, jnp.array([[1, 0]]), jnp.array([[-2.0, -0.5]]))
-    sums = jax.jit(Objective(extra=(Reinforce(0.5, baseline=0.3, entropy=0.1),)).__call__)(outputs, BATCH)
+    sums = jax.jit(Objective(auxiliary=(Reinforce(0.5, baseline=0.3, entropy=0.1),)).__call__)(outputs, BATCH)
     log_p = np.asarray(jax.nn.log_softmax(outputs.logits_buv))[0, [0, 1], [2, 0]]
     errors = np.array([log_p.sum() + 2.0, log_p[1] + 0.5])
     drawn, entropies = (np.asarray(leaf[0]) for leaf in (outputs.draws.log_probs_bu, outputs.draws.entropies_bu))
@@ -196,7 +196,7 @@ THREE = batch_of([[1, 2], [2, 0], [1, 1]], [2, 1, 2], valid=[True, True, False])
 
 def test_the_guide_by_hand(rng):
     outputs = weighted_outputs(rng)
-    found = jax.jit(Objective(extra=(Guide(2.0, width=0.3),)).__call__)(outputs, THREE)
+    found = jax.jit(Objective(auxiliary=(GuidedAttentionLoss(2.0, width=0.3),)).__call__)(outputs, THREE)
     total = 0.0
     for row, (tokens, length) in enumerate(((3, 5), (2, 3))):
         for u in range(tokens):
@@ -209,7 +209,7 @@ def test_the_guide_by_hand(rng):
 
 def test_the_quantity_by_hand(rng):
     outputs = weighted_outputs(rng)
-    found = jax.jit(Objective(extra=(Quantity(0.1),)).__call__)(outputs, THREE)
+    found = jax.jit(Objective(auxiliary=(QuantityLoss(0.1),)).__call__)(outputs, THREE)
     stops = [float(outputs.weights_buhs[row, :tokens].sum()) / 2 for row, tokens in enumerate((3, 2))]
     np.testing.assert_allclose(found["quantity"].value, abs(stops[0] - 3) + abs(stops[1] - 2), rtol=1e-4, atol=1e-5)
 
@@ -220,7 +220,7 @@ def test_distillation_by_hand(rng):
     teacher = rng.normal(size=(3, 3, VOCAB)).astype(np.float32)
     spoilt = jnp.asarray(teacher).at[1, 2].set(jnp.nan)
     term = Distill(0.5, temperature)
-    found = jax.jit(Objective(extra=(term,)).__call__)(replace(outputs, teacher_logits_buv=spoilt), THREE)
+    found = jax.jit(Objective(auxiliary=(term,)).__call__)(replace(outputs, teacher_logits_buv=spoilt), THREE)
 
     def log_softmax(logits):
         return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -236,18 +236,18 @@ def test_distillation_by_hand(rng):
 
 
 def test_a_term_of_weight_zero_is_not_computed(rng):
-    sums = jax.jit(Objective(extra=(Guide(0.0), Reinforce(0.0))).__call__)(weighted_outputs(rng), THREE)
+    sums = jax.jit(Objective(auxiliary=(GuidedAttentionLoss(0.0), Reinforce(0.0))).__call__)(weighted_outputs(rng), THREE)
     assert set(sums) == {"loss", "cross_entropy", "accuracy"}
 
 
 def test_distillation_wants_a_teacher(rng):
     with pytest.raises(ValueError, match="there is no teacher; give the experiment its model"):
-        Objective(extra=(Distill(1.0),))(weighted_outputs(rng), THREE)
+        Objective(auxiliary=(Distill(1.0),))(weighted_outputs(rng), THREE)
 
 
 def test_reinforce_wants_draws(rng):
     with pytest.raises(ValueError, match=r"Reinforce but the attention draws nothing; give it the focus nn.HardAttention"):
-        Objective(extra=(Reinforce(),))(weighted_outputs(rng), THREE)
+        Objective(auxiliary=(Reinforce(),))(weighted_outputs(rng), THREE)
 
 
 @pytest.mark.parametrize(
@@ -256,10 +256,10 @@ def test_reinforce_wants_draws(rng):
         (lambda: Reinforce(-1.0), r"Reinforce\.weight is -1\.0; it must be 0 or more"),
         (lambda: Reinforce(entropy=float("nan")), r"Reinforce\.entropy is nan"),
         (lambda: Distill(1.0, temperature=0.0), r"Distill\.temperature is 0\.0"),
-        (lambda: Guide(1.0, width=0.0), r"Guide\.width is 0\.0; it must be more than 0"),
-        (lambda: Objective(extra=(Guide(1.0), Guide(2.0))), "guide, guide; each may stand there once"),
+        (lambda: GuidedAttentionLoss(1.0, width=0.0), r"Guide\.width is 0\.0; it must be more than 0"),
+        (lambda: Objective(auxiliary=(GuidedAttentionLoss(1.0), GuidedAttentionLoss(2.0))), "guide, guide; each may stand there once"),
         (lambda: Objective(prior=(0.5, 0.6)), "2 frequencies with sum 1.1"),
-        (lambda: Objective(share=-1.0), r"objective\.share is -1\.0"),
+        (lambda: Objective(base_weight=-1.0), r"objective\.share is -1\.0"),
     ],
 )
 def test_a_term_that_makes_no_sense_is_refused(make, message):

@@ -81,7 +81,7 @@ def loss(table_bvv, *, share=0.0):
     found = SEARCH(Bigrams(jax.lax.stop_gradient(table_bvv)), BATCH)
     log_probs_bw = log_probs_of(forced(table_bvv, found.tokens_bwu), found.tokens_bwu, found.token_lengths_bw)
     n_best = NBest(found.tokens_bwu, found.token_lengths_bw, log_probs_bw, found.scores_bw > -jnp.inf)
-    objective = Objective(share=share, extra=(ExpectedErrors(SEARCH, unit="token"),))
+    objective = Objective(base_weight=share, auxiliary=(ExpectedErrors(SEARCH, unit="token"),))
     sums = objective(outputs_of(table_bvv, n_best), BATCH)
     return sums["loss"].value, (sums, found)
 
@@ -127,7 +127,7 @@ def test_by_hand_with_words_missing_hypotheses_and_the_anchor(rng):
     )
     term = ExpectedErrors(SEARCH, 0.5, spelling=spelling)
     outputs = outputs_of(jnp.asarray(rng.normal(size=(3, VOCAB, VOCAB)), jnp.float32), n_best)
-    sums = jax.jit(Objective(share=0.01, extra=(term,)).__call__)(outputs, references)
+    sums = jax.jit(Objective(base_weight=0.01, auxiliary=(term,)).__call__)(outputs, references)
     value = expected = 0.0
     for row, errors in enumerate(([1, 1, 1], [1, 0])):
         kept = np.array(errors, float)
@@ -154,6 +154,6 @@ def test_log_probs_are_sums_over_tokens_and_the_end_and_means_over_samples(rng):
 def test_without_its_parts_it_says_where_they_come_from(rng):
     outputs = outputs_of(jnp.zeros((3, VOCAB, VOCAB)), None)
     with pytest.raises(ValueError, match="needs the n best of the model and the spelling of its tokens"):
-        Objective(extra=(ExpectedErrors(SEARCH),))(outputs, BATCH)
+        Objective(auxiliary=(ExpectedErrors(SEARCH),))(outputs, BATCH)
     with pytest.raises(ValueError, match=r"ExpectedErrors\.weight is -1\.0"):
         ExpectedErrors(SEARCH, -1.0)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxasr.training import AdaDelta, Adafactor, Adam, Constant, Lion, Muon, Newbob, ScheduleFree, Sgd, judged, scale_of
+from jaxasr.training import AdaDelta, Adafactor, Adam, Constant, Lion, Muon, Newbob, ScheduleFree, Sgd, update_plateau, plateau_scale
 from jaxasr.training.optimizers import own_average
 from jaxasr.training.plateau import new_plateau
 from tests.nn.tiny import compiled_quickly
@@ -62,8 +62,8 @@ def test_adadelta_is_algorithm_1_and_its_epsilon_falls_on_a_plateau(rng):
     optimizer = AdaDelta(Constant(1.0), rho=0.9, eps=1e-3, on_plateau=Newbob(0.01))
     params, state = run(optimizer.build(), gradients[:2])
     for score in (0.5, 0.5):
-        state = judged(state, optimizer.on_plateau, score)
-    assert scale_of(state) == pytest.approx(0.01)
+        state = update_plateau(state, optimizer.on_plateau, score)
+    assert plateau_scale(state) == pytest.approx(0.01)
     updates, _ = optimizer.build().update(gradients[2], state, params)
     theta, eg, ex = np.asarray(PARAMS["kernel"], float), 0.0, 0.0
     for gradient, eps in zip(gradients, (1e-3, 1e-3, 1e-5), strict=True):
@@ -176,8 +176,8 @@ def test_a_plateau_scales_the_rate_and_survives_accumulation():
     optimizer = Sgd(Constant(1.0), on_plateau=rule, accumulate_steps=2).build()
     state = optimizer.init(PARAMS)
     for score in (0.3, 0.4):
-        state = judged(state, rule, score)
-    assert scale_of(state) == 0.5
+        state = update_plateau(state, rule, score)
+    assert plateau_scale(state) == 0.5
     ones = jax.tree.map(jnp.ones_like, PARAMS)
     for _ in range(2):
         updates, state = optimizer.update(ones, state, PARAMS, weight=jnp.float32(1.0))

@@ -34,7 +34,7 @@ def training(variables, batch, step, streams):
 @functools.cache
 def first_state():
     variables = jax.jit(functools.partial(MODEL.init, step=None))(jax.random.key(1), BATCH)
-    return new_state(variables, OPTIMIZER, jax.random.key(2))
+    return new_state(variables, OPTIMIZER, jax.random.key(2), keeps_average=True)
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def test_devices_make_no_difference_however_unequal_their_shares(how):
     near(metrics_of_many[0], metrics[0], rtol=1e-4, atol=1e-5)
     for after, expected in zip(many, one[:2], strict=True):
         near(after.params, expected.params, rtol=0, atol=2e-5)
-        near(after.average, expected.average, rtol=0, atol=2e-5)
+        near(after.ema_params, expected.ema_params, rtol=0, atol=2e-5)
         assert after.step == expected.step
     assert metrics[0]["loss"].weight == sum(TOKENS) + 7  # seven ends
 
@@ -75,7 +75,7 @@ def test_the_average_follows_the_parameters():
     for step, state in enumerate(states):
         keep = min(0.9, (1 + step) / (10 + step))
         average = jax.tree.map(lambda a, p, keep=keep: keep * a + (1 - keep) * p, average, state.params)
-        near(state.average, average, rtol=1e-5, atol=1e-6)
+        near(state.ema_params, average, rtol=1e-5, atol=1e-6)
         assert state.step == step + 1
         assert state.key == first_state().key
 
@@ -138,11 +138,16 @@ def test_the_gradient_is_that_of_the_mean_over_targets():
     np.testing.assert_allclose(metrics["gradient_norm"].mean, np.linalg.norm(gradient), rtol=1e-5)
 
 
-def test_without_decay_the_average_is_the_parameters_and_statistics_never_move():
+def test_without_decay_there_is_no_average_and_statistics_never_move():
     states = linear_run(optax.sgd(0.1), [BATCH, BATCH])
     for state, _ in states:
-        np.testing.assert_array_equal(state.average["kernel"], state.params["kernel"])
+        assert state.ema_params is None
         np.testing.assert_array_equal(state.statistics["statistics"]["mean"], 1)
+
+
+def test_a_decay_needs_a_state_with_an_average():
+    with pytest.raises(ValueError, match=r"ema_decay=0\.9, and the state holds no average; make it with keeps_average"):
+        linear_run(optax.sgd(0.1), [BATCH], ema_decay=0.9)
 
 
 def test_streams_change_with_the_step_and_differ_from_each_other():

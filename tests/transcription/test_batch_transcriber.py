@@ -6,21 +6,21 @@ import pytest
 
 from jaxasr import text
 from jaxasr.records import Batch
-from jaxasr.transcription.batch_transcriber import Ear
-from jaxasr.transcription.decode import Heard
-from jaxasr.transcription.timing import Clock
+from jaxasr.transcription.batch_transcriber import BatchTranscriber
+from jaxasr.transcription.decode import DecodedBatch
+from jaxasr.transcription.timing import FrameClock
 
 LETTERS = text.Characters(" AB")
 
 
-def ear(log_prob: float, shapes: list[tuple[int, ...]]) -> Ear:
+def ear(log_prob: float, shapes: list[tuple[int, ...]]) -> BatchTranscriber:
     """Hears "AB" in each real wave, with this log probability, and notes the shapes that it was given; padding is NaN."""
 
-    def hearing(variables, batch: Batch, lms) -> Heard:
+    def hearing(variables, batch: Batch, lms) -> DecodedBatch:
         shapes.append(batch.wave_bn.shape)
         rows = batch.wave_bn.shape[0]
         real_b = jnp.asarray(batch.valid_b)
-        return Heard(
+        return DecodedBatch(
             tokens_bu=jnp.tile(jnp.array([[2, 3]]), (rows, 1)),
             token_lengths_b=jnp.full(rows, 2),
             log_probs_b=jnp.where(real_b, log_prob, jnp.nan),
@@ -31,7 +31,7 @@ def ear(log_prob: float, shapes: list[tuple[int, ...]]) -> Ear:
             weights_bus=jnp.full((rows, 2, 4), 0.25),
         )
 
-    return Ear(hearing, {}, {}, LETTERS, Clock(0.1, 0.0), rate_hz=100, longest_samples=100, rows=4)
+    return BatchTranscriber(hearing, {}, {}, LETTERS, FrameClock(0.1, 0.0), rate_hz=100, longest_samples=100, batch_size=4)
 
 
 def test_batches_have_few_shapes():

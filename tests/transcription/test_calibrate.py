@@ -11,8 +11,8 @@ from jaxasr.experiment.restore import trained_variables
 from jaxasr.score.confidence import Platt
 from jaxasr.transcription import calibrate
 from jaxasr.transcription.calibrate import _words
-from jaxasr.transcription.decode import compiled_hearing
-from jaxasr.transcription.files import calibrated_by
+from jaxasr.transcription.decode import compile_decode_fn
+from jaxasr.transcription.files import load_calibration
 from tests import tiny_experiments as tiny
 
 
@@ -25,7 +25,7 @@ def test_it_is_written_where_transcribe_finds_it(trained_run, run):
     said: list[str] = []
     found = calibrate(tiny.experiment(), run, RuntimeConfig(trained_run.data_dir), splits=("test",), say=said.append)
     kept = json.loads((run / "confidence.json").read_text())
-    assert calibrated_by(Workdir(run)) == found == Platt(kept["slope"], kept["offset"])
+    assert load_calibration(Workdir(run)) == found == Platt(kept["slope"], kept["offset"])
     assert found.slope >= 0
     assert [line.split(":")[0] for line in said] == ["validation", "test"]
     assert list(kept["splits"]) == ["validation", "test"]
@@ -42,13 +42,13 @@ def test_a_split_that_is_not_there(trained_run, run):
 
 
 def test_a_run_without_a_calibration_gives_posteriors_as_they_are(run):
-    assert calibrated_by(Workdir(run)) is np.exp
+    assert load_calibration(Workdir(run)) is np.exp
 
 
 def test_words_are_right_or_wrong_by_the_references(trained_run):
     """The unseen sentences, half learnt: posteriors and flags are one a word of the hypotheses."""
     experiment = tiny.experiment()
-    hear = compiled_hearing(experiment.model, experiment.validation.search)
+    hear = compile_decode_fn(experiment.model, experiment.validation.search)
     variables, _ = trained_variables(experiment, Workdir(trained_run.workdir))
     opened = experiment.evals["test"].data.open(trained_run.data_dir)
     found = _words("test", opened, hear, variables, {}, experiment.tokenizer, workers=0)

@@ -3,28 +3,28 @@
 import pytest
 
 from jaxasr.text import Characters, train_sentencepiece
-from jaxasr.transcription.detokenize import Bounds, WordWriter
+from jaxasr.transcription.detokenize import WordSpan, IncrementalDetokenizer
 
 LETTERS = Characters(" ABC")
 
 
 def written(tokenizer, text, positions=None):
     """What comes out at each token, and at the end."""
-    writer, tokens = WordWriter(tokenizer), tokenizer.encode(text)
+    writer, tokens = IncrementalDetokenizer(tokenizer), tokenizer.encode(text)
     out = [list(writer.write(token, place)) for token, place in zip(tokens, positions or range(50), strict=False)]
     return [*out, list(writer.finish())]
 
 
 def test_a_word_is_sure_at_the_space_behind_it():
-    assert written(LETTERS, "AB C", (3, 3, 5, 7)) == [[], [], [Bounds("AB", 3, 3)], [], [Bounds("C", 7, 7)]]
+    assert written(LETTERS, "AB C", (3, 3, 5, 7)) == [[], [], [WordSpan("AB", 3, 3)], [], [WordSpan("C", 7, 7)]]
 
 
 def test_its_bounds_are_those_of_its_letters():
-    assert written(LETTERS, "ABC A", (1, 4, 6, 9, 9)) == [[], [], [], [Bounds("ABC", 1, 6)], [], [Bounds("A", 9, 9)]]
+    assert written(LETTERS, "ABC A", (1, 4, 6, 9, 9)) == [[], [], [], [WordSpan("ABC", 1, 6)], [], [WordSpan("A", 9, 9)]]
 
 
 def test_spaces_make_no_words():
-    assert [each for each in written(LETTERS, "  A   B ") if each] == [[Bounds("A", 2, 2)], [Bounds("B", 6, 6)]]
+    assert [each for each in written(LETTERS, "  A   B ") if each] == [[WordSpan("A", 2, 2)], [WordSpan("B", 6, 6)]]
     assert written(LETTERS, " ") == [[], []]
     assert written(LETTERS, "") == [[]]
 

@@ -12,8 +12,8 @@ from jaxasr import data
 from jaxasr.decode import Beam, Greedy, Hotwords, MaxTokens, NoRepeatNgram
 from jaxasr.experiment import Workdir
 from jaxasr.training import Metadata
-from jaxasr.transcription import Refusal, Transcript, transcribe
-from jaxasr.transcription.decode import compiled_hearing
+from jaxasr.transcription import TranscriptionError, Transcript, transcribe
+from jaxasr.transcription.decode import compile_decode_fn
 from jaxasr.transcription.files import WINDOW_S, longest_window_s, with_hotwords
 from jaxasr.transcription.segments import Windows, segments
 from tests import tiny_experiments as tiny
@@ -74,11 +74,11 @@ def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_being_heard(tr
     paths = (good, tmp_path / "lost.wav", bad, tmp_path, Path("-"), good)
     first, missing, refused, folder, piped, last = hear(trained_run, *paths)
     assert first.text == last.text == TRAIN[5]
-    assert missing == Refusal(tmp_path / "lost.wav", f"there is no audio file {tmp_path / 'lost.wav'}")
-    assert isinstance(refused, Refusal)
+    assert missing == TranscriptionError(tmp_path / "lost.wav", f"there is no audio file {tmp_path / 'lost.wav'}")
+    assert isinstance(refused, TranscriptionError)
     assert refused.reason.startswith(f"{bad}: 16 bytes that libsndfile cannot decode")
-    assert folder == Refusal(tmp_path, f"{tmp_path} is a folder; give the files in it, such as {tmp_path}/*.flac")
-    assert piped == Refusal(Path("-"), "- is standard input, which is heard with --stream alone; give a file")
+    assert folder == TranscriptionError(tmp_path, f"{tmp_path} is a folder; give the files in it, such as {tmp_path}/*.flac")
+    assert piped == TranscriptionError(Path("-"), "- is standard input, which is heard with --stream alone; give a file")
 
 
 def test_times_are_those_of_ctc_or_of_the_attention(trained_run):
@@ -154,7 +154,7 @@ def test_options_that_are_not_possible(trained_run, options, message):
 def test_times_of_ctc_need_a_ctc_head():
     model = replace(tiny.experiment().model, ctc=None)
     with pytest.raises(ValueError, match="the model has no CTC head: take them from the attention"):
-        compiled_hearing(model, Greedy(), times="ctc")
+        compile_decode_fn(model, Greedy(), times="ctc")
 
 
 def test_hotwords_are_paid_for_in_a_beam_and_refused_elsewhere():

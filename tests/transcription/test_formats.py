@@ -5,8 +5,8 @@ import json
 import pytest
 
 from jaxasr.records import Word
-from jaxasr.transcription.formats import refuse_places, write_transcripts
-from jaxasr.transcription.long_form import Passage, Refusal, Transcript
+from jaxasr.transcription.formats import check_output_paths, write_transcripts
+from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript
 
 WORDS = (Word("A", 0.0, 0.5, 0.9), Word("BÄ", 0.6, 1.0, 0.4), Word("C", 8.0, 8.2, 1.0))
 
@@ -16,13 +16,13 @@ def story(tmp_path):
     """A file in two passages, one in which nothing is said, one that isn't there, one that breaks off."""
     long, still, lost, torn = (tmp_path / f"{name}.wav" for name in ("long", "still", "lost", "torn"))
     return [
-        Passage(long, WORDS[:2]),
-        Passage(long, WORDS[2:]),
+        PartialTranscript(long, WORDS[:2]),
+        PartialTranscript(long, WORDS[2:]),
         Transcript(long, "A BÄ C", WORDS, 9.0, -3.0, True),
         Transcript(still, "", (), 2.0, 0.0, False),
-        Refusal(lost, "there is no audio file"),
-        Passage(torn, WORDS[:1]),
-        Refusal(torn, "NaN"),
+        TranscriptionError(lost, "there is no audio file"),
+        PartialTranscript(torn, WORDS[:1]),
+        TranscriptionError(torn, "NaN"),
     ]
 
 
@@ -31,7 +31,7 @@ def written(story, format, folder=None) -> list:
 
 
 def test_lines(story, capsys):
-    assert written(story, "txt") == [each for each in story if not isinstance(each, Passage)]
+    assert written(story, "txt") == [each for each in story if not isinstance(each, PartialTranscript)]
     long, still, torn = capsys.readouterr().out.splitlines()
     assert long == f"{story[0].path}\tA BÄ C"
     assert still == f"{story[3].path}\t"
@@ -73,10 +73,10 @@ def test_what_is_final_is_in_the_file_before_the_rest_is_heard(story, tmp_path):
 
 def test_no_transcript_is_written_over_another_or_into_it(tmp_path):
     one, two = tmp_path / "a/x.wav", tmp_path / "b/x.flac"
-    refuse_places([one, two], "json", None)
-    refuse_places([one], "srt", None)
-    refuse_places([one, two.with_name("y.flac")], "srt", tmp_path)
+    check_output_paths([one, two], "json", None)
+    check_output_paths([one], "srt", None)
+    check_output_paths([one, two.with_name("y.flac")], "srt", tmp_path)
     with pytest.raises(ValueError, match=r"a/x.wav and .*b/x.flac would both be written to .*/x.txt"):
-        refuse_places([one, two], "txt", tmp_path)
+        check_output_paths([one, two], "txt", tmp_path)
     with pytest.raises(ValueError, match=r"subtitles of 2 files, .* give --out DIR"):
-        refuse_places([one, two], "srt", None)
+        check_output_paths([one, two], "srt", None)

@@ -13,14 +13,14 @@ import pytest
 from jaxasr.__main__ import main
 from jaxasr.experiment import Workdir
 from jaxasr.transcription import live
-from jaxasr.transcription.live import Delays, as_json, as_text, delays_of, pcm_pieces, played
-from jaxasr.transcription.streaming import StableWord
+from jaxasr.transcription.live import LatencyStats, as_json, as_text, latency_stats, pcm_pieces, playback
+from jaxasr.transcription.streaming import FinalWord
 from tests import tiny_experiments as tiny
 from tests.nn.tiny import RATE_HZ
 from tests.trained_run import TINY, wav, write_tones
 from tests.transcription.test_streaming import LIVELY, MODELS, variables_of, wave
 
-WORDS = [StableWord("AB", 0.1, 0.5, 0.75), StableWord("C", 0.6, 1.0, 1.5), StableWord("D", 1.5, 1.5, 1.75, 1)]
+WORDS = [FinalWord("AB", 0.1, 0.5, 0.75), FinalWord("C", 0.6, 1.0, 1.5), FinalWord("D", 1.5, 1.5, 1.75, 1)]
 
 
 class Pipe(io.BytesIO):
@@ -56,16 +56,16 @@ def test_an_interrupt_ends_what_is_heard():
 def test_a_file_is_played_as_fast_as_it_was_spoken_or_can_be_heard():
     wave_n, begun = np.arange(2_000, dtype=np.int16), time.monotonic()
     for real_time, least in ((False, 0.0), (True, 0.2)):
-        np.testing.assert_array_equal(np.concatenate(list(played(wave_n, 10_000, real_time=real_time))), wave_n)
+        np.testing.assert_array_equal(np.concatenate(list(playback(wave_n, 10_000, real_time=real_time))), wave_n)
         assert time.monotonic() - begun >= least
 
 
 def test_delays_are_over_the_words():
-    delays = delays_of(WORDS, audio_s=4.0, compute_s=1.0, algorithmic_s=0.3)
+    delays = latency_stats(WORDS, audio_s=4.0, compute_s=1.0, algorithmic_s=0.3)
     assert (delays.words, delays.segments, delays.real_time_factor) == (3, 2, 0.25)
     assert delays.mean_s == pytest.approx(1 / 3)
     assert (delays.median_s, delays.p90_s) == (0.25, 0.45)
-    silent = delays_of([], audio_s=0.0, compute_s=0.0, algorithmic_s=0.3)
+    silent = latency_stats([], audio_s=0.0, compute_s=0.0, algorithmic_s=0.3)
     assert (silent.mean_s, silent.real_time_factor) == (None, None)
     assert "0 words" in as_text(silent)
 
@@ -80,7 +80,7 @@ def test_lines_for_people_and_for_programs():
         "segment": 0,
         "latency_s": 0.5,
     }
-    delays = delays_of(WORDS, audio_s=4.0, compute_s=1.0, algorithmic_s=0.3)
+    delays = latency_stats(WORDS, audio_s=4.0, compute_s=1.0, algorithmic_s=0.3)
     assert as_text(delays).splitlines() == [
         "3 words in 2 segments of 4.0 s of speech, algorithmic latency 0.30 s",
         "words came after their ends: mean 0.33 s, median 0.25 s, nine of ten within 0.45 s",
@@ -114,7 +114,7 @@ def test_a_pipe_and_a_file_give_the_same_words(hearing, monkeypatch, tmp_path):
     from_pipe = list(live.stream(hearing, Workdir(tmp_path)))
     assert from_file[:-1] == from_pipe[:-1]
     assert len(from_file) > 3
-    assert isinstance(from_file[-1], Delays)
+    assert isinstance(from_file[-1], LatencyStats)
     assert from_file[-1].audio_s == 1.3
     assert from_file[-1].words == len(from_file) - 1
 
@@ -172,5 +172,5 @@ def test_a_trained_run_hears_the_same_words_piece_by_piece(tmp_path):
     assert any(whole.values())
     for id, text in whole.items():
         heard = list(live.stream(tiny.listening(), Workdir(workdir), tmp_path / "wavs" / f"{id}.wav"))
-        words = [each.text for each in heard if isinstance(each, StableWord) and each.segment == 0]
+        words = [each.text for each in heard if isinstance(each, FinalWord) and each.segment == 0]
         assert words == text.split(), id

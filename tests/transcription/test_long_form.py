@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from jaxasr.records import Word
-from jaxasr.transcription.batch_transcriber import Reading
-from jaxasr.transcription.long_form import Passage, Refusal, Transcript, listen
+from jaxasr.transcription.batch_transcriber import WindowTranscript
+from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript, transcribe_stream
 from jaxasr.transcription.segments import Windows
 from tests.trained_run import PITCHES_HZ, RATE_HZ, SYMBOL_S, spoken, wav
 
@@ -23,9 +23,9 @@ class Stub:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, waves) -> list[Reading]:
+    def __call__(self, waves) -> list[WindowTranscript]:
         self.batches.append(len(waves))
-        return [Reading(tuple(words_of(wave_n / 32_768)), -1.0, True) for wave_n in waves]
+        return [WindowTranscript(tuple(words_of(wave_n / 32_768)), -1.0, True) for wave_n in waves]
 
 
 def words_of(wave_n: np.ndarray):
@@ -50,7 +50,7 @@ def letter_at(wave_n: np.ndarray, middle: int) -> str:
 
 def heard(*paths, stub=None, windows=WINDOWS, rows=4, progress=None):
     return list(
-        listen(paths, windows, stub or Stub(), rate_hz=RATE_HZ, least_samples=400, rows=rows, progress=progress)
+        transcribe_stream(paths, windows, stub or Stub(), rate_hz=RATE_HZ, least_samples=400, batch_size=rows, progress=progress)
     )
 
 
@@ -65,8 +65,8 @@ def write(path, *texts, pause_s=0.4):
     return path
 
 
-def nothing(waves) -> list[Reading]:
-    return [Reading((), 0.0, True)] * len(waves)
+def nothing(waves) -> list[WindowTranscript]:
+    return [WindowTranscript((), 0.0, True)] * len(waves)
 
 
 TEXTS = ["AB", "CAD", "BA", "DAB", "ACDC", "BAD", "CAB", "D", "CC", "BB"] * 4
@@ -77,7 +77,7 @@ def test_a_long_file_is_the_concatenation_of_its_sentences(tmp_path):
     (*passages, transcript) = heard(write(tmp_path / "long.flac", *TEXTS), stub=stub)
     assert transcript.text.split() == TEXTS
     assert [word for passage in passages for word in passage.words] == list(transcript.words)
-    assert all(isinstance(each, Passage) for each in passages)
+    assert all(isinstance(each, PartialTranscript) for each in passages)
     assert len(passages) > 10
     assert max(stub.batches) == 4
     assert transcript.log_prob == -sum(stub.batches)
@@ -107,11 +107,11 @@ def test_files_come_in_their_order_and_share_batches(tmp_path):
     lost, long = tmp_path / "lost.wav", write(tmp_path / "long.wav", *TEXTS[:12])
     stub = Stub()
     found = heard(paths[0], paths[1], lost, long, paths[2], stub=stub)
-    ends = [each for each in found if not isinstance(each, Passage)]
+    ends = [each for each in found if not isinstance(each, PartialTranscript)]
     assert [each.path for each in ends] == [paths[0], paths[1], lost, long, paths[2]]
     assert [each.text for each in transcripts(ends)] == ["AB", "CAD", " ".join(TEXTS[:12]), "DAB"]
     assert stub.batches[0] == 4
-    assert isinstance(ends[2], Refusal)
+    assert isinstance(ends[2], TranscriptionError)
 
 
 def test_a_file_that_breaks_off_is_refused_after_what_was_heard(tmp_path):
@@ -124,7 +124,7 @@ def test_a_file_that_breaks_off_is_refused_after_what_was_heard(tmp_path):
     said = [word.text for each in passages for word in each.words]
     assert len(said) > 5
     assert said == TEXTS[: len(said)]
-    assert refusal == Refusal(path, f"{path}: 1 samples are NaN or infinite")
+    assert refusal == TranscriptionError(path, f"{path}: 1 samples are NaN or infinite")
     assert (passage.path, transcript.text) == (good, "DAB")
 
 
@@ -144,7 +144,7 @@ def test_an_hour_takes_no_more_memory_than_five_minutes(tmp_path):
             for minute in range(minutes):
                 file.write(np.random.default_rng(minute).integers(-3_000, 3_000, 240_000).astype(np.int16))
         tracemalloc.start()
-        assert len(list(listen([path], Windows(20.0), nothing, rate_hz=4_000, least_samples=1, rows=4))) == 1
+        assert len(list(transcribe_stream([path], Windows(20.0), nothing, rate_hz=4_000, least_samples=1, batch_size=4))) == 1
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
@@ -166,7 +166,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / "some.wav"
     path.write_bytes(content)
     (refusal,) = heard(path)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, TranscriptionError)
     assert message in refusal.reason
     assert str(path) in refusal.reason
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxasr.records import Word
-from jaxasr.transcription.merge import Joiner, join
+from jaxasr.transcription.merge import OverlapMerger, merge_windows
 
 JITTER_S = 0.03
 LONGEST_S = 0.8  # of a word
@@ -28,7 +28,7 @@ def heard(rng: np.random.Generator, words: list[Word], start_s: float, end_s: fl
 
 
 def joined(windows: list[tuple[list[Word], float, float]]) -> list[str]:
-    joiner = Joiner()
+    joiner = OverlapMerger()
     final = [
         word
         for words, start_s, overlap_s in windows
@@ -56,14 +56,14 @@ def test_any_cut_into_overlapping_windows_gives_the_words_back(seed, count, voca
 def test_what_the_edge_has_torn_is_left_to_the_other_window():
     before = [Word("ONE", 0.0, 0.4), Word("TWO", 3.0, 3.4), Word("THREE", 3.6, 4.0), Word("FO", 4.7, 4.9)]
     after = [Word("OH", 3.0, 3.2), Word("THREE", 3.58, 4.02), Word("FOUR", 4.7, 5.1), Word("FIVE", 6.0, 6.4)]
-    assert join(before, after, 3.1, 4.9) == (3, 2)
+    assert merge_windows(before, after, 3.1, 4.9) == (3, 2)
     assert joined([(before, 0.0, 0.0), (after, 3.1, 1.8)]) == ["ONE", "TWO", "THREE", "FOUR", "FIVE"]
 
 
 def test_where_nothing_agrees_the_middle_of_the_overlap_is_the_seam():
     before = [Word("A", 0.0, 0.5), Word("B", 4.2, 4.6), Word("X", 5.4, 5.8)]
     after = [Word("Y", 4.2, 4.4), Word("C", 5.3, 5.6), Word("D", 7.0, 7.5)]
-    assert join(before, after, 4.0, 6.0) == (2, 1)
+    assert merge_windows(before, after, 4.0, 6.0) == (2, 1)
 
 
 @pytest.mark.parametrize("empty", ["before", "after", "both"])
@@ -76,7 +76,7 @@ def test_a_window_without_words_takes_none_away(empty):
 def test_windows_that_were_cut_in_a_pause_are_laid_end_to_end():
     """The same word on both sides of a pause was said twice."""
     one, two = [Word("A", 0.0, 0.9)], [Word("A", 1.0, 1.4), Word("A", 1.5, 1.9)]
-    joiner = Joiner()
+    joiner = OverlapMerger()
     assert joiner.add(one, start_s=0.0, overlap_s=0.0) == []
     assert joiner.add(two, start_s=0.95, overlap_s=0.0) == one
     assert joiner.end() == two

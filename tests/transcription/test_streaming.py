@@ -12,10 +12,10 @@ import pytest
 from jaxasr import nn
 from jaxasr.decode import Greedy, MaxTokens
 from jaxasr.evaluation.decode_split import compiled_search
-from jaxasr.nn.streaming import StreamingRecogniser, window_spec
+from jaxasr.nn.streaming import StreamingRecogniser, stream_reader, window_spec
 from jaxasr.records import END
 from jaxasr.text import Characters
-from jaxasr.transcription.streaming import StableWord, Streamer
+from jaxasr.transcription.streaming import FinalWord, Streamer
 from tests.nn.tiny import FRONTEND, RATE_HZ, VOCAB, batch_of, compiled_quickly, listener, speller
 
 LETTERS = Characters(" ABCD")
@@ -105,9 +105,9 @@ def streamer_of(name: str, variables, **options) -> Streamer:
     )
 
 
-def heard(streamer: Streamer, wave_n: np.ndarray, piece: int) -> tuple[list[StableWord], list[int]]:
+def heard(streamer: Streamer, wave_n: np.ndarray, piece: int) -> tuple[list[FinalWord], list[int]]:
     """The words of a wave that is fed in pieces of so many samples, and all tokens, END included."""
-    hearing, words, tokens = streamer.open(), [], []
+    hearing, words, tokens = streamer.start_session(), [], []
     written = hearing._written
 
     def listen(token: int, position: int):
@@ -146,7 +146,7 @@ def test_the_words_are_those_of_the_whole_utterance():
 def test_words_come_in_their_order_and_say_how_late_they_are():
     name = "MoChA, windows"
     streamer, samples = streamer_of(name, variables_of(name, LIVELY[name])), 1_300
-    hearing, words = streamer.open(), []
+    hearing, words = streamer.start_session(), []
     for start in range(0, samples, 100):
         fresh = hearing.feed(wave(LIVELY[name], samples)[start : start + 100])
         for word in fresh:
@@ -186,7 +186,7 @@ def test_an_endless_stream_keeps_no_more_than_at_its_beginning():
     """And what its memory does not hold any more is gone without harm."""
     name = "monotonic, one way"
     streamer = streamer_of(name, variables_of(name, LIVELY[name]))
-    hearing = streamer.open()
+    hearing = streamer.start_session()
     sizes = jax.tree.map(np.shape, hearing._stream)
     for seed in range(8):
         hearing.feed(wave(seed, 1_510))
@@ -195,18 +195,18 @@ def test_an_endless_stream_keeps_no_more_than_at_its_beginning():
     positions = int(hearing._stream.memory.valid_bs.shape[1])
     assert int(hearing._stream.encoded_b[0]) > 2 * positions
     assert 0 <= int(hearing._stream.encoded_b[0] - hearing._stream.dropped_b[0]) <= positions
-    assert 0 <= int(streamer_stopped(hearing)) <= positions
+    assert 0 <= int(stop_position(hearing)) <= positions
 
 
-def streamer_stopped(hearing):
-    return MODELS["monotonic, one way"].decoder.stopped(hearing._stream.state)[0]
+def stop_position(hearing):
+    return stream_reader(MODELS["monotonic, one way"].decoder).stop_position(hearing._stream.state)[0]
 
 
 @pytest.mark.parametrize("renews", [False, True])
 def test_a_segment_can_begin_with_a_new_encoder(renews):
     name = "monotonic, one way"
     streamer = streamer_of(name, variables_of(name, ENDING), renews_encoder=renews)
-    hearing = streamer.open()
+    hearing = streamer.start_session()
     wave_n = wave(ENDING, SAMPLES)
     for start in range(0, len(wave_n), 10):
         hearing.feed(wave_n[start : start + 10])

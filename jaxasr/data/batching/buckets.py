@@ -1,8 +1,8 @@
-"""The closed list of static shapes that batches have: everything compiles at most once a shape.
+"""Bucketing: a closed list of static shapes for batches, so that every function compiles at most once for each shape.
 
-A shape is (samples, tokens, examples); an utterance goes into the smallest that holds its wave and its tokens. Shapes
-are given by hand (`Buckets`) or chosen from the lengths so that the least is padded (`ChooseBuckets`). Of batches of
-transcripts alone the shapes have no samples (token_buckets.py).
+A shape is (samples, tokens, examples). An utterance goes into the smallest shape that holds its wave and its tokens. Shapes
+are given by hand (`Buckets`) or chosen from the lengths so that padding is least (`ChooseBuckets`). Shapes for transcripts
+alone have no samples (token_buckets.py).
 """
 
 import math
@@ -14,14 +14,17 @@ from jaxtyping import Float64, Int, Int64
 
 from jaxasr.data.batching.shape import Shape, assign_buckets
 
-_MOST_EDGES = 2048  # candidates for a shape's length; above, they are taken coarser
+_MAX_EDGES = 2048  # candidates for a shape's length; if there are more, lengths are rounded more coarsely
 
 
 @runtime_checkable
 class ShapeChoice(Protocol):
-    """A way to come to shapes. Both methods return them from short to long, each allowing as many tokens or more."""
+    """A method to choose shapes.
 
-    audio: ClassVar[bool]  # False: batches are of transcripts alone, for a language model; their waves have no sample
+    Both methods return shapes from short to long. The token limit never decreases from one shape to the next.
+    """
+
+    audio: ClassVar[bool]  # False: batches of transcripts alone, for a language model, with waves of 0 samples
 
     def shapes(
         self,
@@ -31,29 +34,29 @@ class ShapeChoice(Protocol):
         *,
         rate_hz: int,
     ) -> tuple[Shape, ...]:
-        """Shapes for training on utterances of these lengths; `weights` says how often each comes."""
+        """Returns shapes for training on utterances of these lengths. `weights` are their mean copies in an epoch."""
         ...
 
     def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
-        """Shapes of which each of these utterances fits one: an evaluation leaves nothing out."""
+        """Returns shapes for evaluation: every utterance fits one of them, because an evaluation leaves none out."""
         ...
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """Shapes by hand.
+    """A list of shapes given by hand.
 
     Raises:
-      ValueError: no seconds, not increasing, tokens that decrease or are not one for each, or a batch that holds not
-        even `examples_multiple` of the longest.
+      ValueError: `seconds` is empty or does not increase, `tokens` decreases or has another length, or a batch holds fewer
+        than `examples_multiple` of the longest utterances.
     """
 
     seconds: tuple[float, ...]  # longest utterance of each shape, increasing
-    tokens: int | tuple[int, ...]  # longest transcript: of all shapes, or of each
-    seconds_per_batch: float  # padded audio in a batch, at most
-    examples_multiple: int = 1  # a batch can be split evenly over so many devices or hosts
+    tokens: int | tuple[int, ...]  # longest transcript, for all shapes or for each shape
+    seconds_per_batch: float  # upper bound on the padded audio in a batch
+    examples_multiple: int = 1  # a batch can be split evenly over this many devices or hosts
     audio: ClassVar[bool] = True
 
     def __post_init__(self):
@@ -78,7 +81,7 @@ class Buckets:
         *,
         rate_hz: int,
     ) -> tuple[Shape, ...]:
-        """These shapes, whatever the lengths."""
+        """Returns the given shapes. The lengths do not matter."""
         return tuple(
             _shape(self, samples=round(longest * rate_hz), tokens=limit, rate_hz=rate_hz)
             for longest, limit in zip(self.seconds, self._tokens, strict=True)
@@ -87,28 +90,29 @@ class Buckets:
     def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
-        """These shapes, and beyond them as many of doubled length as the longest utterances need."""
+        """Returns the given shapes and appends shapes of doubled length until the longest utterance fits."""
         shapes = self.shapes(samples, tokens, np.ones(len(samples)), rate_hz=rate_hz)
         outside = assign_buckets(shapes, samples, tokens) < 0
         if not outside.any():
             return shapes
-        longest, limit, top = int(samples[outside].max()), int(tokens[outside].max()), shapes[-1].samples
+        longest = int(samples[outside].max())
+        top = shapes[-1].samples
         doublings = max(0, math.ceil(math.log2(longest / top)))
         lengths = [top * 2**i for i in range(1, doublings)] + [max(longest, top)]
-        limit = max(limit, shapes[-1].tokens)
+        limit = max(int(tokens[outside].max()), shapes[-1].tokens)
         return shapes + tuple(_shape(self, samples=length, tokens=limit, rate_hz=rate_hz) for length in lengths)
 
 
 @dataclass(frozen=True)
 class ChooseBuckets:
-    """The `count` shapes with the least padded audio, found from the lengths by dynamic programming.
+    """A choice of the `count` shapes with the least padded audio, found from the lengths by dynamic programming.
 
-    Lengths are rounded up to `quantum_s`; for these the choice is exact. A shape's token limit is the most tokens
-    among its utterances (and no less than that of a shorter shape).
+    Lengths are rounded up to `quantum_s`; for these lengths the choice is exact. A shape's token limit is the largest
+    number of tokens among its utterances, and at least that of the next shorter shape.
     """
 
     count: int
-    seconds_per_batch: float  # padded audio in a batch, at most
+    seconds_per_batch: float  # upper bound on the padded audio in a batch
     examples_multiple: int = 1
     quantum_s: float = 0.1
     audio: ClassVar[bool] = True
@@ -126,10 +130,10 @@ class ChooseBuckets:
         *,
         rate_hz: int,
     ) -> tuple[Shape, ...]:
-        """The shapes of least padding for these lengths.
+        """Returns the shapes of least padding for these lengths.
 
         Raises:
-          ValueError: no utterances, or one too long for `seconds_per_batch`.
+          ValueError: there are no utterances, or one is too long for `seconds_per_batch`.
         """
         if not len(samples):
             raise ValueError("no utterances to choose shapes for")
@@ -139,10 +143,12 @@ class ChooseBuckets:
     def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
-        """The shapes of least padding for these lengths; they hold them all, the longest if need be in a larger batch.
+        """Returns the shapes of least padding that hold all utterances.
+
+        A batch of the longest utterances may exceed `seconds_per_batch`.
 
         Raises:
-          ValueError: no utterances.
+          ValueError: there are no utterances.
         """
         if not len(samples):
             raise ValueError("no utterances to choose shapes for")
@@ -150,9 +156,9 @@ class ChooseBuckets:
 
     def _chosen(self, samples: np.ndarray, tokens: np.ndarray, weights: np.ndarray, rate_hz: int) -> tuple[Shape, ...]:
         lengths = rounded_up(samples, quantum=max(1, round(self.quantum_s * rate_hz)))
-        edges, places = np.unique(lengths, return_inverse=True)
-        ends = best_edges(edges, np.bincount(places, weights), self.count)
-        chosen = np.searchsorted(ends, places)
+        edges, edge_ids = np.unique(lengths, return_inverse=True)
+        ends = best_edges(edges, np.bincount(edge_ids, weights), self.count)
+        chosen = np.searchsorted(ends, edge_ids)
         limits = np.maximum.accumulate([tokens[chosen == k].max(initial=1) for k in range(len(ends))])
         return tuple(
             _shape(self, samples=int(edges[end]), tokens=int(limit), rate_hz=rate_hz)
@@ -163,16 +169,17 @@ class ChooseBuckets:
 def best_edges(
     edges: Int64[np.ndarray, " edges"], weights: Float64[np.ndarray, " edges"], count: int
 ) -> Int64[np.ndarray, " chosen"]:
-    """Places of the `count` (or fewer) edges that pad least when each utterance is padded to the next chosen edge.
+    """Returns the indices of at most `count` edges with the least padding if each utterance is padded to the next of them.
 
-    The last edge is always chosen. Exact: the cost of the first j lengths under k shapes is the least over i < j of
-    the cost of the first i under k - 1 shapes, and the lengths i ... j - 1 padded to edge j - 1.
+    The last edge is always chosen. The result is exact: the cost of the first j lengths with k shapes is the minimum over
+    i < j of the cost of the first i lengths with k - 1 shapes plus the cost of padding lengths i ... j - 1 to edge j - 1.
     """
     edges_count = len(edges)
     before = np.concatenate([[0.0], np.cumsum(weights)])
     group = (before[None, 1:] - before[:-1, None]) * edges[None, :]  # [i, j]: lengths i ... j in one shape of edge j
     group[np.tril_indices(edges_count, -1)] = np.inf
-    cost, back = group[0], []
+    cost = group[0]
+    back = []
     for _ in range(1, min(count, edges_count)):
         total = np.concatenate([[np.inf], cost[:-1]])[:, None] + group
         back.append(total.argmin(axis=0))
@@ -184,8 +191,11 @@ def best_edges(
 
 
 def rounded_up(lengths: Int[np.ndarray, " b"], *, quantum: int) -> Int64[np.ndarray, " b"]:
-    """Lengths up to a multiple of the quantum, or of a multiple of it where there would be too many to choose from."""
-    quantum *= max(1, math.ceil(int(lengths.max()) / (quantum * _MOST_EDGES)))
+    """Rounds lengths up to a multiple of the quantum.
+
+    If this leaves more than `_MAX_EDGES` candidates, the quantum is multiplied by a whole number first.
+    """
+    quantum *= max(1, math.ceil(int(lengths.max()) / (quantum * _MAX_EDGES)))
     return -(-lengths.astype(np.int64) // quantum) * quantum
 
 

@@ -1,4 +1,4 @@
-"""An epoch that is dealt: its batches in their order, each a row that names shape, examples and speeds."""
+"""The batches of one epoch in their order. Each batch is a row that names shape, examples and speeds."""
 
 from dataclasses import dataclass
 
@@ -11,62 +11,66 @@ from jaxasr.data.batching.shape import Shape
 
 @dataclass(frozen=True)
 class Padding:
-    """Audio in batches, in samples, and the room that it has there; tokens and ends where there is no audio."""
+    """An amount of real and padded data in batches, in samples.
 
-    real: int
-    padded: int
+    In batches without audio the unit is tokens, ends included.
+    """
+
+    real: int  # without padding
+    padded: int  # with padding
 
     @property
     def share(self) -> float:
-        """The part of the room that is padding."""
+        """The share of the padded data that is padding."""
         return 1 - self.real / self.padded if self.padded else 0.0
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """What one step reads, on all hosts together. Rows of padding come last."""
+    """A batch as the plan describes it: the examples that one step reads on all hosts. Rows of padding come last."""
 
     step: int
     epoch: int
     shape: Shape
-    examples_b: Int64[np.ndarray, " b"]  # places in the lengths; -1 is a row of padding
-    speeds_b: Int64[np.ndarray, " b"]  # columns of the lengths
+    examples_b: Int64[np.ndarray, " b"]  # indices into the lengths; -1 is a row of padding
+    speeds_b: Int64[np.ndarray, " b"]  # column indices into the lengths
     sample_lengths_b: Int64[np.ndarray, " b"]
     token_lengths_b: Int64[np.ndarray, " b"]
 
     @property
     def valid_b(self) -> Bool[np.ndarray, " b"]:
-        """True where there is an example."""
+        """A mask, True for rows with an example."""
         return self.examples_b >= 0
 
     @property
     def padding(self) -> Padding:
-        """What is useful in this batch, and its room."""
-        useful = self.sample_lengths_b if self.shape.samples else self.token_lengths_b + self.valid_b
-        return Padding(int(useful.sum()), self.shape.padded_length * self.shape.examples)
+        """The real and the padded amount of data in this batch."""
+        real_b = self.sample_lengths_b if self.shape.samples else self.token_lengths_b + self.valid_b
+        return Padding(int(real_b.sum()), self.shape.padded_length * self.shape.examples)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The batches of one epoch, cut and in their order."""
+    """The batches of one epoch, in their order."""
 
     number: int
     lengths: Lengths
     shapes: tuple[Shape, ...]
-    examples: Int64[np.ndarray, " dealt"]
-    speeds: Int64[np.ndarray, " dealt"]
-    starts: Int64[np.ndarray, " batches"]  # batch i holds what is dealt at starts[i] : stops[i]
+    examples: Int64[np.ndarray, " drawn"]
+    speeds: Int64[np.ndarray, " drawn"]
+    starts: Int64[np.ndarray, " batches"]  # batch i holds the drawn examples starts[i] : stops[i]
     stops: Int64[np.ndarray, " batches"]
-    bucket_ids: Int64[np.ndarray, " batches"]  # of the batches' shapes
+    bucket_ids: Int64[np.ndarray, " batches"]  # index of each batch's shape
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def row(self, batch: int, *, step: int | None = None) -> PlanRow:
-        """The batch of that number within the epoch; `step` if it has another number outside."""
+        """Returns a batch by its index in the epoch. `step` is its number in the whole training; None: the same."""
         shape = self.shapes[self.bucket_ids[batch]]
-        dealt = slice(self.starts[batch], self.stops[batch])
-        examples, speeds = self.examples[dealt], self.speeds[dealt]
+        drawn = slice(self.starts[batch], self.stops[batch])
+        examples = self.examples[drawn]
+        speeds = self.speeds[drawn]
         rest = (0, shape.examples - len(examples))
         return PlanRow(
             step=batch if step is None else step,
@@ -80,8 +84,8 @@ class Epoch:
 
     @property
     def padding(self) -> Padding:
-        """Of all batches, rows of padding included."""
-        room = np.array([shape.padded_length * shape.examples for shape in self.shapes], np.int64)
+        """The real and the padded amount of data in all batches, rows of padding included."""
+        sizes = np.array([shape.padded_length * shape.examples for shape in self.shapes], np.int64)
         audio = self.shapes[-1].samples > 0
-        useful = self.lengths.samples[self.examples, self.speeds] if audio else self.lengths.tokens[self.examples] + 1
-        return Padding(int(useful.sum()), int(room[self.bucket_ids].sum()))
+        real = self.lengths.samples[self.examples, self.speeds] if audio else self.lengths.tokens[self.examples] + 1
+        return Padding(int(real.sum()), int(sizes[self.bucket_ids].sum()))

@@ -1,4 +1,4 @@
-"""Draws that are pure hashes: the same on every host, in every version of NumPy, whatever else is drawn."""
+"""Random numbers as pure hashes: equal on every host and in every version of NumPy, and independent of other draws."""
 
 import numpy as np
 from jaxtyping import Float64, UInt, UInt64
@@ -7,7 +7,7 @@ _MASK = (1 << 64) - 1
 
 
 def mix(keys: UInt[np.ndarray, " b"], *words: int) -> UInt64[np.ndarray, " b"]:
-    """64 well-mixed bits for each key and the words; another order of the words is another draw.
+    """Returns 64 well-mixed bits for each key and the words. Another order of the words gives other bits.
 
     Source: Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", the finaliser of SplitMix64.
     """
@@ -18,12 +18,12 @@ def mix(keys: UInt[np.ndarray, " b"], *words: int) -> UInt64[np.ndarray, " b"]:
 
 
 def uniform(hashes: UInt64[np.ndarray, " b"]) -> Float64[np.ndarray, " b"]:
-    """Numbers in [0, 1) with 24 bits, few enough that adding a whole number to them rounds nothing."""
+    """Returns numbers in [0, 1) with 24 bits, so that adding a whole number to them is exact."""
     return (hashes >> np.uint64(40)).astype(np.float64) / (1 << 24)
 
 
 def integers_below(hashes: UInt64[np.ndarray, " b"], bound) -> UInt64[np.ndarray, " b"]:
-    """Whole numbers below `bound` (one for all, or one each; at most 2**32), of equal chances."""
+    """Returns whole numbers below `bound`, uniformly. `bound` is one number or one for each hash, at most 2**32."""
     return ((hashes >> np.uint64(32)) * np.asarray(bound, np.uint64)) >> np.uint64(32)
 
 

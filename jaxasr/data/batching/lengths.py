@@ -1,4 +1,4 @@
-"""What the batch plan knows of the examples: lengths and keys, neither audio nor text."""
+"""The inputs of the batch plan: lengths and keys of the examples, without audio and text."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from jaxasr.data.batching.hashing import mix
 
 @dataclass(frozen=True)
 class Lengths:
-    """One line an example, one column a speed; everything that is decided about batches is decided from this."""
+    """A table of lengths with one row for each example and one column for each speed. Batches depend on it alone."""
 
     samples: Int64[np.ndarray, "examples speeds"]  # at the rate of the pipeline, after the change of speed
     tokens: Int64[np.ndarray, " examples"]  # without the end
@@ -24,7 +24,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class RaggedTokens:
-    """Token sequences of unequal lengths, laid end to end: a tenth of the memory of a list of lists."""
+    """A list of token sequences, stored end to end. It needs a tenth of the memory of a list of lists."""
 
     flat: Int32[np.ndarray, " tokens"]
     starts: Int64[np.ndarray, " examples_and_one"]
@@ -32,7 +32,8 @@ class RaggedTokens:
     @classmethod
     def from_sequences(cls, sequences: Iterable[Sequence[int]]) -> "RaggedTokens":
         """Packs the sequences, one at a time."""
-        flat, starts = array("i"), array("q", [0])
+        flat = array("i")
+        starts = array("q", [0])
         for sequence in sequences:
             flat.extend(sequence)
             starts.append(len(flat))
@@ -43,16 +44,16 @@ class RaggedTokens:
 
     @property
     def lengths(self) -> Int64[np.ndarray, " examples"]:
-        """Tokens of each sequence."""
+        """The number of tokens of each sequence."""
         return np.diff(self.starts)
 
 
 @cache
 def speed_ratio(factor: float) -> Fraction:
-    """The factor as a fraction of small whole numbers (0.9 is 9/10), so that lengths at that speed are exact.
+    """Returns the factor as a fraction of small whole numbers (0.9 is 9/10), so that lengths at that speed are exact.
 
     Raises:
-      ValueError: not in [0.5, 2], or with more than three decimals.
+      ValueError: the factor is not in [0.5, 2] or has more than three decimals.
     """
     ratio = Fraction(factor).limit_denominator(1000)
     if not 0.5 <= factor <= 2.0 or abs(float(ratio) - factor) > 1e-9 or 1000 % ratio.denominator:
@@ -63,10 +64,10 @@ def speed_ratio(factor: float) -> Fraction:
 def samples_at_speed(
     samples: Int[np.ndarray, " b"], rates_hz: Int[np.ndarray, " b"], *, factor: float, rate_hz: int
 ) -> Int64[np.ndarray, " b"]:
-    """Samples at `rate_hz` of utterances played `factor` times as fast: the nearest whole number, halves up.
+    """Returns the samples at `rate_hz` of utterances played `factor` times as fast, rounded to the nearest, halves up.
 
-    It is to the sample what soxr gives when it takes `rates_hz * factor` for the rate of the file: 16 000 samples at
-    16 kHz and factor 0.9 are 17 778.
+    The result equals the output length of soxr with the input rate `rates_hz * factor`: 16 000 samples at 16 kHz and
+    factor 0.9 are 17 778.
     """
     ratio = speed_ratio(factor)
     source = rates_hz.astype(np.int64) * ratio.numerator
@@ -74,7 +75,7 @@ def samples_at_speed(
 
 
 def keys_at_speed(keys: UInt32[np.ndarray, " b"], factor: float) -> UInt32[np.ndarray, " b"]:
-    """The keys of the examples at a speed: their own at factor 1, others at each other factor."""
+    """Returns the keys of the examples at a speed. At factor 1 they are unchanged, at every other factor they differ."""
     if factor == 1:
         return keys
     return (mix(keys, int(speed_ratio(factor) * 1000)) >> np.uint64(32)).astype(np.uint32)

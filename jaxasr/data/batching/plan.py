@@ -1,7 +1,7 @@
-"""The batch plan: the position in the data is one integer, the step.
+"""The batch plans of training and evaluation. The position in the data is one integer, the step.
 
-`Plan.row(step)` names the shape, the examples and their speeds. It is a pure function of (lengths, shapes, seed, step):
-whoever has the lengths can say what any host reads at any step, without reading what came before.
+`TrainingPlan.row(step)` names the shape, the examples and their speeds. It is a pure function of (lengths, shapes, seed,
+step), so the batch of any host at any step follows from the lengths without reading earlier batches.
 """
 
 import threading
@@ -19,12 +19,12 @@ from jaxasr.data.batching.epoch_sampler import EpochSampler
 from jaxasr.data.batching.lengths import Lengths
 from jaxasr.data.batching.shape import Shape
 
-_EPOCHS_HELD = 3  # read-ahead and its consumer may stand on both sides of an epoch's end
+_EPOCHS_HELD = 3  # the prefetcher and the consumer may be in adjacent epochs
 
 
 @dataclass
 class _Cache:
-    """What was computed already; no part of the plan's value."""
+    """A cache of computed epochs. It is not part of the plan's value."""
 
     lock: Any = field(default_factory=threading.RLock)
     first_steps: list[int] = field(default_factory=lambda: [0])
@@ -33,10 +33,10 @@ class _Cache:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All batches of all epochs.
+    """A plan of all batches of all training epochs.
 
     Raises:
-      ValueError: nothing to plan, or shapes in no order.
+      ValueError: no example has a weight and fits a shape, or the shapes are not ordered.
     """
 
     lengths: Lengths
@@ -53,12 +53,12 @@ class TrainingPlan:
         return TrainingPlan, (self.lengths, self.shapes, self.seed)
 
     def row(self, step: int) -> PlanRow:
-        """What a step reads; steps count from 0 through all epochs."""
+        """Returns the batch that a step reads. Steps count from 0 through all epochs."""
         epoch = self.epoch_at(step)
         return self.epoch(epoch).row(step - self.first_step(epoch), step=step)
 
     def epoch_at(self, step: int) -> int:
-        """The epoch that a step belongs to."""
+        """Returns the epoch that a step belongs to."""
         if step < 0:
             raise ValueError(f"step {step}: steps count from 0")
         if self._sampler.fixed_length_epochs:
@@ -69,7 +69,7 @@ class TrainingPlan:
             return bisect_right(self._cache.first_steps, step) - 1
 
     def first_step(self, epoch: int) -> int:
-        """The step that an epoch begins with."""
+        """Returns the first step of an epoch."""
         if self._sampler.fixed_length_epochs:
             return epoch * self._batches_per_epoch
         with self._cache.lock:
@@ -78,7 +78,7 @@ class TrainingPlan:
             return self._cache.first_steps[epoch]
 
     def epoch(self, number: int) -> Epoch:
-        """The batches of an epoch."""
+        """Returns the batches of an epoch."""
         with self._cache.lock:
             held = self._cache.epochs
             if number not in held:
@@ -89,7 +89,7 @@ class TrainingPlan:
 
     @property
     def unbucketable(self) -> Int64[np.ndarray, " examples"]:
-        """Examples with a weight that fit no shape at any speed, and so never come."""
+        """The examples with a weight that fit no shape at any speed and therefore never occur."""
         return np.flatnonzero((self.lengths.weights > 0) & (self._sampler.fitting_speeds == 0))
 
     @cached_property
@@ -98,18 +98,19 @@ class TrainingPlan:
 
     @cached_property
     def _batches_per_epoch(self) -> int:
-        return self._sampler.count(self.seed, 0)
+        return self._sampler.count_batches(self.seed, 0)
 
     def _count_one_more(self) -> None:
         firsts = self._cache.first_steps
-        firsts.append(firsts[-1] + self._sampler.count(self.seed, len(firsts) - 1))
+        firsts.append(firsts[-1] + self._sampler.count_batches(self.seed, len(firsts) - 1))
 
 
 def plan_evaluation(lengths: Lengths, shapes: tuple[Shape, ...]) -> Epoch:
-    """Every example exactly once, from short to long, at the first speed: the plan of an evaluation.
+    """Plans an evaluation: every example exactly once, from short to long, at the first speed.
 
     Raises:
-      ValueError: an example fits no shape (`ShapeChoice.covering` makes shapes that hold all), or shapes in no order.
+      ValueError: an example fits no shape (`ShapeChoice.eval_buckets` returns shapes that hold all), or the shapes are not
+        ordered.
     """
     _check_shapes(shapes)
     return EpochSampler(lengths, shapes).eval_epoch()

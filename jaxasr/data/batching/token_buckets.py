@@ -1,4 +1,4 @@
-"""Shapes for transcripts alone: what a language model is trained on. No sample of a wave has room in them."""
+"""Bucketing of transcripts without audio, for the training of language models. The shapes have 0 samples."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,14 +12,14 @@ from jaxasr.data.batching.shape import Shape
 
 @dataclass(frozen=True)
 class ChooseTokenBuckets:
-    """The `count` shapes with the least padded tokens, found from the lengths by dynamic programming.
+    """A choice of the `count` shapes with the least padded tokens, found from the lengths by dynamic programming.
 
-    Any prepared corpus will do: of one with audio the transcripts are read and nothing else.
+    It works for every prepared corpus. The audio of a corpus is not read.
     """
 
     count: int
-    tokens_per_batch: int  # padded positions in a batch, the ends included, at most
-    examples_multiple: int = 1  # a batch can be split evenly over so many devices or hosts
+    tokens_per_batch: int  # upper bound on the padded positions in a batch, ends included
+    examples_multiple: int = 1  # a batch can be split evenly over this many devices or hosts
     audio: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -35,10 +35,10 @@ class ChooseTokenBuckets:
         *,
         rate_hz: int,
     ) -> tuple[Shape, ...]:
-        """The shapes of least padding for these transcripts.
+        """Returns the shapes of least padding for these transcripts.
 
         Raises:
-          ValueError: no transcripts, or one too long for `tokens_per_batch`.
+          ValueError: there are no transcripts, or one is too long for `tokens_per_batch`.
         """
         del samples, rate_hz
         if not len(tokens):
@@ -49,10 +49,12 @@ class ChooseTokenBuckets:
     def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
-        """The shapes of least padding; they hold every transcript, the longest if need be in a larger batch.
+        """Returns the shapes of least padding that hold all transcripts.
+
+        A batch of the longest transcripts may exceed `tokens_per_batch`.
 
         Raises:
-          ValueError: no transcripts.
+          ValueError: there are no transcripts.
         """
         del samples, rate_hz
         if not len(tokens):
@@ -60,8 +62,8 @@ class ChooseTokenBuckets:
         return self._chosen(tokens, np.ones(len(tokens)))
 
     def _chosen(self, tokens: np.ndarray, weights: np.ndarray) -> tuple[Shape, ...]:
-        edges, places = np.unique(rounded_up(np.maximum(tokens, 1), quantum=1), return_inverse=True)
-        ends = best_edges(edges, np.bincount(places, weights), self.count)
+        edges, edge_ids = np.unique(rounded_up(np.maximum(tokens, 1), quantum=1), return_inverse=True)
+        ends = best_edges(edges, np.bincount(edge_ids, weights), self.count)
         return tuple(self._shape(int(edge)) for edge in edges[ends])
 
     def _shape(self, tokens: int) -> Shape:

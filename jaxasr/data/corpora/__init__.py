@@ -1,1 +1,1 @@
-"""Where corpora come from: one source a file, one TFDS builder for all."""
+"""The sources of corpora, one module for each. One TFDS builder (jaxasr/data/prepared) prepares all of them."""

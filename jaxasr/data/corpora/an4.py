@@ -1,4 +1,4 @@
-"""AN4: letters, digits and dates, read by 84 speakers at CMU in 1991; 0.8 hours.
+"""The source of AN4: letters, digits and dates, read by 84 speakers at CMU in 1991; 0.8 hours.
 
 The official archive (or its folder, or the repository):
 
@@ -33,7 +33,7 @@ _SPLIT_OF_ESPNET = {"train_nodev": "train", "train_dev": "dev", "test": "test"}
 
 @dataclass(frozen=True)
 class An4:
-    """The official distribution, or a folder with a manifest whose column `espnet_split` says the split."""
+    """The official distribution, or a folder with a manifest whose column `espnet_split` names the split."""
 
     folder: Path  # or archive: .tar.gz
     name: str = "an4"
@@ -41,14 +41,14 @@ class An4:
 
     @property
     def description(self) -> str:
-        """What it is, and where from."""
+        """The corpus, its origin and its splits."""
         return (
             "CMU AN4 (http://www.speech.cs.cmu.edu/databases/an4/); dev is ESPnet's train_dev: the first 100 training "
             "utterances in Kaldi's order, speaker first; train is the rest."
         )
 
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """train (848 utterances), dev (100) and test (130)."""
+        """Returns train (848 utterances), dev (100) and test (130)."""
         if (self.folder / "manifest.jsonl").is_file():
             splits = Manifest(self.folder, self.name, split_column="espnet_split").splits(downloads)
             unknown = splits.keys() - _SPLIT_OF_ESPNET
@@ -58,7 +58,7 @@ class An4:
                     f"{', '.join(_SPLIT_OF_ESPNET)}. A folder with splits of its own is a `manifest`"
                 )
             return {_SPLIT_OF_ESPNET[split]: splits[split] for split in _SPLIT_OF_ESPNET if split in splits}
-        tree = _Archive(self.folder) if self.folder.is_file() else _Folder(self.folder)
+        tree = _Archive(self.folder) if self.folder.is_file() else _UnpackedFolder(self.folder)
         training = sorted(_fileids(tree, "train"), key=_kaldi_id)
         ids = {
             "train": set(training[_DEV_UTTERANCES:]),
@@ -66,17 +66,17 @@ class An4:
             "test": set(_fileids(tree, "test")),
         }
         texts = _transcripts(tree, "train") | _transcripts(tree, "test")
-        return {split: SourceSplit(_candidates(tree, fileids, texts), len(fileids)) for split, fileids in ids.items()}
+        return {split: SourceSplit(_examples(tree, fileids, texts), len(fileids)) for split, fileids in ids.items()}
 
 
 @dataclass(frozen=True)
-class _Folder:
+class _UnpackedFolder:
     """The distribution, unpacked."""
 
     root: Path
 
     def read(self, name: str) -> str:
-        """A file of etc/."""
+        """Reads a file of etc/."""
         path = self._base() / "etc" / name
         if not path.is_file():
             raise FileNotFoundError(
@@ -86,7 +86,7 @@ class _Folder:
         return path.read_text()
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
-        """File id, suffix and how to read, of every recording."""
+        """Yields file id, suffix and read function of every recording."""
         base = self._base() / "wav"
         for path in sorted(base.rglob("*")):
             if path.suffix in _AUDIO:
@@ -99,43 +99,43 @@ class _Folder:
 
 @dataclass(frozen=True)
 class _Archive:
-    """The distribution as it is downloaded; read in passes, never unpacked."""
+    """The distribution as an archive. It is read in several passes and never unpacked."""
 
     root: Path
 
     def read(self, name: str) -> str:
-        """A file of etc/."""
+        """Reads a file of etc/."""
         for _, content in members(self.root, lambda path: path.parts[-2:] == ("etc", name)):
             return content.decode()
         raise FileNotFoundError(f"{self.root} is not AN4: there is no etc/{name} in the archive")
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
-        """File id, suffix and how to read, of every recording, in the order of the archive."""
+        """Yields file id, suffix and read function of every recording, in the order of the archive."""
         for path, content in members(self.root, lambda path: path.suffix in _AUDIO and "wav" in path.parts):
             fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
             yield fileid, path.suffix, lambda content=content: content
 
 
-def _fileids(tree: _Folder | _Archive, part: str) -> list[str]:
+def _fileids(tree: _UnpackedFolder | _Archive, part: str) -> list[str]:
     return tree.read(f"an4_{part}.fileids").split()
 
 
-def _transcripts(tree: _Folder | _Archive, part: str) -> dict[str, tuple[str, str]]:
-    """Of each id: the text and the line that it stands in."""
+def _transcripts(tree: _UnpackedFolder | _Archive, part: str) -> dict[str, tuple[str, str]]:
+    """Returns the text of each id, with the file and line it comes from."""
     name = f"an4_{part}.transcription"
     matches = [(number, _LINE.fullmatch(line)) for number, line in enumerate(tree.read(name).splitlines(), start=1)]
     return {match["id"]: (match["text"], f"{name} line {number}") for number, match in matches if match}
 
 
 def _kaldi_id(fileid: str) -> str:
-    """an4_clstk/fash/an251-fash-b to fash-an251-b."""
+    """Converts an4_clstk/fash/an251-fash-b to fash-an251-b."""
     path = PurePosixPath(fileid)
     speaker = path.parent.name
     return f"{speaker}-{path.name.replace(f'-{speaker}-', '-')}"
 
 
-def _candidates(
-    tree: _Folder | _Archive, fileids: set[str], texts: dict[str, tuple[str, str]]
+def _examples(
+    tree: _UnpackedFolder | _Archive, fileids: set[str], texts: dict[str, tuple[str, str]]
 ) -> Iterator[RawExample | Reject]:
     missing = set(fileids)
     for fileid, suffix, read in tree.audio():
@@ -152,7 +152,7 @@ def _candidates(
 
 
 def _wav_from_raw(read: Callable[[], bytes], archive: str) -> bytes:
-    """Samples without a header, made a WAV; the archive's name says the order of the bytes."""
+    """Converts samples without a header to a WAV file. The archive's name gives the byte order."""
     order = {"littleendian": "<i2", "bigendian": ">i2"}
     named = [kind for name, kind in order.items() if name in archive]
     if not named:

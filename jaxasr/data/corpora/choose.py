@@ -1,4 +1,4 @@
-"""From the words of the command line to a source, and from a source to the line that names it in the ledger."""
+"""The choice of a source by the arguments of `jaxasr prepare`, and the recipe line of a source in the dataset info."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,36 +20,39 @@ CORPORA: dict[str, type] = {
     "tfds": TfdsCorpus,
     "text": Text,
 }
+# Recipes on disk begin with the names that these classes had first, so that prepared corpora stay valid.
+_RECIPE_NAMES: dict[type, str] = {SpokenPhrases: "Spoken", TfdsCorpus: "Stock"}
 
 
 def source(corpus: str, folder: Path | None, options: Mapping[str, object]) -> Source:
-    """The source that `jaxasr prepare CORPUS --from FOLDER` means.
+    """Returns the source for `jaxasr prepare CORPUS --from FOLDER`.
 
     Args:
       options: fields of the source, such as `name` and `split_column` of `Manifest`.
 
     Raises:
-      KeyError: no such corpus or option.
-      ValueError: the corpus needs a folder, or an option does not fit.
+      KeyError: there is no such corpus or option.
+      FileNotFoundError: the folder does not exist.
+      ValueError: the corpus needs a folder or does not take one, or the value of an option has the wrong type.
     """
     if corpus not in CORPORA:
         raise KeyError(
             f"there is no corpus {corpus!r}; there are {', '.join(CORPORA)} (your own: manifest; texts alone: text)"
         )
     fields = {field.name: field for field in dataclasses.fields(CORPORA[corpus])}
-    place = fields.pop("folder", None)
+    folder_field = fields.pop("folder", None)
     unknown = set(options) - set(fields)
     if unknown:
-        told = ", and its folder is given with --from" if place else ""
+        hint = ", and its folder is given with --from" if folder_field else ""
         raise KeyError(
-            f"corpus {corpus!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(fields)}{told}"
+            f"corpus {corpus!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(fields)}{hint}"
         )
-    given = {name: _converted(fields[name], value) for name, value in options.items()}
-    if place is None:
+    given = {name: _convert_option(fields[name], value) for name, value in options.items()}
+    if folder_field is None:
         if folder is not None:
             raise ValueError(f"corpus {corpus!r} is made here, not read: --from {folder} has no meaning")
         return CORPORA[corpus](**given)
-    if folder is None and place.default is dataclasses.MISSING:
+    if folder is None and folder_field.default is dataclasses.MISSING:
         raise ValueError(f"corpus {corpus!r} is read from a folder or an archive: give it with --from")
     if folder is not None and not folder.exists():
         raise FileNotFoundError(f"corpus {corpus!r} cannot be read from {folder}, which does not exist")
@@ -57,15 +60,16 @@ def source(corpus: str, folder: Path | None, options: Mapping[str, object]) -> S
 
 
 def recipe(source: Source) -> str:
-    """The corpus and its options in one line; no path."""
+    """Returns the corpus and its options in one line, without paths. `prepare` compares it with the stored line."""
     fields = [field.name for field in dataclasses.fields(source) if field.name != "folder"]  # pyright: ignore
     values = {name: getattr(source, name) for name in fields}
     shown = (f"{name}={','.join(value) if isinstance(value, tuple) else value}" for name, value in values.items())
-    return " ".join((type(source).__name__, *shown))
+    name = _RECIPE_NAMES.get(type(source), type(source).__name__)
+    return " ".join((name, *shown))
 
 
-def _converted(field: dataclasses.Field, value: object) -> object:
-    """An option that came as text, in the type of its field."""
+def _convert_option(field: dataclasses.Field, value: object) -> object:
+    """Converts the text of an option to the type of its field."""
     if not isinstance(value, str) or field.type is str:
         return value
     if field.type in (int, float):

@@ -1,9 +1,8 @@
-"""eSpeak NG, through its C library, in a process of its own.
+"""Speech synthesis with the C library of eSpeak NG, in a separate process.
 
-The library keeps the phase of its oscillators and other state from one utterance to the next, so the same request
-sounds a little different the second time. A fresh process that is asked the same things in the same order gives the
-same samples, bit for bit. This file is both sides: `Synthesizer` starts it as a script, which therefore imports nothing
-of this package.
+The library keeps state, such as the phase of its oscillators, from one utterance to the next, so a repeated request gives
+slightly different samples. A new process gives bit-equal samples for the same requests in the same order. This file is
+both client and server: `Synthesizer` starts it as a script, so it imports nothing of this package.
 """
 
 import ctypes
@@ -24,18 +23,18 @@ _PARAMETERS = {"speed_wpm": 1, "pitch": 3, "pitch_range": 4, "word_gap": 7}  # e
 
 @dataclass(frozen=True)
 class Request:
-    """One utterance."""
+    """A request to synthesize one utterance."""
 
     text: str
-    voice: str  # accent+variant, as "en-us+m3"
-    speed_wpm: int  # words a minute, 80 to 450
-    pitch: int  # 0 to 99, 50 is the voice's own
+    voice: str  # accent+variant, for instance "en-us+m3"
+    speed_wpm: int  # words per minute, 80 to 450
+    pitch: int  # 0 to 99; 50 is the default of the voice
     pitch_range: int  # 0 (monotone) to 99
-    word_gap: int  # between words, 10 ms each at the usual speed
+    word_gap: int  # pause between words, in units of 10 ms at the default speed
 
 
 class Synthesizer:
-    """The process that speaks. Use as a context.
+    """A client of the synthesis process, to be used as a context.
 
     Raises:
       ModuleNotFoundError: eSpeak NG is not installed.
@@ -55,10 +54,10 @@ class Synthesizer:
         self._process.communicate()
 
     def synthesize(self, request: Request) -> bytes:
-        """16-bit samples at RATE_HZ, in the machine's order of bytes.
+        """Synthesizes an utterance. Returns 16-bit samples at RATE_HZ in native byte order.
 
         Raises:
-          RuntimeError: eSpeak refused, for instance an unknown voice.
+          RuntimeError: eSpeak failed, for instance because the voice is unknown.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -72,7 +71,7 @@ class Synthesizer:
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answers each line of JSON with the number of bytes and the samples."""
+    """Serves requests: reads one JSON line for each and writes the number of bytes and the samples."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -86,7 +85,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     def keep(wave, samples: int, _events) -> int:
         if wave and samples > 0:
             chunks.append(ctypes.string_at(wave, 2 * samples))
-        return 0  # go on
+        return 0  # continue the synthesis
 
     library.espeak_SetSynthCallback(keep)
     for line in requests:

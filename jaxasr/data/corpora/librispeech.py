@@ -1,4 +1,4 @@
-"""LibriSpeech: 1000 hours of English read aloud (Panayotov et al. 2015), from the seven official archives.
+"""The source of LibriSpeech: 1000 hours of read English (Panayotov et al. 2015) in seven official archives.
 
 train-clean-100.tar.gz: LibriSpeech/train-clean-100/103/1240/103-1240-0000.flac
                         LibriSpeech/train-clean-100/103/1240/103-1240.trans.txt   103-1240-0000 CHAPTER ONE ...
@@ -25,7 +25,7 @@ _UTTERANCES = {
     "train-clean-360": 104_014,
     "train-other-500": 148_688,
 }
-# Sizes and SHA-256 as TFDS has them in datasets/librispeech/checksums.tsv (4.9.10).
+# Sizes and SHA-256 from datasets/librispeech/checksums.tsv of TFDS 4.9.10.
 _ARCHIVES = {
     "dev-clean": (337926286, "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
     "dev-other": (314305928, "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
@@ -43,11 +43,11 @@ URL_INFOS = {
 
 @dataclass(frozen=True)
 class Librispeech:
-    """Some of the seven parts; each becomes a split of its name. Archives are checked against their SHA-256."""
+    """A selection of the seven parts. Each becomes a split of its name, and archives are checked against their SHA-256."""
 
-    folder: Path | None = None  # where the archives lie under their official names; None: download them
+    folder: Path | None = None  # folder of the archives under their official names; None: download them
     name: str = "librispeech"
-    parts: tuple[str, ...] = ()  # none: those in the folder
+    parts: tuple[str, ...] = ()  # empty: all that are in the folder
 
     def __post_init__(self):
         unknown = set(self.parts) - set(PARTS)
@@ -62,32 +62,32 @@ class Librispeech:
 
     @property
     def description(self) -> str:
-        """What it is, and its licence."""
+        """The corpus and its licence."""
         return "LibriSpeech (https://www.openslr.org/12), CC BY 4.0; Panayotov et al., ICASSP 2015."
 
     @property
     def url_infos(self) -> Mapping[str, UrlInfo]:
-        """What the download manager holds the archives to."""
+        """The sizes and checksums that the download manager checks the archives against."""
         return URL_INFOS
 
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """The parts asked for, each as the stream of its archive."""
+        """Returns the selected parts, each as the stream of its archive."""
         parts = self.parts or tuple(part for part in PARTS if self._path(part).is_file())
         absent = [part for part in parts if self.folder is not None and not self._path(part).is_file()]
         if absent or not parts:
             wanted = ", ".join(f"{part}.tar.gz" for part in absent or PARTS)
             raise FileNotFoundError(f"{self.folder} has none of {wanted}: give the folder with the official archives")
         archives = downloads.download({part: f"{URL}{part}.tar.gz" for part in parts})
-        return {part: SourceSplit(_candidates(Path(archives[part])), _UTTERANCES[part]) for part in parts}
+        return {part: SourceSplit(_examples(Path(archives[part])), _UTTERANCES[part]) for part in parts}
 
     def _path(self, part: str) -> Path:
         return (self.folder or Path()) / f"{part}.tar.gz"
 
 
-def _candidates(archive: Path) -> Iterator[RawExample | Reject]:
-    """Utterances as their second half (audio or transcript) comes by; at most a chapter or two waits."""
-    texts: dict[str, tuple[str, str]] = {}  # text and line, of utterances whose audio has not come yet
-    waiting: dict[str, bytes] = {}  # audio whose transcript has not come yet
+def _examples(archive: Path) -> Iterator[RawExample | Reject]:
+    """Yields an utterance as soon as both its audio and its transcript were read. At most two chapters are in memory."""
+    texts: dict[str, tuple[str, str]] = {}  # text and line of utterances whose audio was not read yet
+    waiting: dict[str, bytes] = {}  # audio whose transcript was not read yet
     for path, content in members(archive, lambda path: path.suffix == ".flac" or path.name.endswith(".trans.txt")):
         if path.suffix == ".flac":
             waiting[path.stem] = content
@@ -97,7 +97,7 @@ def _candidates(archive: Path) -> Iterator[RawExample | Reject]:
             texts.update(chapter)
             ready = [id for id in chapter if id in waiting]
         for id in ready:
-            yield _candidate(id, *texts.pop(id), waiting.pop(id))
+            yield _example(id, *texts.pop(id), waiting.pop(id))
     for id, (_, where) in texts.items():
         yield Reject(where, id, "missing file", f"no {id}.flac in {archive.name}")
     for id in waiting:
@@ -108,9 +108,9 @@ def _transcripts(path: PurePosixPath, content: bytes) -> dict[str, tuple[str, st
     chapter = {}
     for number, line in enumerate(content.decode().splitlines(), start=1):
         id, _, text = line.partition(" ")
-        chapter[id] = text, f"{path.name} line {number}"
+        chapter[id] = (text, f"{path.name} line {number}")
     return chapter
 
 
-def _candidate(id: str, text: str, where: str, audio: bytes) -> RawExample:
+def _example(id: str, text: str, where: str, audio: bytes) -> RawExample:
     return RawExample(id, text, id.split("-")[0], where, lambda: audio)

@@ -1,10 +1,10 @@
-"""Any folder with a manifest: how people bring their own corpus.
+"""The source for your own corpus: a folder with a manifest.
 
     FOLDER/manifest.jsonl      {"id": "a1", "audio": "wav/a1.flac", "text": "HELLO", "speaker": "a", "split": "train"}
     FOLDER/manifest.csv, .tsv  the same columns, named in the first line
 
-`audio` is relative to the manifest. `id`, `audio`, `text` and the column of the split are needed, `speaker` is not;
-other columns are passed over.
+`audio` is relative to the manifest. The columns `id`, `audio`, `text` and that of the split are required, `speaker` is
+optional. Other columns are ignored.
 """
 
 import csv
@@ -25,7 +25,7 @@ from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
 _FILES = ("manifest.jsonl", "manifest.csv", "manifest.tsv")
 _SPLIT_NAME = re.compile(r"(?!all$)\w[\w-]*")  # TFDS reads "all" as every split
 _NEEDED = ("id", "audio", "text")
-_Line = tuple[str, dict[str, str] | str]  # where, and the columns or what is wrong
+_Line = tuple[str, dict[str, str] | str]  # file and line, and the columns or an error message
 
 
 @dataclass(frozen=True)
@@ -33,45 +33,45 @@ class Manifest:
     """A folder with manifest.jsonl, .csv or .tsv, or such a file."""
 
     folder: Path
-    name: str = ""  # of the prepared corpus; empty: the folder's
+    name: str = ""  # of the prepared corpus; empty: the folder's name
     split_column: str = "split"
     url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
 
     def __post_init__(self):
         if not self.name:
-            place = self.folder.resolve()
-            stem = (place.parent if place.is_file() else place).name
+            path = self.folder.resolve()
+            stem = (path.parent if path.is_file() else path).name
             object.__setattr__(self, "name", re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_"))
 
     @property
     def description(self) -> str:
-        """Where it came from, without the machine's own paths."""
+        """The origin of the corpus, without paths of this machine."""
         return f"The manifest of {self.name}, splits by its column {self.split_column!r}."
 
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """One split for each value of the column, in the order of their first rows."""
-        del downloads  # nothing to fetch
+        """Returns one split for each value of the split column, in the order of their first rows."""
+        del downloads  # nothing to download
         path = _manifest_path(self.folder)
         rows = Counter(_split_of(row, self.split_column) for _, row in _lines(path, self.split_column))
         bad = rows.pop("", 0)
         if not rows:
-            raise ValueError(f"{path} has no usable row: {_complaint(path, self.split_column)}")
-        first = next(iter(rows))  # which also takes the rows that belong nowhere, to report them
+            raise ValueError(f"{path} has no usable row: {_first_fault(path, self.split_column)}")
+        first = next(iter(rows))  # it also reports the rows without a valid split
         return {
             split: SourceSplit(
-                self._candidates(path, split, strays=split == first), count + (bad if split == first else 0)
+                self._examples(path, split, strays=split == first), count + (bad if split == first else 0)
             )
             for split, count in rows.items()
         }
 
-    def _candidates(self, path: Path, split: str, *, strays: bool) -> Iterator[RawExample | Reject]:
+    def _examples(self, path: Path, split: str, *, strays: bool) -> Iterator[RawExample | Reject]:
         for where, row in _lines(path, self.split_column):
             found = _split_of(row, self.split_column)
             if found == split:
                 assert isinstance(row, dict)
-                yield _candidate(path.parent, where, row)
+                yield _example(path.parent, where, row)
             elif not found and strays:
-                yield Reject(where, _id_of(row), "unreadable row", _wrong(row, self.split_column))
+                yield Reject(where, _id_of(row), "unreadable row", _row_fault(row, self.split_column))
 
 
 def _manifest_path(folder: Path) -> Path:
@@ -89,7 +89,7 @@ def _manifest_path(folder: Path) -> Path:
 
 
 def _lines(path: Path, column: str) -> Iterator[_Line]:
-    """Each row as text by column, or what is wrong with it; never more than one line in memory."""
+    """Yields each row as text by column, or an error message. Only one line is in memory at a time."""
     return _json_lines(path, column) if path.suffix == ".jsonl" else _table_lines(path)
 
 
@@ -107,24 +107,26 @@ def _json_row(line: bytes, column: str) -> dict[str, str] | str:
     except (ValueError, AttributeError) as error:
         return f"no JSON object ({error})"
     nested = [key for key in (*_NEEDED, "speaker", column) if isinstance(content.get(key), list | dict)]
-    return f"{nested[0]!r} is {row[nested[0]]:.80}, a text is needed" if nested else _legible(row)
+    return f"{nested[0]!r} is {row[nested[0]]:.80}, a text is needed" if nested else _check_utf8(row)
 
 
 def _table_lines(path: Path) -> Iterator[_Line]:
-    """Raises ValueError where a quotation mark is left open: what is a row behind it nobody can say."""
+    """Yields the rows of a table. Raises ValueError at an unclosed quotation mark, because it hides the following rows."""
     quoting = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL
     delimiter = "\t" if path.suffix == ".tsv" else ","
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        reader, begins = csv.DictReader(lines, delimiter=delimiter, quoting=quoting, strict=True), 1
+        reader = csv.DictReader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+        begins = 1
         try:
             columns = len(reader.fieldnames or ())
             begins = reader.line_num + 1
             for row in reader:
-                where, begins = f"{path.name} line {reader.line_num}", reader.line_num + 1
+                where = f"{path.name} line {reader.line_num}"
+                begins = reader.line_num + 1
                 if None in row or None in row.values():
                     yield where, f"not as many cells as the first line, which has {columns}"
                 else:
-                    yield where, _legible(dict(row))
+                    yield where, _check_utf8(dict(row))
         except csv.Error as error:
             raise ValueError(
                 f"{path} line {begins}: no row of a table begins there ({error}). A cell that begins with a quotation mark "
@@ -132,8 +134,8 @@ def _table_lines(path: Path) -> Iterator[_Line]:
             ) from error
 
 
-def _legible(row: dict[str, str]) -> dict[str, str] | str:
-    """The row, unless it holds half a character: a byte that is no UTF-8, or JSON's \\ud800 alone."""
+def _check_utf8(row: dict[str, str]) -> dict[str, str] | str:
+    """Returns the row, or an error message if a text is not valid UTF-8 or has a lone surrogate such as JSON's \\ud800."""
     try:
         "".join([*row, *row.values()]).encode()
     except UnicodeEncodeError:
@@ -142,11 +144,11 @@ def _legible(row: dict[str, str]) -> dict[str, str] | str:
 
 
 def _split_of(row: dict[str, str] | str, column: str) -> str:
-    """The split, or nothing if the row cannot be used."""
-    return "" if _wrong(row, column) or not isinstance(row, dict) else row[column]
+    """Returns the split, or "" if the row cannot be used."""
+    return "" if _row_fault(row, column) or not isinstance(row, dict) else row[column]
 
 
-def _wrong(row: dict[str, str] | str, column: str) -> str:
+def _row_fault(row: dict[str, str] | str, column: str) -> str:
     if isinstance(row, str):
         return row
     missing = [key for key in (*_NEEDED, column) if key not in row]
@@ -160,12 +162,12 @@ def _wrong(row: dict[str, str] | str, column: str) -> str:
     return ""
 
 
-def _complaint(path: Path, column: str) -> str:
+def _first_fault(path: Path, column: str) -> str:
     where, row = next(_lines(path, column), (path.name, "there is none"))
-    return f"{where}: {_wrong(row, column)} (the column of the split is chosen with split_column=...)"
+    return f"{where}: {_row_fault(row, column)} (the column of the split is chosen with split_column=...)"
 
 
-def _candidate(folder: Path, where: str, row: dict[str, str]) -> RawExample:
+def _example(folder: Path, where: str, row: dict[str, str]) -> RawExample:
     audio = functools.partial(Path.read_bytes, folder / row["audio"])
     return RawExample(row["id"], row["text"], row.get("speaker", ""), where, audio)
 

@@ -1,7 +1,6 @@
-"""What the corpus `spoken` says: digits, dates, spelled words and commands, 58 words in all.
+"""The phrases of the corpus `spoken`: digits, dates, spelled words and commands, 58 words in all.
 
-A hash of the words, and nothing else, decides which split may say a sequence: no sequence of the test is in training,
-whatever the seed and the sizes.
+A hash of the words alone assigns a sequence to a split. So no test sequence is in training, for any seed and sizes.
 
     digits    FOUR SEVEN ONE NINE
     date      MARCH THE THIRD, THE TENTH OF MAY
@@ -29,8 +28,8 @@ _COMMANDS = (
 )
 
 
-def phrase(split: SplitName, rng: np.random.Generator) -> str:
-    """A sequence of words that only this split may say."""
+def sample_phrase(split: SplitName, rng: np.random.Generator) -> str:
+    """Samples a word sequence of the split."""
     while True:
         share = rng.random()
         kind = next(kind for kind, up_to in _KINDS.items() if share < up_to)
@@ -40,7 +39,7 @@ def phrase(split: SplitName, rng: np.random.Generator) -> str:
 
 
 def split_of(words: str) -> SplitName:
-    """The split that a sequence belongs to: a tenth to dev, a tenth to test."""
+    """Returns the split of a sequence. A tenth of all sequences is dev and a tenth is test."""
     tenth = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") % 10
     return "test" if tenth == 0 else "dev" if tenth == 1 else "train"
 
@@ -54,7 +53,8 @@ def _digits(rng: np.random.Generator) -> list[str]:
 
 
 def _date(rng: np.random.Generator) -> list[str]:
-    month, day = _pick(rng, MONTHS), _pick(rng, DAYS)
+    month = _pick(rng, MONTHS)
+    day = _pick(rng, DAYS)
     return [[month, "THE", day], ["THE", day, "OF", month], [month, day]][int(rng.integers(3))]
 
 
@@ -73,7 +73,7 @@ def _one_command(rng: np.random.Generator) -> list[str]:
     return [_pick(rng, words) for words in _COMMANDS[int(rng.integers(len(_COMMANDS)))]]
 
 
-_KINDS: dict[Callable[[np.random.Generator], list[str]], float] = {  # and their shares, summed up
+_KINDS: dict[Callable[[np.random.Generator], list[str]], float] = {  # kinds of phrases with their cumulative shares
     _digits: 0.35,
     _command: 0.65,
     _date: 0.85,

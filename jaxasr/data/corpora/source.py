@@ -1,4 +1,4 @@
-"""What a corpus is before it is prepared: named splits, each a stream of candidates. Audio is fetched, never held."""
+"""The interface of a corpus before it is prepared: named splits, each a stream of raw examples that read audio lazily."""
 
 import contextlib
 import lzma
@@ -26,14 +26,17 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class RawExample:
-    """An utterance as the corpus gives it, not yet looked at."""
+    """An utterance as the corpus provides it, not yet checked."""
 
     id: str
     text: str
     speaker: str
-    where: str  # for people: "manifest.jsonl line 17"
-    # compressed, as it came; OSError: not there, ValueError: not audio; runs in a thread. None: a text that nobody spoke
+    where: str  # position for error messages: "manifest.jsonl line 17"
     audio: Callable[[], bytes] | None
+    """Returns the compressed audio and runs in a thread; None: a text without audio.
+
+    Raises OSError if the file is missing and ValueError if it is not audio.
+    """
 
 
 @dataclass(frozen=True)
@@ -48,19 +51,19 @@ class Reject:
 
 @dataclass(frozen=True)
 class SourceSplit:
-    """The candidates of one split, in the order of the corpus."""
+    """A split of a source: its examples in the order of the corpus."""
 
     examples: Iterable[RawExample | Reject]
-    expected: int | None = None  # how many, if that is known without looking
+    expected: int | None = None  # number of examples, if it is known without reading
 
 
 @runtime_checkable
 class Source(Protocol):
-    """A corpus where it comes from. A frozen dataclass; its fields are the options of `jaxasr prepare`."""
+    """A source of a corpus. It is a frozen dataclass whose fields are the options of `jaxasr prepare`."""
 
     @property
     def name(self) -> str:
-        """What the prepared corpus is called."""
+        """The name of the prepared corpus."""
         ...
 
     @property
@@ -70,20 +73,20 @@ class Source(Protocol):
 
     @property
     def url_infos(self) -> Mapping[str, UrlInfo]:
-        """Size and SHA-256 of what it downloads."""
+        """The sizes and SHA-256 of the downloads."""
         ...
 
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """The splits by name. Errors about the corpus as a whole (no such folder) are raised here."""
+        """Returns the splits by name. Raises errors about the corpus as a whole, such as a missing folder."""
         ...
 
 
 @contextlib.contextmanager
 def archive_errors(path: Path) -> Iterator[None]:
-    """While an archive or a compressed file is read.
+    """Converts errors while an archive or a compressed file is read.
 
     Raises:
-      ValueError: it is cut off, damaged or no such file at all.
+      ValueError: the file is truncated, damaged or of another type.
     """
     try:
         yield

@@ -1,9 +1,9 @@
-"""Texts without audio, for language models: a file, or a folder of files, in which every line is one text.
+"""The source of texts without audio, for language models: a file or a folder of files in which every line is one text.
 
     FILE.txt, FILE.txt.gz         YES I DO
     FOLDER/any/where/*.txt(.gz)   NO I DO NOT
 
-Empty lines are passed over. Lines of UTF-8 are taken as they stand; the experiment's normaliser brings them to its form.
+Empty lines are skipped. Lines of UTF-8 are stored unchanged; the normaliser of the experiment normalises them later.
 """
 
 import gzip
@@ -20,22 +20,22 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit, archive_errors
 
 _SUFFIXES = (".txt", ".txt.gz")
-_SHARES = 10_000  # of which dev takes some
+_SHARES = 10_000  # number of hash values; dev takes the first ones
 
 
 @dataclass(frozen=True)
 class Text:
     """A text file, or a folder with text files, read in the order of their names.
 
-    Which lines dev gets is decided by the hash of what they say: equal lines are never on both sides.
+    The hash of a line's text assigns it to train or dev, so equal lines are in the same split.
 
     Raises:
-      ValueError: dev is no share.
+      ValueError: `dev` is not in [0, 1).
     """
 
-    folder: Path  # or file
+    folder: Path  # or a file
     name: str = "text"  # of the prepared corpus
-    dev: float = 0.05  # share of the lines that become the split dev; 0: all are train
+    dev: float = 0.05  # share of the lines in the split dev; 0: all lines are train
     url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
 
     def __post_init__(self):
@@ -44,20 +44,21 @@ class Text:
 
     @property
     def description(self) -> str:
-        """What it is."""
+        """The contents of the corpus."""
         return f"Lines of text, without audio; a share of {self.dev:g} of them, chosen by hash, is dev."
 
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """train, and dev unless its share is 0."""
-        del downloads  # nothing to fetch
+        """Returns train, and dev unless its share is 0."""
+        del downloads  # nothing to download
         files = _files(self.folder)
-        return {split: SourceSplit(self._candidates(files, split)) for split in ("train", "dev")[: 1 + (self.dev > 0)]}
+        return {split: SourceSplit(self._examples(files, split)) for split in ("train", "dev")[: 1 + (self.dev > 0)]}
 
-    def _candidates(self, files: dict[str, Path], split: str) -> Iterator[RawExample | Reject]:
-        """What cannot be read is reported with train."""
+    def _examples(self, files: dict[str, Path], split: str) -> Iterator[RawExample | Reject]:
+        """Yields the examples of a split. Lines that cannot be read are reported with train."""
         for name, path in files.items():
             for number, line in _lines(path):
-                id, where = f"{name}-{number}", f"{name} line {number}"
+                id = f"{name}-{number}"
+                where = f"{name} line {number}"
                 try:
                     text = line.decode("utf-8-sig").strip()
                 except UnicodeDecodeError as error:
@@ -73,11 +74,10 @@ class Text:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The text files by the names that their lines' ids begin with."""
-    if folder.is_file():
-        paths, root = [folder] if folder.name.endswith(_SUFFIXES) else [], folder.parent
-    else:
-        paths, root = sorted(path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES)), folder
+    """Returns the text files by the prefixes of their lines' ids."""
+    root = folder.parent if folder.is_file() else folder
+    found = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    paths = [path for path in found if path.name.endswith(_SUFFIXES)]
     if not paths:
         raise FileNotFoundError(f"{folder} holds no text: a file .txt or .txt.gz is needed, or a folder with some")
     files = {re.sub(r"\.txt(\.gz)?$", "", path.relative_to(root).as_posix()): path for path in paths}
@@ -90,6 +90,6 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not empty, by their numbers; never more than one in memory."""
+    """Yields the lines that are not empty, with their numbers. Only one line is in memory at a time."""
     with archive_errors(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
         yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())

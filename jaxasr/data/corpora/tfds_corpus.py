@@ -1,4 +1,4 @@
-"""A corpus that TFDS's own builder prepared (with TensorFlow): its Audio feature, read without TensorFlow.
+"""The source for corpora that a builder of TFDS prepared with TensorFlow. It reads their Audio feature without TensorFlow.
 
 FOLDER/dataset_info.json, features.json      for instance ~/tensorflow_datasets/librispeech/2.1.1
 FOLDER/librispeech-train_clean100.tfrecord-00000-of-00064, or .array_record-...
@@ -29,10 +29,10 @@ _FORMATS = ("array_record", "tfrecord")
 
 @dataclass(frozen=True)
 class TfdsCorpus:
-    """The folder of a version, and which features mean what."""
+    """A corpus prepared by TFDS: the folder of a version, and the names of its features."""
 
     folder: Path
-    name: str = ""  # of the prepared corpus; empty: as TFDS calls it
+    name: str = ""  # of the prepared corpus; empty: TFDS's name
     text: str = "text"
     speaker: str = "speaker_id"
     id: str = "id"
@@ -44,13 +44,14 @@ class TfdsCorpus:
 
     @property
     def description(self) -> str:
-        """Where it came from."""
+        """The origin of the corpus."""
         return f"{self.name}, as TFDS had prepared it."
 
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """The splits it was prepared with."""
-        del downloads  # nothing to fetch
-        info, audio = _json(self.folder / "dataset_info.json"), self._audio()
+        """Returns the splits that TFDS prepared."""
+        del downloads  # nothing to download
+        info = _json(self.folder / "dataset_info.json")
+        audio = self._audio()
         form = info.get("fileFormat", "tfrecord")
         if form not in _FORMATS:
             raise ValueError(f"{self.folder} holds {form} files; {' and '.join(_FORMATS)} can be read")
@@ -64,14 +65,14 @@ class TfdsCorpus:
                     "bring the whole folder, or let TFDS prepare it again"
                 )
             found[split["name"]] = SourceSplit(
-                self._candidates(dict(zip(paths, lengths, strict=True)), audio), sum(lengths)
+                self._examples(dict(zip(paths, lengths, strict=True)), audio), sum(lengths)
             )
         return found
 
     def _audio(self) -> tuple[str, Mapping[str, Any]]:
-        """Name and description of the one Audio feature."""
+        """Returns the name and the description of the only Audio feature."""
         features = _json(self.folder / "features.json").get("featuresDict", {}).get("features", {})
-        found = [(name, each["audio"]) for name, each in features.items() if "audio" in each]
+        found = [(name, feature["audio"]) for name, feature in features.items() if "audio" in feature]
         if len(found) != 1 or self.text not in features:
             raise ValueError(
                 f"{self.folder} needs one Audio feature and the text feature {self.text!r} (chosen with text=...); "
@@ -79,7 +80,7 @@ class TfdsCorpus:
             )
         return found[0]
 
-    def _candidates(self, lengths: dict[Path, int], audio: tuple[str, Mapping[str, Any]]) -> Iterator[RawExample]:
+    def _examples(self, lengths: dict[Path, int], audio: tuple[str, Mapping[str, Any]]) -> Iterator[RawExample]:
         for path, length in lengths.items():
             number = -1
             for number, record in enumerate(_records(path)):
@@ -116,7 +117,7 @@ def _records(path: Path) -> Iterator[bytes]:
 
 
 def _tfrecord(file: BinaryIO, head: bytes, path: Path) -> bytes:
-    """One record: length (8 bytes), its CRC (4), the data, its CRC (4)."""
+    """Reads one record: length (8 bytes), its CRC (4), the data, its CRC (4)."""
     size = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
     data = file.read(size + 4)
     if len(head) < 12 or len(data) < size + 4:
@@ -132,7 +133,7 @@ def _features(record: bytes, where: str) -> Mapping[str, Any]:
 
 
 def _text(features: Mapping[str, Any], name: str) -> str:
-    """A feature of any type as text; nothing if it is not there."""
+    """Returns a feature of any type as text, or "" if it is missing."""
     if name not in features:
         return ""
     feature = features[name]
@@ -142,7 +143,7 @@ def _text(features: Mapping[str, Any], name: str) -> str:
 
 
 def _file(feature: Any, audio: Mapping[str, Any], where: str) -> bytes:
-    """The audio file of an example: as it was stored, or FLAC of its samples."""
+    """Returns the audio file of an example: the stored file, or FLAC of the stored samples."""
     if audio.get("lazyDecode"):
         return feature.bytes_list.value[0]
     if "sampleRate" not in audio:

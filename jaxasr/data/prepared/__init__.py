@@ -1,1 +1,1 @@
-"""The prepared corpus on disk: written, checked, opened."""
+"""The prepared corpus on disk: modules that check, write, describe and open it."""

@@ -1,8 +1,8 @@
-"""The TFDS builder of every corpus: checks what a source gives and writes it as it comes.
+"""The TFDS builder of every corpus. It checks the examples of a source and writes them in their order.
 
-TFDS's own writer holds a split in memory up to 1 GB and needs TensorFlow to spill what is more, so the examples go
-straight into their shards; everything else (download, temporary folder, rename, metadata) is TFDS's. The result is a
-usual TFDS folder: `tfds.builder_from_directory(folder).as_data_source("train")` reads it.
+TFDS's own writer holds up to 1 GB of a split in memory and needs TensorFlow for more, so this builder writes examples
+directly into their shards. TFDS does the rest: download, temporary folder, rename, metadata. The result is an ordinary TFDS
+folder, which `tfds.builder_from_directory(folder).as_data_source("train")` reads.
 """
 
 import dataclasses
@@ -37,12 +37,12 @@ FEATURES = tfds.features.FeaturesDict(
 
 
 class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Prepares a source under `data_dir`.
+    """A builder that prepares a source under `data_dir`.
 
     Args:
-      recipe: how this was made, kept in the ledger.
-      normalizer: must leave something of each transcript.
-      max_bad_share: of all rows; more than that is an error, and nothing is prepared.
+      recipe: the corpus and its options, stored in the dataset info.
+      normalizer: a transcript that is empty in this form is bad.
+      max_bad_share: largest share of bad rows. If it is exceeded, nothing is prepared.
       rejects: the file that lists the bad rows.
     """
 
@@ -60,16 +60,19 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         shard_bytes: int = SHARD_BYTES,
     ):
         self.name = source.name  # pyright: ignore[reportAttributeAccessIssue] - one builder serves all
-        self._source, self._recipe = source, recipe
+        self._source = source
+        self._recipe = recipe
         self._normalizer: text.Kind = normalizer
-        self._max_bad_share, self._rejects, self._shard_bytes = max_bad_share, rejects, shard_bytes
+        self._max_bad_share = max_bad_share
+        self._rejects = rejects
+        self._shard_bytes = shard_bytes
         self._seen: set[int] = set()
         self._good = self._bad = 0
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     @property
     def url_infos(self) -> Mapping[str, UrlInfo]:
-        """Sizes and checksums that downloads are held to."""
+        """The sizes and checksums that downloads are checked against."""
         return self._source.url_infos
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -94,17 +97,18 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: object) -> None:  # pyright: ignore
         del download_config
         written = {name: self._write(name, examples) for name, examples in self._split_generators(dl_manager).items()}
-        self._check_good([name for name, (part, _) in written.items() if not part.examples])
-        self.info.set_splits(SplitDict([info for _, info in written.values()]))
+        self._check_rejects([name for name, (info, _) in written.items() if not info.examples])
+        self.info.set_splits(SplitDict([tfds_info for _, tfds_info in written.values()]))
         dataset_info.write(
             Path(self.data_path),
-            dataset_info.DatasetInfo(self._recipe, {name: part for name, (part, _) in written.items()}),
+            dataset_info.DatasetInfo(self._recipe, {name: info for name, (info, _) in written.items()}),
         )
 
     def _write(
         self, name: str, examples: Iterator[tuple[str, dict]]
     ) -> tuple[dataset_info.SplitInfo, tfds.core.SplitInfo]:
-        folder, template = Path(self.data_path), self._get_filename_template(split_name=name)
+        folder = Path(self.data_path)
+        template = self._get_filename_template(split_name=name)
         serializer = ExampleSerializer(FEATURES.get_serialized_info())  # pyright: ignore[reportArgumentType]
 
         def shard_path(number: int, shards: int) -> Path:
@@ -114,22 +118,22 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for _, example in examples:
                 record = serializer.serialize_example(FEATURES.encode_example(example))
                 writer.add(_row(example), record)
-            part = writer.finish()
-        shard_lengths = [shard.examples for shard in part.shards]
-        return part, tfds.core.SplitInfo(name, shard_lengths, writer.record_bytes, template)
+            info = writer.finish()
+        shard_lengths = [shard.examples for shard in info.shards]
+        return info, tfds.core.SplitInfo(name, shard_lengths, writer.record_bytes, template)
 
     def _log_download_bytes(self) -> None:
-        """Nothing: the command reports when all is in place."""
+        """Logs nothing. The command reports the finished corpus."""
 
     def _log_download_done(self) -> None:
-        """Nothing: the command reports when all is in place."""
+        """Logs nothing. The command reports the finished corpus."""
 
     def _reject(self, split: str, reject: Reject) -> None:
         with self._rejects.open("a") as lines:
             lines.write(json.dumps({"split": split, **dataclasses.asdict(reject)}, ensure_ascii=False) + "\n")
         self._bad += 1
 
-    def _check_good(self, empty: list[str]) -> None:
+    def _check_rejects(self, empty: list[str]) -> None:
         rows = self._good + self._bad
         bad = f"{self._bad} of {rows} rows are bad ({self._bad / max(rows, 1):.1%})"
         nothing = f"nothing good is in {', '.join(empty)}"

@@ -1,4 +1,4 @@
-"""What a prepared corpus holds, counted and in lines for people."""
+"""The statistics of a prepared corpus, and their text for the terminal."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ _COLUMNS = 76
 
 @dataclass(frozen=True)
 class SplitContents:
-    """What one split holds."""
+    """The statistics of one split."""
 
     examples: int
     hours: float
@@ -30,20 +30,20 @@ class SplitContents:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a prepared corpus holds, and what was left out."""
+    """The statistics of a prepared corpus and of the rejected rows."""
 
     name: str
     folder: Path
     splits: dict[str, SplitContents]
     rejects: dict[str, int]  # by reason
     rejects_path: Path
-    already_prepared: bool  # prepared before, nothing done now
+    already_prepared: bool  # True: it was prepared before, and nothing was done now
 
     def lines(self) -> list[str]:
-        """For people."""
-        there = "is already prepared in" if self.already_prepared else "is prepared in"
+        """Formats the statistics for the terminal."""
+        state = "is already prepared in" if self.already_prepared else "is prepared in"
         lines = [
-            f"{self.name} {there} {self.folder}" + (" (--overwrite prepares it again)" if self.already_prepared else "")
+            f"{self.name} {state} {self.folder}" + (" (--overwrite prepares it again)" if self.already_prepared else "")
         ]
         for name, split in self.splits.items():
             lines += ["", *_split_lines(name, split)]
@@ -54,19 +54,19 @@ class Contents:
 
 
 def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
-    """What a prepared folder holds, from its indices.
+    """Computes the statistics of a prepared folder from its indices.
 
     Raises:
-      ValueError: it is damaged.
+      ValueError: the folder is damaged.
     """
-    parts = dataset_info.read(folder).splits
-    for part in parts.values():
-        dataset_info.check_shards(folder, part)
+    infos = dataset_info.read(folder).splits
+    for info in infos.values():
+        dataset_info.check_shards(folder, info)
     rejects = folder.parent / "rejects.jsonl"
     return Contents(
         name=folder.parent.name,
         folder=folder,
-        splits={split: _split_contents(dataset_info.read_index(folder, split, part)) for split, part in parts.items()},
+        splits={split: _split_contents(dataset_info.read_index(folder, split, info)) for split, info in infos.items()},
         rejects=_reasons(rejects),
         rejects_path=rejects,
         already_prepared=already_prepared,
@@ -81,7 +81,10 @@ def _reasons(rejects: Path) -> dict[str, int]:
 
 
 def _split_contents(rows: Iterator[dataset_info.IndexRow]) -> SplitContents:
-    seconds, speakers, words, characters = [], set(), 0, 0
+    seconds: list[float] = []
+    speakers: set[str] = set()
+    words = 0
+    characters = 0
     for row in rows:
         seconds.append(row.samples / row.rate_hz)
         speakers.add(row.speaker)
@@ -91,8 +94,8 @@ def _split_contents(rows: Iterator[dataset_info.IndexRow]) -> SplitContents:
 
 
 def _split_lines(name: str, split: SplitContents) -> list[str]:
-    written = f"{split.words:,} words, {split.characters:,} characters"
+    amount = f"{split.words:,} words, {split.characters:,} characters"
     if not split.hours:
-        return [f"{name}: {split.examples:,} texts without audio, {written}"]
-    head = f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {split.speakers:,} speakers, {written}"
+        return [f"{name}: {split.examples:,} texts without audio, {amount}"]
+    head = f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {split.speakers:,} speakers, {amount}"
     return [head, *(f"  {line}" for line in text_histogram(split.seconds_b, bins=_BINS, unit="s", width=_COLUMNS))]

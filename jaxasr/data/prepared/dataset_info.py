@@ -1,7 +1,7 @@
-"""What a prepared folder holds besides TFDS's own files: an index per split, and a ledger that vouches for everything.
+"""The files of a prepared folder beside TFDS's own: an index for each split, and the dataset info with counts and hashes.
 
 DATA_DIR/<corpus>/1.0.0/<corpus>-train.array_record-00000-of-00002   records: audio bytes and their description
-                        index-train.jsonl                            one Row a line, in the order of the records
+                        index-train.jsonl                            one IndexRow a line, in the order of the records
                         prepared.json                                counts, sizes and hashes, written last
 """
 
@@ -19,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class IndexRow:
-    """One example as the index knows it: all but its audio."""
+    """An example in the index of a split: all of it but the audio."""
 
     id: str
     samples: int  # exact, at rate_hz
@@ -31,7 +31,7 @@ class IndexRow:
 
 @dataclass(frozen=True)
 class Shard:
-    """One ArrayRecord file."""
+    """An ArrayRecord file of a split."""
 
     file: str
     examples: int
@@ -40,7 +40,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """One split."""
+    """A description of a prepared split."""
 
     examples: int
     index_sha256: str
@@ -49,33 +49,33 @@ class SplitInfo:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A prepared corpus."""
+    """A description of a prepared corpus, stored as prepared.json."""
 
     recipe: str  # the corpus and its options, as `jaxasr prepare` was given them
     splits: dict[str, SplitInfo]
 
 
 def corpus_folder(data_dir: Path, name: str) -> Path:
-    """Where the corpus `name` lies once it is prepared."""
+    """Returns the folder of the prepared corpus `name`."""
     return data_dir / name / VERSION
 
 
 def index_path(folder: Path, split: str) -> Path:
-    """The index of a split."""
+    """Returns the path of a split's index."""
     return folder / f"index-{split}.jsonl"
 
 
-def write(folder: Path, ledger: DatasetInfo) -> None:
-    """Writes the ledger; a folder without one is not prepared."""
-    content = {"format": FORMAT, **dataclasses.asdict(ledger)}
+def write(folder: Path, info: DatasetInfo) -> None:
+    """Writes the dataset info. A folder without it counts as not prepared."""
+    content = {"format": FORMAT, **dataclasses.asdict(info)}
     (folder / INFO_FILE).write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read(folder: Path) -> DatasetInfo:
-    """The ledger of a prepared folder.
+    """Reads the dataset info of a prepared folder.
 
     Raises:
-      ValueError: a ledger that this version does not understand.
+      ValueError: the file is damaged or has another format.
     """
     try:
         content = json.loads((folder / INFO_FILE).read_text())
@@ -88,9 +88,9 @@ def read(folder: Path) -> DatasetInfo:
         raise ValueError(f"{folder / INFO_FILE} cannot be used ({error}): {reprepare_hint(folder)}") from error
 
 
-def check_shards(folder: Path, part: SplitInfo) -> None:
-    """Raises ValueError unless every shard is there in its full size. (Content is checked record by record.)"""
-    for shard in part.shards:
+def check_shards(folder: Path, info: SplitInfo) -> None:
+    """Raises ValueError if a shard is missing or has another size. The content is checked later, record by record."""
+    for shard in info.shards:
         path = folder / shard.file
         size_bytes = path.stat().st_size if path.is_file() else None
         if size_bytes != shard.size_bytes:
@@ -98,13 +98,15 @@ def check_shards(folder: Path, part: SplitInfo) -> None:
             raise ValueError(f"prepared corpus is damaged: {path} {found}: {reprepare_hint(folder)}")
 
 
-def read_index(folder: Path, split: str, part: SplitInfo) -> Iterator[IndexRow]:
-    """The index of a split, line by line.
+def read_index(folder: Path, split: str, info: SplitInfo) -> Iterator[IndexRow]:
+    """Reads the index of a split line by line.
 
     Raises:
-      ValueError: before the last row is given, if the index is not what was written.
+      ValueError: the index differs from what was written. The hash is checked after the last row.
     """
-    path, digest, count = index_path(folder, split), hashlib.sha256(), 0
+    path = index_path(folder, split)
+    digest = hashlib.sha256()
+    count = 0
     try:
         with path.open("rb") as lines:
             for count, line in enumerate(lines, start=1):  # noqa: B007
@@ -114,12 +116,12 @@ def read_index(folder: Path, split: str, part: SplitInfo) -> Iterator[IndexRow]:
         raise ValueError(
             f"prepared corpus is damaged: {path} cannot be read ({error}): {reprepare_hint(folder)}"
         ) from error
-    if digest.hexdigest() != part.index_sha256 or count != part.examples:
+    if digest.hexdigest() != info.index_sha256 or count != info.examples:
         raise ValueError(f"prepared corpus is damaged: {path} is not what was written: {reprepare_hint(folder)}")
 
 
 def reprepare_hint(folder: Path) -> str:
-    """What to do about a damaged corpus."""
+    """Returns the end of error messages about a damaged corpus: the command that prepares it again."""
     return (
         f"prepare {folder.parent.name} again, with `jaxasr prepare ... --overwrite --data-dir {folder.parent.parent}`"
     )

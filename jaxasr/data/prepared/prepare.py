@@ -1,4 +1,4 @@
-"""`jaxasr prepare`: a corpus becomes a folder that can be trained on, or an error says what is wrong with it."""
+"""The function behind `jaxasr prepare`: it writes a corpus into a folder that can be trained on."""
 
 import contextlib
 import fcntl
@@ -27,35 +27,35 @@ def prepare(
 ) -> Contents:
     """Prepares a corpus under `data_dir`, unless it is prepared already.
 
-    It appears there whole or not at all; with `overwrite`, what was there stays until then. Bad rows are listed in
-    DATA_DIR/NAME/rejects.jsonl; while an earlier corpus stands there with its own list, in rejects-new.jsonl.
+    The corpus appears there whole or not at all. With `overwrite` the earlier corpus stays until the new one is complete.
+    Bad rows are listed in DATA_DIR/NAME/rejects.jsonl, or in rejects-new.jsonl while an earlier corpus has its own list.
 
     Args:
-      max_bad_share: of all rows; more is an error.
-      normalizer: a transcript of which this leaves nothing is bad.
+      max_bad_share: largest allowed share of bad rows.
+      normalizer: a transcript that is empty in this form is bad.
 
     Raises:
-      ValueError: too many bad rows, a split without a good one, a corpus that cannot be read as a whole, or no such
-        normaliser.
-      FileNotFoundError: files of the corpus as a whole are missing.
-      FileExistsError: what stands in the corpus's place was not made by this function.
-      BlockingIOError: another process is preparing the same corpus.
+      ValueError: too many rows are bad, a split has no good row, the corpus cannot be read, or the normaliser does not
+        exist.
+      FileNotFoundError: files of the corpus are missing.
+      FileExistsError: the corpus's folder exists and was not made by this function.
+      BlockingIOError: another process prepares the same corpus.
     """
     if not 0 <= max_bad_share <= 1:
         raise ValueError(f"the share of bad rows that is put up with is {max_bad_share}; it has to be from 0 to 1")
     if normalizer not in text.KINDS:
         raise ValueError(f"there is no text normaliser {normalizer!r}; there are {', '.join(text.KINDS)}")
-    Corpus(source.name, "train")  # raises if the name is none
+    Corpus(source.name, "train")  # raises if the name is not valid
     folder = dataset_info.corpus_folder(data_dir, source.name)
     home = folder.parent
     with _corpus_lock(home):
-        stands = (folder / dataset_info.INFO_FILE).is_file()
-        if stands and not overwrite:
+        exists = (folder / dataset_info.INFO_FILE).is_file()
+        if exists and not overwrite:
             _check_same_recipe(folder, recipe(source))
             return read_contents(folder, already_prepared=True)
         _check_own_folder(folder)
         listed = home / "rejects.jsonl"
-        rejects = home / "rejects-new.jsonl" if stands else listed
+        rejects = home / "rejects-new.jsonl" if exists else listed
         rejects.unlink(missing_ok=True)
         with _staging_folder(home) as stage:
             builder = SpeechBuilder(
@@ -70,8 +70,8 @@ def prepare(
                 download_dir=(data_dir if source.url_infos else stage) / "downloads",
                 download_config=tfds.download.DownloadConfig(manual_dir=getattr(source, "folder", None)),
             )
-            if stands:
-                folder.rename(stage / "before")  # and goes with the stage
+            if exists:
+                folder.rename(stage / "before")  # deleted together with the staging folder
                 listed.unlink(missing_ok=True)
             Path(builder.data_dir).rename(folder)
             if rejects.is_file():
@@ -79,27 +79,27 @@ def prepare(
     return read_contents(folder, already_prepared=False)
 
 
-def _check_same_recipe(folder: Path, asked: str) -> None:
+def _check_same_recipe(folder: Path, requested: str) -> None:
     found = dataset_info.read(folder).recipe
-    if found != asked:
+    if found != requested:
         raise ValueError(
-            f"{folder} was prepared as `{found}`, which is not `{asked}`: "
+            f"{folder} was prepared as `{found}`, which is not `{requested}`: "
             "give this one another name (name=...), or replace that one with --overwrite"
         )
 
 
 def _check_own_folder(folder: Path) -> None:
-    """TFDS keeps its own corpora in the same place: they are never replaced."""
+    """Raises FileExistsError if the folder was not made by `jaxasr prepare`. TFDS keeps its own corpora in the same place."""
     if folder.exists() and not (folder / dataset_info.INFO_FILE).is_file():
         raise FileExistsError(
-            f"{folder} has no {dataset_info.INFO_FILE}, so `jaxasr prepare` did not make it and leaves it alone: give the corpus "
-            "another name (name=...) or another --data-dir, or move the folder away"
+            f"{folder} has no {dataset_info.INFO_FILE}, so `jaxasr prepare` did not make it and leaves it alone: give the "
+            "corpus another name (name=...) or another --data-dir, or move the folder away"
         )
 
 
 @contextlib.contextmanager
 def _corpus_lock(home: Path) -> Iterator[None]:
-    """Holds the corpus's lock; the system lets go of it when the process ends, however it ends."""
+    """Holds the corpus's lock. The system releases it when the process ends for any reason."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".lock").open("w") as lock:
         try:
@@ -111,7 +111,7 @@ def _corpus_lock(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _staging_folder(home: Path) -> Iterator[Path]:
-    """An empty folder on the same disk; what an earlier, killed prepare left in it is removed."""
+    """Creates an empty folder on the same disk and removes it afterwards. The remains of a killed run are removed first."""
     stage = home / ".staging"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()

@@ -1,4 +1,4 @@
-"""One split streamed into ArrayRecord shards and its index. Nothing is kept in memory and nothing written twice."""
+"""The writer of a split: it streams records into ArrayRecord shards and rows into the index, with constant memory."""
 
 import dataclasses
 import hashlib
@@ -11,27 +11,30 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jaxasr.data.prepared import dataset_info
 
 SHARD_BYTES = 256 << 20
-_OPTIONS = "group_size:1,uncompressed"  # a record at a time is read; compressed audio does not compress again
+_OPTIONS = "group_size:1,uncompressed"  # records are read one by one, and compressed audio does not compress further
 
 
 class SplitWriter:
-    """Takes the records of a split in order.
+    """A writer of the records of a split, in order, to be used as a context.
 
-    Use as a context; `part()` closes it and says what was written. Files are named when their number is known.
+    `finish()` closes the files and describes them. Shards get their final names when their number is known.
 
     Args:
-      folder: where to; must exist.
-      shard_path: (shard, of how many) to the final path.
+      folder: an existing folder.
+      shard_path: maps (shard index, number of shards) to the final path.
     """
 
     def __init__(
         self, folder: Path, split: str, shard_path: Callable[[int, int], Path], *, shard_bytes: int = SHARD_BYTES
     ):
-        self._folder, self._split, self._shard_path, self._shard_bytes = folder, split, shard_path, shard_bytes
+        self._folder = folder
+        self._split = split
+        self._shard_path = shard_path
+        self._shard_bytes = shard_bytes
         self._index = dataset_info.index_path(folder, split).open("wb")
         self._digest = hashlib.sha256()
         self._writer: ArrayRecordWriter | None = None
-        self._written: list[list[int]] = []  # of each shard: examples, bytes of their records
+        self._written: list[list[int]] = []  # for each shard: examples, bytes of their records
 
     def __enter__(self) -> "SplitWriter":
         return self
@@ -52,7 +55,7 @@ class SplitWriter:
         self._index.write(line)
 
     def finish(self) -> dataset_info.SplitInfo:
-        """Closes the files, names them, and returns what the ledger has to know."""
+        """Closes the files, names them, and returns their description for the dataset info."""
         self._close()
         shards = []
         for number, (examples, _) in enumerate(self._written):
@@ -63,7 +66,7 @@ class SplitWriter:
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of all records so far."""
+        """The bytes of all records so far."""
         return sum(size_bytes for _, size_bytes in self._written)
 
     def _next_shard(self) -> None:

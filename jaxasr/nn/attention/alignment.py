@@ -64,7 +64,7 @@ class StreamableAlignment(Protocol):
         ...
 
     def shift(self, state: Any, by_b: Int[Array, " b"]) -> Any:
-        """Returns the decode form's state for a memory that begins `by_b` positions later; no stop is before its first one."""
+        """Returns the decode state for a memory that begins `by_b` positions later. No stop lies before its first one."""
         ...
 
 

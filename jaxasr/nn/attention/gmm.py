@@ -23,7 +23,7 @@ class GmmAttention(Attention):
 
     The centres advance at every token. A hidden layer of the query computes the three numbers of each component. "v0"
     (Graves): w, delta = exp(.), sigma^2 = exp(-.) / 2, Z = 1. "v1": w = softmax(.), delta = exp(.), sigma^2 = exp(.),
-    Z = sqrt(2 pi sigma^2). "v2": as v1, but delta and sigma = softplus(.). The biases are initialised such that delta is about
+    Z = sqrt(2 pi sigma^2). "v2": as v1, but delta and sigma = softplus(.). The biases are initialised so that delta is about
     `pace` and sigma about `spread`. Unlike in the papers, a row that would sum to more than 1 is scaled down to 1, and sigma
     is at least 0.1. Training form and decode form are the same.
 

@@ -105,7 +105,7 @@ class ContextAndWeights:
 
 
 class Attention(nn.Module):
-    """The interface of attentions. An attention overrides `prepare`, `initial_state` and `step`; its state is any pytree over b.
+    """The interface of attentions. An attention overrides `prepare`, `initial_state` and `step`; its state is a pytree.
 
     An attention with several heads or samples has a property of that name, or a field `heads: int = dataclasses.field()`.
     """

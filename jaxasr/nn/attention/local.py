@@ -40,8 +40,8 @@ class WindowedFocus(AlignmentFn):
     def __post_init__(self):
         if self.left < 0 or self.right < 1:
             raise ValueError(
-                f"WindowedFocus has left={self.left} and right={self.right}; it needs 0 or more positions to the left and 1 or "
-                "more to the right, or it could never move on"
+                f"WindowedFocus has left={self.left} and right={self.right}; it needs 0 or more positions to the left and 1 "
+                "or more to the right, or it could never move on"
             )
         super().__post_init__()
 
@@ -83,8 +83,8 @@ class GaussianLocal(AlignmentFn):
     """A softmax over a window around a position p of the utterance of S positions, times a Gaussian of width reach / 2.
 
     "monotonic" (local-m): p is the number of the token times `pace`, and there is no Gaussian. "predicted" (local-p):
-    p = S sigmoid(v . tanh(W query)). "advancing": p advances by softplus(v . tanh(W query) + c) at each token, and the initial
-    c makes this about `pace`. Rows are not renormalised after the Gaussian. Training form and decode form are the same.
+    p = S sigmoid(v . tanh(W query)). "advancing": p advances by softplus(v . tanh(W query) + c) at each token, and c is
+    initialised so that this is about `pace`. Rows are not renormalised after the Gaussian. Both forms are equal.
 
     Source: Luong et al. 2015 (1508.04025), section 3.2; advancing as in Tjandra et al. 2017 (1705.08091), section 3.1.
     """

@@ -26,7 +26,7 @@ class MonotonicState(NamedTuple):
 
 
 class Monotonic(AlignmentFn):
-    """A hard monotonic alignment, which stops at each position after the last stop with probability sigmoid(energy + r + noise).
+    """A hard monotonic alignment: after the last stop it stops at each position with probability sigmoid(energy + r + noise).
 
     Training form: the probability of a stop at each position over all paths. Gaussian noise on the energies trains them to be
     far from 0. Decode form: the first position with energy + r > 0 has all the weight. If there is none, all weights are zero

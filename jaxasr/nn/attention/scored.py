@@ -73,7 +73,7 @@ class ScoredAttention(Attention, kw_only=True):
         raise TypeError(f"{type(self).__name__} is a ScoredAttention without energies()")
 
     def location_state(self, memory: Memory, prev_state: Any, weights_bs: Float[Array, "b s"] | None) -> Any:
-        """Returns the function of past weights on which the next energies depend; `weights_bs` is None before the first step."""
+        """Returns the part of past weights on which the next energies depend; `weights_bs` is None before the first step."""
         return ()
 
 
@@ -149,8 +149,8 @@ class LocationAttention(AdditiveAttention):
     def __post_init__(self):
         if min(self.filters, self.kernel_size) < 1 or self.kernel_size % 2 == 0:
             raise ValueError(
-                f"LocationAttention has filters={self.filters} and kernel_size={self.kernel_size}; both must be positive, and "
-                "kernel_size odd, so that a filter has a centre"
+                f"LocationAttention has filters={self.filters} and kernel_size={self.kernel_size}; both must be positive, "
+                "and kernel_size odd, so that a filter has a centre"
             )
         super().__post_init__()
 

@@ -1,8 +1,8 @@
 """Hard alignment functions: they read one position a token, which is a random variable in training.
 
 There are three ways to train them. `HardAttention` draws a position and trains by score-function gradients. `GumbelSoftmax`
-draws from a continuous relaxation, through which gradients pass. `LatentAttention` sums over the likeliest positions, or takes
-their maximum. In a search the first two read the likeliest position, and `LatentAttention` computes the same as in training.
+draws from a continuous relaxation, through which gradients pass. `LatentAttention` sums over the likeliest positions, or
+takes their maximum. In a search the first two read the likeliest position, and `LatentAttention` is as in training.
 """
 
 from dataclasses import field

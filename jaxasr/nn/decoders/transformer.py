@@ -88,11 +88,12 @@ class TransformerDecoder(Decoder):
     """A decoder with layers of causal self-attention, attention to the utterance, and feed-forward, with pre-normalisation.
 
     Each layer has a copy of `attention` with its own parameters and state. The copy's query is the layer's normalised input,
-    and its context is projected to the width. The returned weights are the rows of the first layer's heads, then the second's.
-    The draws of several layers count as one draw: log probabilities and entropies are added, and the baseline is their mean.
+    and its context is projected to the width. The returned weights are the rows of the first layer's heads, then the
+    second's. The draws of several layers count as one draw: log probabilities and entropies are added, and the baseline is
+    the mean of the layers' baselines.
 
-    In a search the keys and values of earlier tokens are cached. The cache's capacity is static: `max_tokens`, unless a search
-    sets another one by `TransformerState.with_capacity`. The logits of a token beyond the capacity are NaN.
+    In a search the keys and values of earlier tokens are cached. The cache's capacity is static: `max_tokens`, unless a
+    search sets another one by `TransformerState.with_capacity`. The logits of a token beyond the capacity are NaN.
 
     Sources: Vaswani et al. 2017; Dong et al. 2018, Speech-Transformer; pre-normalisation, Xiong et al. 2020 (2002.04745).
     """

@@ -1,1 +1,1 @@
-"""Encoders: frames to hidden states at a coarser rate, with the lengths that go with them."""
+"""Encoders, from feature frames to hidden states at a lower rate, with their lengths."""

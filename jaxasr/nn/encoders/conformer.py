@@ -1,4 +1,4 @@
-"""The Conformer: self-attention for the whole utterance, convolution for the neighbourhood.
+"""The Conformer encoder: self-attention over the whole utterance, convolution over the neighbourhood.
 
 Source: Gulati et al. 2020, arXiv:2005.08100.
 """
@@ -24,9 +24,9 @@ Ffn = Literal["halves", "full", "one"]
 
 
 class ConvolutionModule(nn.Module):
-    """Normalise, gate, convolve each channel over time, normalise, bend, mix the channels (section 2.2).
+    """A convolution module: norm, gate, convolution of each channel, norm, activation, product across channels (section 2.2).
 
-    Lightweight filters are averages over the taps, and one serves the channels of a whole head: Wu et al. 2019, section 3.
+    Lightweight filters sum to 1 over the kernel, and the channels of a head share one filter: Wu et al. 2019, section 3.
     """
 
     kernel_size: int
@@ -50,7 +50,7 @@ class ConvolutionModule(nn.Module):
 
 
 class ConformerBlock(nn.Module):
-    """Half a feed-forward step, self-attention, convolution, half a feed-forward step, normalise (section 2.4)."""
+    """A block of half a feed-forward step, self-attention, convolution, half a feed-forward step, a norm (section 2.4)."""
 
     heads: int
     hidden: int
@@ -97,20 +97,20 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(SelfAttentionEncoder):
-    """Conformer layers over a front, relative positions in every one; and what the paper's ablations make of them.
+    """An encoder of Conformer layers after a subsampling, with the variants of the paper's ablations.
 
-    Where the paper normalises the convolution by statistics of the batch, here each position is normalised over its
-    channels (layer normalisation), with as many parameters. Statistics of a batch, masked and summed over devices or
-    not, make an utterance depend on what it is batched with; this one is the same alone, in any batch, and in training
-    and search. What the exchange costs in errors the paper's ablations (its table 3 to 7) do not say. It is slower in
-    search than a folded batch normalisation by one pass over the channels.
+    The paper normalises the convolution by statistics of the batch. Here each position is normalised over its channels (layer
+    normalisation), with as many parameters. Statistics of a batch, masked and summed over devices or not, would make an
+    utterance depend on its batch. This encoder has the same output alone, in any batch, in training and in search. The
+    paper's ablations (tables 3 to 7) do not measure the effect on error rates. In search a layer normalisation costs one
+    pass over the channels more than a folded batch normalisation.
 
-    With `context` the convolution is causal, and a position depends on nothing behind its chunk but the frames that the
-    front looks ahead. An even number of taps, such as the paper's 32, sees one position more ahead than back.
+    With `context` the convolution is causal, and a position depends on no frame after its chunk, except on the look-ahead of
+    the subsampling. An even kernel size, such as the paper's 32, sees one position more ahead than back.
     """
 
     positions: PositionEncoding = "relative"
-    kernel_size: int = 32  # of the convolution, in encoder positions
+    kernel_size: int = 32  # encoder positions
     convolution: Convolution = "after"  # or before the attention, beside it on half the channels, or none (tables 3, 4)
     filters: Filters = "depthwise"  # or lightweight: one for each head of the attention (table 4)
     ffn: Ffn = "halves"  # before and after, in half steps or in full ones; or one, after (table 3 and 5)

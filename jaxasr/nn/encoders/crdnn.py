@@ -1,4 +1,4 @@
-"""CRDNN: convolutions, recurrence, dense layers."""
+"""The CRDNN encoder: convolutions, recurrent layers, dense layers."""
 
 import flax.linen as nn
 import jax
@@ -12,11 +12,12 @@ from jaxasr.records import Training
 
 
 class Crdnn(Encoder):
-    """A listener with a convolutional front, and dense layers on top, each with layer normalisation and a leaky rectifier.
+    """An encoder of a listener with convolutional subsampling, and dense layers with layer normalisation and leaky ReLU.
 
-    SpeechBrain's LibriSpeech recipe is `Listener(1024, (1, 1, 1, 1), subsampling=VggSubsampling((128, 256), (1, 4), (2, 2), norm="layer",
-    leak=0.01))` and dense=(512, 512). There the dense layers have batch normalisation; statistics of a batch would break the
-    law of padding and of device counts, so here each position is normalised by itself, with as many parameters.
+    SpeechBrain's LibriSpeech recipe is `Listener(1024, (1, 1, 1, 1), subsampling=VggSubsampling((128, 256), (1, 4), (2, 2),
+    norm="layer", leak=0.01))` and dense=(512, 512). Its dense layers have batch normalisation. Statistics of a batch would
+    break the invariance to padding and to the number of devices, so here each position is normalised alone, with as many
+    parameters.
 
     Source: Sainath et al. 2015 (CLDNN), ICASSP; Ravanelli et al. 2021, arXiv:2106.04624.
     """
@@ -29,22 +30,22 @@ class Crdnn(Encoder):
     def __post_init__(self):
         if self.recurrent.subsampling is None or not self.dense or min(self.dense) < 1:
             raise ValueError(
-                f"Crdnn has dense {self.dense} and a listener with front {self.recurrent.subsampling}; it needs widths of at "
-                "least 1 and a front, such as subsampling=VggSubsampling()"
+                f"Crdnn has dense {self.dense} and a listener with subsampling {self.recurrent.subsampling}; it needs widths "
+                "of at least 1 and a subsampling, such as subsampling=VggSubsampling()"
             )
         check_rates(self, "dropout")
         super().__post_init__()
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output."""
+        """The feature frames for one position of the output."""
         return self.recurrent.stride
 
     @nn.compact
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        """Returns hidden states, zero at padding, and their lengths. Dropout is active only if `training` is given."""
         x, lengths_b = self.recurrent(frames_btf, lengths_b, training=training)
         for layer, width in enumerate(self.dense):
             x = nn.LayerNorm(name=f"norm_{layer}")(Dense(width, name=f"dense_{layer}")(x))

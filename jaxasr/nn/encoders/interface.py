@@ -1,4 +1,4 @@
-"""What every encoder is: frames in, hidden states at a coarser rate out, with the lengths that go with them."""
+"""The interface of encoders, from feature frames to hidden states at a lower rate, with their lengths."""
 
 from typing import Any, NamedTuple
 
@@ -9,36 +9,36 @@ from jaxasr.records import Training
 
 
 class ChunkSpec(NamedTuple):
-    """How an encoder takes a stream: in windows of any number of chunks and one look-ahead. Both are whole strides."""
+    """The windows of a stream for an encoder: any number of chunks and one look-ahead. Both are multiples of the stride."""
 
     chunk: int  # feature frames whose positions a window makes final
-    lookahead: int  # feature frames behind the chunks that it sees; they come again at the head of the next window
+    lookahead: int  # feature frames after the chunks; they come again at the beginning of the next window
 
 
 class Encoder(nn.Module):
-    """The interface. An encoder overrides `stride` and `__call__`, and keeps the law of padding.
+    """The interface of encoders. An encoder overrides `stride` and `__call__`, and is invariant to padding.
 
-    One that can encode while it listens overrides `chunk_spec`, `initial_state` and `advance` too: over the windows of a stream the real
-    positions that `advance` gives are, side by side, those of `__call__` for the whole utterance in evaluation.
+    An encoder for streams overrides `chunk_spec`, `initial_state` and `advance` too. The real positions that `advance`
+    returns for the windows of a stream, concatenated, are those of `__call__` for the whole utterance in evaluation.
     """
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output: t frames become ceil(t / stride) positions."""
+        """The feature frames for one position of the output: t frames become ceil(t / stride) positions."""
         raise TypeError(f"{type(self).__name__} is an Encoder without stride")
 
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states, zero at padding, and their lengths. What is random is on where `training` says whose it is."""
+        """Returns hidden states, zero at padding, and their lengths. Random operations need `training`."""
         raise TypeError(f"{type(self).__name__} is an Encoder without __call__()")
 
     @property
     def chunk_spec(self) -> ChunkSpec:
-        """The windows in which it takes a stream.
+        """The windows of a stream.
 
         Raises:
-            ValueError: it needs whole utterances; the message says why and what does not.
+            ValueError: the encoder needs whole utterances; the message has the reason, and names encoders that do not.
         """
         raise ValueError(
             f"{type(self).__name__} encodes whole utterances; a stream needs LatencyControlledBlstm, or a Listener with "
@@ -46,17 +46,22 @@ class Encoder(nn.Module):
         )
 
     def initial_state(self, examples: int, bins: int) -> Any:
-        """Where streams of frames of so many bins begin; every leaf has the leading axis b. Errors as `chunk_spec`."""
-        raise TypeError(f"{type(self).__name__} is an Encoder without open(): {self.chunk_spec}")
+        """Returns the state of streams of frames with `bins` bins before their first frame; each leaf begins with the axis b.
+
+        Raises:
+            TypeError: the encoder needs whole utterances, as in `chunk_spec`.
+        """
+        raise TypeError(f"{type(self).__name__} is an Encoder without initial_state(): {self.chunk_spec}")
 
     def advance(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], prev_state: Any
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"], Any]:
-        """The positions of a window's chunks, how many are real, and where the next window goes on.
+        """Returns the positions of a window's chunks, the number of real ones, and the state for the next window.
 
         Args:
-            frames_btf: t = m * chunk + ahead frames for any m (see `chunk_spec`); the next window begins with the frame m * chunk.
-            lengths_b: real frames of the window. Fewer than t: the stream ends with them.
-            before: what `initial_state` gave, or the window before.
+            frames_btf: t = m * chunk + lookahead frames for any m (see `chunk_spec`); the next window begins with frame
+                m * chunk.
+            lengths_b: real frames of the window. If they are fewer than t, the stream ends with them.
+            prev_state: the result of `initial_state` or of the window before.
         """
         raise TypeError(f"{type(self).__name__} is an Encoder without advance(): {self.chunk_spec}")

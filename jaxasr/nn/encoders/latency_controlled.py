@@ -1,4 +1,4 @@
-"""Latency-controlled bidirectional LSTM layers: the whole past, and a bounded future."""
+"""The latency-controlled bidirectional LSTM encoder: its outputs depend on the whole past and a bounded future."""
 
 import math
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.encoders.interface import ChunkSpec, Encoder
-from jaxasr.nn.encoders.listener import StreamingEncoderState, apply_subsampling, check_subsampling_streams, reduce_time
+from jaxasr.nn.encoders.listener import StreamingEncoderState, apply_subsampling, check_streamable, reduce_time
 from jaxasr.nn.layers import Dropout, check_rates
 from jaxasr.nn.recurrent import LstmGates
 from jaxasr.nn.subsampling import Subsampling
@@ -19,21 +19,21 @@ from jaxasr.records import Training
 
 
 class LatencyControlledBlstm(Encoder):
-    """Bidirectional LSTM layers over chunks with a look-ahead, pyramidal like the `Listener`, with the same parameters.
+    """An encoder of bidirectional LSTM layers over chunks with a look-ahead; parameters and pyramid are those of `Listener`.
 
-    All layers see an utterance in windows: a chunk and the `ahead` frames behind it. In each layer the forward direction
-    goes on from the chunk before, and runs into the look-ahead without handing that on; the backward direction starts
-    afresh at the end of each window. Only the chunk's own positions come out. So an output never depends on a frame
-    behind its window, however many layers there are (a front may see further: `ConvSubsampling` does not). Where the chunk is as
-    long as the utterance, this is the bidirectional listener.
+    All layers process an utterance in windows: a chunk and the `lookahead` frames after it. In each layer the forward
+    direction continues from the chunk before. It also runs through the look-ahead, but the next chunk starts from the end of
+    the chunk. The backward direction starts from zero at the end of each window. Only the chunk's own positions are returned.
+    So an output never depends on a frame after its window, however many layers there are. (A subsampling may look further
+    ahead; `ConvSubsampling` does not.) If the chunk is as long as the utterance, this is the bidirectional listener.
 
-    The backward passes of all chunks are one batched scan, and so are the forward passes into the look-ahead.
+    The backward passes of all chunks are one batched scan, and so are the forward passes through the look-ahead.
 
     Source: Zhang et al. 2016, arXiv:1510.08983, section 3.2; Xue and Yan 2017, ICASSP.
     """
 
     width: int  # of one direction
-    time_reduction: tuple[int, ...]  # neighbours put side by side before each layer
+    time_reduction: tuple[int, ...]  # neighbours concatenated before each layer
     chunk: int  # feature frames
     lookahead: int  # feature frames
     subsampling: Subsampling | None = None
@@ -42,13 +42,13 @@ class LatencyControlledBlstm(Encoder):
     def __post_init__(self):
         if not self.time_reduction or min(self.time_reduction) < 1 or self.width < 1:
             raise ValueError(
-                f"LatencyControlledBlstm has width {self.width} and pools {self.time_reduction}; it needs a positive width and one "
-                "number of at least 1 for each layer, such as time_reduction=(1, 2, 2)"
+                f"LatencyControlledBlstm has width {self.width} and time_reduction {self.time_reduction}; it needs a "
+                "positive width and one number of at least 1 for each layer, such as time_reduction=(1, 2, 2)"
             )
         if self.chunk < 1 or self.lookahead < 0 or self.chunk % self.stride or self.lookahead % self.stride:
             raise ValueError(
-                f"LatencyControlledBlstm has chunk {self.chunk} and ahead {self.lookahead} at a stride of {self.stride} frames; both "
-                f"must be multiples of it, such as {max(1, self.chunk // self.stride) * self.stride} and "
+                f"LatencyControlledBlstm has chunk {self.chunk} and lookahead {self.lookahead} at a stride of {self.stride} "
+                f"frames; both must be multiples of it, such as {max(1, self.chunk // self.stride) * self.stride} and "
                 f"{max(0, self.lookahead // self.stride) * self.stride}"
             )
         check_rates(self, "dropout")
@@ -56,20 +56,20 @@ class LatencyControlledBlstm(Encoder):
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output."""
+        """The feature frames for one position of the output."""
         return (self.subsampling.stride if self.subsampling else 1) * math.prod(self.time_reduction)
 
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        """Returns hidden states, zero at padding, and their lengths. Dropout is active only if `training` is given."""
         hidden_bsd, lengths_b, _ = self._encode(frames_btf, lengths_b, training, None)
         positions = -(-frames_btf.shape[1] // self.stride)
         return hidden_bsd[:, :positions], lengths_b
 
     @property
     def chunk_spec(self) -> ChunkSpec:
-        check_subsampling_streams(self.subsampling)
+        check_streamable(self.subsampling)
         return ChunkSpec(self.chunk, self.lookahead)
 
     def initial_state(self, examples: int, bins: int) -> StreamingEncoderState:
@@ -86,18 +86,23 @@ class LatencyControlledBlstm(Encoder):
     def _encode(
         self, frames_btf: Array, lengths_b: Array, training: Training | None, prev_state: StreamingEncoderState | None
     ) -> tuple[Array, Array, StreamingEncoderState]:
-        """The positions of all chunks, the real positions of all frames, and where the next window goes on."""
+        """Returns the positions of all chunks, the real positions of all frames, and the state for the next window."""
         x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
-        own = frames_btf.shape[1] - (0 if prev_state is None else self.lookahead)  # the rest has no window of its own
-        x, lengths_b, front = apply_subsampling(self.subsampling, x, lengths_b, training, prev_state, own=own)
+        # in a stream the look-ahead belongs to the next window
+        next_start = frames_btf.shape[1] - (0 if prev_state is None else self.lookahead)
+        x, lengths_b, subsampling_state = apply_subsampling(
+            self.subsampling, x, lengths_b, training, prev_state, next_start=next_start
+        )
         rest = math.prod(self.time_reduction)
-        chunk, ahead = self.chunk * rest // self.stride, self.lookahead * rest // self.stride
-        x_bkwd, real_bk = _windows(x, lengths_b, -(-own // self.chunk), chunk, ahead)
+        chunk = self.chunk * rest // self.stride
+        lookahead = self.lookahead * rest // self.stride
+        x_bkwd, real_bk = _windows(x, lengths_b, -(-next_start // self.chunk), chunk, lookahead)
         layers = []
-        for layer, pool in enumerate(self.time_reduction):
-            rows, real = reduce_time(_rows(x_bkwd), real_bk.reshape(-1), pool, "stack")
-            x_bkwd, real_bk = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:]), real.reshape(real_bk.shape)
-            chunk = chunk // pool
+        for layer, by in enumerate(self.time_reduction):
+            rows, real = reduce_time(_rows(x_bkwd), real_bk.reshape(-1), by, "stack")
+            x_bkwd = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:])
+            real_bk = real.reshape(real_bk.shape)
+            chunk = chunk // by
             start = zero_carry(len(x), self.width, x_bkwd.dtype) if prev_state is None else prev_state.layers[layer]
             x_bkwd, end = self._layer(x_bkwd, real_bk, chunk, layer, start)
             layers.append(end)
@@ -106,20 +111,20 @@ class LatencyControlledBlstm(Encoder):
         return (
             x_bkcd.reshape(len(x), -1, x_bkcd.shape[-1]),
             -(-lengths_b // rest),
-            StreamingEncoderState(front, tuple(layers)),
+            StreamingEncoderState(subsampling_state, tuple(layers)),
         )
 
     def _layer(self, x_bkwd: Array, real_bk: Array, chunk: int, layer: int, start: Carry) -> tuple[Array, Carry]:
-        """Both directions over all windows, side by side, and where the forward one ends."""
-        ways = _Directions(self.width, name=f"lstm_{layer}")(x_bkwd)
-        (gates, recurrent), (gates_back, recurrent_back) = ways
-        there, end = _onward(gates, recurrent, real_bk, chunk, start)
-        back = lstm(_rows(gates_back), recurrent_back, real_bk.reshape(-1), reverse=True)
-        return jnp.concatenate([there, back.reshape(there.shape)], axis=-1), end
+        """Returns both directions over all windows, concatenated, and the final state of the forward direction."""
+        directions = _Directions(self.width, name=f"lstm_{layer}")(x_bkwd)
+        (gates, recurrent), (backward_gates, backward_recurrent) = directions
+        forward, end = _forward(gates, recurrent, real_bk, chunk, start)
+        backward = lstm(_rows(backward_gates), backward_recurrent, real_bk.reshape(-1), reverse=True)
+        return jnp.concatenate([forward, backward.reshape(forward.shape)], axis=-1), end
 
 
 class _Directions(nn.Module):
-    """The parameters of a layer, named as those of `Lstm` are."""
+    """The parameters of a layer, with the names of those of `Lstm`."""
 
     width: int
 
@@ -128,18 +133,18 @@ class _Directions(nn.Module):
         return LstmGates(self.width, name="forward")(x), LstmGates(self.width, name="backward")(x)
 
 
-def _windows(x_btd: Array, lengths_b: Array, chunks: int, chunk: int, ahead: int) -> tuple[Array, Array]:
-    """Each chunk with its look-ahead, [b, chunks, chunk + ahead, d], and how much of each window is real."""
+def _windows(x_btd: Array, lengths_b: Array, chunks: int, chunk: int, lookahead: int) -> tuple[Array, Array]:
+    """Returns each chunk with its look-ahead, [b, chunks, chunk + lookahead, d], and the real positions of each window."""
     starts_k = jnp.arange(chunks) * chunk
-    padded = jnp.pad(x_btd, ((0, 0), (0, chunks * chunk + ahead - x_btd.shape[1]), (0, 0)))
-    windows = padded[:, starts_k[:, None] + jnp.arange(chunk + ahead)[None, :]]
-    return windows, jnp.clip(lengths_b[:, None] - starts_k[None, :], 0, chunk + ahead)
+    padded = jnp.pad(x_btd, ((0, 0), (0, chunks * chunk + lookahead - x_btd.shape[1]), (0, 0)))
+    windows = padded[:, starts_k[:, None] + jnp.arange(chunk + lookahead)[None, :]]
+    return windows, jnp.clip(lengths_b[:, None] - starts_k[None, :], 0, chunk + lookahead)
 
 
-def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, start: Carry) -> tuple[Array, Carry]:
-    """The forward direction, from chunk to chunk, and from the end of each into its look-ahead; and its last chunk's end."""
+def _forward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, start: Carry) -> tuple[Array, Carry]:
+    """Returns the forward direction over all windows, and its state at the end of the last chunk."""
     window = gates_bkwm.shape[2]
-    summed_dm = widened(recurrent_dm)  # what its gradient is over the chunks
+    summed_dm = widened(recurrent_dm)  # wide: the gradient is a sum over the chunks
 
     def step(carry, now):
         gates_bcm, real_b = now
@@ -159,5 +164,5 @@ def _onward(gates_bkwm: Array, recurrent_dm: Array, real_bk: Array, chunk: int, 
 
 
 def _rows(x_bk: Array) -> Array:
-    """The windows of all examples as one axis."""
+    """Returns the windows of all examples along one axis."""
     return x_bk.reshape(-1, *x_bk.shape[2:])

@@ -1,4 +1,4 @@
-"""The listener: recurrent layers, plain or pyramidal."""
+"""The listener: a recurrent encoder, plain or pyramidal (Chan et al. 2015)."""
 
 import math
 from typing import Any, Literal, NamedTuple
@@ -23,22 +23,22 @@ _LAYERS: dict[Cell, type[Lstm] | type[Gru]] = {"lstm": Lstm, "gru": Gru}
 
 
 class StreamingEncoderState(NamedTuple):
-    """Where an encoder of recurrent layers goes on in a stream."""
+    """The state of a recurrent encoder between the windows of a stream."""
 
     subsampling: Any  # of the subsampling; () without one
     layers: tuple[Any, ...]  # the state of each layer's forward direction
 
 
 class Listener(Encoder):
-    """Bidirectional LSTM or GRU layers, plain or pyramidal, after an optional convolutional front.
+    """An encoder of bidirectional LSTM or GRU layers, plain or pyramidal, after an optional convolutional subsampling.
 
-    `pools` gives the neighbours in time that become one *before* each layer: (1, 2, 2, 2) is the pyramid of LAS 2015 (one
-    plain layer, then three that each halve time), (1, 1, 1, 1) a plain stack. The total stride is the front's times their
-    product. `pooling` says how they become one: "stack" puts them side by side (LAS), "max" takes the largest number of
-    each channel (Zeyer et al. 2018), "skip" the first position (ESPnet's subsampling).
+    `time_reduction` is the number of neighbours in time that are merged *before* each layer: (1, 2, 2, 2) is the pyramid of
+    LAS 2015 (one plain layer, then three that each halve time), (1, 1, 1, 1) a plain stack. The total stride is the product
+    of these numbers and the stride of the subsampling. `pooling` selects the way of merging: "stack" concatenates them (LAS),
+    "max" takes the maximum of each channel (Zeyer et al. 2018), "skip" takes the first position (ESPnet's subsampling).
 
-    `projection` is the width of a dense layer after the layers. Projected "every" layer, tanh follows all but the last one
-    (ESPnet's BLSTMP); projected the "last" one only, tanh follows it (ESPnet's BLSTM).
+    `projection` is the width of a dense layer after the recurrent layers. If `projected` is "every", it follows every layer, and
+    tanh follows all but the last (ESPnet's BLSTMP). If "last", it follows only the last layer, with tanh (ESPnet's BLSTM).
 
     With one direction it can encode a stream, stride by stride.
 
@@ -47,7 +47,7 @@ class Listener(Encoder):
     """
 
     width: int  # of one direction
-    time_reduction: tuple[int, ...]  # one a layer
+    time_reduction: tuple[int, ...]  # neighbours merged before each layer
     subsampling: Subsampling | None = None
     dropout: float = 0.0  # after every layer
     bidirectional: bool = True
@@ -56,13 +56,13 @@ class Listener(Encoder):
     projection: int | None = None
     projected: Projected = "every"
     dropout_over_time: bool = False  # one mask an utterance (variational), not one a position
-    recurrent_dropout: float = 0.0  # on the state's way into the recurrent weights, one mask an utterance
+    recurrent_dropout: float = 0.0  # on the input of the recurrent weights, one mask an utterance
 
     def __post_init__(self):
         if not self.time_reduction or min(self.time_reduction) < 1 or self.width < 1:
             raise ValueError(
-                f"Listener has width {self.width} and pools {self.time_reduction}; it needs a positive width and one "
-                "number of at least 1 for each layer, such as time_reduction=(1, 2, 2)"
+                f"Listener has width {self.width} and time_reduction {self.time_reduction}; it needs a positive width and "
+                "one number of at least 1 for each layer, such as time_reduction=(1, 2, 2)"
             )
         if self.projection is not None and self.projection < 1:
             raise ValueError(f"Listener.projection is {self.projection}; it needs a positive width, or None for none")
@@ -71,13 +71,13 @@ class Listener(Encoder):
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output."""
+        """The feature frames for one position of the output."""
         return (self.subsampling.stride if self.subsampling else 1) * math.prod(self.time_reduction)
 
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        """Returns hidden states, zero at padding, and their lengths. Dropout is active only if `training` is given."""
         return self._encode(frames_btf, lengths_b, training, None)[:2]
 
     @property
@@ -87,7 +87,7 @@ class Listener(Encoder):
                 "Listener.bidirectional is True, so it begins at both ends of an utterance; a stream needs "
                 "bidirectional=False, or LatencyControlledBlstm"
             )
-        check_subsampling_streams(self.subsampling)
+        check_streamable(self.subsampling)
         return ChunkSpec(chunk=self.stride, lookahead=0)
 
     def initial_state(self, examples: int, bins: int) -> StreamingEncoderState:
@@ -104,9 +104,11 @@ class Listener(Encoder):
     def _encode(
         self, frames_btf: Array, lengths_b: Array, training: Training | None, prev_state: StreamingEncoderState | None
     ) -> tuple[Array, Array, StreamingEncoderState]:
-        """From the beginning of whole utterances, or on from what was `prev_state`."""
+        """Encodes whole utterances or, with `prev_state`, the next window of streams."""
         x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
-        x, lengths_b, front = apply_subsampling(self.subsampling, x, lengths_b, training, prev_state, own=x.shape[1])
+        x, lengths_b, subsampling_state = apply_subsampling(
+            self.subsampling, x, lengths_b, training, prev_state, next_start=x.shape[1]
+        )
         reduce_before, reduce_after = self._reductions()
         layers = []
         for layer in range(len(self.time_reduction)):
@@ -121,10 +123,13 @@ class Listener(Encoder):
             x, lengths_b = reduce_time(x, lengths_b, reduce_after[layer], self.pooling)
             x = self._project(x, lengths_b, layer)
             x = Dropout(self.dropout, self.dropout_over_time, name=f"dropout_{layer}")(x, training)
-        return x, lengths_b, StreamingEncoderState(front, tuple(layers))
+        return x, lengths_b, StreamingEncoderState(subsampling_state, tuple(layers))
 
     def _reductions(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The pools before and after each recurrence: "skip" comes right after one, so that none is projected in vain."""
+        """Returns the time reductions before and after each recurrence.
+
+        "skip" reduces right after a recurrence, so that no skipped position is projected.
+        """
         ones = (1,) * len(self.time_reduction)
         if self.pooling != "skip":
             return self.time_reduction, ones
@@ -140,36 +145,36 @@ class Listener(Encoder):
         return zero_padding(x_bsd, valid_from_lengths(lengths_b, x_bsd.shape[1]))
 
 
-def check_subsampling_streams(front: Subsampling | None) -> None:
-    """Raises ValueError if this front can't go on in a stream."""
-    if front is not None and not front.streamable:
+def check_streamable(subsampling: Subsampling | None) -> None:
+    """Raises ValueError if this subsampling can't process a stream."""
+    if subsampling is not None and not subsampling.streamable:
         raise ValueError(
-            f"{type(front).__name__} sees frames behind those of its positions; the front of an encoder for streams is "
-            "ConvSubsampling or None"
+            f"{type(subsampling).__name__} sees frames behind those of its positions; the subsampling of an encoder for "
+            "streams is ConvSubsampling or None"
         )
 
 
 def apply_subsampling(
-    front: Subsampling | None,
+    subsampling: Subsampling | None,
     x_btd: Array,
     lengths_b: Array,
     training: Training | None,
     prev_state: StreamingEncoderState | None,
     *,
-    own: int,
+    next_start: int,
 ) -> tuple[Array, Array, Any]:
-    """What the front makes of frames, lengths, and where it goes on in a stream whose next window begins at frame `own`."""
-    if front is None:
+    """Returns the subsampled frames, their lengths, and the state for the next window, which begins at frame `next_start`."""
+    if subsampling is None:
         return x_btd, lengths_b, ()
     if prev_state is None:
-        return *front(x_btd, lengths_b, training), ()
-    return front.advance(x_btd, lengths_b, prev_state.subsampling, own)
+        return *subsampling(x_btd, lengths_b, training), ()
+    return subsampling.advance(x_btd, lengths_b, prev_state.subsampling, next_start)
 
 
 def reduce_time(
     x_btd: Float[Array, "b t d"], lengths_b: Int[Array, " b"], by: int, pooling: Pooling
 ) -> tuple[Float[Array, "b k m"], Int[Array, " b"]]:
-    """Each `by` neighbours as one position, k = ceil(t / by) (see `Listener`), and lengths. Padding is zero, and stays it."""
+    """Returns `by` neighbours merged into one position, k = ceil(t / by) (see `Listener`), and lengths. Padding is zero."""
     if by == 1:
         return x_btd, lengths_b
     if pooling == "stack":

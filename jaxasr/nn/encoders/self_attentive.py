@@ -1,4 +1,4 @@
-"""What the encoders made of self-attention share: a front that shortens time, a projection, and a stack of layers."""
+"""The base of encoders with self-attention: subsampling, a projection, and a stack of layers."""
 
 from typing import Any, ClassVar, Literal, get_args
 
@@ -19,10 +19,10 @@ PositionEncoding = Literal["sinusoid", "rotary", "relative"]
 
 
 class SelfAttentionEncoder(Encoder):
-    """The half that is the same for all. A subclass says its `block`, and what stands before and after the stack.
+    """The base of encoders with self-attention. A subclass sets its `block`, and may override `fields` and `finished`.
 
-    The bias of the projection begins at random, not at zero: a row of zeros, as a mask over time leaves it, would have
-    no variance, and a normalisation would multiply its gradient by a thousand in every branch.
+    The bias of the projection is initialised at random, not to zero. A time mask leaves rows of zeros, which would have no
+    variance, and a normalisation would multiply their gradient by a thousand in every branch.
     """
 
     depth: int
@@ -30,16 +30,14 @@ class SelfAttentionEncoder(Encoder):
     heads: int
     subsampling: Subsampling | None = None
     expansion: int | float = 4  # width of the feed-forward layers in widths
-    dropout: float = 0.0  # on what enters the stack, on every branch, and inside the feed-forward layers
-    stochastic_depth: float = (
-        0.0  # probability that a branch of the last layer is left out; linear from the first layer on
-    )
-    context: Chunks | None = None  # what a position may see; None: everything
+    dropout: float = 0.0  # on the input of the stack, on every branch, and inside the feed-forward layers
+    stochastic_depth: float = 0.0  # probability that a branch of the last layer is left out; linear from the first on
+    context: Chunks | None = None  # positions that a position may see; None: all
     layers: Layers = "unroll"
-    remat: Remat = "none"  # what of a block the backward pass computes a second time (blocks.run_layers)
+    remat: Remat = "none"  # the part of a block that the backward pass recomputes (blocks.run_layers)
 
     positions: PositionEncoding = (
-        "sinusoid"  # added at the bottom; or turned queries and keys, or distances, in every layer
+        "sinusoid"  # added to the input; rotated queries and keys, or relative distances, in every layer
     )
 
     block: ClassVar[type[nn.Module]]
@@ -57,14 +55,14 @@ class SelfAttentionEncoder(Encoder):
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output."""
+        """The feature frames for one position of the output."""
         return self.subsampling.stride if self.subsampling else 1
 
     @nn.compact
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states, zero at padding, and their lengths. What is random is on where `training` says whose it is."""
+        """Returns hidden states, zero at padding, and their lengths. Random operations need `training`."""
         x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.subsampling is not None:
             x, lengths_b = self.subsampling(x, lengths_b, training)
@@ -81,7 +79,7 @@ class SelfAttentionEncoder(Encoder):
         return zero_padding(self.finished(x), valid_bs), lengths_b
 
     def fields(self) -> dict[str, Any]:
-        """What the blocks are made with."""
+        """Returns the fields of the blocks."""
         return {
             "heads": self.heads,
             "hidden": round(self.expansion * self.width),
@@ -90,11 +88,11 @@ class SelfAttentionEncoder(Encoder):
         }
 
     def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-        """What leaves the stack, as the decoder sees it."""
+        """Returns the output of the encoder from the output of the stack."""
         return x_bsd
 
     def _placed(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-        """What enters the stack, with positions where they are absolute."""
+        """Returns the input of the stack: `x_bsd`, plus sinusoids if positions are absolute."""
         if self.positions != "sinusoid":
             return x_bsd
         table_sd = sinusoid(jnp.arange(x_bsd.shape[1]), self.width).astype(x_bsd.dtype)
@@ -102,10 +100,10 @@ class SelfAttentionEncoder(Encoder):
 
 
 def check_choices(module: object, **choices: Any) -> None:
-    """Finds that every field named has one of the values of its Literal.
+    """Checks that every named field has one of the values of its Literal.
 
     Raises:
-        ValueError: one has not.
+        ValueError: a field has another value.
     """
     for name, allowed in choices.items():
         value = getattr(module, name)

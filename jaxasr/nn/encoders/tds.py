@@ -1,4 +1,4 @@
-"""TDS: convolutions over time within each bin, and dense layers over bins and channels."""
+"""The TDS encoder: convolutions over time within each bin, and dense layers over bins and channels."""
 
 import math
 
@@ -13,12 +13,12 @@ from jaxasr.records import Training
 
 
 class Tds(Encoder):
-    """Time-depth separable convolutions, a purely convolutional encoder.
+    """A purely convolutional encoder of time-depth separable convolutions.
 
-    Each group begins with a strided convolution to its channels; its blocks keep them. The defaults are the paper's encoder:
-    with 80 bins the groups are 800, 1120 and 1440 wide. In the paper layer normalisation also goes over time; here it is that
-    of its streaming successor (Pratap et al. 2020, arXiv:2001.09727), over the channels and bins of one position, so that
-    neither padding nor, in the causal form, the future is in it. `causal` convolutions see the past only.
+    Each group begins with a strided convolution to its channels, which its blocks keep. The defaults are the paper's encoder:
+    with 80 bins the groups are 800, 1120 and 1440 wide. The paper's layer normalisation also averages over time. Here it is
+    that of its streaming successor (Pratap et al. 2020, arXiv:2001.09727), over the channels and bins of one position. So it
+    depends on no padding and, in the causal form, on no future frame. `causal` convolutions see the past only.
 
     Source: Hannun et al. 2019, arXiv:1904.02619, sections 2.1 and 4.
     """
@@ -36,25 +36,25 @@ class Tds(Encoder):
         least = min(
             (len(sizes[0]), *self.channels, *self.strides, self.kernel_size, 1 if self.output is None else self.output)
         )
-        if len({len(each) for each in sizes}) > 1 or least < 1 or min(self.depths) < 0:
+        if len({len(values) for values in sizes}) > 1 or least < 1 or min(self.depths) < 0:
             raise ValueError(
-                f"Tds has channels {self.channels}, depths {self.depths}, strides {self.strides}, taps {self.kernel_size} and "
-                f"output {self.output}; it needs one number of at least 1 for each group in all three (a depth may be 0), "
-                "at least one tap, and an output of at least 1, or None for none"
+                f"Tds has channels {self.channels}, depths {self.depths}, strides {self.strides}, kernel_size "
+                f"{self.kernel_size} and output {self.output}; it needs one number of at least 1 for each group in all three "
+                "(a depth may be 0), at least one tap, and an output of at least 1, or None for none"
             )
         check_rates(self, "dropout")
         super().__post_init__()
 
     @property
     def stride(self) -> int:
-        """Feature frames for one position of the output."""
+        """The feature frames for one position of the output."""
         return math.prod(self.strides)
 
     @nn.compact
     def __call__(
         self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], *, training: Training | None
     ) -> tuple[Float[Array, "b s d"], Int[Array, " b"]]:
-        """Hidden states, zero at padding, and their lengths. Dropout is on where `training` says whose it is."""
+        """Returns hidden states, zero at padding, and their lengths. Dropout is active only if `training` is given."""
         x_btfc = frames_btf[..., None]
         for group, (channels, depth, stride) in enumerate(zip(self.channels, self.depths, self.strides, strict=True)):
             over_time = _OverTime(
@@ -72,7 +72,7 @@ class Tds(Encoder):
 
 
 class _OverTime(nn.Module):
-    """A convolution over time, shared by all bins, with rectifier and dropout; t frames become ceil(t / stride)."""
+    """A convolution over time, shared by all bins, with ReLU and dropout; t frames become ceil(t / stride)."""
 
     channels: int
     kernel_size: int
@@ -90,7 +90,7 @@ class _OverTime(nn.Module):
 
 
 class _TdsBlock(nn.Module):
-    """A convolution over time, then two dense layers over all bins and channels, each with a way around and a norm."""
+    """A convolution over time, then two dense layers over bins and channels, each with a residual connection and a norm."""
 
     kernel_size: int
     causal: bool
@@ -107,5 +107,5 @@ class _TdsBlock(nn.Module):
 
 
 def _normalized(x_btfc: Array, name: str) -> Array:
-    """Each position over its bins and channels."""
+    """Returns each position normalised over its bins and channels."""
     return nn.LayerNorm(reduction_axes=(-2, -1), feature_axes=(-2, -1), name=name)(x_btfc)

@@ -1,4 +1,4 @@
-"""The Transformer encoder, with pre-normalisation."""
+"""The Transformer encoder with pre-normalisation."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from jaxasr.nn.layer_rng import LayerRng, residual
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention, then a feed-forward layer, each a normalised branch beside the sum."""
+    """A block of self-attention, then a feed-forward layer, each a normalised residual branch."""
 
     heads: int
     hidden: int
@@ -30,10 +30,10 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerEncoder(SelfAttentionEncoder):
-    """Transformer layers over a front, with sinusoids added at the bottom, or another idea of positions in every layer.
+    """An encoder of Transformer layers after a subsampling, with absolute, rotary or relative positions.
 
-    Every layer sees the whole utterance, or with `context` chunks of it: then a position depends on nothing behind its
-    chunk but the frames that the front looks ahead.
+    Every layer sees the whole utterance, or chunks of it with `context`. With `context` a position depends on no frame after
+    its chunk, except on the look-ahead of the subsampling.
 
     Sources: Vaswani et al. 2017; Dong et al. 2018, Speech-Transformer; pre-normalisation, Xiong et al. 2020 (2002.04745);
     rotation, Su et al. 2021 (2104.09864); relative positions, Dai et al. 2019 (1901.02860).

@@ -48,8 +48,8 @@ class _LmLayer(nn.Module):
 class TransformerLm(Lm):
     """A language model with layers of causal self-attention and feed-forward, pre-normalisation, and sinusoid positions.
 
-    In a search the keys and values of earlier tokens are cached. The cache's capacity is static: `max_tokens`, unless a search
-    sets another one by `TransformerState.with_capacity`. The logits of a token beyond the capacity are NaN.
+    In a search the keys and values of earlier tokens are cached. The cache's capacity is static: `max_tokens`, unless a
+    search sets another one by `TransformerState.with_capacity`. The logits of a token beyond the capacity are NaN.
 
     Sources: Vaswani et al. 2017; as a language model for speech, Irie et al. 2019 (1905.04226); pre-normalisation, Xiong et
     al. 2020 (2002.04745); tied weights, Press and Wolf 2017 (1608.05859), section 3.

@@ -24,7 +24,7 @@ QUANTIZATION = 1e-8  # energy of the rounding to 16 bits in one FFT bin of a 25 
 VARIANCE_FLOOR = 1e-3  # in squared natural logarithms: speech has 1 to 10
 
 
-class LogMel(NamedTuple):
+class MelFilterbank(NamedTuple):
     """Frames with zeros at their padding, and how many are real."""
 
     frames_btf: Frames
@@ -56,7 +56,7 @@ def log_mel(
     high_hz: float,
     mel_scale: MelScale = "htk",
     floor: float = QUANTIZATION,
-) -> LogMel:
+) -> MelFilterbank:
     """Natural logarithms of mel energies, of every window that lies wholly inside the real samples.
 
     Args:
@@ -79,7 +79,7 @@ def log_mel(
     energies_btf = jnp.matmul(power_btc, filters_cf.astype(np.float32), precision=lax.Precision.HIGHEST)
     frames_btf = jnp.log(jnp.maximum(energies_btf, floor))
     lengths_b = frame_lengths(sample_lengths_b, window_samples=window_samples, hop_samples=hop_samples)
-    return LogMel(masks.zero_padding(frames_btf, _valid(frames_btf, lengths_b)), lengths_b)
+    return MelFilterbank(masks.zero_padding(frames_btf, _valid(frames_btf, lengths_b)), lengths_b)
 
 
 def power_spectrum(

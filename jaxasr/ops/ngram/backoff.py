@@ -64,7 +64,7 @@ class Backoff(NamedTuple):
             log_probs_bv = _overlaid(log_probs_bv, link)
         return log_probs_bv, contexts_b
 
-    def look_up(self, contexts_b: Int[Array, " b"], tokens_b: Int[Array, " b"]) -> "Found":
+    def look_up(self, contexts_b: Int[Array, " b"], tokens_b: Int[Array, " b"]) -> "BackoffScores":
         """One token after each context: how probable it is, and the context after it."""
         chain, ending_b = self._chain(contexts_b)
         log_probs_b, leads_b = self.log_probs_kv[ending_b, tokens_b], self.leads_kv[ending_b, tokens_b]
@@ -76,7 +76,7 @@ class Backoff(NamedTuple):
             longer_b, lead_b = _at(link.arcs.log_probs, places_b), _at(link.arcs.leads, places_b)
             log_probs_b = jnp.where(there_b, longer_b, log_probs_b + link.back_offs_b)
             leads_b = jnp.where(there_b & (lead_b >= 0), lead_b, leads_b)
-        return Found(log_probs_b, leads_b)
+        return BackoffScores(log_probs_b, leads_b)
 
     def _chain(self, contexts_b: Int[Array, " b"]) -> tuple[list["_Link"], Int[Array, " b"]]:
         """Each context, what it ends with, and so on: those without a row from long to short, and the row at last."""
@@ -90,7 +90,7 @@ class Backoff(NamedTuple):
         return chain, contexts_b
 
 
-class Found(NamedTuple):
+class BackoffScores(NamedTuple):
     """What `Backoff.look_up` gives."""
 
     log_probs_b: Float[Array, " b"]

@@ -12,7 +12,7 @@ from jaxasr.ops.ngram.contexts import contexts_of
 from jaxasr.text.ngram import BEGIN, STOP, NGram
 
 
-class Spelt(NamedTuple):
+class WordPrefix(NamedTuple):
     """What a hypothesis has spelt."""
 
     contexts_b: Int[Array, " b"]  # after its last whole word
@@ -45,12 +45,12 @@ class WordBackoff(NamedTuple):
         """Tokens, the end included."""
         return self.spelling.hash_v.shape[0]
 
-    def start(self, examples: int) -> Spelt:
+    def start(self, examples: int) -> WordPrefix:
         """Nothing has been spelt."""
         contexts_b = self.words.start(examples)
-        return Spelt(contexts_b, jnp.zeros(examples, jnp.uint32), contexts_b)
+        return WordPrefix(contexts_b, jnp.zeros(examples, jnp.uint32), contexts_b)
 
-    def step(self, state: Spelt, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Spelt]:
+    def step(self, state: WordPrefix, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], WordPrefix]:
         """What each next token adds, in natural logarithms. END begins a sentence, whatever was before."""
         begins_b, ends_b = self.spelling.begins_v[tokens_b], tokens_b == END
         contexts_b = jnp.where(begins_b, state.nexts_b, state.contexts_b)
@@ -65,7 +65,7 @@ class WordBackoff(NamedTuple):
         stops_b = jnp.broadcast_to(jnp.maximum(self.stop, 0), nexts_b.shape)
         end_b = jnp.where(self.stop < 0, 0.0, self.words.look_up(nexts_b, stops_b).log_probs_b)
         added_bv = jnp.where(self.spelling.begins_v[None, :], word_b[:, None], 0.0)
-        return added_bv.at[:, END].set(word_b + end_b), Spelt(contexts_b, hashes_b, nexts_b)
+        return added_bv.at[:, END].set(word_b + end_b), WordPrefix(contexts_b, hashes_b, nexts_b)
 
     def without_eos(self) -> "WordBackoff":
         """The same model without what it says of the end of a sentence: the end only pays for the word before it."""

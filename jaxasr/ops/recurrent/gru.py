@@ -108,7 +108,7 @@ def gru_from(
     return batch_major(hidden_tbd), end_bd
 
 
-class _Trace(NamedTuple):
+class _GruResiduals(NamedTuple):
     """What the backward pass needs of one direction, in the order of its steps, in the dtype of its gates."""
 
     reset: Array
@@ -137,7 +137,7 @@ def _forward(reverse: Reverse, inputs, recurrents, biases, valid_tb, scales):
             moved, inside = _cell(x, product(scaled(h.astype(x.dtype), scale), w) + bias, h)
             new.append(jnp.where(v[:, None], moved, h))
             shown.append(jnp.where(v[:, None], moved, 0).astype(x.dtype))
-            traces.append(jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _Trace(*inside, h)))
+            traces.append(jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _GruResiduals(*inside, h)))
         return (tuple(new), put_at(i, hiddens, shown, reverse)), tuple(traces)
 
     t, b = valid_tb.shape
@@ -192,7 +192,7 @@ def _scan_bwd(reverse: Reverse, saved, d_hiddens):
     return d_inputs, d_recurrents, d_biases, None, None
 
 
-def _gate_gradients(dh: Array, trace: _Trace) -> tuple[Array, Array]:
+def _gate_gradients(dh: Array, trace: _GruResiduals) -> tuple[Array, Array]:
     """Gradients of the three gates before their non-linearities, and of the candidate's recurrent part."""
     r, z, n = (widened(each) for each in (trace.reset, trace.update, trace.candidate))
     d_n = dh * (1 - z) * (1 - n**2)

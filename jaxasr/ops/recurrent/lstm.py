@@ -104,7 +104,7 @@ def lstm_directions(
     return tuple(map(batch_major, out[0]))
 
 
-class _Trace(NamedTuple):
+class _LstmResiduals(NamedTuple):
     """What the backward pass needs of one direction, in the order of its steps, in the dtype of its gates."""
 
     gates: tuple[Array, ...]  # after their non-linearities: input, forget, cell, output
@@ -130,7 +130,7 @@ def _forward(reverse: Reverse, inputs, recurrents, valid_tb, scales, starts):
             keep = v[:, None]
             new.append(Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd)))
             shown.append(jnp.where(keep, moved.h_bd, 0))
-            traces.append(jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _Trace(gates, carry.c_bd, tanh_c)))
+            traces.append(jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _LstmResiduals(gates, carry.c_bd, tanh_c)))
         return (tuple(new), put_at(i, hiddens, shown, reverse)), tuple(traces)
 
     t, b, width = *valid_tb.shape, len(recurrents[0])
@@ -184,7 +184,7 @@ def _scan_bwd(reverse: Reverse, saved, d_out):
     return d_inputs, d_recurrents, None, None, d_starts
 
 
-def _gate_gradients(dh: Array, dc: Array, trace: _Trace) -> tuple[Array, Array]:
+def _gate_gradients(dh: Array, dc: Array, trace: _LstmResiduals) -> tuple[Array, Array]:
     """Gradients of the four gates before their non-linearities, and of the cell before the step."""
     i, f, g, o = map(widened, trace.gates)
     dc = dc + dh * o * (1 - trace.after**2)

@@ -120,7 +120,7 @@ def test_steps_and_epochs_agree(rng: np.random.Generator):
         plan = TrainingPlan(lengths, SHAPES, 5)
         for epoch in range(6):
             first, after = plan.first_step(epoch), plan.first_step(epoch + 1)
-            assert after - first == len(plan.epoch(epoch)) == plan._sampler.count(5, epoch)
+            assert after - first == len(plan.epoch(epoch)) == plan._sampler.count_batches(5, epoch)
             assert all(plan.epoch_at(step) == epoch == plan.row(step).epoch for step in range(first, after))
 
 

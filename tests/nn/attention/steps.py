@@ -26,13 +26,13 @@ def attend_sequence(focus, energies_ubs, queries_ubd=None, *, step=None, change=
     given = (jnp.asarray(energies_ubs, jnp.float32), jnp.asarray(queries_ubd, jnp.float32))
 
     def run(focus, energies_ubs, queries_ubd):
-        memory, weighed = memory_of(b, s, step=step), []
+        memory, output = memory_of(b, s, step=step), []
         memory = replace(memory, focus=focus.prepare(memory.values_bse))
         state = focus.initial_state(memory)
         for energy_bs, query_bd in zip(energies_ubs, queries_ubd, strict=True):
-            weighed.append(focus(energy_bs, query_bd, memory, state))
-            state = weighed[-1].state
-        return jnp.stack([w.weights_bhs[:, 0] for w in weighed]), [w.state for w in weighed]
+            output.append(focus(energy_bs, query_bd, memory, state))
+            state = output[-1].state
+        return jnp.stack([w.weights_bhs[:, 0] for w in output]), [w.state for w in output]
 
     with compiled_quickly():
         variables = change(jax.jit(lambda key: focus.init(key, *given, method=run))(jax.random.key(0)))

@@ -22,14 +22,14 @@ def test_energies_see_all_that_was_read(rng, fertility):
 
     with compiled_quickly():
         made = jax.jit(lambda key: module.init_with_output(key, method=run))
-        weighed, variables = made(jax.random.key(0))
+        output, variables = made(jax.random.key(0))
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
     assert ("inverse_fertility" in params) == (fertility == "learned")
     hidden_sd, read_s = hidden_bsd[0].astype(float), np.zeros(4)
     counts_s = np.ones(4)
     if fertility == "learned":
         counts_s = 0.5 / (1 + np.exp(-hidden_sd @ params["inverse_fertility"]["kernel"][:, 0]))
-    for found_s, query_d in zip(weighed.weights_buhs[0, :, 0], queries_bud[0].astype(float), strict=True):
+    for found_s, query_d in zip(output.weights_buhs[0, :, 0], queries_bud[0].astype(float), strict=True):
         keys_sm = hidden_sd @ params["key"]["kernel"] + params["key"]["bias"]
         keys_sm = keys_sm + (read_s * counts_s)[:, None] * params["coverage"]["kernel"]
         expected_s = softmax(additive_energy(query_d @ params["query"]["kernel"], keys_sm, params["energy"][:, 0]))

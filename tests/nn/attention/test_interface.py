@@ -165,7 +165,7 @@ def test_every_leaf_of_memory_and_state_begins_with_the_examples(name):
     assert state == after, "a step keeps shapes and types"
 
 
-@pytest.mark.parametrize("method", ["prepare", "initial_state", "weigh"])
+@pytest.mark.parametrize("method", ["prepare", "initial_state", "step"])
 def test_a_mechanism_that_lacks_a_part_says_which(method):
     class Half(Attention):
         """Nothing of its own."""
@@ -174,7 +174,7 @@ def test_a_mechanism_that_lacks_a_part_says_which(method):
     arguments = {
         "prepare": (memory.keys, jnp.array([2]), None),
         "initial_state": (memory,),
-        "weigh": (jnp.ones((1, 3)), memory, ()),
+        "step": (jnp.ones((1, 3)), memory, ()),
     }
     with pytest.raises(TypeError, match=rf"Half is an Attention without {method}\(\)"):
         Half().apply({}, *arguments[method], method=method)

@@ -16,8 +16,8 @@ INNER = nn.LocationAttention(4, filters=2, kernel_size=3, focus=nn.Monotonic(bia
 
 def attend_sequence(module, hidden_bsd, queries_bud, training):
     memory = module.prepare(hidden_bsd, jnp.array([5, 3]), training)
-    weighed = module.attend_sequence(queries_bud, memory)
-    return weighed.weights_buhs, weighed.draws, memory.values_bse
+    output = module.attend_sequence(queries_bud, memory)
+    return output.weights_buhs, output.draws, memory.values_bse
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def energies(module, hidden_bsd, queries_bud):
         ((nn.FixedVector(), 2, 8), "FixedVector with 2 heads"),
         ((nn.FixedVector(directions=1), 2, 8), "beginning of the decoder's state, would be lost"),
         ((nn.DotAttention(4, 1), 2, 8), "DotAttention, whose own values"),
-        ((nn.AdditiveAttention(3, focus=nn.LatentAttention()), 2, 8), "mixing=sum"),
+        ((nn.AdditiveAttention(3, focus=nn.LatentAttention()), 2, 8), "marginalisation=sum"),
     ],
 )
 def test_heads_that_can_not_be_are_refused(fields, message):

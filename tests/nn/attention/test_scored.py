@@ -16,22 +16,22 @@ def weights_of(module, hidden_bsd, query_bd, before_bs):
     return module.step(query_bd, memory, before_bs)
 
 
-@pytest.mark.parametrize("taps", [None, 1, 3, 9])
-def test_weights_are_the_twins(rng, taps):
-    module = AdditiveAttention(5) if taps is None else LocationAttention(5, filters=2, kernel_size=taps)
+@pytest.mark.parametrize("kernel_size", [None, 1, 3, 9])
+def test_weights_are_the_twins(rng, kernel_size):
+    module = AdditiveAttention(5) if kernel_size is None else LocationAttention(5, filters=2, kernel_size=kernel_size)
     hidden_bsd, query_bd = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 4, 3), (2, 6)))
     before_bs = jnp.array([[0.1, 0.6, 0.3, 0.0], [0.9, 0.1, 0.0, 0.0]])
-    state = ScoredState(() if taps is None else before_bs, ())
+    state = ScoredState(() if kernel_size is None else before_bs, ())
     init = jax.jit(lambda key, *given: module.init_with_output(key, *given, method=weights_of))
-    weighed, variables = init(jax.random.key(0), hidden_bsd, query_bd, state)
+    output, variables = init(jax.random.key(0), hidden_bsd, query_bd, state)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
     for row, length in enumerate((4, 2)):
         arrays = (np.asarray(x[row], float) for x in (query_bd, hidden_bsd[:, :length], before_bs[:, :length]))
-        np.testing.assert_allclose(weighed.weights_bhs[row, 0, :length], weigh(params, *arrays), rtol=1e-5)
-    if taps is None:
-        assert weighed.state == ScoredState((), ())
+        np.testing.assert_allclose(output.weights_bhs[row, 0, :length], weigh(params, *arrays), rtol=1e-5)
+    if kernel_size is None:
+        assert output.state == ScoredState((), ())
     else:
-        np.testing.assert_array_equal(weighed.state.energy, weighed.weights_bhs[:, 0])
+        np.testing.assert_array_equal(output.state.energy, output.weights_bhs[:, 0])
 
 
 def test_it_looked_nowhere_before_the_first_step():
@@ -46,7 +46,7 @@ def test_it_looked_nowhere_before_the_first_step():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LocationAttention(5, kernel_size=100), "kernel_size=100; both must be positive, and taps odd"),
+        (lambda: LocationAttention(5, kernel_size=100), "kernel_size=100; both must be positive, and kernel_size odd"),
         (lambda: LocationAttention(5, kernel_size=-3), "kernel_size=-3; both must be positive"),
         (lambda: LocationAttention(5, filters=0), "filters=0 and kernel_size=101; both must be positive"),
         (lambda: LocationAttention(0), r"LocationAttention\.width is 0"),
@@ -75,12 +75,12 @@ def test_a_normed_vector_has_the_length_of_its_gain(rng):
 def test_a_product_is_scaled_by_its_width(rng):
     hidden_bsd, query_bd = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((1, 4, 3), (1, 6)))
     module = ProductAttention(5)
-    weighed, variables = module.init_with_output(
+    output, variables = module.init_with_output(
         jax.random.key(0), hidden_bsd, query_bd, ScoredState((), ()), method=weights_of_one
     )
     params = variables["params"]
     query_m, keys_sm = query_bd[0] @ params["query"]["kernel"], hidden_bsd[0] @ params["key"]["kernel"]
-    np.testing.assert_allclose(weighed.weights_bhs[0, 0], softmax(np.asarray(keys_sm @ query_m) / 5**0.5), rtol=1e-5)
+    np.testing.assert_allclose(output.weights_bhs[0, 0], softmax(np.asarray(keys_sm @ query_m) / 5**0.5), rtol=1e-5)
 
 
 def weights_of_one(module, hidden_bsd, query_bd, state):

@@ -44,29 +44,29 @@ FOCUSES = {
 
 @pytest.mark.parametrize("name", FOCUSES)
 def test_the_decode_form_reads_the_likeliest_position(name):
-    weighed = look(FOCUSES[name], ENERGY, QUERY, memory_of(LENGTHS, 4))
-    np.testing.assert_array_equal(weighed.weights_bhs[:, 0], [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
-    assert weighed.draw is None
+    output = look(FOCUSES[name], ENERGY, QUERY, memory_of(LENGTHS, 4))
+    np.testing.assert_array_equal(output.weights_bhs[:, 0], [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    assert output.draw is None
 
 
 @pytest.mark.parametrize("name", FOCUSES)
 def test_padding_changes_neither_what_is_drawn_nor_its_gradient(name):
     def value(energy_bs, memory):
-        weighed = look(FOCUSES[name], energy_bs, QUERY, memory)
+        output = look(FOCUSES[name], energy_bs, QUERY, memory)
         mix_s = jnp.arange(1.0, 1.0 + energy_bs.shape[1])
-        seen = jnp.sum(weighed.weights_bhs * mix_s[None, None])
-        if weighed.draw is not None:
-            seen += jnp.sum(weighed.draw.log_probs_bu + 2 * weighed.draw.entropies_bu)
-        if weighed.mixture is not None:
-            seen += jnp.sum(jnp.where(weighed.mixture.valid_bw, weighed.mixture.log_probs_bw, 0.0))
-        return seen, weighed
+        seen = jnp.sum(output.weights_bhs * mix_s[None, None])
+        if output.draw is not None:
+            seen += jnp.sum(output.draw.log_probs_bu + 2 * output.draw.entropies_bu)
+        if output.mixture is not None:
+            seen += jnp.sum(jnp.where(output.mixture.valid_bw, output.mixture.log_probs_bw, 0.0))
+        return seen, output
 
     gradient = jax.value_and_grad(value, has_aux=True)
-    (found, weighed), d_energy = gradient(jnp.asarray(ENERGY), memory_of(LENGTHS, 4, ids=IDS))
+    (found, output), d_energy = gradient(jnp.asarray(ENERGY), memory_of(LENGTHS, 4, ids=IDS))
     longer = with_garbage(ENERGY[..., None], LENGTHS, extra=3)[..., 0]
     (found_longer, weighed_longer), d_longer = gradient(longer, memory_of(LENGTHS, 7, ids=IDS))
     np.testing.assert_allclose(found_longer, found, rtol=1e-6)
-    np.testing.assert_array_equal(weighed_longer.weights_bhs[..., :4], weighed.weights_bhs)
+    np.testing.assert_array_equal(weighed_longer.weights_bhs[..., :4], output.weights_bhs)
     assert not np.any(weighed_longer.weights_bhs[..., 4:])
     np.testing.assert_allclose(d_longer[:, :4], d_energy, rtol=1e-5, atol=1e-6)
     assert not np.any(np.asarray(d_longer)[np.arange(7) >= LENGTHS[:, None]])
@@ -81,14 +81,14 @@ def test_positions_are_drawn_from_the_softmax_and_each_position_of_the_transcrip
     variables = {"params": {"baseline": {"kernel": jnp.ones((3, 1)), "bias": jnp.ones(1)}}}
     second = HardAttention().apply(variables, energy_bs, query_bd, memory, first.state)
     expected = softmax(ENERGY[0, :3])
-    for weighed in (first, second):
-        share = np.mean(weighed.weights_bhs[:, 0, :3], axis=0)
+    for output in (first, second):
+        share = np.mean(output.weights_bhs[:, 0, :3], axis=0)
         assert np.all(np.abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / many))
-        np.testing.assert_array_equal(np.sum(weighed.weights_bhs, axis=-1), 1)
-        drawn = np.argmax(weighed.weights_bhs[:, 0], axis=-1)
-        np.testing.assert_allclose(weighed.draw.log_probs_bu[:, 0], np.log(expected)[drawn], rtol=1e-5)
-        np.testing.assert_allclose(weighed.draw.entropies_bu, -np.sum(expected * np.log(expected)), rtol=1e-5)
-        np.testing.assert_allclose(weighed.draw.baselines_bu[:, 0], 1.0 + np.sum(QUERY[0]), rtol=1e-6)
+        np.testing.assert_array_equal(np.sum(output.weights_bhs, axis=-1), 1)
+        drawn = np.argmax(output.weights_bhs[:, 0], axis=-1)
+        np.testing.assert_allclose(output.draw.log_probs_bu[:, 0], np.log(expected)[drawn], rtol=1e-5)
+        np.testing.assert_allclose(output.draw.entropies_bu, -np.sum(expected * np.log(expected)), rtol=1e-5)
+        np.testing.assert_allclose(output.draw.baselines_bu[:, 0], 1.0 + np.sum(QUERY[0]), rtol=1e-6)
     same = np.mean(np.argmax(first.weights_bhs[:, 0], -1) == np.argmax(second.weights_bhs[:, 0], -1))
     assert abs(same - np.sum(expected**2)) < 4 * np.sqrt(0.25 / many)
 
@@ -137,7 +137,7 @@ def test_latent_names_the_likeliest_positions_and_renormalises_over_them():
     [
         (lambda: HardAttention(0), r"HardAttention\.samples is 0; it must be 1 or more"),
         (lambda: GumbelSoftmax(0.0), r"GumbelSoftmax\.temperature is 0\.0; it must be more than 0"),
-        (lambda: LatentAttention(0), r"Latent\.best is 0; it must be 1 or more"),
+        (lambda: LatentAttention(0), r"LatentAttention\.best is 0; it must be 1 or more"),
     ],
 )
 def test_a_focus_that_makes_no_sense_is_refused(make, message):

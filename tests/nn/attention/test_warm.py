@@ -67,5 +67,5 @@ def test_draws_count_by_the_share_of_the_hard_form():
 def test_what_can_not_change_is_refused():
     with pytest.raises(ValueError, match="until is 0"):
         WarmStart(SOFT, HARD, 0)
-    with pytest.raises(ValueError, match="hard=Latent"):
+    with pytest.raises(ValueError, match="hard=LatentAttention"):
         WarmStart(SOFT, LatentAttention(), 5)

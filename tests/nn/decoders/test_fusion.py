@@ -19,6 +19,7 @@ from jaxasr.nn import (
     Speller,
     TransformerLm,
 )
+from jaxasr.nn.streaming import stream_reader
 from tests.nn.tiny import VOCAB, near, rows, speller, streams, training_of
 
 LENGTHS = np.array([5, 2, 0])

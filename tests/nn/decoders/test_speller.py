@@ -123,9 +123,9 @@ def test_step_by_step_is_teacher_forced(hidden_bsd, kind):
     step = jax.jit(functools.partial(module.apply, method="step"))
     memory, state = start(variables, *given(hidden_bsd)[:2])
     for position, tokens_b in enumerate(np.pad(TOKENS, ((0, 0), (1, 0))).T):
-        found, weighed, state = step(variables, memory, state, jnp.asarray(tokens_b))
+        found, output, state = step(variables, memory, state, jnp.asarray(tokens_b))
         np.testing.assert_allclose(found, logits[:, position], rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(weighed, weights[:, position], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(output, weights[:, position], rtol=1e-5, atol=1e-6)
 
 
 def test_padding_and_neighbours_change_nothing(hidden_bsd):

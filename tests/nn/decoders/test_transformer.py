@@ -97,9 +97,9 @@ def test_step_by_step_is_teacher_forced(hidden_bsd, module):
     state = state.with_capacity(2)
     for position, tokens_b in enumerate(np.pad(TOKENS, ((0, 0), (1, 0))).T):
         state = state.with_capacity(4) if position == 2 else state
-        found, weighed, state = step(variables, memory, state, jnp.asarray(tokens_b))
+        found, output, state = step(variables, memory, state, jnp.asarray(tokens_b))
         np.testing.assert_allclose(found, logits[:, position], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(weighed, weights[:, position], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(output, weights[:, position], rtol=1e-4, atol=1e-6)
     assert np.all(np.isnan(step(variables, memory, state, jnp.asarray([1, 1, 1]))[0]))
 
 
@@ -170,7 +170,7 @@ def test_what_the_layers_drew_is_one_draw(hidden_bsd):
         ({"attention": FixedVector(read="never")}, "hear nothing"),
         (
             {"attention": AdditiveAttention(4, focus=LatentAttention())},
-            "mixing='sum', positions that only a Speller can mix",
+            "marginalisation='sum', positions that only a Speller can mix",
         ),
     ],
 )

@@ -19,11 +19,11 @@ from tests.nn.tiny import listener
 
 BINS = 4
 VGG = VggSubsampling(channels=(2,), time_pools=(2,), bin_pools=(3,))
-CRDNN_FRONT = VggSubsampling(channels=(2,), time_pools=(3,), bin_pools=(2,), norm="layer", leak=0.01, dropout=0.3)
+CRDNN_SUBSAMPLING = VggSubsampling(channels=(2,), time_pools=(3,), bin_pools=(2,), norm="layer", leak=0.01, dropout=0.3)
 
 ENCODERS: dict[str, Encoder] = {
     "listener, pyramid": listener(time_reduction=(2, 3), dropout=0.4),
-    "listener, front, one way": listener(
+    "listener, subsampling, one way": listener(
         time_reduction=(1, 2), subsampling=ConvSubsampling((2,)), bidirectional=False, dropout=0.4
     ),
     "listener, GRU, maxima, dropped state": listener(
@@ -49,5 +49,5 @@ ENCODERS: dict[str, Encoder] = {
     "conformer, lightweight convolution beside": Conformer(
         1, 8, 2, kernel_size=3, convolution="beside", filters="lightweight", expansion=2, dropout=0.4
     ),
-    "CRDNN": Crdnn(listener(time_reduction=(1,), subsampling=CRDNN_FRONT), dense=(4,), dropout=0.4),
+    "CRDNN": Crdnn(listener(time_reduction=(1,), subsampling=CRDNN_SUBSAMPLING), dense=(4,), dropout=0.4),
 }

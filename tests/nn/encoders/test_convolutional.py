@@ -121,13 +121,13 @@ def test_crdnn_is_a_listener_under_dense_layers(rng):
         (lambda: Tds((2,), (1,), (2,), kernel_size=0), "at least one tap"),
         (lambda: Tds((2,), (-1,), (2,)), r"depths \(-1,\)"),
         (lambda: Tds(output=0), "output 0"),
-        (lambda: QuartzNet((4, 4), (3,)), "each group needs a width and taps"),
+        (lambda: QuartzNet((4, 4), (3,)), "each group needs a width and a kernel size"),
         (lambda: QuartzNet(depth=0), "all must be at least 1"),
         (
             lambda: Crdnn(listener()),
-            r"it needs widths of at least 1 and a front, such as subsampling=VggSubsampling\(\)",
+            r"it needs widths of at least 1 and a subsampling, such as subsampling=VggSubsampling\(\)",
         ),
-        (lambda: Crdnn(ENCODERS["CRDNN"].recurrent, dense=()), "it needs widths of at least 1 and a front"),
+        (lambda: Crdnn(ENCODERS["CRDNN"].recurrent, dense=()), "it needs widths of at least 1 and a subsampling"),
     ],
 )
 def test_impossible_sizes_are_refused(build, needed):

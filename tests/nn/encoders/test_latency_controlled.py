@@ -36,13 +36,13 @@ def run_on(gates_tm, recurrent_dm, h_d, c_d):
     return np.array(hidden).reshape(-1, len(recurrent_dm)), (h_d, c_d)
 
 
-def twin(params, x_tf, pools, chunk, ahead):
-    """One utterance, chunk after chunk, all layers of a window before the next one. `chunk` and `ahead` in frames."""
-    states = [(np.zeros(WIDTH), np.zeros(WIDTH)) for _ in pools]
+def twin(params, x_tf, time_reduction, chunk, lookahead):
+    """One utterance, chunk after chunk, all layers of a window before the next one. `chunk` and `lookahead` in frames."""
+    states = [(np.zeros(WIDTH), np.zeros(WIDTH)) for _ in time_reduction]
     out = []
     for start in range(0, len(x_tf), chunk):
-        x_wd, own = x_tf[start : start + chunk + ahead], chunk
-        for layer, pool in enumerate(pools):
+        x_wd, own = x_tf[start : start + chunk + lookahead], chunk
+        for layer, pool in enumerate(time_reduction):
             x_wd = np.pad(x_wd, ((0, -len(x_wd) % pool), (0, 0))).reshape(-(-len(x_wd) // pool), -1)
             own //= pool
             ways = params[f"lstm_{layer}"]
@@ -57,23 +57,23 @@ def twin(params, x_tf, pools, chunk, ahead):
     return np.concatenate(out)
 
 
-@pytest.mark.parametrize(("pools", "chunk", "ahead"), [((1, 2), 4, 2), ((1, 1), 3, 5), ((2,), 4, 0)])
-def test_windows_are_those_of_the_twin(frames_btf, pools, chunk, ahead):
+@pytest.mark.parametrize(("time_reduction", "chunk", "lookahead"), [((1, 2), 4, 2), ((1, 1), 3, 5), ((2,), 4, 0)])
+def test_windows_are_those_of_the_twin(frames_btf, time_reduction, chunk, lookahead):
     """A look-ahead shorter and longer than a chunk, and none; utterances that end within a chunk or a look-ahead."""
-    module = LatencyControlledBlstm(WIDTH, pools, chunk, ahead)
+    module = LatencyControlledBlstm(WIDTH, time_reduction, chunk, lookahead)
     variables = variables_of(module)
     hidden_bsd, real_b = jax.jit(functools.partial(module.apply, training=None))(variables, frames_btf, LENGTHS)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
     for row, length in enumerate(LENGTHS.tolist()[:3]):
-        expected = twin(params, np.asarray(frames_btf[row, :length], float), pools, chunk, ahead)
+        expected = twin(params, np.asarray(frames_btf[row, :length], float), time_reduction, chunk, lookahead)
         assert len(expected) == real_b[row]
         np.testing.assert_allclose(hidden_bsd[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("front", [None, ConvSubsampling((2,))])
-def test_no_position_sees_behind_its_chunks_look_ahead(frames_btf, front):
+@pytest.mark.parametrize("subsampling", [None, ConvSubsampling((2,))])
+def test_no_position_sees_behind_its_chunks_look_ahead(frames_btf, subsampling):
     """Gradients as the witness, through two layers: all of the past, and the look-ahead to its last frame."""
-    module = LatencyControlledBlstm(WIDTH, (1, 1), chunk=4, lookahead=2, subsampling=front)
+    module = LatencyControlledBlstm(WIDTH, (1, 1), chunk=4, lookahead=2, subsampling=subsampling)
     variables = variables_of(module)
 
     @jax.jit
@@ -107,12 +107,12 @@ def test_a_chunk_of_all_frames_is_the_bidirectional_listener(frames_btf):
     near(found(variables, frames_btf), expected(variables, frames_btf), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("chunk", "ahead"), [(6, 4), (8, 2), (0, 4), (8, -4)])
-def test_chunks_and_look_ahead_are_multiples_of_the_stride(chunk, ahead):
+@pytest.mark.parametrize(("chunk", "lookahead"), [(6, 4), (8, 2), (0, 4), (8, -4)])
+def test_chunks_and_look_ahead_are_multiples_of_the_stride(chunk, lookahead):
     with pytest.raises(
-        ValueError, match=f"chunk {chunk} and ahead {ahead} at a stride of 4 frames; both must be multiples"
+        ValueError, match=f"chunk {chunk} and lookahead {lookahead} at a stride of 4 frames; both must be multiples"
     ):
-        LatencyControlledBlstm(WIDTH, (2, 2), chunk, ahead)
+        LatencyControlledBlstm(WIDTH, (2, 2), chunk, lookahead)
 
 
 def test_layers_are_needed():

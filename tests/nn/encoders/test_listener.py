@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import ConvSubsampling, Listener, VggSubsampling
-from jaxasr.nn.encoders.listener import pooled
+from jaxasr.nn.encoders.listener import reduce_time
 from tests.nn.encoders.kinds import BINS
 from tests.nn.tiny import listener, near, streams, training_of
 
@@ -29,7 +29,7 @@ def made(module, frames_btf):
 
 
 @pytest.mark.parametrize(
-    ("pools", "front", "stride"),
+    ("time_reduction", "subsampling", "stride"),
     [
         ((1,), None, 1),
         ((1, 2, 2, 2), None, 8),
@@ -38,8 +38,8 @@ def made(module, frames_btf):
         ((2,), VggSubsampling((1, 1), (2, 3), (1, 1)), 12),
     ],
 )
-def test_lengths_and_shapes_follow_the_stride(pools, front, stride):
-    module = listener(time_reduction=pools, subsampling=front)
+def test_lengths_and_shapes_follow_the_stride(time_reduction, subsampling, stride):
+    module = listener(time_reduction=time_reduction, subsampling=subsampling)
     assert module.stride == stride
     run = functools.partial(module.init_with_output, training=None)
     for frames in (1, 9):
@@ -68,7 +68,7 @@ def test_neighbours_become_one(rng, pooling):
     """Negative numbers, so that a zero of the padding would win a maximum."""
     x_btd = -1 - rng.random((3, 9, 2)).astype(np.float32)
     x_btd[np.arange(9) >= np.array(LENGTHS)[:, None]] = 0
-    found_bkm, lengths_b = pooled(jnp.asarray(x_btd), LENGTHS, 2, pooling)
+    found_bkm, lengths_b = reduce_time(jnp.asarray(x_btd), LENGTHS, 2, pooling)
     np.testing.assert_array_equal(lengths_b, (LENGTHS + 1) // 2)
     for row, length in enumerate(LENGTHS.tolist()):
         for k in range(5):
@@ -77,7 +77,7 @@ def test_neighbours_become_one(rng, pooling):
             largest = group.max(axis=0) if len(group) else np.zeros(2)
             expected = {"stack": filled.reshape(-1), "max": largest, "skip": filled[0]}
             np.testing.assert_array_equal(found_bkm[row, k], expected[pooling])
-    assert pooled(jnp.asarray(x_btd), LENGTHS, 1, pooling)[0].shape == x_btd.shape
+    assert reduce_time(jnp.asarray(x_btd), LENGTHS, 1, pooling)[0].shape == x_btd.shape
 
 
 @pytest.mark.parametrize(("projected", "layers"), [("every", [0, 1]), ("last", [1])])
@@ -107,10 +107,10 @@ def test_variational_dropout_takes_a_channel_of_the_whole_utterance(frames_btf):
     assert 0 < zero_btd[:, 0].mean() < 1
 
 
-@pytest.mark.parametrize(("width", "pools"), [(4, ()), (4, (1, 0)), (0, (1,))])
-def test_a_listener_without_layers_is_refused(width, pools):
+@pytest.mark.parametrize(("width", "time_reduction"), [(4, ()), (4, (1, 0)), (0, (1,))])
+def test_a_listener_without_layers_is_refused(width, time_reduction):
     with pytest.raises(ValueError, match="it needs a positive width and one number of at least 1 for each layer"):
-        Listener(width, pools)
+        Listener(width, time_reduction)
 
 
 def test_a_projection_to_nothing_is_refused():

@@ -219,7 +219,7 @@ def size(module, *given):
 def test_the_papers_sizes(depth, width, heads, cell, encoder, decoder, published):
     """Gulati et al. 2020, table 1: 10.3, 30.7 and 118.8 M with one LSTM; 32 taps; 1k word pieces.
 
-    The paper gives no widths for the two convolutions of the front, the embedding and the joint layer, and its decoder is a
+    The paper gives no widths for the two convolutions of the subsampling, the embedding and the joint layer, and its decoder is a
     transducer's. Here: as many channels as the width, tokens of 128, and a speller with additive attention as wide as the
     encoder; so no difference is over 2 %. A transducer's prediction and joint network with tokens of 128 and a joint layer as
     wide as the cell would give 9.9, 30.7 and 118.6 M.
@@ -231,7 +231,7 @@ def test_the_papers_sizes(depth, width, heads, cell, encoder, decoder, published
     feed = 2 * width + (width + 1) * 4 * width + (4 * width + 1) * width
     attention = 2 * width + 4 * (width + 1) * width + width * width + 2 * width
     convolution = 2 * width + (width + 1) * 2 * width + 32 * width + 2 * width + (width + 1) * width
-    front = 10 * width + (9 * width + 1) * width + (20 * width + 1) * width
-    assert found == front + depth * (2 * feed + attention + convolution + 2 * width) == encoder
+    subsampling = 10 * width + (9 * width + 1) * width + (20 * width + 1) * width
+    assert found == subsampling + depth * (2 * feed + attention + convolution + 2 * width) == encoder
     assert spells == decoder
     assert abs((found + spells) / published - 1) < 0.02

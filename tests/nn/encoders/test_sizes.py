@@ -61,10 +61,10 @@ def test_specaugments_las_6_1280():
 
 def test_espnets_vgg_blstm():
     """LibriSpeech: 80 filters and 3 of pitch, 83 bins; of those ceil(ceil(83 / 2) / 2) = 21 are left, of 128 channels."""
-    front = conv(1, 64) + conv(64, 64) + conv(64, 128) + conv(128, 128)
+    subsampling = conv(1, 64) + conv(64, 64) + conv(64, 128) + conv(128, 128)
     encoder = Listener(1024, (1,) * 5, subsampling=VggSubsampling(), projection=1024, projected="last")
     assert encoder.stride == 4
-    assert parameters_of(encoder, 83) == front + stack(5, 21 * 128, 1024) + dense(2048, 1024) == 133_470_144
+    assert parameters_of(encoder, 83) == subsampling + stack(5, 21 * 128, 1024) + dense(2048, 1024) == 133_470_144
 
 
 def test_zeyers_six_blstms():
@@ -99,8 +99,8 @@ def test_speechbrains_crdnn():
     """The LibriSpeech recipe: of 40 bins 10 are left, of 256 channels; each norm has a gain and a bias."""
     convolutions = conv(1, 128) + conv(128, 128) + conv(128, 256) + conv(256, 256)
     norms = 2 * (2 * 40 * 128 + 2 * 20 * 256)
-    front = VggSubsampling((128, 256), time_pools=(1, 4), bin_pools=(2, 2), norm="layer", leak=0.01)
-    encoder = Crdnn(Listener(1024, (1,) * 4, subsampling=front), dense=(512, 512))
+    subsampling = VggSubsampling((128, 256), time_pools=(1, 4), bin_pools=(2, 2), norm="layer", leak=0.01)
+    encoder = Crdnn(Listener(1024, (1,) * 4, subsampling=subsampling), dense=(512, 512))
     assert encoder.stride == 4
     head = dense(2048, 512) + dense(512, 512) + 2 * 2 * 512
     assert parameters_of(encoder, 40) == convolutions + norms + stack(4, 10 * 256, 1024) + head == 107_279_232

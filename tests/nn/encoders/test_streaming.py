@@ -14,14 +14,17 @@ from tests.nn.tiny import listener
 LENGTHS = np.array([26, 24, 9, 1, 0])
 STREAMING: dict[str, tuple[Encoder, int]] = {  # and chunks in a window
     "pyramid": (listener(time_reduction=(1, 2, 3), bidirectional=False), 1),
-    "front, GRU, maxima": (
+    "subsampling, GRU, maxima": (
         listener(
             time_reduction=(1, 2), subsampling=ConvSubsampling((2, 3)), cell="gru", pooling="max", bidirectional=False
         ),
         1,
     ),
     "skipping, projected": (listener(time_reduction=(1, 2), pooling="skip", projection=3, bidirectional=False), 2),
-    "chunks, front": (LatencyControlledBlstm(3, (2, 1), chunk=8, lookahead=4, subsampling=ConvSubsampling((2,))), 1),
+    "chunks, subsampling": (
+        LatencyControlledBlstm(3, (2, 1), chunk=8, lookahead=4, subsampling=ConvSubsampling((2,))),
+        1,
+    ),
     "look-ahead longer than a chunk": (LatencyControlledBlstm(3, (1,), chunk=3, lookahead=5), 2),
     "no look-ahead": (LatencyControlledBlstm(3, (2,), chunk=6, lookahead=0), 1),
 }

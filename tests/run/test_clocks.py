@@ -1,0 +1,48 @@
+"""The clocks of the loop: implicit transfers are errors in a step and allowed in a pause, which no clock counts as steps."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxasr.run.clocks import Clocks
+from jaxasr.run.goodput import Goodput
+from jaxasr.run.throughput import ThroughputMonitor
+from jaxasr.scale import Watchdog
+
+
+@pytest.fixture
+def clocks(tmp_path):
+    with (
+        Goodput(tmp_path) as goodput,
+        ThroughputMonitor(tmp_path, rate_hz=None, goodput=goodput) as throughput,
+        Watchdog(tmp_path, limit_s=60.0, grace_s=60.0) as watchdog,
+    ):
+        yield Clocks(goodput, throughput, watchdog)
+
+
+def test_a_step_may_copy_arrays_explicitly_only(clocks):
+    double = jax.jit(lambda x: 2 * x)
+    with clocks.run_steps():
+        on_device = double(jax.device_put(np.ones(3, np.float32)))
+        np.testing.assert_array_equal(jax.device_get(on_device), np.full(3, 2.0))
+        with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+            double(np.ones(3, np.float32))
+        with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+            on_device + 1.0
+        assert jax.config.jax_transfer_guard_device_to_host == "disallow"  # a CPU has no such transfer to forbid
+    double(np.ones(3, np.float32))
+
+
+def test_a_pause_allows_copies_and_is_no_step(clocks):
+    with clocks.run_steps():
+        with clocks.pause("evaluation"):
+            time.sleep(0.2)
+            assert float(jnp.ones(()) + 1.0) == 2.0
+        with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+            jax.jit(jnp.sin)(np.ones(3))
+        seconds = clocks.goodput.totals().seconds
+    assert seconds["evaluation"] + seconds["compile"] >= 0.2
+    assert clocks.throughput._started_s >= time.perf_counter() - 0.2 - seconds["step"] - seconds["compile"]

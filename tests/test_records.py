@@ -1,0 +1,18 @@
+"""Records that flow between the packages."""
+
+import numpy as np
+
+from jaxasr.data import Shape
+from jaxasr.records import Batch
+
+
+def test_a_blank_batch_is_padding_as_a_whole():
+    batch = Batch.blank(Shape(samples=160, tokens=5, examples=3))
+    assert batch.wave_bn.shape == (3, 160)
+    assert batch.tokens_bu.shape == (3, 5)
+    assert not batch.valid_b.any()
+    for field, dtype in {"wave_bn": np.int16, "sample_lengths_b": np.int32, "ids_b": np.uint32, "valid_b": bool}.items():
+        value = getattr(batch, field)
+        assert value.dtype == dtype
+        assert not value.any()
+    assert batch.sample_lengths_b is not batch.token_lengths_b  # a caller may fill one of them
