@@ -88,9 +88,9 @@ def power_spectrum(
     """|X|^2 at c = fft_samples // 2 + 1 frequencies of windows that are filled with zeros to fft_samples.
 
     Args:
-        by: an FFT, or two products with cosines and sines. XLA's partitioner can't split an FFT: every device would
-            gather the waves of all and transform them again. So "platform" takes the FFT on a CPU alone; elsewhere
-            the products cost next to nothing.
+        by: an FFT, or two products with cosines and sines. Before jax 0.12, XLA's partitioner can't split an FFT: every
+            device would gather the waves of all and transform them again. So "platform" takes the FFT on a CPU alone;
+            elsewhere the products cost next to nothing.
     """
 
     def by_fft(windows_btn: Array) -> Array:
