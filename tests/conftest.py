@@ -1,5 +1,6 @@
-"""Strictness for every test: CPU, four virtual devices, no silent broadcasting, shapes checked at run time."""
+"""Strictness for every test: CPU, four virtual devices, no silent broadcasting, shapes checked at run time, a time limit."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.limits import SLOW_TEST_S, TEST_S, time_limit
 from tests.trained_lm import LmRun, lm_run
 from tests.trained_run import TrainedRun, trained_run
 
@@ -26,6 +28,7 @@ hypothesis.settings.load_profile("jaxasr")
 
 MAPS = Path("/proc/self/maps")  # of Linux, which lets a process have 65,530 unless told otherwise
 MOST_MAPS = 30_000
+STDERR = pytest.StashKey[int]()
 
 
 @pytest.fixture
@@ -52,3 +55,29 @@ def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 def lm_run_fixture(tmp_path_factory: pytest.TempPathFactory) -> LmRun:
     """A corpus of lines and a language model that has learnt it."""
     return lm_run(tmp_path_factory)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STDERR] = os.dup(2)  # what it is before pytest captures it
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with _limit_of(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _limit_of(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    with _limit_of(item):
+        return (yield)
+
+
+def _limit_of(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
+    return time_limit(SLOW_TEST_S if item.get_closest_marker("slow") else TEST_S, stderr=item.config.stash[STDERR])

@@ -15,6 +15,7 @@ import pytest
 from jaxasr.__main__ import main
 from jaxasr.experiment import Workdir
 from jaxasr.run.metric_accumulator import MetricAccumulator
+from tests.processes import PROCESS_S
 from tests.trained_run import TINY, TRAIN, compile_cache, shared_folder, trained_run, wav
 
 
@@ -64,7 +65,7 @@ def refused(capsys):
 def test_nothing_is_imported_before_it_is_needed():
     """So that help comes at once."""
     code = "import sys, jaxasr.__main__; print({'jax', 'numpy', 'flax'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PROCESS_S, check=True)
     assert found.stdout == "set()\n"
 
 
@@ -160,7 +161,15 @@ def test_train_that_is_told_to_stop_says_so_in_its_status(trained_run, tmp_path,
 
 
 def test_pieces_trains_a_vocabulary(trained_run, tmp_path, capsys):
-    arguments = ["train-tokenizer", "tones", str(tmp_path / "p.model"), "--pieces", "6", "--data-dir", str(trained_run.data_dir)]
+    arguments = [
+        "train-tokenizer",
+        "tones",
+        str(tmp_path / "p.model"),
+        "--pieces",
+        "6",
+        "--data-dir",
+        str(trained_run.data_dir),
+    ]
     assert main(arguments) == 0
     assert 'p.model: 7 tokens, the end included; text.SentencePiece("p.model", "' in capsys.readouterr().out
 
@@ -291,7 +300,9 @@ def test_rules_that_are_none_and_a_mesh_without_devices(refused, tmp_path):
         (tmp_path / "some.py").write_text(
             "from jaxasr.scale import Rules\n\ndef rules():\n    return Rules((('x', (None,)),))\n"
         )
-        assert "--parallelism jit is for one device, without mesh and rules" in refused([*train, "--parallelism", "jit", *given])
+        assert "--parallelism jit is for one device, without mesh and rules" in refused(
+            [*train, "--parallelism", "jit", *given]
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -396,7 +407,13 @@ def test_options_that_would_do_nothing_and_words_that_nobody_gave(trained_run, r
     for given, message in {
         ("--real-time",): "--real-time can't be used without --stream",
         ("--stream", "--lm", "a=b.arpa", "--search", "beam"): "--search, --lm can't be used with --stream",
-        ("--stream", "--hotword-bonus", "1", "--batch-size", "2"): "--hotword-bonus, --batch-size can't be used with --stream",
+        (
+            "--stream",
+            "--hotword-bonus",
+            "1",
+            "--batch-size",
+            "2",
+        ): "--hotword-bonus, --batch-size can't be used with --stream",
         ("--hotword-bonus", "1"): "--hotword-bonus is what --hotwords are paid, and none were given",
         ("--search", "bean"): "there is no search 'bean'; there are validation, train, test, greedy, beam, ctc",
         ("--search", "beam", "search.widht=3"): "Did you mean 'width'?",

@@ -14,6 +14,7 @@ import pytest
 
 from jaxasr.data import prefetch as stream
 from jaxasr.data.prefetch import PrefetchIterator
+from tests.processes import read_line
 
 
 def test_results_come_in_order_and_the_range_ends():
@@ -121,7 +122,7 @@ def test_workers_end_with_their_parent_and_without_a_word(tmp_path: Path, kill: 
     parent = subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    workers = [int(pid) for pid in read_line(parent).split()]
     if kill == signal.SIGKILL:
         parent.kill()
     else:

@@ -12,6 +12,7 @@ import pytest
 
 from jaxasr import tree
 from jaxasr.experiment.workdir import Workdir
+from tests.processes import PROCESS_S, read_until
 
 HOLDS = """
 import pathlib, sys, time
@@ -46,8 +47,7 @@ def other_run(workdir):
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+        read_until(process, "held\n")
         yield process
         process.kill()
 
@@ -58,7 +58,7 @@ def test_a_workdir_in_use_by_another_process_says_by_whom_and_is_free_when_that_
     assert f"(process {other_run.pid} on {socket.gethostname()}, since 20" in str(caught.value)
     assert json.loads(workdir.lock.read_text())["pid"] == other_run.pid  # asking has changed nothing
     other_run.send_signal(signal.SIGKILL)
-    other_run.wait()
+    other_run.wait(PROCESS_S)
     with workdir.held() as held:
         assert json.loads(held.lock.read_text())["pid"] == os.getpid()
 
@@ -69,7 +69,8 @@ def test_twice_in_one_process_is_refused_too_and_the_first_goes_on_holding(workd
             with pytest.raises(ValueError, match="another run of this process"), Workdir(path).held():
                 raise AssertionError("held twice")
         code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-        other = subprocess.run([sys.executable, "-c", code, workdir.lock], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", code, workdir.lock]
+        other = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_S, check=False)
         assert "BlockingIOError" in other.stderr
     with workdir.held():
         assert workdir.path.is_dir()

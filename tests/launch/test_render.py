@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.processes import PROCESS_S
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = ["jaxasr", "train", "experiments/an4/las.py", 'model.name="a b"', "--workdir", "/runs/las"]
 NODES = {"cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice", "cloud.google.com/gke-tpu-topology": "4x4"}
@@ -15,7 +17,12 @@ VALUES = ("NAME=las", "IMAGE=r/jaxasr:1", "HOSTS=4", "CHIPS=4", "CHIP=google.com
 
 def render(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-S", "launch/render.py", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True
+        [sys.executable, "-S", "launch/render.py", *arguments],
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_S,
     )
 
 

@@ -65,7 +65,8 @@ def command(workdir: Path, data_dir: Path) -> list[str]:
 
 def submitted(arguments: list[str], options: list[str], environment: dict[str, str]) -> str:
     sbatch = ["sbatch", "--parsable", *options, "launch/slurm.sh", *arguments]
-    return subprocess.run(sbatch, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    ran = subprocess.run(sbatch, cwd=ROOT, env=environment, check=True, capture_output=True, text=True, timeout=START_S)
+    return ran.stdout.strip()
 
 
 def said_in(file: Path) -> str:
@@ -73,9 +74,8 @@ def said_in(file: Path) -> str:
 
 
 def job(number: str, environment: dict[str, str]) -> dict[str, str]:
-    shown = subprocess.run(
-        ["scontrol", "show", "job", number], env=environment, check=True, capture_output=True, text=True
-    )
+    show = ["scontrol", "show", "job", number]
+    shown = subprocess.run(show, env=environment, check=True, capture_output=True, text=True, timeout=START_S)
     return dict(pair.split("=", 1) for pair in shown.stdout.split() if "=" in pair)
 
 

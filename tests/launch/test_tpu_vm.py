@@ -69,11 +69,10 @@ def test_what_is_said_to_the_shell_is_what_was_given():
     """The last line of the dry run, twice unquoted: once by the shell here, once by the one there."""
     ran = tpu_vm("--dry-run", "las", "printf", "%s|", "a b", "x=('c', \"d\")", "$HOME", **SLICE)
     [line] = [line for line in ran.stdout.splitlines() if "activate" in line]
-    command = subprocess.run(
-        ["bash", "-c", f"printf %s {line.rpartition('--command=')[2]}"], capture_output=True, text=True
-    )
+    script = f"printf %s {line.rpartition('--command=')[2]}"
+    command = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
     there = command.stdout.partition("JAXASR_DISTRIBUTED=auto ")[2]
-    said = subprocess.run(["bash", "-c", there], capture_output=True, text=True).stdout
+    said = subprocess.run(["bash", "-c", there], capture_output=True, text=True, timeout=60).stdout
     assert said == "a b|x=('c', \"d\")|$HOME|"
 
 

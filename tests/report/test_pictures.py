@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxasr.report import pictures
+from tests.processes import PROCESS_S
 
 METRICS = [
     {"step": step, "train/loss": 5.0 / step, "train/learning_rate": 1e-3, "train/gradient": 1.0}
@@ -116,7 +117,7 @@ def test_matplotlib_is_imported_by_the_first_picture_and_pyplot_never():
     )
     code += "pictures.histogram(np.ones(3), path=pathlib.Path('/dev/null'), unit='s'); "
     code += "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], timeout=PROCESS_S, check=True)
 
 
 def test_the_error_table_has_a_cell_for_each_and_refuses_what_does_not_fit(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxasr import report
+from tests.processes import PROCESS_S
 
 ROWS = st.dictionaries(
     st.text(), st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -73,7 +74,7 @@ def test_runs_that_append_at_once_do_not_mix_their_lines(tmp_path):
     for run in runs:
         run.start()
     for run in runs:
-        run.join()
+        run.join(PROCESS_S)
         assert run.exitcode == 0
     rows = report.read(path)
     for seed in range(3):
@@ -82,7 +83,8 @@ def test_runs_that_append_at_once_do_not_mix_their_lines(tmp_path):
 
 def _git(folder, *arguments):
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=PROCESS_S)
 
 
 def test_provenance_names_commit_and_versions(tmp_path):

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from jaxasr.run.interrupt import TrainingInterrupt, requests_to_stop
+from tests.processes import read_until
 from tests.scale.multi_process import ended, several
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -75,8 +76,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step():
     with several(JOB) as processes:
         for one, signum in zip(processes, (signal.SIGTERM, signal.SIGUSR1), strict=True):
             for each in processes:
-                while each.stdout.readline() != "runs\n":
-                    assert each.poll() is None, each.stderr.read()
+                read_until(each, "runs\n")
             one.send_signal(signum)
         results = ended(processes)
     assert [each.status for each in results] == [0, 0], results

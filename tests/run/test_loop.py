@@ -234,6 +234,7 @@ def test_the_introduction_names_what_is_left_out(trained_run):
 
 COMMAND = [sys.executable, "-m", "jaxasr", "train", f"{TINY}:restless", "log_every=20", "save_every=20"]
 LIVES = 3
+LIFE_S = 900.0  # none takes longer
 STEPS = 600
 
 
@@ -244,7 +245,7 @@ def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(trained_r
     ends = [f"steps={STEPS}", f"eval_every={STEPS}", "--data-dir", str(trained_run.data_dir), "--splits", "train"]
     killed, whole = ([*COMMAND, *ends, "--workdir", str(tmp_path / name)] for name in ("killed", "whole"))
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    subprocess.run(whole, check=True, env=environment, capture_output=True)
+    subprocess.run(whole, check=True, env=environment, capture_output=True, timeout=LIFE_S)
 
     speed = tmp_path / "killed" / "speed.jsonl"
     for _ in range(LIVES):
@@ -252,12 +253,14 @@ def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(trained_r
         with subprocess.Popen(
             [*killed, "--workers", str(workers)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as life:
-            while lines_of(speed) == before and life.poll() is None:
+            end = time.monotonic() + LIFE_S
+            while lines_of(speed) == before and life.poll() is None and time.monotonic() < end:
                 time.sleep(0.02)
             time.sleep(float(rng.uniform(0.0, 1.0)))
             life.send_signal(signal.SIGKILL)
         assert life.returncode == -signal.SIGKILL, "it came to its end before it was killed: give it more steps"
-    subprocess.run([*killed, "--workers", str(workers)], check=True, env=environment, capture_output=True)
+    last = [*killed, "--workers", str(workers)]
+    subprocess.run(last, check=True, env=environment, capture_output=True, timeout=LIFE_S)
 
     same_state(tmp_path / "whole", tmp_path / "killed", STEPS)
     for name in ("metrics.jsonl", "hypotheses.train.jsonl"):

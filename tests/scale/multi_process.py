@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.processes import PROCESS_S
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -44,10 +46,10 @@ def several(code: str, count: int = 2, **variables: str) -> Iterator[list[subpro
     finally:
         for process in started:
             process.kill()
-            process.communicate()
+            process.communicate(timeout=PROCESS_S)
 
 
-def ended(processes: list[subprocess.Popen[str]], timeout_s: float = 120.0) -> list[Ended]:
+def ended(processes: list[subprocess.Popen[str]], timeout_s: float = PROCESS_S) -> list[Ended]:
     """What came of them; an error if one is still there after that time."""
     results = []
     for process in processes:

@@ -10,6 +10,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxasr.scale.cache import CompileCounter, use_compile_cache
+from tests.processes import PROCESS_S
 
 NAMES = (
     "jax_compilation_cache_dir",
@@ -96,7 +97,7 @@ def test_the_seconds_of_compiling_are_counted_once():
     other = threading.Thread(target=lambda: jax.jit(lambda x: x * 7 + 3)(1.0))
     with counter:
         other.start()
-        other.join()
+        other.join(PROCESS_S)
     assert counter.seconds == again_s  # another thread holds nobody up
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from jaxasr.scale import memory
+from tests.processes import PROCESS_S
 
 FAULTS = """
 import ctypes, resource, sys, threading
@@ -31,7 +32,8 @@ thread.join()
 
 
 def faults(how):
-    ended = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", FAULTS, how]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_S, check=True)
     kept, count = ended.stdout.split()
     return kept, int(count)
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from jaxasr.scale.watchdog import STUCK, Watchdog
+from tests.processes import read_until
 from tests.scale.multi_process import ROOT, ended, several
 
 JOB = """
@@ -33,9 +34,8 @@ JOB = """
 
 
 def wait_until_they_run(processes: list[subprocess.Popen[str]]):
-    for each in processes:
-        while each.stdout.readline() != "runs\n":
-            assert each.poll() is None, each.stderr.read()
+    for process in processes:
+        read_until(process, "runs\n")
 
 
 def last_step(text: str) -> int:

@@ -19,6 +19,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxasr.training.checkpoint import Checkpoints, Metadata
+from tests.processes import PROCESS_S, read_line
 
 METADATA = Metadata("model.depth = 6\nseed = 0\n", "aaaa1111", "t0k3n000", "da7a0000", {"jax": "0.10"})
 
@@ -277,14 +278,12 @@ def test_kill_9_at_any_moment_leaves_the_last_complete_one_readable(tmp_path, rn
             text=True,
             env={**os.environ, "JAX_PLATFORMS": "cpu"},
         )
-        assert process.stdout is not None
         for _ in range(int(rng.integers(3, 9))):
-            begun = int(process.stdout.readline())
+            begun = int(read_line(process))
         time.sleep(float(rng.uniform(0.0, 0.1)))
         process.send_signal(signal.SIGKILL)
-        begun = max([begun, *map(int, process.stdout.read().split())])
-        process.wait()
-        process.stdout.close()
+        said, _ = process.communicate(timeout=PROCESS_S)
+        begun = max([begun, *map(int, said.split())])
         with Checkpoints(tmp_path, mode="read") as reader:
             for which in ("last", "best"):
                 state, _ = reader.restore(which, like)

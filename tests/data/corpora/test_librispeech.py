@@ -18,6 +18,7 @@ from jaxasr.data import Corpus
 from jaxasr.data.corpora import librispeech
 from jaxasr.data.corpora.librispeech import PARTS, URL_INFOS, Librispeech
 from jaxasr.data.prepared.prepare import prepare
+from tests.processes import PROCESS_S
 
 CHAPTERS = {"dev-clean": ("84/121123", "174/50561"), "train-clean-100": ("103/1240", "19/198")}
 WORDS = {0: "CHAPTER ONE", 1: "IT WAS A SMALL TOWN", 2: "SAID HE"}
@@ -75,7 +76,7 @@ def server(archives: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setattr(librispeech, "URL", url)
         yield url
         http_server.shutdown()
-        thread.join()
+        thread.join(PROCESS_S)
 
 
 def test_the_parts_in_a_folder_become_splits_of_their_names(archives: Path, tmp_path: Path):

@@ -305,4 +305,4 @@ def _prepare_noise(data_dir: Path, *, size: int, kill_at: int, seconds: float) -
         """
     )
     command = [sys.executable, "-c", script, *map(str, (data_dir, size, kill_at, seconds))]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=600.0).stdout)
