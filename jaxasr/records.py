@@ -1,7 +1,7 @@
-"""What flows down the river: corpus -> Batch -> Outputs -> Hypotheses -> errors -> result.
+"""The records that packages exchange: corpus -> Batch -> Outputs -> Hypotheses -> errors -> result.
 
-Every record is a frozen dataclass, and those that enter a compiled step are pytrees. Token 0 is the *end* symbol; it
-also starts the speller and is the blank of CTC, so of a vocabulary of v tokens v - 1 can stand in a transcript.
+Every record is a frozen dataclass, and records that enter a compiled step are pytrees. Token 0 is the end symbol. It also
+starts the decoder and is the blank of CTC, so transcripts use v - 1 tokens of a vocabulary of v.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Int16, UInt32
 END = 0  # end of sentence, start of sentence, and the blank of CTC
 
 if TYPE_CHECKING:
-    AnyArray = Any  # a batch is NumPy's in the loader and JAX's in the step; neither side should have to say so
+    AnyArray = Any  # batches hold NumPy arrays in the loader and JAX arrays in the step, without casts on either side
 else:
     AnyArray = Array | np.ndarray
 
@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 
 def pytree(cls: type[T]) -> type[T]:
-    """Registers a frozen dataclass as a pytree. Shapes are checked at construction, not when JAX rebuilds a node."""
+    """Registers a frozen dataclass as a pytree.
+
+    Shapes are checked when a program constructs a record. JAX rebuilds records without these checks.
+    """
     names = tuple(field.name for field in fields(cls))  # pyright: ignore[reportArgumentType]
 
     def flatten(node: T):
@@ -36,7 +39,7 @@ def pytree(cls: type[T]) -> type[T]:
             object.__setattr__(node, name, leaf)
         return node
 
-    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)  # pyright: ignore[reportUnknownMemberType] - JAX's stub
     return cls
 
 
@@ -46,7 +49,7 @@ class BatchShape(Protocol):
 
     @property
     def examples(self) -> int:
-        """The rows."""
+        """The number of rows."""
         ...
 
     @property
@@ -63,13 +66,16 @@ class BatchShape(Protocol):
 @pytree
 @dataclass(frozen=True)
 class Batch:
-    """Utterances padded to a static shape. Padding is zero; a row with `valid_b` False is padding as a whole."""
+    """A batch of utterances padded to a static shape.
+
+    Padding is zero. A row with `valid_b` False is padding as a whole.
+    """
 
     wave_bn: Int16[AnyArray, "b n"]  # PCM, 16 bits
     sample_lengths_b: Int[AnyArray, " b"]
     tokens_bu: Int[AnyArray, "b u"]  # without the end symbol
     token_lengths_b: Int[AnyArray, " b"]
-    ids_b: UInt32[AnyArray, " b"]  # hash of the example (and its speed), never its row
+    ids_b: UInt32[AnyArray, " b"]  # hash of the example and its speed, independent of the row
     valid_b: Bool[AnyArray, " b"]
 
     @classmethod
@@ -89,60 +95,63 @@ class Batch:
 @pytree
 @dataclass(frozen=True)
 class Training:
-    """What a layer knows in training: whose examples these are and how far the run is. None instead: evaluation."""
+    """The example ids and the step, as inputs of layers in training. Layers get None instead in evaluation."""
 
-    ids_b: UInt32[AnyArray, " b"]  # hash of the example, Batch.ids_b
-    step: Int[AnyArray, ""]  # batches trained on so far
+    ids_b: UInt32[AnyArray, " b"]  # Batch.ids_b: hash of the example and its speed
+    step: Int[AnyArray, ""]  # number of batches trained on so far
 
     def repeated(self, times: int) -> "Training":
-        """Each example so many times, side by side; the first copy draws as the example itself, the others differ."""
-        copy_m = jnp.arange(times, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
-        ids_bm = jnp.asarray(self.ids_b)[:, None] + copy_m[None, :]
+        """Repeats each example `times` times in adjacent rows.
+
+        The first copy has the random numbers of the example itself, the others have different ones.
+        """
+        copy_m = jax.lax.iota(jnp.uint32, times) * jnp.uint32(0x9E3779B9)
+        ids_bm = self.ids_b[:, None] + copy_m[None, :]
         return Training(ids_bm.reshape(-1), self.step)
 
 
 @pytree
 @dataclass(frozen=True)
 class Draws:
-    """What a stochastic attention drew, position by position: what a score-function gradient is made of."""
+    """The samples of a stochastic attention, position by position: the inputs of a score-function gradient."""
 
-    log_probs_bu: Float[Array, "b u"]  # of the positions drawn
-    baselines_bu: Float[Array, "b u"]  # learned from the query alone: the reward to expect
-    entropies_bu: Float[Array, "b u"]  # of what was drawn from
+    log_probs_bu: Float[Array, "b u"]  # of the sampled positions
+    baselines_bu: Float[Array, "b u"]  # expected reward, learned from the query alone
+    entropies_bu: Float[Array, "b u"]  # of the sampled distributions
 
 
 @pytree
 @dataclass(frozen=True)
 class NBest:
-    """What the model itself would write, found by its own search, and how probable it is in the training form."""
+    """The n best hypotheses of the model's own search, with their log probabilities in the training form."""
 
     tokens_bwu: Int[Array, "b w u"]  # without the end, zero after the length
     token_lengths_bw: Int[Array, "b w"]
-    log_probs_bw: Float[Array, "b w"]  # teacher-forced, the end included: gradients pass
-    valid_bw: Bool[Array, "b w"]  # False: the search found no such hypothesis
+    log_probs_bw: Float[Array, "b w"]  # teacher-forced, the end included; differentiable
+    valid_bw: Bool[Array, "b w"]  # False: the search found fewer hypotheses
 
 
 @pytree
 @dataclass(frozen=True)
 class Outputs:
-    """What the teacher-forced model says of a batch: position i of `u` predicts token i, the last one the end.
+    """The outputs of the teacher-forced model. Position i of `u` predicts token i, the last position the end.
 
-    Where an attention draws m samples, `logits_buv`, `weights_buhs` and `draws` have m rows an example, side by side.
+    If an attention draws m samples, `logits_buv`, `weights_buhs` and `draws` have m adjacent rows for each example.
     """
 
     logits_buv: Float[Array, "x u v"]  # u = tokens + 1, x = m * b
     ctc_logits_bsv: Float[Array, "b s v"] | None
-    hidden_lengths_b: Int[Array, " b"]  # encoder positions that are real
-    weights_buhs: Float[Array, "x u h s"]  # attention, by head
+    hidden_lengths_b: Int[Array, " b"]  # number of real encoder positions
+    weights_buhs: Float[Array, "x u h s"]  # attention weights by head
     draws: Draws | None = None
-    n_best: NBest | None = None  # where the objective asks for it
-    teacher_logits_buv: Float[Array, "b u v"] | None = None  # what a frozen teacher says to the same tokens
+    n_best: NBest | None = None  # computed only if the objective needs it
+    teacher_logits_buv: Float[Array, "b u v"] | None = None  # logits of a frozen teacher for the same tokens
 
 
 @pytree
 @dataclass(frozen=True)
 class Sum:
-    """A sum and what it has to be divided by. Sums travel (over devices, steps, batches), means are made at the end."""
+    """A sum and its weight. Sums are added over devices, steps and batches, and divided by their weights at the end."""
 
     value: Float[Array, ""]
     weight: Float[Array, ""]
@@ -152,7 +161,7 @@ class Sum:
 
     @property
     def mean(self) -> float:
-        """The mean, on the host; NaN if nothing was counted."""
+        """The mean, as a number on the host; NaN if the weight is 0."""
         weight = float(self.weight)
         return float(self.value) / weight if weight else float("nan")
 
@@ -163,10 +172,10 @@ Sums = Mapping[str, Sum]
 @pytree
 @dataclass(frozen=True)
 class Start:
-    """The encoded batch, ready for search. Every leaf of `memory` and `state` has the leading axis b."""
+    """The encoded batch, as input of a search. Every leaf of `memory` and `state` has the leading axis b."""
 
-    memory: Any  # what is read and never changes: keys, values, valid
-    state: Any  # what a step carries on
+    memory: Any  # constant inputs of the decoder: keys, values, valid
+    state: Any  # decoder state before the first token
     hidden_lengths_b: Int[Array, " b"]
     ctc_log_probs_bsv: Float[Array, "b s v"] | None
 
@@ -174,7 +183,7 @@ class Start:
 @pytree
 @dataclass(frozen=True)
 class Step:
-    """One step of the decoder for one token an example."""
+    """The result of a decoder step for one token of each example."""
 
     log_probs_bv: Float[Array, "b v"]
     weights_bhs: Float[Array, "b h s"]
@@ -183,34 +192,37 @@ class Step:
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """What a search needs to know of a language model. Parameters are bound; it is a pytree, so that they are arguments."""
+    """The interface of a language model for search.
+
+    Its parameters are bound. It is a pytree, so that the parameters are arguments of a compiled function.
+    """
 
     @property
     def vocab(self) -> int:
-        """Tokens, the end included."""
+        """The number of tokens, the end included."""
         ...
 
     def start(self, examples: int) -> Any:
-        """The state before the first token. Every leaf has the leading axis b."""
+        """Returns the state before the first token. Every leaf has the leading axis b."""
         ...
 
     def step(self, state: Any, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Any]:
-        """Reads the previous token (END at first): log probabilities of what follows, the end included, and the state."""
+        """Reads the previous token (END at first). Returns the log probabilities of the next token and the state."""
         ...
 
 
 @runtime_checkable
 class Decodable(Protocol):
-    """What a search needs to know of a model: parameters are bound already, both functions are pure and jittable."""
+    """The interface of a model for search. Its parameters are bound. `start` and `step` are pure and can be compiled."""
 
     @property
     def vocab(self) -> int:
-        """Tokens, the end included."""
+        """The number of tokens, the end included."""
         ...
 
     @property
     def lms(self) -> Mapping[str, LanguageModel]:
-        """Language models of the same vocabulary that a search may fuse, by name."""
+        """The language models of the same vocabulary that a search may fuse, by name."""
         ...
 
     def start(self, batch: Batch) -> Start:
@@ -218,52 +230,52 @@ class Decodable(Protocol):
         ...
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
-        """Reads the previous token (END at first) and says what may follow."""
+        """Reads the previous token (END at first) and returns the log probabilities of the next one."""
         ...
 
 
 @pytree
 @dataclass(frozen=True)
 class StreamState:
-    """What is kept of streams that are still heard. Every leaf has the leading axis b; its size never changes."""
+    """The state of streams in streaming recognition. Every leaf has the leading axis b and a constant size."""
 
-    encoder: Any  # where the encoder goes on
-    memory: Any  # the encoder positions that may still be read, as `Start.memory`
-    state: Any  # what a step carries on
-    initial_state: Any  # the same before the first token
-    dropped_b: Int[Array, " b"]  # positions that were heard and are no longer in the memory
-    encoded_b: Int[Array, " b"]  # positions that were heard
+    encoder: Any  # state of the encoder
+    memory: Any  # the encoder positions that may still be read, as in `Start.memory`
+    state: Any  # state of the decoder
+    initial_state: Any  # state of the decoder before the first token
+    dropped_b: Int[Array, " b"]  # number of encoded positions that left the memory
+    encoded_b: Int[Array, " b"]  # number of encoded positions
 
 
 @runtime_checkable
 class Streamable(Protocol):
-    """What a search needs to know of a model that reads from left to right, so that it can write while it listens."""
+    """The interface of a model for streaming search: its attention moves only from left to right."""
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:
-        """As that of a `Decodable`; where it found nothing to read in the memory, the weights are all zero."""
+        """Performs a step as `Decodable.step`. If the attention did not stop in the memory, the weights are all zero."""
         ...
 
     def stop_position(self, state: Any) -> Int[Array, " b"]:
-        """The position of the memory that was read last. Reading goes on from there, never before."""
+        """Returns the memory position where the attention stopped last. It never moves to an earlier one."""
         ...
 
     def shift(self, state: Any, by_b: Int[Array, " b"]) -> Any:
-        """The state where the memory begins so many positions later."""
+        """Returns the state for a memory that begins `by_b` positions later."""
         ...
 
 
 @pytree
 @dataclass(frozen=True)
 class Hypotheses:
-    """The n best of each example, best first. A beam that was never filled has score -inf and length 0."""
+    """The n best hypotheses of each example, best first. An unused beam has score -inf and length 0."""
 
     tokens_bwu: Int[Array, "b w u"]  # without the end symbol, zero after the length
     token_lengths_bw: Int[Array, "b w"]
-    scores_bw: Float[Array, "b w"]  # what the n best are ranked by (after length normalisation)
-    log_probs_bw: Float[Array, "b w"]  # sum of log probabilities, the end included
+    scores_bw: Float[Array, "b w"]  # the scores of the ranking, after length normalisation
+    log_probs_bw: Float[Array, "b w"]  # sums of log probabilities, the end included
     weights_buhs: Float[Array, "b u h s"]  # attention of the best hypothesis, zero after its length
-    finished_bw: Bool[Array, "b w"]  # False: cut at the largest length, the end was not reached
-    scores_by_scorer_bwk: Float[Array, "b w k"] | None = None  # of log_probs_bw, what each scorer added (Beam.scorer_names)
+    finished_bw: Bool[Array, "b w"]  # False: cut at the maximum length before the end
+    scores_by_scorer_bwk: Float[Array, "b w k"] | None = None  # parts of log_probs_bw in the order of Beam.scorer_names
 
 
 class Word(NamedTuple):

@@ -1,4 +1,4 @@
-"""Array types by the letters of their axes: one letter, one meaning, everywhere.
+"""The array types of the project by the letters of their axes. A letter has the same meaning everywhere.
 
 b examples · n waveform samples · t feature frames · f mel bins · s encoder positions · u target tokens · v vocabulary
 d model width · m feed-forward width · h heads · e head width · q, k query and key positions · c channels · w beam width
@@ -18,5 +18,5 @@ Lengths = Int[Array, " b"]
 Ids = UInt32[Array, " b"]
 Tokens = Int[Array, "b u"]
 Logits = Float[Array, "b u v"]
-STACK = "blocks"  # in a parameter's path: it is of all layers of a stack, which are its first axis (nn/blocks.py)
-PRNGKey = Key[Array, ""] | jax.Array  # one key, new style or raw
+STACK = "blocks"  # in a parameter's path: the parameter stacks those of all layers on its first axis (nn/blocks.py)
+PRNGKey = Key[Array, ""] | jax.Array  # one key, typed or raw

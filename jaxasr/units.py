@@ -1,11 +1,11 @@
-"""Times to counts, exactly: a window that is not a whole number of samples is refused, never rounded."""
+"""The exact conversion of times to numbers of samples. A window that is not a whole number of samples raises an error."""
 
 
 def samples_from_ms(ms: float, rate_hz: int) -> int:
-    """Samples in `ms` at `rate_hz`.
+    """Returns the number of samples in `ms` at `rate_hz`.
 
     Raises:
-        ValueError: not a whole number; 3.9 ms at 16000 Hz is 62.4 samples.
+        ValueError: the result is not a whole number; 3.9 ms at 16000 Hz is 62.4 samples.
     """
     samples = ms * rate_hz / 1000
     if abs(samples - round(samples)) > 1e-6:

@@ -1,7 +1,9 @@
-"""The command line: each command on a tiny run, and every mistake of a user's answered by what came and what to do."""
+"""Tests of the command line: every subcommand on a tiny run, and the error messages after mistakes of a user."""
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import struct
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from jaxasr.__main__ import main
+from jaxasr.cli.main import COMMANDS, RENAMED_COMMANDS, RENAMED_OPTIONS, build_parser
 from jaxasr.experiment import Workdir
 from jaxasr.run.metric_accumulator import MetricAccumulator
 from tests.processes import PROCESS_S
@@ -20,8 +23,8 @@ from tests.trained_run import TINY, TRAIN, compile_cache, shared_folder, trained
 
 
 @pytest.fixture(scope="session", name="trained_run")
-def river_fixture(tmp_path_factory):
-    """A corpus of tones and a run that has learnt it."""
+def trained_run_fixture(tmp_path_factory):
+    """Returns a corpus of tones and a run that is trained on it."""
     return trained_run(tmp_path_factory)
 
 
@@ -33,37 +36,37 @@ def _compile_cache(tmp_path_factory):
 
 @pytest.fixture
 def run(trained_run, tmp_path):
-    """The run's folder, to write in."""
+    """Copies the folder of the run, so that a test can write in it."""
     return shutil.copytree(trained_run.workdir, tmp_path / "run")
 
 
 @pytest.fixture
 def data_dir(trained_run, tmp_path):
-    """The prepared corpus, to damage."""
+    """Copies the prepared corpus, so that a test can damage it."""
     return shutil.copytree(trained_run.data_dir, tmp_path / "data")
 
 
 @pytest.fixture
 def refused(capsys):
-    """`refused(arguments)` gives what was said to somebody whose command could not be done."""
+    """Returns a function that runs a command which fails, and returns its error message."""
 
     def refused(arguments) -> str:
         capsys.readouterr()
         assert main(list(map(str, arguments))) == 1
-        before, name, said = capsys.readouterr().err.rpartition(f"jaxasr {arguments[0]}: ")
+        before, name, message = capsys.readouterr().err.rpartition(f"jaxasr {arguments[0]}: ")
         assert name
         assert not before or before.endswith("\n")  # lines of progress
-        assert "Traceback" not in before + said
-        return said
+        assert "Traceback" not in before + message
+        return message
 
     return refused
 
 
-# What a user wants
+# Successful commands
 
 
 def test_nothing_is_imported_before_it_is_needed():
-    """So that help comes at once."""
+    """The help appears at once, because slow imports are inside the subcommands."""
     code = "import sys, jaxasr.__main__; print({'jax', 'numpy', 'flax'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PROCESS_S, check=True)
     assert found.stdout == "set()\n"
@@ -72,17 +75,30 @@ def test_nothing_is_imported_before_it_is_needed():
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for command in ("prepare", "show", "train", "eval", "transcribe", "bench"):
-        assert f"    {command}" in told
+        assert f"    {command}" in printed
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_help_of_a_command_has_examples_that_can_be_parsed(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command.name, "--help"])
+    printed = capsys.readouterr().out
+    assert command.summary in printed
+    assert command.examples
+    for example in command.examples:
+        assert example in printed
+        _, *arguments = shlex.split(example.partition("| ")[2] or example)
+        assert build_parser().parse_known_args(arguments)[0].name == command.name
 
 
 def test_show_prints_the_experiment_and_its_shapes(trained_run, capsys):
     assert main(trained_run.arguments("show", "seed=7", "model.encoder.width=4")) == 0
-    told = capsys.readouterr().out
-    assert "seed = 7\n" in told
-    assert "model.encoder.width = 4\n" in told
-    assert "epoch 0: 1 batches, 0.00 h, 55.00% padding" in told
+    printed = capsys.readouterr().out
+    assert "seed = 7\n" in printed
+    assert "model.encoder.width = 4\n" in printed
+    assert "epoch 0: 1 batches, 0.00 h, 55.00% padding" in printed
 
 
 def test_show_without_data_says_what_to_prepare(trained_run, tmp_path, capsys):
@@ -147,7 +163,7 @@ def test_train_on_a_finished_run_only_evaluates(trained_run, run, capsys):
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
-def test_train_that_is_told_to_stop_says_so_in_its_status(trained_run, tmp_path, capsys, monkeypatch):
+def test_train_that_is_stopped_by_a_signal_has_its_status(trained_run, tmp_path, capsys, monkeypatch):
     add = MetricAccumulator.add
 
     def interrupted(self, step, *rest):
@@ -174,7 +190,7 @@ def test_pieces_trains_a_vocabulary(trained_run, tmp_path, capsys):
     assert 'p.model: 7 tokens, the end included; text.SentencePiece("p.model", "' in capsys.readouterr().out
 
 
-# What a user gets wrong: the command
+# Mistakes in the command
 
 
 @pytest.mark.parametrize(
@@ -192,6 +208,33 @@ def test_a_command_that_is_none_is_refused_with_its_usage(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "usage: jaxasr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "new_name"),
+    [
+        (["pieces", "tones", "p.model"], "the command pieces is now called train-tokenizer"),
+        (["tune", "a.py"], "the command tune is now called tune-decoding"),
+        (["train", "a.py", "--workdir", "x", "--how", "mesh"], "the option --how is now called --parallelism"),
+        (["transcribe", "a.py", "a.wav", "--rows=4"], "the option --rows is now called --batch-size"),
+    ],
+)
+def test_an_old_name_is_answered_by_the_new_one(arguments, new_name, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert new_name in capsys.readouterr().err
+
+
+def test_new_names_exist_and_old_names_do_not(capsys):
+    assert set(RENAMED_COMMANDS.values()) <= set(COMMANDS)
+    assert not set(RENAMED_COMMANDS) & set(COMMANDS)
+    options = set()
+    for name in COMMANDS:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, "--help"])
+        options |= set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+    assert set(RENAMED_OPTIONS.values()) <= options
+    assert not set(RENAMED_OPTIONS) & options
 
 
 @pytest.mark.parametrize("command", ["prepare", "ngram", "show", "train", "sweep", "bench"])
@@ -234,12 +277,12 @@ def test_where_an_error_came_from_is_shown_to_who_asks(tmp_path):
         main(["show", "nowhere.py", "--traceback"])
 
 
-# What a user gets wrong: the data
+# Mistakes in the data
 
 
 def test_a_corpus_that_is_not_prepared(refused, tmp_path):
-    said = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", tmp_path])
-    assert f"corpus 'tones' is not prepared in {tmp_path} (there: nothing): run `jaxasr prepare tones" in said
+    message = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", tmp_path])
+    assert f"corpus 'tones' is not prepared in {tmp_path} (there: nothing): run `jaxasr prepare tones" in message
 
 
 def test_a_corpus_that_is_unknown_or_has_no_source(refused, tmp_path):
@@ -250,9 +293,9 @@ def test_a_corpus_that_is_unknown_or_has_no_source(refused, tmp_path):
 def test_a_manifest_with_a_bad_row_names_its_line(refused, trained_run, tmp_path):
     folder = shutil.copytree(trained_run.wavs, tmp_path / "wavs")
     (folder / "train-3.wav").unlink()
-    said = refused(["prepare", "manifest", "--from", folder, "--data-dir", tmp_path / "data", "name=holed"])
-    assert "corpus 'holed' is not prepared: 1 of 11 rows are bad (9.1%); at most 1.0% may be" in said
-    assert "or allow more with --max-bad-share" in said
+    message = refused(["prepare", "manifest", "--from", folder, "--data-dir", tmp_path / "data", "name=holed"])
+    assert "corpus 'holed' is not prepared: 1 of 11 rows are bad (9.1%); at most 1.0% may be" in message
+    assert "or allow more with --max-bad-share" in message
     (row,) = (tmp_path / "data" / "holed" / "rejects.jsonl").read_text().splitlines()
     assert "manifest.jsonl line 4" in row
     assert "train-3" in row
@@ -261,20 +304,20 @@ def test_a_manifest_with_a_bad_row_names_its_line(refused, trained_run, tmp_path
 def test_prepared_data_that_was_truncated(refused, tmp_path, data_dir):
     (shard,) = data_dir.glob("tones/*/*train.array_record*")
     shard.write_bytes(shard.read_bytes()[:-1_000])
-    said = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", data_dir])
-    assert "prepared corpus is damaged" in said
-    assert "prepare tones again" in said
+    message = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", data_dir])
+    assert "prepared corpus is damaged" in message
+    assert "prepare tones again" in message
 
 
 def test_prepared_data_that_was_altered(refused, tmp_path, data_dir, trained_run):
-    """One bit in the middle of one recording."""
+    """One bit in the middle of one recording is flipped."""
     (shard,) = data_dir.glob("tones/*/*train.array_record*")
     content, recording = bytearray(shard.read_bytes()), (trained_run.wavs / "train-0.wav").read_bytes()
     content[content.index(recording[3_000:3_100]) + 50] ^= 4
     shard.write_bytes(content)
-    said = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", data_dir])
-    assert "prepared corpus is damaged: example 'train-0' of tones train" in said
-    assert "prepare tones again" in said
+    message = refused(["train", TINY, "--workdir", tmp_path / "run", "--data-dir", data_dir])
+    assert "prepared corpus is damaged: example 'train-0' of tones train" in message
+    assert "prepare tones again" in message
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
@@ -312,22 +355,22 @@ def test_what_is_one_processs_work_is_refused_to_several(command, refused, monke
     assert refused(command).startswith("it is one process's work, and JAXASR_PROCESSES=2: start it without")
 
 
-# What a user gets wrong: the run
+# Mistakes in the run
 
 
 def test_the_workdir_of_another_experiment(trained_run, run, refused):
-    said = refused(trained_run.arguments("train", "seed=5", "optimizer.clip_norm=1.0", workdir=run))
-    assert f"the workdir {run} belongs to another experiment" in said
-    assert "\n  optimizer.clip_norm: 5.0 -> 1.0\n  seed: 0 -> 5\n" in said
-    assert "or give another --workdir" in said
+    message = refused(trained_run.arguments("train", "seed=5", "optimizer.clip_norm=1.0", workdir=run))
+    assert f"the workdir {run} belongs to another experiment" in message
+    assert "\n  optimizer.clip_norm: 5.0 -> 1.0\n  seed: 0 -> 5\n" in message
+    assert "or give another --workdir" in message
 
 
 def test_a_checkpoint_of_another_experiment_in_the_right_place(trained_run, run, refused):
-    """Somebody copied checkpoints into a new folder."""
+    """Checkpoints were copied into a new folder."""
     (run / "experiment.txt").unlink()
-    said = refused(trained_run.arguments("train", "seed=5", workdir=run))
-    assert "checkpoint 160 in" in said
-    assert "\n  seed: 0 -> 5" in said
+    message = refused(trained_run.arguments("train", "seed=5", workdir=run))
+    assert "checkpoint 160 in" in message
+    assert "\n  seed: 0 -> 5" in message
 
 
 def test_a_checkpoint_of_another_model(trained_run, refused):
@@ -335,32 +378,34 @@ def test_a_checkpoint_of_another_model(trained_run, refused):
         extra = [trained_run.wavs / "train-0.wav"] if command == "transcribe" else ["model.encoder.width=8"]
         file = [] if command == "eval" else [f"{TINY}:restless"]
         arguments = trained_run.arguments(command, *extra)
-        said = refused([command, *file, *arguments[len(file) + 1 :]])
-        assert "holds another model. From there -> to this experiment:" in said
-        assert "\n  model.encoder.width: 16 -> 8\n" in said
+        message = refused([command, *file, *arguments[len(file) + 1 :]])
+        assert "holds another model. From there -> to this experiment:" in message
+        assert "\n  model.encoder.width: 16 -> 8\n" in message
 
 
 def test_a_vocabulary_that_is_not_that_of_the_checkpoint(trained_run, refused):
     arguments = trained_run.arguments("eval")
     arguments[1] = f"{TINY}:other_vocabulary"
-    said = refused(arguments)
-    assert "was trained with the vocabulary dab9ff92, the experiment has" in said
-    assert "Bring back the tokenizer it was trained with" in said
+    message = refused(arguments)
+    assert "was trained with the vocabulary dab9ff92, the experiment has" in message
+    assert "Bring back the tokenizer it was trained with" in message
 
 
 def test_a_folder_without_checkpoints(trained_run, refused, tmp_path):
     for command in ("eval", "transcribe"):
         extra = [trained_run.wavs / "train-0.wav"] if command == "transcribe" else []
-        said = refused(trained_run.arguments(command, *extra, workdir=tmp_path))
-        assert f"there is no folder {tmp_path}/checkpoints to read checkpoints from; is this a run's workdir?" in said
+        message = refused(trained_run.arguments(command, *extra, workdir=tmp_path))
+        assert (
+            f"there is no folder {tmp_path}/checkpoints to read checkpoints from; is this a run's workdir?" in message
+        )
 
 
 def test_a_checkpoint_and_a_split_that_are_not_there(trained_run, run, refused):
-    said = refused([*trained_run.arguments("eval", workdir=run), "--checkpoint", "7"])
-    assert "there is no checkpoint 7 in" in said
-    assert "there are: 80, 160" in said
-    said = refused([*trained_run.arguments("eval", workdir=run), "--splits", "dev,test"])
-    assert said == "no split dev in this experiment; it has train, test\n"
+    message = refused([*trained_run.arguments("eval", workdir=run), "--checkpoint", "7"])
+    assert "there is no checkpoint 7 in" in message
+    assert "there are: 80, 160" in message
+    message = refused([*trained_run.arguments("eval", workdir=run), "--splits", "dev,test"])
+    assert message == "no split dev in this experiment; it has train, test\n"
 
 
 def test_a_workdir_in_use(trained_run, run, refused):
@@ -371,13 +416,13 @@ def test_a_workdir_in_use(trained_run, run, refused):
 def test_a_disk_that_is_full(trained_run, refused, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    said = refused(trained_run.arguments("train", "save_every=20", workdir=tmp_path / "run"))
-    assert "the disk is full: a checkpoint in" in said
-    assert "1,000 are free; make room and resume" in said
+    message = refused(trained_run.arguments("train", "save_every=20", workdir=tmp_path / "run"))
+    assert "the disk is full: a checkpoint in" in message
+    assert "1,000 are free; make room and resume" in message
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
-# What a user gets wrong: a recording
+# Mistakes in a recording
 
 
 def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(trained_run, tmp_path, capsys):
@@ -392,9 +437,9 @@ def test_recordings_that_cannot_be_used_are_named_and_the_others_are_heard(train
     good = trained_run.wavs / "train-6.wav"
     paths = [good, *(tmp_path / name for name in bad), tmp_path / "lost.wav", good]
     assert main(trained_run.arguments("transcribe", *paths)) == 1
-    told = capsys.readouterr()
-    assert told.out.splitlines() == [f"{good}\t{TRAIN[6]}"] * 2
-    lines = [line for line in told.err.splitlines() if not line.startswith("compiled programs")]
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"{good}\t{TRAIN[6]}"] * 2
+    lines = [line for line in printed.err.splitlines() if not line.startswith("compiled programs")]
     for line, (name, (_, reason)) in zip(lines, bad.items(), strict=False):
         assert line.startswith(f"jaxasr transcribe: {tmp_path / name}")
         assert reason in line
@@ -434,9 +479,9 @@ def test_options_that_would_do_nothing_and_words_that_nobody_gave(trained_run, r
 def test_two_minutes_in_which_nothing_is_said(trained_run, tmp_path, capsys):
     write_silence(tmp_path / "still.wav", seconds=120)
     assert main(trained_run.arguments("transcribe", tmp_path / "still.wav")) == 0
-    told = capsys.readouterr()
-    assert told.out.splitlines() == [f"{tmp_path / 'still.wav'}\t"]
-    assert "transcribe: 120 of 120 seconds" in told.err
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"{tmp_path / 'still.wav'}\t"]
+    assert "transcribe: 120 of 120 seconds" in printed.err
 
 
 def test_calibrate_leaves_a_map_that_transcribe_finds(trained_run, run, capsys):
@@ -449,7 +494,7 @@ def test_calibrate_leaves_a_map_that_transcribe_finds(trained_run, run, capsys):
 
 
 def write_silence(path: Path, *, seconds: int) -> None:
-    """A WAV file of zeros that takes no room on the disk."""
+    """Writes a WAV file of zeros that takes no space on the disk."""
     header, size = bytearray(wav(np.zeros(0))[:44]), 2 * 16_000 * seconds
     struct.pack_into("<I", header, 4, 36 + size)
     struct.pack_into("<I", header, 40, size)

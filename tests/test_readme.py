@@ -144,7 +144,7 @@ def test_the_figures_of_its_searches_are_those_of_their_rows():
 @pytest.mark.parametrize("generator", ["attentions", "encoders", "decoders"])
 def test_the_table_of_toy_tasks_is_of_their_rows(generator):
     done = {(row["name"], row["task"]): row for row in report.read(ALIGNABLE / "results.jsonl")}
-    tasks = getattr(load_module(ALIGNABLE / "zoo.py"), generator)()
+    tasks = getattr(load_module(ALIGNABLE / "mechanisms.py"), generator)()
     rows = [done[name, tree.fingerprint(task)] | {"steps": task.steps} for name, task in tasks]
     assert toy_task_table(rows) in (ALIGNABLE / "README.md").read_text()
 

@@ -11,7 +11,12 @@ def test_a_blank_batch_is_padding_as_a_whole():
     assert batch.wave_bn.shape == (3, 160)
     assert batch.tokens_bu.shape == (3, 5)
     assert not batch.valid_b.any()
-    for field, dtype in {"wave_bn": np.int16, "sample_lengths_b": np.int32, "ids_b": np.uint32, "valid_b": bool}.items():
+    for field, dtype in {
+        "wave_bn": np.int16,
+        "sample_lengths_b": np.int32,
+        "ids_b": np.uint32,
+        "valid_b": bool,
+    }.items():
         value = getattr(batch, field)
         assert value.dtype == dtype
         assert not value.any()

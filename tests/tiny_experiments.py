@@ -14,12 +14,14 @@ SHAPES = data.Buckets(seconds=(1.0,), tokens=8, seconds_per_batch=8.0, examples_
 
 
 def experiment() -> Experiment:
-    """Learns the eight training utterances by heart; seven thousand parameters, one shape."""
+    """Overfits the eight training utterances; seven thousand parameters, one shape."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=16, window_ms=40.0, hop_ms=20.0),
             encoder=nn.Listener(width=16, time_reduction=(2,)),
-            decoder=nn.Speller(1, 16, nn.LocationAttention(16, filters=4, kernel_size=5), vocab=TOKENS.size, embedding=8),
+            decoder=nn.Speller(
+                1, 16, nn.LocationAttention(16, filters=4, kernel_size=5), vocab=TOKENS.size, embedding=8
+            ),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=_pipeline("train"),
@@ -36,8 +38,8 @@ def experiment() -> Experiment:
 
 
 def restless() -> Experiment:
-    """All that could be forgotten between two lives of a run: chance of every kind, gradients and metrics that are
-    half accumulated, an average, statistics of the data, a score that was seen; eight steps of four examples."""
+    """Has everything that could be lost between two attempts of a run: randomness of every kind, gradients and metrics
+    that are half accumulated, an average, feature statistics, the score of an evaluation; eight steps of four examples."""
     calm = experiment()
     return replace(
         calm,
@@ -78,7 +80,7 @@ def restless() -> Experiment:
 
 
 def listening() -> Experiment:
-    """Hears streams: chunks and a look-ahead, chunkwise attention that begins soft, global normalisation."""
+    """Decodes streams: chunks and a look-ahead, chunkwise attention that begins soft, global normalisation."""
     calm = experiment()
     focus = nn.MoChA(energies=nn.AdditiveAttention(16), chunk=3, stops=nn.Monotonic(bias=0.0))
     attention = nn.AdditiveAttention(16, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=focus, until=30))
@@ -110,7 +112,7 @@ def other_vocabulary() -> Experiment:
 
 
 def no_experiment() -> str:
-    """Something else that a file may have."""
+    """Returns something that is no experiment."""
     return "not one"
 
 

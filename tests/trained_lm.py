@@ -1,4 +1,4 @@
-"""Lines of text and a language model that has learnt them, made once for all processes of a test session."""
+"""Lines of text and a language model trained on them, made once for all processes of a test session."""
 
 import contextlib
 from dataclasses import dataclass
@@ -16,19 +16,20 @@ STRANGE = "EFG"  # which the vocabulary cannot write
 
 @dataclass(frozen=True)
 class LmRun:
-    """What the tests of language models share. Nothing in it is to be altered."""
+    """A trained language model that many tests share. No test changes it."""
 
     data_dir: Path
     workdir: Path  # of `tiny_lm.experiment`, trained and evaluated by the command line
-    printed: Path  # what the commands said
+    printed: Path  # the output of the commands
 
 
 def lm_run(factory: pytest.TempPathFactory) -> LmRun:
-    """The lines prepared and the model trained, by the commands that a user would give; by the first who asks."""
+    """The lines prepared and the model trained, by the commands that a user would give; by the first test that needs it."""
     shared = shared_folder(factory)
     base = shared / "lm"
     made = LmRun(base / "data", base / "run", base / "printed.txt")
-    file, data = str(Path(tiny_lm.__file__)), ["--data-dir", str(made.data_dir)]
+    file = str(Path(tiny_lm.__file__))
+    data = ["--data-dir", str(made.data_dir)]
 
     def make() -> None:
         (base / "lines.txt").write_text("\n".join((*LINES, STRANGE)))

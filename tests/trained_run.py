@@ -1,4 +1,4 @@
-"""A corpus of tones and a run that has learnt it, made once for all processes of a test session."""
+"""A corpus of tones and a run trained on it, made once for all processes of a test session."""
 
 import contextlib
 import fcntl
@@ -30,12 +30,12 @@ TEST = ("CAB", "DC AB", "BB")
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What the tests of floors 5 and 6 share. Nothing in it is to be altered."""
+    """A trained run that many tests share. No test changes it."""
 
     wavs: Path  # the recordings: WAV files, and the manifest beside them
     data_dir: Path
     workdir: Path  # of `tiny.experiment`, trained and evaluated by the command line
-    printed: Path  # what the commands said
+    printed: Path  # the output of the commands
 
     def arguments(self, command: str, *more: str | Path, workdir: Path | None = None) -> list[str]:
         """A command line for `tiny.experiment` on this data."""
@@ -61,7 +61,8 @@ def wav(samples: np.ndarray, *, rate_hz: int = RATE_HZ, subtype: str = "PCM_16")
 
 def write_tones(folder: Path) -> Path:
     """The recordings of both splits and their manifest."""
-    rows, audio = [], {}
+    rows = []
+    audio = {}
     for split, texts in {"train": TRAIN, "test": TEST}.items():
         for number, text in enumerate(texts):
             id = f"{split}-{number}"
@@ -71,12 +72,12 @@ def write_tones(folder: Path) -> Path:
 
 
 def saved_state(workdir: Path, step: int) -> dict[str, Any]:
-    """All that a checkpoint holds, by path, as it lies on the disk."""
+    """Returns the arrays of a checkpoint by path, as they are on the disk."""
     return ocp.PyTreeCheckpointer().restore((workdir / "checkpoints" / str(step) / "state").absolute())
 
 
 def trained_run(factory: pytest.TempPathFactory) -> TrainedRun:
-    """The corpus prepared and the run trained, by the commands that a user would give; by the first who asks."""
+    """The corpus prepared and the run trained, by the commands that a user would give; by the first test that needs it."""
     shared = shared_folder(factory)
     base = shared / "trained_run"
     made = TrainedRun(base / "wavs", base / "data", base / "run", base / "printed.txt")
@@ -94,7 +95,7 @@ def trained_run(factory: pytest.TempPathFactory) -> TrainedRun:
 
 @contextlib.contextmanager
 def compile_cache(shared: Path) -> Iterator[Path]:
-    """What one test has compiled serves the next, and other processes of the session; the home is left alone."""
+    """Shares compiled programs between the tests and processes of a session; the user's cache is not touched."""
     folder = shared / "xla"
     settings = {
         "jax_compilation_cache_dir": str(folder),

@@ -1,8 +1,8 @@
-r"""What the attention is worth on AN4: one recogniser, one budget, another attention in each row, three seeds a row.
+r"""An ablation of the attention on AN4: one recogniser, one budget, another attention in each row, three seeds a row.
 
     jaxasr sweep experiments/ablations/attention.py:attentions --workdir runs/ablations --jobs 2
     jaxasr table experiments/ablations/attention_table.py
-A smaller and shorter las.py (experiments/an4) at 60 ms; the search is the attention's own, without CTC. Hard rows begin soft.
+A smaller and shorter las.py (experiments/an4) at 60 ms; searches use the attention alone. Hard attentions start soft.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,11 @@ SHAPES = data.ChooseBuckets(count=4, seconds_per_batch=48.0)
 EVAL_SHAPES = data.ChooseBuckets(count=2, seconds_per_batch=96.0)
 DEV = data.Pipeline(data.Corpus("an4", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0)
 TEST = data.Pipeline(data.Corpus("an4", "test"), SPEECH, EVAL_SHAPES, shuffle_seed=0)
-WARM = 1_200  # steps of soft attention before a hard one takes over
+SOFT_STEPS = 1_200  # steps of soft attention before a hard one
 
 
 def experiment() -> Experiment:
-    """The row that the others are measured against: location-aware attention."""
+    """Returns the baseline row: location-aware attention."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, vocal_tract=0.1),
@@ -47,12 +47,14 @@ def experiment() -> Experiment:
 
 
 def hard(focus: nn.AlignmentFn) -> nn.Attention:
-    """Additive energies; soft in the first steps."""
-    return nn.AdditiveAttention(128, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=focus, until=WARM))
+    """Returns a hard attention with additive energies that is soft in the first steps."""
+    return nn.AdditiveAttention(
+        128, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=focus, until=SOFT_STEPS)
+    )
 
 
 def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Rows by name, three seeds each; all rows with the first one come first."""
+    """Yields rows by name with three seeds; all rows of the first seed come first."""
     rows = {
         "location-aware": nn.LocationAttention(128, kernel_size=31),
         "additive": nn.AdditiveAttention(128),

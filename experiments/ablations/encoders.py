@@ -1,4 +1,4 @@
-r"""What the encoder is worth on AN4: one budget, one speller, another encoder of about 1.2 M parameters in each row.
+r"""An ablation of the encoder on AN4: one budget, one speller, another encoder of about 1.2 M parameters in each row.
 
     jaxasr sweep experiments/ablations/encoders.py:encoders --workdir runs/ablations --jobs 2
     jaxasr table experiments/ablations/encoders_table.py
@@ -21,7 +21,7 @@ SEARCH = decode.Beam(8, length_norm=1.0, ctc_weight=0.3)
 
 
 def experiment() -> Experiment:
-    """The row that the others are measured against: a bidirectional LSTM at 30 ms."""
+    """Returns the baseline row: a bidirectional LSTM at 30 ms."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, vocal_tract=0.1),
@@ -44,8 +44,9 @@ def experiment() -> Experiment:
 
 
 def encoders() -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Rows by name, three seeds each, the first one of all rows first. What attends to itself learns at a lower rate."""
-    conv, vgg = nn.ConvSubsampling((32, 32)), nn.VggSubsampling(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2))
+    """Yields rows by name with three seeds, all rows of the first seed first. Self-attention has a lower learning rate."""
+    conv = nn.ConvSubsampling((32, 32))
+    vgg = nn.VggSubsampling(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2))
     crdnn = nn.VggSubsampling(channels=(16, 32), time_pools=(2, 2), bin_pools=(2, 2), norm="layer", leak=0.01)
     rows = {
         "BLSTM": nn.Listener(width=128, time_reduction=(3, 1, 1), dropout=0.3),
@@ -53,7 +54,9 @@ def encoders() -> Iterator[tuple[str, Mapping[str, object]]]:
         "LSTM": nn.Listener(width=216, time_reduction=(3, 1, 1), dropout=0.3, bidirectional=False),
         "latency-controlled": nn.LatencyControlledBlstm(128, (3, 1, 1), chunk=48, lookahead=24, dropout=0.3),
         "VGG-BLSTM": nn.Listener(width=128, time_reduction=(1, 1), dropout=0.3, subsampling=vgg),
-        "CRDNN": nn.Crdnn(nn.Listener(width=128, time_reduction=(1, 1), dropout=0.3, subsampling=crdnn), dense=(256,), dropout=0.3),
+        "CRDNN": nn.Crdnn(
+            nn.Listener(width=128, time_reduction=(1, 1), dropout=0.3, subsampling=crdnn), dense=(256,), dropout=0.3
+        ),
         "TDS": nn.Tds((4, 5), depths=(2, 2), strides=(2, 2), kernel_size=9, output=256, dropout=0.2),
         "Transformer": nn.TransformerEncoder(4, 144, 4, subsampling=conv, dropout=0.1),
         "Conformer": nn.Conformer(3, 144, 4, subsampling=conv, kernel_size=15, expansion=3, dropout=0.1),

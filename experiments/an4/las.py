@@ -16,7 +16,7 @@ EVAL_SHAPES = data.ChooseBuckets(count=2, seconds_per_batch=96.0)
 
 
 def experiment() -> Experiment:
-    """Three bidirectional layers at 30 ms, location-aware attention, CTC beside it; 3.1 M parameters."""
+    """Returns three bidirectional layers at 30 ms with location-aware attention and CTC; 3.1 M parameters."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, vocal_tract=0.1),

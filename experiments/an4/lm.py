@@ -1,4 +1,4 @@
-r"""A character language model on the 848 transcripts that las.py is trained on, and on nothing else.
+r"""A character language model on the 848 transcripts that las.py is trained on.
 
     jaxasr train experiments/an4/lm.py --workdir runs/an4-lm --results experiments/an4/lm_results.jsonl
     jaxasr eval experiments/an4/searches.py --workdir runs/an4-0 --splits test-joint-chars \
@@ -16,7 +16,7 @@ EVAL_SHAPES = data.ChooseTokenBuckets(count=1, tokens_per_batch=8_000)
 
 
 def experiment() -> Experiment:
-    """One layer of LSTM, half of everything dropped: 848 sentences are few."""
+    """Returns one LSTM layer with dropout 0.5, because 848 sentences are few."""
     return Experiment(
         model=nn.LstmLm(1, 256, dropout=0.5, recurrent_dropout=0.3, vocab=TOKENS.size),
         train_data=data.Pipeline(data.Corpus("an4", "train"), TEXT, SHAPES, shuffle_seed=1),

@@ -1,9 +1,9 @@
-r"""What each part of the search is worth on AN4: las.py's runs as they are, decoded in other ways.
+r"""An ablation of the search on AN4: las.py's runs, decoded in other ways.
 
     jaxasr ngram experiments/an4/las.py runs/an4-words.arpa --order 3 --unit word
     jaxasr eval experiments/an4/searches.py --workdir runs/an4-0 --lm chars=experiments/an4/lm.py@runs/an4-lm \
         --lm words=runs/an4-words.arpa --results experiments/an4/searches.jsonl --name an4-0
-Language models know the 848 training transcripts and nothing else. The weights were tuned on dev, with seed 0 (README.md).
+Language models are trained on the 848 training transcripts alone. The weights were tuned on dev, with seed 0 (README.md).
 """
 
 from dataclasses import replace
@@ -30,7 +30,7 @@ SEARCHES = {
 
 
 def experiment() -> Experiment:
-    """las.py, of which dev and test are decoded by every search; dev is for `jaxasr tune-decoding`."""
+    """Returns las.py with dev and test decoded by every search; dev is for `jaxasr tune-decoding`."""
     las = load(str(Path(__file__).with_name("las.py")))
     both = [(name, search) for name in ("test", "dev") for search in SEARCHES]
     splits = {f"{name}-{search}": Split(las.evals[name].data, SEARCHES[search]) for name, search in both}

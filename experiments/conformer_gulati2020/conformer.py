@@ -23,12 +23,14 @@ LIBRISPEECH = {
 
 
 def experiment() -> Experiment:
-    """16 blocks of width 144 with 32 taps at 40 ms, one LSTM of 320 that reads them by additive attention."""
+    """Returns size S: 16 blocks of width 144 with kernels of 32 at 40 ms, one decoder LSTM of 320 with additive attention."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, normalize="global"),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=27, time_masks=10, time_frames=10_000, time_share=0.05),
-            encoder=nn.Conformer(16, 144, 4, nn.ConvSubsampling((144, 144)), kernel_size=32, dropout=0.1, layers="scan"),
+            encoder=nn.Conformer(
+                16, 144, 4, nn.ConvSubsampling((144, 144)), kernel_size=32, dropout=0.1, layers="scan"
+            ),
             decoder=nn.Speller(1, 320, nn.AdditiveAttention(144), vocab=TOKENS.size, dropout=0.1),
         ),
         train_data=data.Pipeline(
@@ -46,9 +48,9 @@ def experiment() -> Experiment:
 
 
 def of_size(size: str) -> dict[str, object]:
-    """What makes the paper's size of the experiment."""
+    """Returns the changes that give the experiment a size of the paper."""
     depth, width, heads, cell = SIZES[size]
-    encoder = {"depth": depth, "width": width, "heads": heads, "front.channels": (width, width)}
+    encoder = {"depth": depth, "width": width, "heads": heads, "subsampling.channels": (width, width)}
     decoder = {"width": cell, "attention.width": width}
     return {
         **{f"model.encoder.{name}": value for name, value in encoder.items()},
@@ -58,46 +60,46 @@ def of_size(size: str) -> dict[str, object]:
 
 
 def table_2():
-    """The paper's sizes, three seeds a row."""
+    """Yields the paper's sizes, three seeds a row."""
     for size in SIZES:
         for seed in (0, 1, 2):
             yield f"{size}-{seed}", of_size(size) | {"seed": seed}
 
 
 def table_3():
-    """From L to a Transformer: a row has what the one before has, and one thing less. The size stays (section 3.4.1)."""
+    """Yields L to a Transformer: each row lacks one more part. The number of parameters stays (section 3.4.1)."""
     relu = {"activation": "relu"}
     no_convolution = relu | {"convolution": "none", "expansion": 4.75}
-    one_feed = no_convolution | {"feeds": "one", "expansion": 9.5}
+    one_feed = no_convolution | {"ffn": "one", "expansion": 9.5}
     no_distances = one_feed | {"positions": "sinusoid", "expansion": 10}
     rows = {"relu": relu, "no-convolution": no_convolution, "one-feed": one_feed, "no-distances": no_distances}
     yield from of_large({"L": {}, **rows})
 
 
 def table_4():
-    """Where the convolution of L stands, and of which kind it is."""
-    places = {"convolution-first": {"convolution": "before"}, "side-by-side": {"convolution": "beside"}}
-    yield from of_large({"L": {}, **places, "lightweight": {"filters": "lightweight"}})
+    """Yields positions and kinds of the convolution of L."""
+    positions = {"convolution-first": {"convolution": "before"}, "side-by-side": {"convolution": "beside"}}
+    yield from of_large({"L": {}, **positions, "lightweight": {"filters": "lightweight"}})
 
 
 def table_5():
-    """The feed-forward layers of L. The single one is as wide as two."""
-    rows = {"single-feed": {"feeds": "one", "expansion": 8}, "full-steps": {"feeds": "full"}}
+    """Yields the feed-forward layers of L; the single one is as wide as two."""
+    rows = {"single-feed": {"ffn": "one", "expansion": 8}, "full-steps": {"ffn": "full"}}
     yield from of_large({"L": {}, **rows})
 
 
 def table_6():
-    """The heads of L, which has 8."""
+    """Yields numbers of heads of L, which has 8."""
     yield from of_large({"L": {}, **{f"heads-{heads}": {"heads": heads} for heads in (4, 16, 32)}})
 
 
 def table_7():
-    """The taps of L's convolution, which are 32."""
-    yield from of_large({"L": {}, **{f"taps-{taps}": {"taps": taps} for taps in (3, 7, 17, 65)}})
+    """Yields kernel sizes of L's convolution, which has 32."""
+    yield from of_large({"L": {}, **{f"taps-{size}": {"kernel_size": size} for size in (3, 7, 17, 65)}})
 
 
 def of_large(rows: Mapping[str, Mapping[str, object]]) -> list[tuple[str, dict[str, object]]]:
-    """Changes of L's encoder by name, three seeds a row."""
+    """Returns changes of L's encoder by name, three seeds a row."""
     return [
         (
             f"{name}-{seed}",

@@ -20,7 +20,7 @@ LIBRISPEECH = {
 
 
 def experiment() -> Experiment:
-    """A plain layer under a pyramid of three, 256 a direction, time over eight; a speller of two layers of 512."""
+    """Returns a plain layer and a pyramid of three, 256 a direction, stride 8, and a speller of two layers of 512."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=40, normalize="global"),

@@ -23,7 +23,7 @@ GROWTH = ((10, "(1, 32)"), (15, "(1, 2, 4)"), (20, "(1, 2, 2, 2)"), (25, "(1, 2,
 
 
 def experiment() -> Experiment:
-    """40 features, six layers of 1024 at 80 ms, a speller of 1000 with maxout; CTC beside it; 250 twentieths of an epoch."""
+    """Returns six layers of 1024 at 80 ms on 40 features, a speller of 1000 with maxout, and CTC."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=40, normalize="global"),
@@ -51,14 +51,17 @@ def experiment() -> Experiment:
         steps=250 * TWENTIETH,
         validation=Split(LIBRISPEECH["dev-other"], decode.Greedy()),
         evals={name: Split(LIBRISPEECH[name], decode.Beam(12, length_norm=1.0)) for name in SPLITS},
-        pretraining=tuple(Stage(until * TWENTIETH, (f"model.encoder.time_reduction={pools}", *CALM)) for until, pools in GROWTH),
+        pretraining=tuple(
+            Stage(until * TWENTIETH, (f"model.encoder.time_reduction={reduction}", *CALM))
+            for until, reduction in GROWTH
+        ),
         eval_every=TWENTIETH,
         save_every=TWENTIETH,
     )
 
 
 def pretraining():
-    """Six layers from the first step, and grown layer by layer; three seeds a row."""
+    """Yields six layers from the first step, and grown layer by layer; three seeds a row."""
     for seed in (0, 1, 2):
         yield f"at-once-{seed}", {"pretraining": (), "seed": seed}
         yield f"grown-{seed}", {"seed": seed}

@@ -23,7 +23,7 @@ ENERGY = nn.AdditiveAttention(512, vector="normed", focus=MOCHA)
 
 
 def experiment() -> Experiment:
-    """Five forward layers of 1024 at 40 ms, a speller of 1024 that stops once a token and reads four positions back."""
+    """Returns five forward layers of 1024 at 40 ms, and a speller of 1024 with chunks of four positions."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, normalize="global"),
@@ -45,7 +45,7 @@ def experiment() -> Experiment:
 
 
 def attentions():
-    """Soft, hard monotonic, chunkwise from scratch and chunkwise after a soft start; three seeds a row."""
+    """Yields soft, hard monotonic, chunkwise from scratch and chunkwise after a soft start; three seeds a row."""
     warm = nn.WarmStart(nn.Softmax(), MOCHA, until=46_875)
     soft = {"soft": {"model.decoder.attention.focus": nn.Softmax(), "objective.extra": ()}}
     hard = {"monotonic": STOPS, "mocha": MOCHA, "warm": warm}

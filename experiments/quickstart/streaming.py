@@ -1,4 +1,4 @@
-r"""Synthetic speech as it is spoken: a recogniser that hears 0.32 s at a time, looks 0.16 s ahead, and writes along.
+r"""A streaming recogniser on synthetic speech, with chunks of 0.32 s and a look-ahead of 0.16 s.
 
     jaxasr prepare spoken
     jaxasr train experiments/quickstart/streaming.py --workdir runs/streaming
@@ -19,7 +19,7 @@ MOCHA = nn.MoChA(energies=nn.AdditiveAttention(64), chunk=8, stops=nn.Monotonic(
 
 
 def experiment() -> Experiment:
-    """Two layers over chunks and their look-ahead, at 40 ms; chunkwise attention that begins soft; CTC beside it."""
+    """Returns two layers over chunks with look-ahead at 40 ms, chunkwise attention that starts soft, and CTC."""
     attention = nn.AdditiveAttention(64, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=MOCHA, until=400))
     return Experiment(
         model=nn.Seq2Seq(
@@ -33,7 +33,9 @@ def experiment() -> Experiment:
         objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
         optimizer=training.Adam(training.RampHoldDecay(100, 1_200, 2_000, peak=3e-3), b2=0.98, clip_norm=5.0),
         steps=2_000,
-        validation=Split(data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()),
+        validation=Split(
+            data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()
+        ),
         evals={
             "test": Split(
                 data.Pipeline(data.Corpus("spoken", "test"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()

@@ -20,7 +20,7 @@ LIBRISPEECH = {
 
 
 def experiment() -> Experiment:
-    """Four bidirectional layers of 1024 over two strided convolutions, a speller of two layers; masking policy LB."""
+    """Returns four bidirectional layers of 1024 after two strided convolutions, two decoder layers; masking policy LB."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, normalize="global"),
@@ -45,19 +45,23 @@ def experiment() -> Experiment:
 
 
 def table_2():
-    """Sizes, schedules (B and D) and policies, three seeds a row."""
-    noise, schedule = "weight_noise.from_step", "optimizer.schedule"
+    """Yields sizes, schedules (B and D) and policies, three seeds a row."""
+    schedule = "optimizer.schedule"
     twice = {
         "steps": 160_000,
         f"{schedule}.ramp_until": 1_000,
         f"{schedule}.hold_until": 40_000,
         f"{schedule}.decay_until": 160_000,
     }
-    schedules = {"B": {}, "D": twice | {noise: 20_000}}
+    schedules = {"B": {}, "D": twice | {"weight_noise.from_step": 20_000}}
     masks = {"model.augment.freq_masks": 2, "model.augment.time_masks": 2}
     policies = {"none": {"model.augment": None}, "LB": {}, "LD": masks}
     for depth, width, schedule in ((4, 1024, "B"), (4, 1024, "D"), (6, 1024, "D"), (6, 1280, "D")):
-        size = {"model.encoder.time_reduction": (1,) * depth, "model.encoder.width": width, "model.decoder.width": width}
+        size = {
+            "model.encoder.time_reduction": (1,) * depth,
+            "model.encoder.width": width,
+            "model.decoder.width": width,
+        }
         for policy, changes in policies.items():
             row = f"{depth}x{width}-{schedule}-{policy}"
             for seed in (0, 1, 2):
@@ -66,7 +70,7 @@ def table_2():
 
 
 def table_6():
-    """The ablation of the policy, three seeds a row."""
+    """Yields the ablation of the policy, three seeds a row."""
     rows = {"full": {}, "no-warp": {"warp_frames": 0}, "no-freq": {"freq_masks": 0}, "no-time": {"time_masks": 0}}
     for row, changes in rows.items():
         for seed in (0, 1, 2):

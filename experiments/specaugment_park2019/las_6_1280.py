@@ -20,7 +20,7 @@ LIBRISPEECH = {
 
 
 def experiment() -> Experiment:
-    """Six bidirectional layers of 1280 over two strided convolutions, a speller of two layers; masking policy LD."""
+    """Returns six bidirectional layers of 1280 after two strided convolutions, two decoder layers; masking policy LD."""
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=80, normalize="global"),
@@ -45,7 +45,7 @@ def experiment() -> Experiment:
 
 
 def table_3():
-    """Without masks and with them, three seeds a row."""
+    """Yields runs without masks and with them, three seeds a row."""
     for seed in (0, 1, 2):
         yield f"none-{seed}", {"model.augment": None, "seed": seed}
         yield f"LD-{seed}", {"seed": seed}

@@ -166,7 +166,7 @@ def init_state(task: ToyTask) -> TrainState:
 
     def make(key: jax.Array, batch: Batch) -> TrainState:
         variables: Any = task.model.init(key, batch, step=None)
-        return new_state(variables, task.optimizer.build(), key)
+        return new_state(variables, task.optimizer.build(), key, keeps_average=True)
 
     return jax.jit(make)(key, batch)
 

@@ -50,7 +50,7 @@ def declare_eval(parser: argparse.ArgumentParser) -> None:
 def evaluate(options: argparse.Namespace) -> int:
     """Decodes splits with a checkpoint and writes rows of results."""
     from jaxasr import tree
-    from jaxasr.evaluation import select_splits, check_lms_used, check_data_ready, tuned_changes
+    from jaxasr.evaluation import check_data_ready, check_lms_used, select_splits, tuned_changes
 
     set_up_process()
     experiment = load_experiment(options)

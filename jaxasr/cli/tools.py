@@ -188,7 +188,7 @@ def declare_toy_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "tasks",
         metavar="FILE:GENERATOR",
-        help="a generator that yields (name, ToyTask), such as experiments/alignable/zoo.py:attentions",
+        help="a generator that yields (name, ToyTask), such as experiments/alignable/mechanisms.py:attentions",
     )
     parser.add_argument(
         "--results",
@@ -261,7 +261,7 @@ COMMANDS = (
         "Trains and tests models on a synthetic alignment task, strings of tones, and prints their table.",
         declare_toy_task,
         toy_task,
-        ("jaxasr toy-task experiments/alignable/zoo.py:attentions",),
+        ("jaxasr toy-task experiments/alignable/mechanisms.py:attentions",),
     ),
     Command(
         "bench",

@@ -64,7 +64,7 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
 def train(options: argparse.Namespace) -> int:
     """Trains a run, or resumes it, and evaluates it at its end."""
     from jaxasr import run, scale
-    from jaxasr.evaluation import select_splits, check_lms_used, check_data_ready
+    from jaxasr.evaluation import check_data_ready, check_lms_used, select_splits
     from jaxasr.run.goodput import process_start_s
 
     set_up_process()

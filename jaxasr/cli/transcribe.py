@@ -82,8 +82,14 @@ def transcribe(options: argparse.Namespace) -> int:
     A file that can't be used is reported on stderr, and the others are still transcribed.
     """
     from jaxasr.evaluation import select_search
-    from jaxasr.experiment import Workdir, load
-    from jaxasr.transcription import TranscriptionError, progress_bar, iter_transcripts, check_output_paths, write_transcripts
+    from jaxasr.experiment import load
+    from jaxasr.transcription import (
+        TranscriptionError,
+        check_output_paths,
+        iter_transcripts,
+        progress_bar,
+        write_transcripts,
+    )
 
     changes, files = _split_files(options.assignments, options.files)
     _check_options_used(options)
@@ -98,7 +104,7 @@ def transcribe(options: argparse.Namespace) -> int:
     with progress_bar(files) as bar:
         transcripts = iter_transcripts(
             experiment,
-            Workdir(options.workdir),
+            options.workdir,
             files,
             search=select_search(experiment, options.search, search_changes, options.tuned),
             checkpoint=options.checkpoint,
@@ -177,7 +183,7 @@ def _stream(options: argparse.Namespace, changes: dict[str, str], files: list[Pa
     set_up_process()
     words = live.stream(
         load(options.experiment, changes),
-        live.Workdir(options.workdir),
+        options.workdir,
         files[0],
         real_time=options.real_time,
         chunk_ms=options.chunk_ms,

@@ -1,4 +1,4 @@
-"""From variables and a split to numbers, hypotheses and pictures of where the speller looked."""
+"""Decoding of a split: error rates, hypotheses and a picture of the attention."""
 
 import math
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ NOTHING: Mapping[str, LanguageModel] = {}
 
 
 def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
-    """The variables that are decoded with: averaged parameters where the run averages, else the last ones."""
-    statistics = {name: each for name, each in state.statistics.items() if name != "teacher"}
+    """Returns the variables for decoding: averaged parameters if the run keeps an average, else the last ones."""
+    statistics = {name: collection for name, collection in state.statistics.items() if name != "teacher"}
     return {"params": state.ema_params if experiment.keeps_average else state.params, **statistics}
 
 
 class SearchEvaluator:
-    """Decodes one split, as often as it is asked to, with one compiled search."""
+    """An evaluator that decodes one split with one compiled search, for any variables of the model."""
 
     def __init__(
         self,
@@ -37,43 +37,45 @@ class SearchEvaluator:
         split: Split,
         data_dir: Path,
         lms: Mapping[str, LanguageModel] = NOTHING,
-        how: Parallelism = "jit",
+        parallelism: Parallelism = "jit",
     ):
         """Opens the split; nothing is compiled before the first call.
 
         Args:
-            name: what the split's files and metrics are called.
-            lms: what the search may fuse.
-            how: as the step is compiled: under jit one device searches, else each its share of the examples.
+            name: the name of the split in files and metrics.
+            lms: the language models that the search may fuse, by name.
+            parallelism: under "jit" one device decodes everything; otherwise all devices share the examples.
         """
         self.name = name
         self.data: BoundPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
-        self._search, self._lms = _search_with_attention_metrics(recogniser_of(experiment), search_of(split)), lms
-        self._parts: tuple[str, ...] = getattr(split.search, "scorer_names", ())
-        self._placement = placement(how)
-        self.alignments: dict[str, float] = {}  # the means of watch.hypothesis_sums, of the last call
+        self._search = _search_with_attention_metrics(recogniser_of(experiment), search_of(split))
+        self._lms = lms
+        self._scorer_names: tuple[str, ...] = getattr(split.search, "scorer_names", ())
+        self._placement = placement(parallelism)
+        self.alignments: dict[str, float] = {}  # the means of `hypothesis_sums` in the last call
 
     def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.EvalOutput:
-        """Decodes every utterance, counts the errors, writes hypotheses and an alignment into the run's folder."""
+        """Decodes every utterance, counts the errors, and writes hypotheses and an alignment into the workdir."""
         latest: list[tuple[Batch, Hypotheses]] = []
-        watched: list[dict[str, Sum]] = []
+        attention_sums: list[dict[str, Sum]] = []
         variables, lms = self._placement.whole((variables, self._lms))
         seat = self._placement.seat(shape.examples for shape in self.data.eval_plan.shapes)
 
         def decode(batch: Batch) -> Hypotheses:
             found, sums = self._search(variables, self._placement.shared(batch, seat), lms)
-            found, sums = self._placement.gathered_rows(found, seat), self._placement.gathered(sums)
+            found = self._placement.gathered_rows(found, seat)
             latest[:] = [(batch, found)]
-            watched.append(sums)
+            attention_sums.append(self._placement.gathered(sums))
             return found
 
         with self.data.eval_batches(workers=workers, host=seat.host, hosts=seat.hosts) as batches:
-            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._parts)
-        totals = {name: sum((each[name] for each in watched[1:]), watched[0][name]) for name in watched[0]}
+            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._scorer_names)
+        first, *others = attention_sums
+        totals = {name: sum((sums[name] for sums in others), first[name]) for name in first}
         self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
         score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")
-        if is_primary():  # the others have other rows of the batch
+        if is_primary():  # the other processes have other rows of the batch
             draw_alignment(
                 *latest[0],
                 self.data,
@@ -87,7 +89,7 @@ class SearchEvaluator:
 def draw_alignment(
     batch: Batch, hypotheses: Hypotheses, data: BoundPipeline, *, rate_hz: int, path: Path, title: str
 ) -> None:
-    """Where the speller looked in the first utterance of a batch; nothing is drawn if it wrote nothing."""
+    """Draws the attention of the first utterance of a batch; nothing is drawn if its hypothesis is empty."""
     tokens = np.asarray(hypotheses.tokens_bwu[0, 0, : int(hypotheses.token_lengths_bw[0, 0])])
     weights_us = np.asarray(hypotheses.weights_buhs[0, : len(tokens)].mean(axis=1))
     if not len(tokens) or not weights_us.size:
@@ -104,7 +106,7 @@ def draw_alignment(
 
 
 def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
-    """The whole search as one compiled function (variables, batch, lms) -> Hypotheses; it compiles once a shape."""
+    """Returns the search as one compiled function (variables, batch, lms) -> Hypotheses, compiled once per shape."""
 
     @jax.jit
     def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel] = NOTHING) -> Hypotheses:
@@ -114,7 +116,7 @@ def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
 
 
 def _search_with_attention_metrics(model: nn.Seq2Seq, search: Search) -> Any:
-    """The same with what the alignments say of themselves: (hypotheses, sums)."""
+    """Returns the compiled search with attention metrics: (variables, batch, lms) -> (hypotheses, sums)."""
 
     @jax.jit
     def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> tuple[Hypotheses, dict[str, Sum]]:
@@ -125,12 +127,12 @@ def _search_with_attention_metrics(model: nn.Seq2Seq, search: Search) -> Any:
 
 
 def headline(evaluation: score.EvalOutput) -> str:
-    """The numbers that people ask for first, in one line."""
+    """Returns WER with its interval, CER and the number of utterances in one line."""
     estimates = evaluation.estimates()
-    wer, cer = estimates["wer"], estimates["cer"]
+    wer = estimates["wer"]
     parts = [
         f"WER {wer.value:.2%} [{wer.interval.low:.2%}, {wer.interval.high:.2%}]",
-        f"CER {cer.value:.2%}",
+        f"CER {estimates['cer'].value:.2%}",
         f"{len(evaluation.utterances)} utterances",
     ]
     parts += [f"{len(evaluation.cut)} cut at the limit"] if evaluation.cut else []
@@ -139,13 +141,15 @@ def headline(evaluation: score.EvalOutput) -> str:
 
 
 def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
-    """What a row of results holds: every score as a fraction with its 95 % interval over utterances, counts and speed.
+    """Returns the scores of a row of results: fractions with 95 % intervals over utterances, counts and speed.
 
-    None is a rate that is infinite: insertions, and not a word of reference to count them against.
+    A rate is None if it is infinite: there are insertions and no reference words.
     """
     estimates = evaluation.estimates()
-    scores = {name: _finite(each.value) for name, each in estimates.items()}
-    intervals = {name: [_finite(each.interval.low), _finite(each.interval.high)] for name, each in estimates.items()}
+    scores = {name: _finite(estimate.value) for name, estimate in estimates.items()}
+    intervals = {
+        name: [_finite(estimate.interval.low), _finite(estimate.interval.high)] for name, estimate in estimates.items()
+    }
     rtfx = evaluation.speed.audio_per_wall(rate_hz)
     return scores | {
         "intervals": intervals,

@@ -1,4 +1,4 @@
-"""The end of a run: every split decoded with its best checkpoint, and a row of results for each that says what it is of."""
+"""The evaluation at the end of a run: every split is decoded with the best checkpoint and gets a row of results."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxasr import report, tree
 from jaxasr.evaluation.evaluators import make_evaluator
-from jaxasr.evaluation.language_models import NO_LMS, load_language_models, check_lms_given
+from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
 from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of, selection_metric
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
@@ -20,7 +20,7 @@ RESULTS = "results.jsonl"
 
 def evaluate_run(
     experiment: Experiment,
-    folder: Path,
+    workdir: Path,
     runtime: RuntimeConfig,
     *,
     splits: Sequence[str] = (),
@@ -29,52 +29,54 @@ def evaluate_run(
     source: Path | None = None,
     results: Path | None = None,
     lms: Mapping[str, str] = NO_LMS,
-    say: Callable[[str], None] = print,
+    print_fn: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Decodes the splits of `experiment.evals` and returns their rows, which are also added to the run's results.jsonl.
 
     Args:
-        folder: the run's.
+        workdir: the folder of the run.
         splits: names; none means all.
-        checkpoint: "best" (by the watched split), "last", a step, or "mean": of all that are kept.
-        name: of the run in tables; its folder's where none is given.
-        source: the experiment's file, whose git commit stands in the row.
-        results: one more file that takes the rows.
-        lms: where the language models are that the searches fuse, by name (language_models.py).
-        say: takes the lines that are for people.
+        checkpoint: "best" (by the validation split), "last", a step, or "mean": the mean of all that are kept.
+        name: the name of the run in tables; the name of its folder if empty.
+        source: the experiment's file; the git commit of its folder is stored in the row.
+        results: an additional file for the rows.
+        lms: the language models that the searches fuse, as in `load_language_models`.
+        print_fn: receives a line per split.
 
     Raises:
         KeyError: no such split.
         FileNotFoundError: no such run or checkpoint.
     """
     chosen = select_splits(experiment, splits)
-    fused = load_language_models(lms, experiment.tokenizer)
-    with Workdir.for_this_process(folder) as workdir:
-        variables, about = _restored(experiment, workdir, checkpoint, source)
+    loaded = load_language_models(lms, experiment.tokenizer)
+    with Workdir.for_this_process(workdir) as run:
+        variables, about = _restored(experiment, run, checkpoint, source)
         rows = []
         for split_name, split in chosen.items():
-            judge = make_evaluator(experiment, split_name, split, runtime.data_dir, fused.models, runtime.parallelism)
-            verdict = judge(variables, workdir, workers=runtime.workers)
+            evaluator = make_evaluator(
+                experiment, split_name, split, runtime.data_dir, loaded.models, runtime.parallelism
+            )
+            result = evaluator(variables, run, workers=runtime.workers)
             row = {
-                "name": name or folder.resolve().name,
+                "name": name or workdir.resolve().name,
                 "split": split_name,
-                **verdict.row,
-                "lms": fused.provenance,
+                **result.row,
+                "lms": loaded.provenance,
                 "normalizer": normalizer_of(split.data),
-                "split_data": judge.data.hash,
+                "split_data": evaluator.data.hash,
                 **about,
             }
             rows.append(row)
             if is_primary():
-                say(f"{split_name}: {verdict.line}")
-                for path in (workdir.path / RESULTS, results):
+                print_fn(f"{split_name}: {result.line}")
+                for path in (run.path / RESULTS, results):
                     if path is not None:
                         report.append(path, row)
     return rows
 
 
 def select_splits(experiment: Experiment, names: Sequence[str] = ()) -> dict[str, Split]:
-    """Those of `experiment.evals`; no names mean all.
+    """Returns the named splits of `experiment.evals`; no names mean all.
 
     Raises:
         KeyError: no such split.
@@ -83,7 +85,7 @@ def select_splits(experiment: Experiment, names: Sequence[str] = ()) -> dict[str
 
 
 def check_data_ready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, str]) -> None:
-    """Finds at once what would be missing when these splits are decoded, which may be after days of training.
+    """Checks, before a training of days, that all data and language models for these splits are there.
 
     Raises:
         FileNotFoundError: a corpus is not prepared.
@@ -98,7 +100,7 @@ def check_data_ready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, 
 def _restored(
     experiment: Experiment, workdir: Workdir, checkpoint: Choice, source: Path | None
 ) -> tuple[Any, dict[str, Any]]:
-    """The variables that are decoded with, and what the rows say of where they are from."""
+    """Restores the variables, with the provenance that every row of results carries."""
     variables, metadata = trained_variables(experiment, workdir, checkpoint)
     with Checkpoints(workdir.checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
         trained = checkpoints.last()

@@ -1,4 +1,4 @@
-"""Language models by name, from where they lie: the run of an experiment that trained one, or an n-gram file."""
+"""Language models for a search, loaded from the run of an experiment or from an n-gram file."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -19,57 +19,63 @@ NO_LMS: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class FusionLms:
-    """What a search may fuse, and what a row of results tells of it."""
+    """The language models that a search may fuse, and their provenance for a row of results."""
 
     models: Mapping[str, LanguageModel]
     provenance: Mapping[str, str]
 
 
-def load_language_models(places: Mapping[str, str], tokenizer: Tokenizer) -> FusionLms:
-    """The models at these places.
+def load_language_models(specs: Mapping[str, str], tokenizer: Tokenizer) -> FusionLms:
+    """Loads language models by name.
 
     Args:
-        places: by name, FILE.arpa (also .arpa.gz), or FILE.py@WORKDIR or FILE.py:function@WORKDIR: an experiment whose
-            model is a language model, and its run, of which the best checkpoint is taken.
-        tokenizer: of the recogniser.
+        specs: for each name FILE.arpa (also .arpa.gz), or FILE.py@WORKDIR or FILE.py:function@WORKDIR: an experiment whose
+            model is a language model, and its run. The best checkpoint is taken.
+        tokenizer: the tokenizer of the recogniser.
 
     Raises:
         FileNotFoundError: no such file, run or checkpoint.
-        ValueError: it is no language model, or has another vocabulary.
+        ValueError: no language model, or one with another vocabulary.
     """
-    found = {name: _read(name, place, tokenizer) for name, place in places.items()}
-    return FusionLms({name: model for name, (model, _) in found.items()}, {name: told for name, (_, told) in found.items()})
+    found = {name: _read(name, spec, tokenizer) for name, spec in specs.items()}
+    return FusionLms(
+        {name: model for name, (model, _) in found.items()},
+        {name: provenance for name, (_, provenance) in found.items()},
+    )
 
 
-def check_lms_used(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
-    """Does nothing if one of the searches fuses each of these models, or if one has a scorer that only its author knows.
+def check_lms_used(specs: Mapping[str, str], searches: Iterable[Search | None]) -> None:
+    """Checks that each model is fused by one of the searches.
+
+    A search with a scorer from outside `jaxasr.decode` passes, because such a scorer may use any model.
 
     Raises:
-        ValueError: a model that none of them asks anything: it would change nothing, and nobody would notice.
+        ValueError: no search uses a model, so it would silently change nothing.
     """
     scorers = [scorer for search in searches for scorer in _scorers(search)]
-    if any(not type(each).__module__.startswith(f"{decode.__name__}.") for each in scorers):
+    if any(not type(scorer).__module__.startswith(f"{decode.__name__}.") for scorer in scorers):
         return
-    asked = {each.name for each in scorers if isinstance(each, decode.LmScorer)}
-    for name, place in places.items():
+    asked = {scorer.name for scorer in scorers if isinstance(scorer, decode.LmScorer)}
+    for name, spec in specs.items():
         if name not in asked:
             raise ValueError(
-                f"--lm {name}={place}: no search that is used fuses a language model of this name "
-                f"({', '.join(sorted(asked)) or 'none fuses any'}); it needs decode.LmScorer({name!r}, WEIGHT) among its scorers"
+                f"--lm {name}={spec}: no search that is used fuses a language model of this name "
+                f"({', '.join(sorted(asked)) or 'none fuses any'}); it needs decode.LmScorer({name!r}, WEIGHT) among its "
+                "scorers"
             )
 
 
-def check_lms_given(places: Mapping[str, str], searches: Iterable[Search | None]) -> None:
-    """Does nothing if each model that one of the searches fuses is among these.
+def check_lms_given(specs: Mapping[str, str], searches: Iterable[Search | None]) -> None:
+    """Checks that each model that one of the searches fuses is given.
 
     Raises:
-        ValueError: one is not.
+        ValueError: a model is not given.
     """
-    asked = {each.name for search in searches for each in _scorers(search) if isinstance(each, decode.LmScorer)}
-    for name in sorted(asked - set(places)):
+    asked = {scorer.name for search in searches for scorer in _scorers(search) if isinstance(scorer, decode.LmScorer)}
+    for name in sorted(asked - set(specs)):
         raise ValueError(
-            f"a search that is used fuses a language model {name!r}; given: {', '.join(places) or 'none'}. Give it: "
-            f"--lm {name}=PLACE, or leave its split out with --splits"
+            f"a search that is used fuses a language model {name!r}; given: {', '.join(specs) or 'none'}. Give it: "
+            f"--lm {name}=PATH, or leave its split out with --splits"
         )
 
 

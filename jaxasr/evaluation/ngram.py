@@ -1,9 +1,9 @@
 """N-gram models of an experiment's transcripts: estimated and written as ARPA files, and read for a search.
 
-A model of tokens has a word for each token: what the tokenizer writes for it behind another token, with the space shown as
-"▁", such as "▁", "A" or "▁THE". What writes nothing, or the same as one before it, is "<token:17>". So the words of a
-sentence put together are its text, and files of KenLM or SRILM over SentencePiece's pieces or over characters can be read.
-A model of words has the words of the transcripts.
+A model of tokens has a word for each token: the text of the token after another one, with the space written as "▁", as in
+"▁", "A" or "▁THE". A token without text, or with the text of an earlier one, is "<token:17>". The words of a sentence joined
+together are therefore its text, and files of KenLM or SRILM over SentencePiece's pieces or over characters can be read. A
+model of words has the words of the transcripts.
 """
 
 import gzip
@@ -32,7 +32,7 @@ Unit = Literal["token", "word"]
 
 ARPA_ENDINGS = (".arpa", ".arpa.gz")
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-_SPACES = (SPACE, "<space>", "|")  # what a space is called in files
+_SPACES = (SPACE, "<space>", "|")  # names of the space in files
 _LN10 = float(np.log(10.0))
 _WORDS_TRIED = 1_000
 _VERBATIM = Normalize("verbatim")
@@ -40,7 +40,7 @@ _VERBATIM = Normalize("verbatim")
 
 @dataclass(frozen=True)
 class NGramFile:
-    """A model that was estimated and written."""
+    """An n-gram model that was estimated and written to a file."""
 
     path: Path
     unit: Unit
@@ -48,12 +48,12 @@ class NGramFile:
     sentences: int
     refused: tuple[str, ...]  # lines of text files that the tokenizer can't write, by place and reason
     validation: PerplexityResult  # the transcripts of the validation split
-    unknown: int  # words among them that the model does not know
+    unknown: int  # words among them that are not in the model
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Returns a summary for the terminal."""
         counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(self.model.counts, start=1))
-        figures = {name: each.value for name, each in self.validation.estimates().items()}
+        figures = {name: estimate.value for name, estimate in self.validation.estimates().items()}
         lines = [f"{self.path}: {self.model.order}-gram model of {self.unit}s, of {self.sentences:,} texts: {counts}"]
         if self.refused:
             lines += [f"left out: {len(self.refused)} lines that the tokenizer can't write, such as {self.refused[0]}"]
@@ -79,13 +79,13 @@ def estimate_ngram(
     texts: Sequence[Path] = (),
     prune: Sequence[int] = (),
 ) -> NGramFile:
-    """Estimates a model of the experiment's training transcripts, writes it, and asks it for the validation split's.
+    """Estimates a model of the experiment's training transcripts, writes it, and scores the validation transcripts with it.
 
     Args:
-        path: FILE.arpa, or FILE.arpa.gz to be gzipped; its folder is made if it isn't there.
-        unit: of what the model is. Tokens are all of the tokenizer's; words are those seen, and <unk>.
-        texts: more to learn from, a sentence a line (.gz: gzipped), brought to the form of the transcripts. A line that
-            the tokenizer can't write is left out, and told.
+        path: FILE.arpa, or FILE.arpa.gz to be gzipped; its folder is created if needed.
+        unit: "token": all tokens of the tokenizer; "word": the words of the texts, and <unk>.
+        texts: additional text files, a sentence per line (.gz: gzipped), normalised like the transcripts. A line that the
+            tokenizer cannot encode is left out and reported.
         prune: as in `text.estimate`.
 
     Raises:
@@ -93,22 +93,23 @@ def estimate_ngram(
         ValueError: an order below 1, nothing to learn from, or a name that no search would take for an ARPA file.
     """
     _check_files(path, texts)
-    units, data = _Units(experiment.tokenizer, unit), experiment.train_data.open(data_dir)
+    units = _Units(experiment.tokenizer, unit)
+    data = experiment.train_data.open(data_dir)
     refused: list[str] = []
     with Progress(None, "ngram", "sentences") as bar:
         sentences = chain(_transcripts(data, units), _lines(texts, experiment, units, refused))
         model = text.estimate(_counted(sentences, bar), order, vocabulary=units.vocabulary, prune=prune)
     path.parent.mkdir(parents=True, exist_ok=True)
     text.write_arpa(model, path)
-    watched, unknown = _validation_scores(model, experiment.validation.data.open(data_dir), units)
-    return NGramFile(path, unit, model, int(bar.done), tuple(refused), watched, unknown)
+    validation, unknown = _validation_scores(model, experiment.validation.data.open(data_dir), units)
+    return NGramFile(path, unit, model, int(bar.done), tuple(refused), validation, unknown)
 
 
 def read_ngram(path: Path, tokenizer: Tokenizer) -> LanguageModel:
-    """The model of an ARPA file for a search over these tokens, whether it is one of tokens or of words.
+    """Reads an ARPA file, of tokens or of words, as a language model for a search over the tokenizer's tokens.
 
-    It is one of tokens if most of its words are what tokens are called (the space also "<space>" or "|"); else one of words
-    if the tokenizer can write most of them.
+    It is a model of tokens if most of its words are names of tokens (the space may be "<space>" or "|"). Otherwise it is a
+    model of words if the tokenizer can encode most of them.
 
     Raises:
         FileNotFoundError: no such file.
@@ -118,7 +119,7 @@ def read_ngram(path: Path, tokenizer: Tokenizer) -> LanguageModel:
     own = [word for word in model.words if word not in (BEGIN, STOP, *UNKNOWNS)]
     words = token_words(tokenizer)
     if SPACE not in model.ids:
-        space = next((each for each in _SPACES if each in model.ids), SPACE)
+        space = next((name for name in _SPACES if name in model.ids), SPACE)
         words = [space if word == SPACE else word for word in words]
     if own and 2 * len(set(own) & set(words)) > len(own):
         return backoff(model, words)
@@ -135,7 +136,7 @@ def read_ngram(path: Path, tokenizer: Tokenizer) -> LanguageModel:
 
 
 def token_words(tokenizer: Tokenizer) -> list[str]:
-    """What each token is called in a model of tokens; the end is </s>."""
+    """Returns the name of each token in a model of tokens; the end is </s>."""
     names: list[str] = [STOP]
     taken = {BEGIN, STOP, *UNKNOWNS, ""}
     for token, piece in enumerate(text.piece_texts(tokenizer)[1:], start=1):
@@ -147,33 +148,41 @@ def token_words(tokenizer: Tokenizer) -> list[str]:
 
 
 def _check_files(path: Path, texts: Sequence[Path]) -> None:
-    """Before anything is counted."""
+    """Checks names and existence of the files before anything is counted."""
     if not path.name.endswith(ARPA_ENDINGS):
         raise ValueError(f"{path}: the file of an n-gram model ends in {' or '.join(ARPA_ENDINGS)}")
-    if missing := [str(each) for each in texts if not each.is_file()]:
+    if missing := [str(file) for file in texts if not file.is_file()]:
         raise FileNotFoundError(f"there is no text file {', '.join(missing)}")
 
 
 class _Units:
-    """How a text becomes the words of a model."""
+    """The conversion of a text to the words of a model."""
 
     def __init__(self, tokenizer: Tokenizer, unit: Unit):
-        self._tokenizer, self._unit = tokenizer, unit
+        self._tokenizer = tokenizer
+        self._unit = unit
         self._names = token_words(tokenizer)
 
     @property
     def vocabulary(self) -> list[str] | None:
-        """All words, if that is known before."""
+        """The full vocabulary of a model of tokens; None for words, which are counted first."""
         return self._names[1:] if self._unit == "token" else None
 
     def of(self, sentence: str, tokens: Iterable[SupportsIndex] | None = None) -> list[str]:
-        """The words of a text, and of its tokens if they are known. Raises ValueError: the tokenizer can't write it."""
+        """Returns the words of a text.
+
+        Args:
+            tokens: the tokens of the text, if it is encoded already.
+
+        Raises:
+            ValueError: the tokenizer cannot encode the text.
+        """
         tokens = self._tokenizer.encode(sentence) if tokens is None else tokens
         return [self._names[token] for token in tokens] if self._unit == "token" else sentence.split()
 
 
 def _transcripts(data: BoundPipeline, units: _Units) -> Iterator[list[str]]:
-    """Of all examples that have tokens, those that are too long to train on as well."""
+    """Yields the words of all examples that have tokens, including those that are too long to train on."""
     tokens = data.examples.tokens
     assert tokens is not None
     for i, sentence in enumerate(data.examples.texts):
@@ -182,8 +191,9 @@ def _transcripts(data: BoundPipeline, units: _Units) -> Iterator[list[str]]:
 
 
 def _lines(paths: Sequence[Path], experiment: Experiment, units: _Units, refused: list[str]) -> Iterator[list[str]]:
-    """Of text files; what can't be had is noted in `refused`."""
-    normal = next((each for each in experiment.train_data.transforms if isinstance(each, Normalize)), _VERBATIM)
+    """Yields the words of each line of text files; lines that cannot be encoded are added to `refused`."""
+    transforms = experiment.train_data.transforms
+    normal = next((transform for transform in transforms if isinstance(transform, Normalize)), _VERBATIM)
     for path in paths:
         opener = gzip.open if path.suffix == ".gz" else open
         with archive_errors(path), opener(path, "rt", encoding="utf-8") as lines:
@@ -204,11 +214,14 @@ def _counted(sentences: Iterable[list[str]], bar: Progress) -> Iterator[list[str
 
 
 def _validation_scores(model: NGram, data: BoundPipeline, units: _Units) -> tuple[PerplexityResult, int]:
-    """What the model says of a split's texts, and how many words of them it does not know."""
-    draft, texts, unwritable, unknown = data.examples, [], [], 0
-    assert draft.tokens is not None
-    for i, sentence in enumerate(draft.texts):
-        tokens = draft.tokens[i]
+    """Returns the scores of a split's texts, and the number of their words that are not in the model."""
+    examples = data.examples
+    texts: list[TextScore] = []
+    unwritable: list[str] = []
+    unknown = 0
+    assert examples.tokens is not None
+    for i, sentence in enumerate(examples.texts):
+        tokens = examples.tokens[i]
         if sentence and not len(tokens):
             unwritable.append(data.ids[i])
             continue

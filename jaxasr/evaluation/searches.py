@@ -1,4 +1,4 @@
-"""Which search hears a file: one of the experiment's, a plain one, and with which numbers."""
+"""Choice of a search by name, and the results of tuning that apply to it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,53 +9,56 @@ from jaxasr import tree
 from jaxasr.decode import Beam, CtcGreedy, Greedy, MaxTokens, Search
 from jaxasr.experiment.experiment import Experiment, recogniser_of, search_of
 
-# what changes how thoroughly a search looks, and not what it looks for: numbers tuned with one hold with another
+# fields that change the effort of a search and not its objective: weights tuned with one value hold with another
 EFFORT_FIELDS = ("width", "nbest", "stop", "max_tokens", "alignments")
 
 
 def named_searches(experiment: Experiment) -> dict[str, Search]:
-    """All that has a name: the experiment's by their splits, and greedy, beam and (with a CTC head) ctc, if no split is
-    called so. The beam is one of 10 by the mean log probability of a token, with CTC's prefix scores at 0.3 if it can.
+    """Returns all searches with a name: "validation", the experiment's evals, "greedy", "beam" and, with a CTC head, "ctc".
+
+    A split of the same name replaces a plain search. "beam" has width 10, scores by the mean log probability of a token and,
+    if there is a CTC head, gives CTC prefix scores the weight 0.3.
 
     Raises:
-        ValueError: the experiment is a language model's.
+        ValueError: the experiment trains a language model.
     """
-    model, watched = recogniser_of(experiment), search_of(experiment.validation)
-    most = getattr(watched, "max_tokens", MaxTokens())
+    model = recogniser_of(experiment)
+    validation = search_of(experiment.validation)
+    most = getattr(validation, "max_tokens", MaxTokens())
     ctc_weight = 0.3 if model.ctc is not None else 0.0
     plain: dict[str, Search] = {"greedy": Greedy(most)}
     plain |= {"beam": Beam(10, length_norm=1.0, ctc_weight=ctc_weight, max_tokens=most)}
     plain |= {"ctc": CtcGreedy()} if model.ctc is not None else {}
     own = {name: search_of(split) for name, split in experiment.evals.items()}
-    return {"validation": watched, **own, **{name: each for name, each in plain.items() if name not in own}}
+    return {"validation": validation, **own, **{name: search for name, search in plain.items() if name not in own}}
 
 
 def search_for_files(experiment: Experiment) -> Search:
-    """That which all evals share, for it is the one that results are of; where they differ, the watched one."""
+    """Returns the search that all evals share, because results belong to it; if they differ, the validation search."""
     own = [search_of(split) for split in experiment.evals.values()]
-    return own[0] if own and all(each == own[0] for each in own) else search_of(experiment.validation)
+    return own[0] if own and all(search == own[0] for search in own) else search_of(experiment.validation)
 
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What `jaxasr tune-decoding` found."""
+    """The result of `jaxasr tune-decoding`."""
 
     split: str
-    search: Mapping[str, str]  # the best point: changes by path
-    search_spec: tuple[str, ...]  # the search that was changed, as it is written down
+    search: Mapping[str, str]  # the best point: values by path
+    search_spec: tuple[str, ...]  # the lines of the search that was tuned
 
     def matches(self, search: Search) -> bool:
-        """True for the search that was tuned, also if it has other values where numbers were tuned, or is more thorough."""
+        """Returns True if `search` is the one that was tuned, up to the tuned values and EFFORT_FIELDS."""
         return self._rest(self.search_spec) == self._rest(render_search(search))
 
     def _rest(self, lines: Sequence[str]) -> list[str]:
-        told = [(line.partition(" = ")[0].removeprefix("first."), line) for line in lines]
+        by_path = [(line.partition(" = ")[0].removeprefix("first."), line) for line in lines]
         tuned = [path.removeprefix("first.") for path in self.search]
-        return [line for path, line in told if path not in tuned and path.partition(".")[0] not in EFFORT_FIELDS]
+        return [line for path, line in by_path if path not in tuned and path.partition(".")[0] not in EFFORT_FIELDS]
 
 
 def read_tuned(file: Path) -> TuningResult:
-    """The numbers that `jaxasr tune-decoding` has written.
+    """Reads a file that `jaxasr tune-decoding` has written.
 
     Raises:
         FileNotFoundError: no such file.
@@ -71,19 +74,20 @@ def read_tuned(file: Path) -> TuningResult:
 
 
 def render_search(search: Search) -> tuple[str, ...]:
-    """The search, a line a field."""
+    """Returns the search as lines, one per field."""
     return tuple(tree.render(search).splitlines())
 
 
 def tuned_changes(file: Path, experiment: Experiment, splits: Sequence[str] = ()) -> dict[str, str]:
-    """What tuned.json says, as changes of those of the experiment's evals that have the search that was tuned.
+    """Returns tuned values as overrides of the experiment's evals that have the tuned search.
 
     Args:
-        splits: the evals that are to be decoded, which must all have it; none: all there are, of which some must.
+        splits: the evals that are to be decoded, which must all have the tuned search; none: all evals, of which at least one
+            must have it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is not what `tune` writes, or a split has another search.
+        ValueError: the file was not written by `jaxasr tune-decoding`, or a split has another search.
     """
     tuned = read_tuned(file)
     fits = {name: tuned.matches(search_of(split)) for name, split in experiment.evals.items()}
@@ -97,16 +101,16 @@ def tuned_changes(file: Path, experiment: Experiment, splits: Sequence[str] = ()
 def select_search(
     experiment: Experiment, name: str = "", changes: Mapping[str, str] | None = None, tuned: Path | None = None
 ) -> Search:
-    """The search for files that somebody asks for.
+    """Returns the search for audio files that the command line asks for.
 
     Args:
-        name: one of `searches_of`; "": that whose numbers were tuned, else that of `search_for_files`.
-        changes: of its fields, by path ("width", "scorers.0.weight"): they come last.
-        tuned: a file of `jaxasr tune-decoding`.
+        name: one of `named_searches`; "": the tuned search, or else that of `search_for_files`.
+        changes: values of its fields by path ("width", "scorers.0.weight"), applied last.
+        tuned: a file written by `jaxasr tune-decoding`.
 
     Raises:
-        FileNotFoundError: no such file of numbers.
-        ValueError: no search of this name, no such field, or the numbers are another search's.
+        FileNotFoundError: no such file.
+        ValueError: no search of this name, no such field, or the values were tuned for another search.
     """
     found = read_tuned(tuned) if tuned else None
     search = _named(experiment, name, found)
@@ -125,12 +129,12 @@ def _named(experiment: Experiment, name: str, tuned: TuningResult | None) -> Sea
         return there[name]
     own = search_for_files(experiment)
     of_its_splits = [own, *there.values()] if tuned else []
-    return next((each for each in of_its_splits if tuned and tuned.matches(each)), own)
+    return next((search for search in of_its_splits if tuned and tuned.matches(search)), own)
 
 
 def _another(file: Path, tuned: TuningResult, names: str) -> str:
-    told = " ".join(f"{path}={value}" for path, value in tuned.search.items())
+    values = " ".join(f"{path}={value}" for path, value in tuned.search.items())
     return (
-        f"{file} has {told} for the search of {tuned.split}, and {names} have another one: numbers hold for the search they "
-        "were tuned with. Name splits that have it, or tune this one"
+        f"{file} has {values} for the search of {tuned.split}, and {names} have another one: numbers hold for the search "
+        "they were tuned with. Name splits that have it, or tune this one"
     )

@@ -36,7 +36,7 @@ class RunReports:
             metrics: numbers by name, such as "train/loss".
         """
         self._writer.write(step, metrics)
-        for line in self._monitor.lines(step, metrics):
+        for line in self._monitor.warnings(step, metrics):
             self._bar.say(line)
 
     def evaluation(self, step: int, result: EvalResult, summary: str) -> None:

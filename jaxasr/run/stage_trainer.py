@@ -79,7 +79,7 @@ class StageTrainer:
             make_train_step(experiment, objective), runtime.parallelism, layout=runtime.layout, rules=runtime.rules
         )
         for shape in data.shapes:
-            step.refuse_uneven(shape.examples)
+            step.check_divisible(shape.examples)
         return cls(
             experiment,
             data,
@@ -123,7 +123,7 @@ class StageTrainer:
 
     def batches(self, start: int) -> Batches:
         """Returns this process's part of the batches from step `start` to the end of the stage."""
-        shard = self.step.seat
+        shard = self.step.host_shard
         return self.data.batches(
             start, workers=self.workers, host=shard.host, hosts=shard.hosts, stop_step=self.experiment.steps
         )

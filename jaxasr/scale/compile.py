@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from jaxasr.scale.gradient_reduction import SINGLE_DEVICE, PmapReduction, MeshReduction
 from jaxasr.scale.hosts import barrier
-from jaxasr.scale.layout import DATA, ROWS, MeshShape, HostShard, host_local_copy, data_sharding, seat, replicated
+from jaxasr.scale.layout import DATA, ROWS, MeshShape, HostShard, host_local_copy, data_sharding, process_shard, replicated
 from jaxasr.scale.rules import Rules
 
 State = TypeVar("State")
@@ -25,14 +25,14 @@ Data = TypeVar("Data")
 Metrics = TypeVar("Metrics")
 
 Parallelism = Literal["auto", "jit", "pmap", "mesh"]
-WAYS = ("jit", "pmap", "mesh")
+PARALLELISMS = ("jit", "pmap", "mesh")
 
 
 @dataclass(frozen=True)
 class CompiledStep(Generic[State, Metrics]):
     """A step for `mesh.devices`. Give it only what `place_state` and `place` gave."""
 
-    how: Parallelism
+    parallelism: Parallelism
     mesh: Mesh  # of three axes (scale/layout.py)
     rules: Rules
     function: Any  # jitted: (state, batch) -> (state, metrics)
@@ -45,9 +45,9 @@ class CompiledStep(Generic[State, Metrics]):
         return self._together(state, batch)
 
     @property
-    def seat(self) -> HostShard:
+    def host_shard(self) -> HostShard:
         """Which rows of a batch this process reads."""
-        return seat(self.mesh, jax.process_index())
+        return process_shard(self.mesh, jax.process_index())
 
     def shardings(self, state: Any) -> Any:
         """Where each leaf of a state, or of shapes of one, lies.
@@ -55,7 +55,7 @@ class CompiledStep(Generic[State, Metrics]):
         Raises:
             ValueError: a rule of the table fits no leaf, does not fit one, or contradicts another (scale/rules.py).
         """
-        if self.how == "pmap":  # as pmap gives it back: for another mesh it would compile the step once more
+        if self.parallelism == "pmap":  # as pmap gives it back: for another mesh it would compile the step once more
             line = Mesh(self.mesh.devices.reshape(-1), (DATA,), axis_types=(AxisType.Auto,))
             return jax.tree.map(lambda _: replicated(line), state)
         self.rules.check_all_rules_used(state)
@@ -66,7 +66,7 @@ class CompiledStep(Generic[State, Metrics]):
         """Of devices: each has examples of its own."""
         return math.prod(self.mesh.shape[axis] for axis in ROWS)
 
-    def refuse_uneven(self, examples: int) -> None:
+    def check_divisible(self, examples: int) -> None:
         """Raises: ValueError: a batch of so many examples can't be shared out evenly."""
         if examples % self.groups:
             raise ValueError(
@@ -95,10 +95,10 @@ class CompiledStep(Generic[State, Metrics]):
         Raises:
             ValueError: the examples can't be shared out evenly.
         """
-        groups, hosts = self.groups, self.seat.hosts
+        groups, hosts = self.groups, self.host_shard.hosts
         for leaf in jax.tree.leaves(batch):
-            self.refuse_uneven(leaf.shape[0] * hosts)
-        if self.how == "pmap":
+            self.check_divisible(leaf.shape[0] * hosts)
+        if self.parallelism == "pmap":
             here = groups // hosts
             batch = jax.tree.map(lambda x: x.reshape(here, x.shape[0] // here, *x.shape[1:]), batch)
         return place_rows(batch, self.mesh)
@@ -122,7 +122,7 @@ class CompiledStep(Generic[State, Metrics]):
 
 def compile_step(
     step: Callable[..., tuple[State, Metrics]],
-    how: Parallelism,
+    parallelism: Parallelism,
     *,
     layout: MeshShape | None = None,
     rules: Rules | None = None,
@@ -145,24 +145,24 @@ def compile_step(
     """
     chosen = list(jax.devices() if devices is None else devices)
     layout, rules = layout or MeshShape(), rules or Rules()
-    how = way(how, chosen, layout)
-    if how == "jit" and jax.process_count() > 1:
+    parallelism = resolve_parallelism(parallelism, chosen, layout)
+    if parallelism == "jit" and jax.process_count() > 1:
         raise ValueError(
             f"--parallelism jit is for one device of one process; there are {jax.process_count()} processes: use mesh"
         )
-    if how != "mesh" and (layout.fsdp, layout.tensor) != (1, 1):
-        raise ValueError(f"the mesh {layout} and --parallelism {how}, which splits examples alone; use --parallelism mesh")
-    chosen = chosen[:1] if how == "jit" else chosen
-    mesh = (MeshShape() if how == "jit" else layout).mesh(chosen)
-    return CompiledStep(how, mesh, rules, _compiled(step, how, mesh, rules))
+    if parallelism != "mesh" and (layout.fsdp, layout.tensor) != (1, 1):
+        raise ValueError(f"the mesh {layout} and --parallelism {parallelism}, which splits examples alone; use --parallelism mesh")
+    chosen = chosen[:1] if parallelism == "jit" else chosen
+    mesh = (MeshShape() if parallelism == "jit" else layout).mesh(chosen)
+    return CompiledStep(parallelism, mesh, rules, _compiled(step, parallelism, mesh, rules))
 
 
-def way(how: Parallelism, devices: Sequence[jax.Device], layout: MeshShape | None = None) -> Parallelism:  # pyright: ignore[reportInvalidTypeForm]
+def resolve_parallelism(parallelism: Parallelism, devices: Sequence[jax.Device], layout: MeshShape | None = None) -> Parallelism:  # pyright: ignore[reportInvalidTypeForm]
     """What "auto" means on these devices (see compile_step)."""
-    if how not in ("auto", *WAYS):
-        raise ValueError(f"how={how!r}; a step is compiled by one of auto, {', '.join(WAYS)}")
-    if how != "auto":
-        return how
+    if parallelism not in ("auto", *PARALLELISMS):
+        raise ValueError(f"how={parallelism!r}; a step is compiled by one of auto, {', '.join(PARALLELISMS)}")
+    if parallelism != "auto":
+        return parallelism
     several = jax.process_count() > 1 or (len(devices) > 1 and devices[0].platform != "cpu")
     return "mesh" if several or (layout or MeshShape()) != MeshShape() else "jit"
 
@@ -172,13 +172,13 @@ def place_rows(batch: Data, mesh: Mesh) -> Data:
     sharding = data_sharding(mesh)
     if jax.process_count() == 1:
         return jax.device_put(batch, sharding)
-    here = seat(mesh, jax.process_index())
+    here = process_shard(mesh, jax.process_index())
     blocks = here.blocks_here()
-    own = {group: blocks.index(block) for group, block in enumerate(here.places) if block in blocks}
+    own = {group: blocks.index(block) for group, block in enumerate(here.blocks) if block in blocks}
 
     def spread(rows: np.ndarray) -> jax.Array:
         size = rows.shape[0] // len(own)
-        shape = (size * len(here.places), *rows.shape[1:])
+        shape = (size * len(here.blocks), *rows.shape[1:])
         parts = []
         for device, index in sharding.addressable_devices_indices_map(shape).items():
             first = own[(index[0].start or 0) // size] * size
@@ -192,8 +192,8 @@ def _at(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _compiled(step: Callable[..., Any], how: Parallelism, mesh: Mesh, rules: Rules) -> Any:
-    if how == "pmap":
+def _compiled(step: Callable[..., Any], parallelism: Parallelism, mesh: Mesh, rules: Rules) -> Any:
+    if parallelism == "pmap":
 
         def one_step(state: Any, batch: Any) -> Any:
             return step(state, batch, PmapReduction(DATA))

@@ -33,7 +33,7 @@ class GradientReduction(Protocol):
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleDevice:
     """A step that sees the whole batch and the whole state."""
 
     def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
@@ -101,4 +101,4 @@ def _scattered(own: jax.Array, spec: PartitionSpec) -> jax.Array:
     return jax.lax.psum(own, tuple(axis for axis in ROWS if axis not in spec))
 
 
-SINGLE_DEVICE = Alone()
+SINGLE_DEVICE = SingleDevice()

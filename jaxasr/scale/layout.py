@@ -103,22 +103,22 @@ class HostShard:
 
     host: int  # of the `hosts` that share out the rows
     hosts: int
-    places: tuple[int, ...]  # by group: the block of the plan that its devices hold
+    blocks: tuple[int, ...]  # by group: the block of the plan that its devices hold
 
     def blocks_here(self) -> range:
         """The plan's blocks that this process reads."""
-        each = len(self.places) // self.hosts
+        each = len(self.blocks) // self.hosts
         return range(self.host * each, (self.host + 1) * each)
 
     def in_order(self, rows: np.ndarray) -> np.ndarray:
         """The rows of a global array, as they stand in the plan."""
-        if self.places == tuple(range(len(self.places))):
+        if self.blocks == tuple(range(len(self.blocks))):
             return rows
-        blocks = np.split(rows, len(self.places))
-        return np.concatenate([blocks[group] for group in np.argsort(self.places)])
+        blocks = np.split(rows, len(self.blocks))
+        return np.concatenate([blocks[group] for group in np.argsort(self.blocks)])
 
 
-def seat(mesh: Mesh, process: int) -> HostShard:
+def process_shard(mesh: Mesh, process: int) -> HostShard:
     """Where a process sits at this mesh. Errors are those of `seat_among`."""
     holders = np.array([device.process_index for device in mesh.devices.flat])
     return host_shard(holders.reshape(-1, mesh.shape[TENSOR]), process)

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import jax
 from jax.sharding import Mesh
 
-from jaxasr.scale.compile import Parallelism, place_rows, way
+from jaxasr.scale.compile import Parallelism, place_rows, resolve_parallelism
 from jaxasr.scale.hosts import barrier
-from jaxasr.scale.layout import MeshShape, HostShard, host_local_copy, data_sharding, seat, replicated
+from jaxasr.scale.layout import MeshShape, HostShard, host_local_copy, data_sharding, process_shard, replicated
 
 Tree = TypeVar("Tree")
 
@@ -22,8 +22,8 @@ class Placement:
 
     def seat(self, examples: Iterable[int]) -> HostShard:
         """Which rows this process reads of batches of so many examples: all, where any of them can't be shared out evenly."""
-        own = seat(self.mesh, jax.process_index())
-        return own if all(count % self.mesh.size == 0 for count in examples) else HostShard(0, 1, own.places)
+        own = process_shard(self.mesh, jax.process_index())
+        return own if all(count % self.mesh.size == 0 for count in examples) else HostShard(0, 1, own.blocks)
 
     def whole(self, tree: Tree) -> Tree:
         """On every device. In several processes each gives the same."""
@@ -57,4 +57,4 @@ class Placement:
 def placement(how: Parallelism) -> Placement:
     """The devices that a step compiled in this way has: the first under jit, all of all processes otherwise."""
     devices = jax.devices()
-    return Placement(MeshShape().mesh(devices[:1] if way(how, devices) == "jit" else devices))
+    return Placement(MeshShape().mesh(devices[:1] if resolve_parallelism(how, devices) == "jit" else devices))

@@ -1,4 +1,4 @@
-"""N-gram models as files: the ARPA format, as SRILM and KenLM write and read it.
+"""The ARPA file format for n-gram models, as SRILM and KenLM write and read it: `read_arpa` and `write_arpa`.
 
     \\data\\                            one line an order, then a section an order
     ngram 1=3
@@ -28,15 +28,15 @@ _LINES_AT_ONCE = 100_000
 
 
 def read_arpa(path: Path) -> NGram:
-    """The model of an ARPA file, gzipped or not.
+    """Reads the model of an ARPA file, gzipped or not.
 
-    Numbers and words stand apart by blanks or tabs, in any order of n-grams; what stands before \\data\\ is passed over. A
-    probability of -inf is read as -99. The last words of an n-gram need not be one themselves (SRILM prunes them), the
-    first have to.
+    Blanks or tabs separate numbers and words, the n-grams may have any order, and text before \\data\\ is skipped. A
+    probability of -inf is read as -99. The first n - 1 words of an n-gram must be an n-gram of the file. The last n - 1 need
+    not be, because SRILM prunes them.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no ARPA file; the message has the line, what stands there and what is needed.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not an ARPA file. The message has the line, its content and what is needed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no ARPA file {path}; `jaxasr ngram` makes one, and so do KenLM and SRILM")
@@ -53,10 +53,10 @@ def read_arpa(path: Path) -> NGram:
 
 
 def write_arpa(model: NGram, path: Path) -> None:
-    """Writes the file whole or not at all, gzipped if its name ends so. Numbers are written to float32, and read as such.
+    """Writes the file whole or not at all, gzipped if its name ends in .gz. Numbers are rounded to float32.
 
     Raises:
-        ValueError: a word is empty or holds a blank.
+        ValueError: a word is empty or contains a blank.
     """
     odd = [word for word in model.words if not word or word.encode().split() != [word.encode()]]
     if odd:
@@ -71,14 +71,14 @@ def write_arpa(model: NGram, path: Path) -> None:
 
 @dataclass
 class _ArpaReader:
-    """The lines of a file that aren't blank, one after another, and what an error has to say of them."""
+    """A reader of the lines that are not blank. It keeps the current line and its number for error messages."""
 
     path: Path
     lines: Iterator[bytes]
     number: int = 0
-    line: bytes = field(default=b"", init=False)  # b"" behind the last one
+    line: bytes = field(default=b"", init=False)  # b"" after the last line
 
-    def next(self) -> bytes:
+    def next_line(self) -> bytes:
         for line in self.lines:
             self.number += 1
             self.line = line.strip()
@@ -92,18 +92,18 @@ class _ArpaReader:
 
     @property
     def shown(self) -> str:
-        """The line, for a message."""
+        """The current line for an error message."""
         return repr(self.line.decode(errors="replace")[:80]) if self.line else "the end of the file"
 
 
 @dataclass(frozen=True)
 class _Section:
-    """What stands in the section of an order, in its order."""
+    """The contents of the section of one order, in the order of the file."""
 
-    words: np.ndarray  # grams, order
+    words: np.ndarray  # shape (grams, order)
     log10_probs: np.ndarray
     log10_back_offs: np.ndarray
-    lines: np.ndarray  # their numbers
+    lines: np.ndarray  # line numbers
 
 
 def _read(lines: _ArpaReader) -> NGram:
@@ -121,11 +121,11 @@ def _read(lines: _ArpaReader) -> NGram:
 
 
 def _header(lines: _ArpaReader) -> list[int]:
-    while lines.next() != b"\\data\\":
+    while lines.next_line() != b"\\data\\":
         if not lines.line:
             raise lines.error("this is no ARPA file: it has no line \\data\\")
     counts: list[int] = []
-    while found := re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", lines.next()):
+    while found := re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", lines.next_line()):
         if int(found[1]) != len(counts) + 1:
             raise lines.error(f"the number of {len(counts) + 1}-grams is needed, there is {lines.shown}")
         counts.append(int(found[2]))
@@ -135,11 +135,14 @@ def _header(lines: _ArpaReader) -> list[int]:
 
 
 def _section(lines: _ArpaReader, order: int, count: int, ids: dict[bytes, int]) -> _Section:
-    """The n-grams of an order; ends at the line behind it. Single words are numbered as they come."""
+    """Reads the n-grams of an order and stops at the line after them. Adds single words to `ids` in the order of the file."""
     if lines.line != f"\\{order}-grams:".encode():
         raise lines.error(f"the line \\{order}-grams: is needed here, there is {lines.shown}")
-    words, probs, back_offs, numbers = array("q"), array("d"), array("d"), array("q")
-    while (line := lines.next()) and not line.startswith(b"\\"):
+    words = array("q")
+    probs = array("d")
+    back_offs = array("d")
+    numbers = array("q")
+    while (line := lines.next_line()) and not line.startswith(b"\\"):
         fields = line.split()
         if not order < len(fields) < order + 3:
             raise lines.error(f"a probability, {order} words and perhaps a back-off are needed, there is {lines.shown}")
@@ -174,13 +177,15 @@ def _number(lines: _ArpaReader, text: bytes, what: str) -> float:
 
 
 def _sorted_grams(lines: _ArpaReader, section: _Section, orders: list[Grams], ids: list[bytes]) -> Grams:
-    """The n-grams sorted, each with the place of its context."""
-    contexts, last = np.zeros(len(section.words), np.int64), section.words[:, -1]
+    """Sorts the n-grams by context and word, and looks up the index of each context in the order below."""
+    contexts = np.zeros(len(section.words), np.int64)
+    last = section.words[:, -1]
     for n, grams in enumerate(orders):
         contexts = grams.find(contexts, section.words[:, n])
     lost = np.flatnonzero(contexts < 0)
     if len(lost):
-        gram = [ids[word].decode(errors="replace") for word in section.words[lost[0]]]
+        words: list[int] = section.words[lost[0]].tolist()
+        gram = [ids[word].decode(errors="replace") for word in words]
         text = f"{' '.join(gram)!r} begins with what is no {len(orders)}-gram: {' '.join(gram[:-1])!r}"
         raise lines.error(text, int(section.lines[lost[0]]))
     order = np.argsort(gram_keys(contexts, last), kind="stable")
@@ -189,21 +194,26 @@ def _sorted_grams(lines: _ArpaReader, section: _Section, orders: list[Grams], id
     if len(twice):
         first, second = (int(section.lines[order[twice[0] + i]]) for i in (0, 1))
         raise lines.error(f"the same {len(orders) + 1}-gram stands in line {first} already", second)
-    probs, back_offs = section.log10_probs[order], section.log10_back_offs[order]
-    return Grams(contexts[order].astype(np.int32), last[order].astype(np.int32), probs, back_offs)
+    return Grams(
+        contexts=contexts[order].astype(np.int32),
+        words=last[order].astype(np.int32),
+        log10_probs=section.log10_probs[order],
+        log10_back_offs=section.log10_back_offs[order],
+    )
 
 
 def _arpa_lines(model: NGram) -> Iterator[bytes]:
     yield b"\\data\\\n"
     for order, count in enumerate(model.counts, start=1):
         yield f"ngram {order}={count}\n".encode()
-    texts = np.array([b""], object)  # of the contexts
+    texts = np.array([b""], object)  # the words of each context
     words = np.array([word.encode() for word in model.words], object)
     for order, grams in enumerate(model.orders, start=1):
         yield f"\n\\{order}-grams:\n".encode()
         texts = texts[grams.contexts] + words[grams.words]
         highest = order == model.order
-        probs, back_offs = (each.astype(np.float32) for each in (grams.log10_probs, grams.log10_back_offs))
+        probs = grams.log10_probs.astype(np.float32)
+        back_offs = grams.log10_back_offs.astype(np.float32)
         for first in range(0, len(grams), _LINES_AT_ONCE):
             some = slice(first, first + _LINES_AT_ONCE)
             lines = (
@@ -218,5 +228,5 @@ def _arpa_lines(model: NGram) -> Iterator[bytes]:
 
 
 def _format_number(number: np.float32) -> bytes:
-    """As few digits as tell it from other float32 numbers."""
+    """Formats a number with the fewest digits that identify it among float32 numbers."""
     return str(number).removesuffix(".0").encode() if number else b"0"

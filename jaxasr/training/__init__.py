@@ -1,18 +1,18 @@
-"""The train wing: from what a model says to better parameters. It knows no model."""
+"""Optimisation: objectives, optimizers, schedules, the training step, checkpoints and metrics. Knows no model."""
 
+from jaxasr.training.auxiliary import AuxiliaryLoss as AuxiliaryLoss
 from jaxasr.training.auxiliary import Distill as Distill
 from jaxasr.training.auxiliary import GuidedAttentionLoss as GuidedAttentionLoss
 from jaxasr.training.auxiliary import QuantityLoss as QuantityLoss
 from jaxasr.training.auxiliary import Reinforce as Reinforce
-from jaxasr.training.auxiliary import AuxiliaryLoss as AuxiliaryLoss
 from jaxasr.training.average import average_checkpoints as average_checkpoints
 from jaxasr.training.average import ema_update as ema_update
 from jaxasr.training.checkpoint import Checkpoints as Checkpoints
-from jaxasr.training.checkpoint import Metadata as Metadata
 from jaxasr.training.checkpoint import Which as Which
 from jaxasr.training.expected_errors import ExpectedErrors as ExpectedErrors
 from jaxasr.training.expected_errors import log_probs_of as log_probs_of
 from jaxasr.training.expected_errors import spelling_of as spelling_of
+from jaxasr.training.metadata import Metadata as Metadata
 from jaxasr.training.objective import Objective as Objective
 from jaxasr.training.optimizer import Adam as Adam
 from jaxasr.training.optimizer import Optimizer as Optimizer
@@ -25,8 +25,8 @@ from jaxasr.training.optimizers import Lion as Lion
 from jaxasr.training.optimizers import Muon as Muon
 from jaxasr.training.optimizers import ScheduleFree as ScheduleFree
 from jaxasr.training.plateau import Newbob as Newbob
-from jaxasr.training.plateau import update_plateau as update_plateau
 from jaxasr.training.plateau import plateau_scale as plateau_scale
+from jaxasr.training.plateau import update_plateau as update_plateau
 from jaxasr.training.schedules import Constant as Constant
 from jaxasr.training.schedules import Exponential as Exponential
 from jaxasr.training.schedules import Noam as Noam

@@ -1,4 +1,4 @@
-"""Averages of parameters: a moving one while training, and the mean of saved ones after it."""
+"""Averages of parameters: the exponential moving average of training, and the mean of saved checkpoints."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -14,10 +14,10 @@ Tree = TypeVar("Tree")
 
 
 def ema_update(average: Tree, params: Tree, *, decay: float, step: int | Int[Array, ""]) -> Tree:
-    """The moving average after one more step: decay_t * average + (1 - decay_t) * params.
+    """Returns the moving average after one more step: decay_t * average + (1 - decay_t) * params.
 
-    decay_t = min(decay, (1 + step) / (10 + step)), so that the random first parameters are forgotten quickly; with
-    `decay` 0 the average is `params`. It is kept in the dtype of `average`: give float32.
+    decay_t = min(decay, (1 + step) / (10 + step)), so that the random first parameters lose their weight quickly. With
+    `decay` 0 the average is `params`. The dtype is that of `average`, which should be float32.
 
     Args:
         step: steps done before this one.
@@ -35,15 +35,15 @@ def ema_update(average: Tree, params: Tree, *, decay: float, step: int | Int[Arr
 
 
 def average_checkpoints(checkpoints: Checkpoints, steps: Sequence[int], like: Tree) -> Tree:
-    """The arithmetic mean of saved states, added in float64 and given back in the dtypes of `like`, on the host.
+    """Returns the arithmetic mean of saved states on the host, summed in float64, in the dtypes of `like`.
 
     Args:
-        steps: of the checkpoints to take.
-        like: the fields of the state to average, by name, such as {"params": params}; nothing else is read.
+        steps: the steps of the checkpoints.
+        like: the fields of the state to average, by name, such as {"params": params}; no other field is read.
 
     Raises:
         ValueError: no step, the same step twice, or a leaf that is no float.
-        FileNotFoundError: a step that is not there.
+        FileNotFoundError: a step without a checkpoint.
     """
     if not steps or len(set(steps)) != len(steps):
         raise ValueError(f"the checkpoints to average are {list(steps)}; give at least one step, each once")

@@ -1,7 +1,7 @@
-"""Checkpoints: any pytree of arrays with what wrote it, saved by Orbax in the background, checked when it comes back.
+"""Checkpoints: any pytree of arrays with its provenance, saved by Orbax in the background and checked on restore.
 
-A save copies the state to the host before it returns, so the next step may donate it. What is half-written when the
-process dies, or when the disk fills, is never seen by a reader: the last complete checkpoint stays the last.
+A save copies the state to the host before it returns, so the next step may donate it. A reader never sees a checkpoint that
+is incomplete because the process died or the disk filled: the last complete one stays the last.
 """
 
 import contextlib
@@ -16,40 +16,17 @@ from typing import Any, Literal, SupportsFloat, TypeVar
 
 import orbax.checkpoint as ocp
 
-from jaxasr import tree
-from jaxasr.training import flat_tree as leaves
+from jaxasr.training import flat_tree
+from jaxasr.training.metadata import Metadata
 
 Tree = TypeVar("Tree")
 Which = int | Literal["last", "best"]
 
-SPACE_MARGIN = 1.2  # free space asked for, over the bytes of the state
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What has to be the same for a state to be used again, and what it was made with."""
-
-    experiment: str  # as `tree.render` gives it
-    fingerprint: str
-    tokenizer: str  # digest
-    data: str  # hash of the prepared data
-    versions: Mapping[str, str]  # of packages; told, never compared
-    defaults: tuple[str, ...] = ()  # as `tree.defaults` gives it: what an older experiment may not have known
-    longest_s: float = (
-        0.0  # of the audio of one example, the longest that fits a batch; 0: there is none, or nobody knows
-    )
-
-    def differences(self, here: "Metadata") -> list[str]:
-        """What differs from the writer of a checkpoint, self, to its reader, `here`: lines of "name: there -> here"."""
-        lines = list(tree.difference(self.experiment, here.experiment, new_defaults=here.defaults))
-        for name, what in (("tokenizer", "vocabulary (digest of the tokenizer)"), ("data", "prepared data (hash)")):
-            there, now = getattr(self, name), getattr(here, name)
-            lines += [f"{what}: {there} -> {now}"] if there != now else []
-        return lines
+SPACE_MARGIN = 1.2  # required free space over the bytes of the state
 
 
 class Checkpoints:
-    """The checkpoints of one run: the newest few, and for good the few best by one number (lower is better)."""
+    """The checkpoints of one run: the newest few, and the few best by one metric (lower is better)."""
 
     def __init__(
         self,
@@ -60,17 +37,17 @@ class Checkpoints:
         by: str = "wer",
         mode: Literal["write", "read"] = "write",
     ):
-        """Opens the folder; to write makes it, and removes what a killed run left half-written.
+        """Opens the folder. In mode "write" it is created, and incomplete checkpoints of a killed run are removed.
 
         Args:
             keep_last: newest checkpoints that are kept.
             keep_best: best checkpoints that are kept besides.
             by: the name of the metric that ranks them.
-            mode: "read" changes nothing in the folder, so that a run that writes there is not disturbed.
+            mode: "read" changes nothing in the folder, so it does not disturb a run that writes there.
 
         Raises:
-            FileNotFoundError: to read, and there is no such folder.
-            ValueError: the scores of a checkpoint in it can't be read.
+            FileNotFoundError: mode "read" and no such folder.
+            ValueError: the metrics of a checkpoint are damaged.
         """
         if keep_last < 1 or keep_best < 0:
             raise ValueError(
@@ -81,7 +58,7 @@ class Checkpoints:
             raise FileNotFoundError(
                 f"there is no folder {directory} to read checkpoints from; is this a run's workdir?"
             )
-        logging.getLogger("absl").addFilter(_not_of_orbax)
+        logging.getLogger("absl").addFilter(_not_from_orbax)
         self.directory = directory
         self._by = by
         self._needed_bytes = 0
@@ -91,7 +68,7 @@ class Checkpoints:
                 options=ocp.CheckpointManagerOptions(
                     best_fn=lambda metrics: metrics[by],
                     best_mode="min",
-                    preservation_policy=_Keep(keep_last, keep_best, by),
+                    preservation_policy=_PreservationPolicy(keep_last, keep_best, by),
                     create=writes,
                     read_only=not writes,
                     cleanup_tmp_directories=writes,
@@ -120,27 +97,27 @@ class Checkpoints:
         *,
         wait: bool = False,
     ) -> None:
-        """Begins to save `state`. What went wrong with the save before is raised here, at the latest in `close`.
+        """Starts to save `state`. An error of the save before is raised here, at the latest in `close`.
 
         Args:
             step: steps done; not saved before.
-            metrics: of this state. Without a finite one of the name `by` it can't be the best.
-            wait: True: return when all is on the disk.
+            metrics: of this state. A state without a finite metric `by` cannot be the best.
+            wait: True: returns when everything is on the disk.
 
         Raises:
-            OSError: too little space on the disk; the checkpoints that are there stay whole.
+            OSError: too little space on the disk; existing checkpoints stay complete.
             ValueError: the step is saved already.
         """
         self.wait()
         if step in self._manager.all_steps():
             raise ValueError(f"step {step} is in {self.directory} already; a step is saved once")
-        flat = leaves.to_host(leaves.flatten(state))
-        self._ask_for_space(flat)
+        flat = flat_tree.to_host(flat_tree.flatten(state))
+        self._check_free_space(flat)
         scores = {name: float(value) for name, value in (metrics or {}).items()}
         ranked = math.isfinite(scores.get(self._by, math.nan))
         items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(leaves.nonempty(flat)),
-            metadata=ocp.args.JsonSave({"metadata": asdict(metadata), "leaves": leaves.describe(flat)}),
+            state=ocp.args.PyTreeSave(flat_tree.nonempty(flat)),
+            metadata=ocp.args.JsonSave({"metadata": asdict(metadata), "leaves": flat_tree.describe(flat)}),
         )
         with self._naming_a_full_disk():
             self._manager.save(step, args=items, metrics=scores if ranked else None, force=True)
@@ -148,58 +125,63 @@ class Checkpoints:
             self.wait()
 
     def restore(self, step: Which, like: Tree, expect: Metadata | None = None) -> tuple[Tree, Metadata]:
-        """The whole state of a step, on the devices that `like` is on, and what wrote it.
+        """Restores the whole state of a step on the devices of `like`, with its metadata.
 
         Args:
             step: a number, "last", or "best": the lowest metric.
             like: a state of the same tree, shapes and dtypes: arrays or jax.ShapeDtypeStruct. A leaf without a
-                sharding comes back as a NumPy array.
-            expect: who reads; None: only the trees are compared.
+                sharding is restored as a NumPy array.
+            expect: the metadata of the reader; None: only the trees are compared.
 
         Raises:
-            FileNotFoundError: there is no such checkpoint.
-            ValueError: another experiment, vocabulary or data wrote it, its tree is another (all differences are
-                named), or it can't be read.
+            FileNotFoundError: no such checkpoint.
+            ValueError: it belongs to another experiment, vocabulary or data, its tree differs (all differences are
+                named), or it cannot be read.
         """
         return self._restore(step, like, expect, whole=True)
 
     def restore_part(self, step: Which, like: Tree, expect: Metadata | None = None) -> tuple[Tree, Metadata]:
-        """As `restore`, for some fields of the state: `like` is a dictionary by field, such as {"params": params}.
+        """Restores some fields of the state. Arguments and errors are those of `restore`.
 
-        Nothing else is read from the disk.
+        Args:
+            like: a dictionary by field, such as {"params": params}. No other field is read from the disk.
         """
         return self._restore(step, like, expect, whole=False)
 
     def metadata(self, step: Which) -> Metadata:
-        """What wrote a step; nothing of its state is read. Errors as in `restore`."""
+        """Returns the metadata of a step without reading its state. Errors are those of `restore`."""
         number = self._find(step)
-        return _told(self._about(number))
+        return Metadata.from_json(self._about(number))
 
     def holds(self, step: Which, field: str) -> bool:
         """Returns True if the checkpoint holds a field of the state, by its path: "train/ema_params"."""
         return any(path.startswith(f"{field}/") for path in self._about(self._find(step))["leaves"])
 
     def steps(self) -> list[int]:
-        """The steps that are completely on the disk, rising."""
+        """Returns the steps of the complete checkpoints, ascending."""
         self.wait()
         self._manager.reload()
         return sorted(self._manager.all_steps())
 
     def last(self) -> int | None:
-        """The newest step; None if there is none."""
+        """Returns the newest step; None if there is none."""
         return max(self.steps(), default=None)
 
     def best(self) -> int | None:
-        """The step with the lowest metric, of equals the newest; None if none has a metric."""
+        """Returns the step with the lowest metric, the newest among equals; None if none has a metric."""
         return self._manager.best_step() if self.steps() else None
 
     def wait(self) -> None:
-        """Returns when nothing is being written any more. Raises: OSError: the disk was full."""
+        """Waits until no checkpoint is being written.
+
+        Raises:
+            OSError: the disk is full.
+        """
         with self._naming_a_full_disk():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Finishes what is being written, and lets the folder go."""
+        """Waits for the checkpoint that is being written, and closes the folder."""
         try:
             self.wait()
         finally:
@@ -207,22 +189,23 @@ class Checkpoints:
 
     def _restore(self, step: Which, like: Tree, expect: Metadata | None, *, whole: bool) -> tuple[Tree, Metadata]:
         number = self._find(step)
-        place = self._place(number)
+        name = self._name(number)
         about = self._about(number)
-        there = _told(about)
-        asked = leaves.flatten(like)
-        _refuse(f"{place} is of another run, with fingerprint {there.fingerprint}", there.differences(expect or there))
-        _refuse(f"{place} holds another tree", leaves.differences(about["leaves"], leaves.describe(asked), whole=whole))
-        targets = leaves.nonempty({path: leaves.abstract_like(leaf) for path, leaf in asked.items()})
+        there = Metadata.from_json(about)
+        wanted = flat_tree.flatten(like)
+        _raise_if(f"{name} is of another run, with fingerprint {there.fingerprint}", there.differences(expect or there))
+        lines = flat_tree.differences(about["leaves"], flat_tree.describe(wanted), whole=whole)
+        _raise_if(f"{name} holds another tree", lines)
+        targets = flat_tree.nonempty({path: flat_tree.abstract_like(leaf) for path, leaf in wanted.items()})
         arguments = ocp.args.PyTreeRestore(
             targets, restore_args=ocp.checkpoint_utils.construct_restore_args(targets), partial_restore=not whole
         )
-        return leaves.unflatten(like, self._read(number, state=arguments)["state"]), there
+        return flat_tree.unflatten(like, self._read(number, state=arguments)["state"]), there
 
     def _about(self, number: int) -> Any:
         return self._read(number, metadata=ocp.args.JsonRestore())["metadata"]
 
-    def _place(self, number: int) -> str:
+    def _name(self, number: int) -> str:
         return f"checkpoint {number} in {self.directory}"
 
     def _find(self, step: Which) -> int:
@@ -238,11 +221,11 @@ class Checkpoints:
             return self._manager.restore(number, args=ocp.args.Composite(**items))
         except (ValueError, OSError, KeyError) as error:
             raise ValueError(
-                f"{self._place(number)} can't be read; remove that folder to go back to one before it. {error}"
+                f"{self._name(number)} can't be read; remove that folder to go back to one before it. {error}"
             ) from error
 
-    def _ask_for_space(self, flat: Mapping[str, leaves.Leaf]) -> None:
-        self._needed_bytes = int(leaves.size_bytes(flat) * SPACE_MARGIN)
+    def _check_free_space(self, flat: Mapping[str, flat_tree.Leaf]) -> None:
+        self._needed_bytes = int(flat_tree.size_bytes(flat) * SPACE_MARGIN)
         if shutil.disk_usage(self.directory).free < self._needed_bytes:
             raise self._full_disk()
 
@@ -252,7 +235,7 @@ class Checkpoints:
             yield
         except (OSError, ValueError) as error:
             self._manager.reload()  # Orbax has taken from its list what it was about to remove
-            if _says_full(error):
+            if _is_full_disk(error):
                 raise self._full_disk() from error
             raise
 
@@ -266,15 +249,15 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class _Keep:
-    """Orbax asks it after each save which checkpoints stay."""
+class _PreservationPolicy:
+    """The policy by which Orbax keeps checkpoints after each save: the newest and the best."""
 
     last: int
     best: int
     by: str
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """True for the newest and for the best, by the metrics that each was saved with."""
+        """Returns True for the newest checkpoints and for the best by the metrics that they were saved with."""
         del context
         steps = sorted(info.step for info in checkpoints)
         ranked = sorted((info.metrics[self.by], -info.step) for info in checkpoints if info.metrics)
@@ -282,21 +265,15 @@ class _Keep:
         return [info.step in kept for info in checkpoints]
 
 
-def _refuse(what: str, lines: Sequence[str]) -> None:
+def _raise_if(what: str, lines: Sequence[str]) -> None:
     if lines:
         raise ValueError(f"{what}. From there -> to here:\n  " + "\n  ".join(lines))
 
 
-def _says_full(error: BaseException) -> bool:
+def _is_full_disk(error: BaseException) -> bool:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "No space left on device" in str(error) or "Disk quota exceeded" in str(error)
 
 
-def _not_of_orbax(record: logging.LogRecord) -> bool:
+def _not_from_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
-
-
-def _told(about: Mapping[str, Any]) -> Metadata:
-    """What a checkpoint says of itself; JSON has made lists of tuples."""
-    fields = about["metadata"]
-    return Metadata(**{**fields, "defaults": tuple(fields.get("defaults", ()))})

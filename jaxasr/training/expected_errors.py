@@ -11,18 +11,19 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.ops.edit_distance import Sequences, Spelling, edit_distance, words_of
 from jaxasr.records import Batch, Hypotheses, NBest, Sum
-from jaxasr.training.auxiliary import LossOutput, LossInputs
+from jaxasr.training.auxiliary import LossInputs, LossOutput
 
 LETTER_FACTOR = 0x01000193  # P of ops.edit_distance.Spelling
 
 
 @dataclass(frozen=True)
 class ExpectedErrors:
-    """sum over the n best of p^ (errors - mean errors), p^ the model's probabilities renormalised over the list.
+    """The expected-error loss: the sum over the n best of p^ (errors - mean errors).
 
-    The run searches with the model as it is at each step, without gradient, and scores what is found by teacher forcing in
-    the training form (`Outputs.n_best`). Cross-entropy keeps the model from forgetting to spell: with weight 1 here the
-    paper's anchor is Objective(share=0.01). Begin from a trained model. Each step costs a search and the decoder n times.
+    p^ are the model's probabilities renormalised over the n best. Each step decodes the batch with the current model, without
+    gradient, and scores the hypotheses by teacher forcing in the training form (`Outputs.n_best`). Some cross-entropy keeps
+    the model stable: the paper uses 0.01 of it, which is Objective(base_weight=0.01) with weight 1 here. Start from a trained
+    model. Each step costs one search and n runs of the decoder.
 
     Source: Prabhavalkar et al. 2018 (1712.01818), equations 3, 8 and 9.
     """
@@ -30,7 +31,7 @@ class ExpectedErrors:
     search: Callable[[Any, Batch], Hypotheses]  # such as decode.Beam(4, nbest=4)
     weight: float = 1.0
     unit: Literal["word", "token"] = "word"
-    spelling: Spelling | None = field(default=None, compare=False, metadata={"show": False})  # measured as a run begins
+    spelling: Spelling | None = field(default=None, compare=False, metadata={"show": False})  # set when a run begins
 
     def __post_init__(self):
         if not self.weight >= 0.0:
@@ -38,25 +39,29 @@ class ExpectedErrors:
 
     @property
     def name(self) -> str:
-        """As in `Term`."""
+        """The name of the loss in metrics."""
         return "expected_errors"
 
-    def __call__(self, seen: LossInputs) -> LossOutput:
-        """Raises: ValueError: there is no n-best list, or it is not known what the tokens spell."""
-        n_best = seen.outputs.n_best
+    def __call__(self, inputs: LossInputs) -> LossOutput:
+        """Returns the loss summed over the batch.
+
+        Raises:
+            ValueError: there is no n-best list, or the spelling of the tokens is unknown.
+        """
+        n_best = inputs.outputs.n_best
         if n_best is None or (self.unit == "word" and self.spelling is None):
             raise ValueError(
-                "objective.extra has ExpectedErrors, which needs the n best of the model and the spelling of its tokens; "
+                "objective.auxiliary has ExpectedErrors, which needs the n best of the model and the spelling of its tokens; "
                 "both come with a run (run/initial_state.py)"
             )
-        references = self._units(seen.tokens_bu, seen.token_lengths_b)
+        references = self._units(inputs.tokens_bu, inputs.token_lengths_b)
         errors_bw = self._errors(references, n_best).astype(jnp.float32)
-        valid_bw = n_best.valid_bw & seen.real_b[:, None]
+        valid_bw = n_best.valid_bw & inputs.real_b[:, None]
         hypotheses_b1 = jnp.sum(valid_bw, axis=1, keepdims=True)
         mean_b1 = jnp.sum(jnp.where(valid_bw, errors_bw, 0.0), axis=1, keepdims=True) / jnp.maximum(hypotheses_b1, 1)
         shares_bw = jnp.where(valid_bw, jax.nn.softmax(jnp.where(valid_bw, n_best.log_probs_bw, -1e30)), 0.0)
         value = jnp.sum(shares_bw * jnp.where(valid_bw, errors_bw - mean_b1, 0.0))
-        units = jnp.sum(jnp.where(seen.real_b, references.lengths_b, 0)).astype(jnp.float32)
+        units = jnp.sum(jnp.where(inputs.real_b, references.lengths_b, 0)).astype(jnp.float32)
         expected = jnp.sum(shares_bw * jnp.where(valid_bw, errors_bw, 0.0))
         return LossOutput(value, {"expected_error_rate": Sum(expected, units)})
 
@@ -73,7 +78,7 @@ class ExpectedErrors:
 
 
 def spelling_of(texts: list[str]) -> Spelling:
-    """What tokens spell, from what each writes: token 0 nothing, one that begins a word a space first.
+    """Returns the spelling of tokens from their texts. Token 0 has no text; a token that begins a word begins with a space.
 
     Raises:
         ValueError: a token writes a space behind its first letter, so that it can't be said which word it belongs to.
@@ -81,13 +86,15 @@ def spelling_of(texts: list[str]) -> Spelling:
     wide = [text for text in texts if " " in text[1:]]
     if wide:
         raise ValueError(f"tokens that hold parts of two words: {wide[:5]}; count errors with unit='token'")
-    hashes, powers = np.zeros(len(texts), np.uint32), np.ones(len(texts), np.uint32)
+    hashes = np.zeros(len(texts), np.uint32)
+    powers = np.ones(len(texts), np.uint32)
     for token, text in enumerate(texts):
-        code, power = 0, 1
-        for letter in text.strip():
+        letters = text.strip()
+        code = 0
+        for letter in letters:
             code = (code * LETTER_FACTOR + ord(letter) + 1) % 2**32
-            power = power * LETTER_FACTOR % 2**32
-        hashes[token], powers[token] = code, power
+        hashes[token] = code
+        powers[token] = pow(LETTER_FACTOR, len(letters), 2**32)
     begins = np.array([text.startswith(" ") for text in texts])
     return Spelling(jnp.asarray(hashes), jnp.asarray(powers), jnp.asarray(begins))
 
@@ -95,7 +102,7 @@ def spelling_of(texts: list[str]) -> Spelling:
 def log_probs_of(
     logits_xuv: Float[Array, "x u v"], tokens_bwu: Int[Array, "b w k"], lengths_bw: Int[Array, "b w"]
 ) -> Float[Array, "b w"]:
-    """The log probability of each hypothesis with its end, in float32; of several samples the mean over them.
+    """Returns the log probability of each hypothesis with its end, in float32; several samples are averaged.
 
     Args:
         logits_xuv: teacher-forced, u = k + 1; x = b * w times the samples, side by side.

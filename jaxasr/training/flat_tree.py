@@ -1,7 +1,7 @@
-"""A tree as a flat dictionary of named arrays: what a checkpoint stores, so that a mismatch can be named leaf by leaf.
+"""Trees as flat dictionaries of named arrays, the form of checkpoints, so that mismatches are reported leaf by leaf.
 
-A path is the fields and keys from the root, "params/listener/kernel". PRNG keys are stored as their integers, and
-arrays of size zero by their shape alone.
+A path holds the fields and keys from the root, "params/listener/kernel". PRNG keys are stored as integers, and arrays of size
+zero by their shape alone.
 """
 
 import math
@@ -20,13 +20,13 @@ SHOWN = 12  # differing leaves that an error lists
 
 
 def flatten(tree: Any) -> dict[str, Leaf]:
-    """Leaves by path, in the order of the tree."""
+    """Returns the leaves by path, in the order of the tree."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): _plain(leaf) for path, leaf in paths}
 
 
 def unflatten(like: Tree, flat: Mapping[str, Leaf]) -> Tree:
-    """The tree of `like` with its leaves from `flat`; those of size zero are made."""
+    """Returns the tree of `like` with the leaves of `flat`; leaves of size zero are created."""
 
     def leaf(path: Any, old: Leaf) -> Leaf:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -37,10 +37,10 @@ def unflatten(like: Tree, flat: Mapping[str, Leaf]) -> Tree:
 
 
 def to_host(flat: Mapping[str, Leaf]) -> dict[str, Leaf]:
-    """Copies that no later step can overwrite, donated or not.
+    """Returns host copies that no later step can overwrite, also if it donates the arrays.
 
-    On a CPU the host's view of a device array is the very buffer, so it is copied. An array spread over the devices
-    of several processes stays where it is: Orbax copies its shards before a save returns.
+    On a CPU the host's view of a device array is its buffer, so it is copied. An array spread over the devices of several
+    processes is returned as it is: Orbax copies its shards before a save returns.
     """
     local = {path: leaf for path, leaf in flat.items() if not _is_spread(leaf)}
     host = jax.device_get(local)
@@ -48,12 +48,12 @@ def to_host(flat: Mapping[str, Leaf]) -> dict[str, Leaf]:
 
 
 def describe(flat: Mapping[str, Leaf]) -> dict[str, list[Any]]:
-    """Shape and dtype by path."""
+    """Returns shape and dtype by path."""
     return {path: [list(np.shape(leaf)), str(_dtype(leaf))] for path, leaf in flat.items()}
 
 
 def differences(there: Shapes, here: Shapes, *, whole: bool) -> list[str]:
-    """A line for each leaf of `here` that `there` can't fill and, if the `whole` is asked for, each that is left over."""
+    """Returns a line for each leaf of `here` that `there` cannot fill and, if `whole`, for each that only `there` has."""
     lines = []
     for path in sorted({**there, **here} if whole else here):
         saved, asked = (_shape(shapes.get(path)) for shapes in (there, here))
@@ -64,7 +64,7 @@ def differences(there: Shapes, here: Shapes, *, whole: bool) -> list[str]:
 
 
 def abstract_like(leaf: Leaf) -> Leaf:
-    """What is to be filled: an abstract array on the devices of `leaf`, or a NumPy array if it names none."""
+    """Returns the target of a restore: an abstract array on the devices of `leaf`, or a NumPy array without a sharding."""
     sharding = getattr(leaf, "sharding", None)
     if sharding is not None:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
@@ -72,12 +72,12 @@ def abstract_like(leaf: Leaf) -> Leaf:
 
 
 def nonempty(flat: Mapping[str, Leaf]) -> dict[str, Leaf]:
-    """Those that hold at least one number: Orbax can't store the others."""
+    """Returns the leaves with at least one element; Orbax cannot store the others."""
     return {path: leaf for path, leaf in flat.items() if math.prod(np.shape(leaf))}
 
 
 def size_bytes(flat: Mapping[str, Leaf]) -> int:
-    """Bytes of all leaves together."""
+    """Returns the bytes of all leaves together."""
     return sum(math.prod(np.shape(leaf)) * _dtype(leaf).itemsize for leaf in flat.values())
 
 
@@ -93,7 +93,7 @@ def _plain(leaf: Leaf) -> Leaf:
 
 
 def _impl(key: Leaf) -> Any:
-    """The generator of a key, abstract ones included: `key_impl` wants an array, and a traced one is one."""
+    """Returns the generator of a key, also of an abstract one, by tracing `key_impl`, which needs an array."""
     impls = []
     jax.eval_shape(lambda traced: impls.append(jax.random.key_impl(traced)), key)
     return impls[0]

@@ -1,4 +1,4 @@
-"""What training minimises: label-smoothed cross-entropy of the attention decoder and CTC in a stated mix, and more."""
+"""The training objective: label-smoothed cross-entropy of the attention decoder mixed with CTC, and auxiliary losses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from jaxtyping import Array, Bool, Float
 from jaxasr.ops import losses
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
-from jaxasr.training.auxiliary import LossInputs, AuxiliaryLoss
+from jaxasr.training.auxiliary import AuxiliaryLoss, LossInputs
 from jaxasr.training.expected_errors import ExpectedErrors
 
 
 @dataclass(frozen=True)
 class Objective:
-    """share * [(1 - ctc_weight) * cross-entropy + ctc_weight * CTC] + the terms of `extra` times their weights.
+    """The objective base_weight * [(1 - ctc_weight) * cross-entropy + ctc_weight * CTC] + sum of weighted auxiliary losses.
 
-    All are sums over the batch divided by its target tokens: those of the transcript and the end. An utterance too short to
-    align has no CTC term; it is counted. A term of weight 0 is not computed.
+    All are sums over the batch divided by its target tokens: those of the transcripts and the ends. An utterance too short to
+    align has no CTC loss; such utterances are counted. A loss of weight 0 is not computed.
 
     Source: the mix is Kim et al. 2017 (1609.06773), equation 9; label smoothing Szegedy et al. 2016, section 7.
     """
 
     label_smoothing: float = 0.0
     ctc_weight: float = 0.0
-    # how the smoothed share is spread over the tokens; "unigram": as in the training transcripts, measured when a run begins
+    # distribution of the smoothed probability over tokens; "unigram": that of the training transcripts, set when a run begins
     prior: Literal["uniform", "unigram"] | tuple[float, ...] = "uniform"
-    base_weight: float = 1.0  # of cross-entropy and CTC beside `extra`; less than 1 where they only anchor it
+    base_weight: float = 1.0  # of cross-entropy and CTC beside `auxiliary`
     auxiliary: tuple[AuxiliaryLoss, ...] = ()
 
     def __post_init__(self):
@@ -37,7 +37,7 @@ class Objective:
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"objective.{name} is {value}; it must be in [0, 1]")
         if not self.base_weight >= 0.0:
-            raise ValueError(f"objective.share is {self.base_weight}; it must be 0 or more")
+            raise ValueError(f"objective.base_weight is {self.base_weight}; it must be 0 or more")
         if isinstance(self.prior, tuple) and not (min(self.prior) >= 0.0 and abs(sum(self.prior) - 1.0) < 1e-3):
             raise ValueError(
                 f"objective.prior has {len(self.prior)} frequencies with sum {sum(self.prior):.4f} and minimum "
@@ -45,21 +45,21 @@ class Objective:
             )
         names = [term.name for term in self.auxiliary]
         if len(set(names)) < len(names):
-            raise ValueError(f"objective.extra has the terms {', '.join(names)}; each may stand there once")
+            raise ValueError(f"objective.auxiliary has the terms {', '.join(names)}; each may stand there once")
 
     @property
     def search(self) -> Callable[[Any, Batch], Hypotheses] | None:
-        """What finds the n best that a term asks for."""
+        """The search for the n best that `ExpectedErrors` needs; None if no auxiliary loss needs one."""
         searches = [term.search for term in self.auxiliary if isinstance(term, ExpectedErrors) and term.weight > 0.0]
         return searches[0] if searches else None
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Sum]:
-        """Sums by name; "loss" is the one to minimise. Rows that are padding count nothing."""
-        seen, correct_xu = self._see(outputs, batch)
-        targets = jnp.sum(seen.token_lengths_b + seen.real_b).astype(jnp.float32)
+        """Returns sums by name; "loss" is the one to minimise. Padding rows do not count."""
+        inputs, correct_xu = self._loss_inputs(outputs, batch)
+        targets = jnp.sum(inputs.token_lengths_b + inputs.real_b).astype(jnp.float32)
         sums = {
-            "cross_entropy": Sum(seen.sum(seen.losses_xu), targets),
-            "accuracy": Sum(seen.sum(correct_xu.astype(jnp.float32)), targets),
+            "cross_entropy": Sum(inputs.sum(inputs.losses_xu), targets),
+            "accuracy": Sum(inputs.sum(correct_xu.astype(jnp.float32)), targets),
         }
         loss = (1.0 - self.ctc_weight) * sums["cross_entropy"].value
         if self.ctc_weight > 0.0:
@@ -69,12 +69,12 @@ class Objective:
         loss = self.base_weight * loss
         for term in self.auxiliary:
             if term.weight > 0.0:
-                added = term(seen)
-                sums |= {term.name: Sum(added.value, targets), **added.watched}
-                loss = loss + term.weight * added.value
+                output = term(inputs)
+                sums |= {term.name: Sum(output.value, targets), **output.metrics}
+                loss = loss + term.weight * output.value
         return sums | {"loss": Sum(loss, targets)}
 
-    def _see(self, outputs: Outputs, batch: Batch) -> tuple[LossInputs, Bool[Array, "x u"]]:
+    def _loss_inputs(self, outputs: Outputs, batch: Batch) -> tuple[LossInputs, Bool[Array, "x u"]]:
         real_b = jnp.asarray(batch.valid_b)
         samples = outputs.logits_buv.shape[0] // real_b.shape[0]
         lengths_b = jnp.where(real_b, batch.token_lengths_b, 0)

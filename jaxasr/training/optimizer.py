@@ -1,8 +1,8 @@
 """Optimizers as values: a frozen dataclass whose `build()` is an Optax chain of clip, scale, decay and learning rate.
 
-What `build()` gives takes the mean gradient of a batch and, when it accumulates, the weight (tokens) that the mean was
-divided by: `update(gradients, state, params, weight=weight)`. So k micro-batches of unequal weights make the very
-update of one batch of all of them, which a mean of means (optax.MultiSteps) does not.
+The result of `build()` takes the mean gradient of a batch and, for accumulation, the weight (tokens) by which it was divided:
+`update(gradients, state, params, weight=weight)`. So k micro-batches of unequal weights give the update of one batch of all
+of them. A mean of means (optax.MultiSteps) does not.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -20,15 +20,15 @@ from jaxasr.training.schedules import Rate, Schedule, Step
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all optimizers share: the rate, how the gradient is clipped, what decays, how many batches make an update."""
+    """The base of all optimizers: learning rate, gradient clipping, weight decay and accumulation."""
 
     schedule: Schedule  # of the learning rate, by updates
     _: KW_ONLY
-    clip_norm: float | None = None  # global norm that the gradient is scaled down to; None: never
+    clip_norm: float | None = None  # the largest global norm of the gradient; None: no clipping
     weight_decay: float = 0.0  # decoupled: times the learning rate; matrices only, neither biases nor norms
     l2: float = 0.0  # gradient of l2 / 2 * |matrix|^2, added before clipping
-    on_plateau: Newbob | None = None  # the rate falls when the score of the watched split stops falling
-    accumulate_steps: int = 1  # batches an update
+    on_plateau: Newbob | None = None  # lowers the rate when the validation score stops falling
+    accumulate_steps: int = 1  # batches per update
 
     def __post_init__(self):
         name = type(self).__name__
@@ -43,7 +43,7 @@ class Optimizer:
             raise ValueError(f"{name} has accumulate_steps={self.accumulate_steps}; it must be 1 or more")
 
     def build(self) -> optax.GradientTransformationExtraArgs:
-        """The Optax chain: clipping, the method's own scaling, decay, learning rate; accumulation around them all."""
+        """Builds the Optax chain: clipping, the method's scaling, decay and learning rate, with accumulation around them."""
         parts = [*self.before_scaling(), self.scaling()]
         if self.weight_decay > 0.0:
             parts.append(optax.add_decayed_weights(self.weight_decay, mask=decays))
@@ -52,30 +52,30 @@ class Optimizer:
 
     @property
     def keeps_average(self) -> bool:
-        """True where it keeps an average of its own, which is then what is evaluated."""
+        """The answer to whether the optimizer keeps an average of its own, which is then evaluated."""
         return False
 
     def before_scaling(self) -> list[optax.GradientTransformation]:
-        """What is done to a gradient first: the penalty, and clipping."""
+        """Returns the first transformations of a gradient: penalty and clipping."""
         parts = [optax.add_decayed_weights(self.l2, mask=decays)] if self.l2 > 0.0 else []
         return parts + ([] if self.clip_norm is None else [optax.clip_by_global_norm(self.clip_norm)])
 
     def after_rate(self) -> list[optax.GradientTransformation]:
-        """What is done last: what a plateau takes off the rate."""
+        """Returns the last transformations: the scale of the plateau rule."""
         return [] if self.on_plateau is None else [scale_by_plateau()]
 
     def scaling(self) -> optax.GradientTransformation:
-        """What the method does to a gradient before the learning rate."""
+        """Returns the method's transformation of a gradient before the learning rate."""
         raise NotImplementedError(f"{type(self).__name__} has no scaling; use Adam or Sgd")
 
     def rate(self, step: Step) -> Rate:
-        """The learning rate of the batch after `step` batches."""
+        """Returns the learning rate of the batch after `step` batches."""
         return self.schedule(step // self.accumulate_steps)
 
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam; with `weight_decay` it is AdamW.
+    """The Adam optimizer; with `weight_decay` it is AdamW.
 
     Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2.
     """
@@ -92,13 +92,13 @@ class Adam(Optimizer):
             )
 
     def scaling(self) -> optax.GradientTransformation:
-        """The first moment over the root of the second, both without bias."""
+        """Returns the first moment over the root of the second, both bias-corrected."""
         return optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
 
 
 @dataclass(frozen=True)
 class Sgd(Optimizer):
-    """Stochastic gradient descent, with heavy-ball momentum where that is more than 0."""
+    """A stochastic gradient descent, with heavy-ball momentum if that is more than 0."""
 
     momentum: float = 0.0
 
@@ -108,24 +108,24 @@ class Sgd(Optimizer):
             raise ValueError(f"Sgd has momentum={self.momentum}; it must be in [0, 1)")
 
     def scaling(self) -> optax.GradientTransformation:
-        """The sum of past gradients, each weakened by `momentum` a step."""
+        """Returns the sum of past gradients, weighted down by `momentum` per step."""
         return optax.trace(decay=self.momentum) if self.momentum else optax.identity()
 
 
 class AccumulationState(NamedTuple):
-    """What `accumulate` carries from batch to batch."""
+    """The state of `accumulate`."""
 
     batches: Int[Array, ""]  # since the last update
-    weight: Float[Array, ""]  # of them together
-    mean: Any  # gradient, weighted; the tree of the parameters
+    weight: Float[Array, ""]  # sum over these batches
+    mean: Any  # weighted mean gradient; the tree of the parameters
     inner: optax.OptState
 
 
 def accumulate(inner: optax.GradientTransformation, *, every: int) -> optax.GradientTransformationExtraArgs:
-    """`inner`, applied to the weighted mean gradient of `every` batches; zero updates in between.
+    """Applies `inner` to the weighted mean gradient of `every` batches, with zero updates in between.
 
-    Its `update` takes `weight`, a scalar: what the mean gradient it is given was divided by, over all devices. A batch
-    of weight 0 changes nothing but the count.
+    Its `update` takes `weight`, a scalar: the number by which the mean gradient was divided, over all devices. A batch of
+    weight 0 changes only the count.
 
     Raises:
         ValueError: `every` is more than 1 and `update` was not given a weight.
@@ -139,7 +139,12 @@ def accumulate(inner: optax.GradientTransformation, *, every: int) -> optax.Grad
         return AccumulationState(jnp.zeros((), jnp.int32), jnp.zeros(()), mean, inner.init(params))
 
     def update(
-        gradients: Any, state: AccumulationState, params: Any = None, *, weight: Float[Array, ""] | None = None, **extra: Any
+        gradients: Any,
+        state: AccumulationState,
+        params: Any = None,
+        *,
+        weight: Float[Array, ""] | None = None,
+        **extra: Any,
     ) -> tuple[Any, AccumulationState]:
         if weight is None:
             raise ValueError(
@@ -165,25 +170,26 @@ def accumulate(inner: optax.GradientTransformation, *, every: int) -> optax.Grad
 
 
 def reset_moments(optimizer: optax.GradientTransformation, params: Any, before: Any) -> Any:
-    """The optimizer's first state, but at the place in the schedule and with the plateau of the state `before`.
+    """Returns the optimizer's initial state with the schedule position and the plateau of the state `before`.
 
     Args:
-        before: of an optimizer that may be another, of parameters that may be others.
+        before: a state, possibly of another optimizer and of other parameters.
     """
-    places = {type(node): node for node in jax.tree.leaves(before, is_leaf=_is_place) if _is_place(node)}
-    return jax.tree.map(lambda node: places.get(type(node), node), optimizer.init(params), is_leaf=_is_place)
+    nodes = jax.tree.leaves(before, is_leaf=_is_schedule_state)
+    kept = {type(node): node for node in nodes if _is_schedule_state(node)}
+    return jax.tree.map(lambda node: kept.get(type(node), node), optimizer.init(params), is_leaf=_is_schedule_state)
 
 
-def _is_place(node: Any) -> bool:
+def _is_schedule_state(node: Any) -> bool:
     return isinstance(node, optax.ScaleByScheduleState | Plateau)
 
 
 def decays(params: Any) -> Any:
-    """True where weight decay acts: matrices and kernels (rank 2 and more), neither biases nor gains of norms."""
+    """Returns True for leaves with weight decay: matrices and kernels (rank 2 and more), no biases or gains of norms."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: rank_in_layer(path, leaf) >= 2, params)
 
 
 def rank_in_layer(path: Any, leaf: Any) -> int:
-    """The axes of a parameter, less that of layers where it is of a stack: one layer's bias has rank 1 there as well."""
+    """Returns the rank of a parameter without the axis of stacked layers, so a bias has rank 1 in a stack as well."""
     names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
     return jnp.ndim(leaf) - (STACK in names)

@@ -1,4 +1,4 @@
-"""More optimizers: those that keep less, orthogonalise, take signs, or need no schedule."""
+"""Optimizers beside Adam and SGD: Lion, Adafactor, Muon, AdaDelta and schedule-free Adam."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -15,7 +15,9 @@ from jaxasr.training.plateau import Plateau, new_plateau
 
 @dataclass(frozen=True)
 class Lion(Optimizer):
-    """The sign of an interpolation between gradient and momentum: a rate 3 to 10 times below Adam's, decay as much above.
+    """The Lion optimizer: the sign of an interpolation between gradient and momentum.
+
+    It needs a rate 3 to 10 times lower than Adam's, and a decay higher by the same factor.
 
     Source: Chen et al. 2023 (arXiv:2302.06675), program 1.
     """
@@ -28,13 +30,13 @@ class Lion(Optimizer):
         _shares(self, "b1", "b2")
 
     def scaling(self) -> optax.GradientTransformation:
-        """The sign."""
+        """Returns the sign of the interpolation."""
         return optax.scale_by_lion(b1=self.b1, b2=self.b2)
 
 
 @dataclass(frozen=True)
 class Adafactor(Optimizer):
-    """The second moment of a matrix by rows and columns; updates clipped by their root mean square, no momentum.
+    """The Adafactor optimizer: second moments by rows and columns, updates clipped by root mean square, no momentum.
 
     Source: Shazeer and Stern 2018 (arXiv:1804.04235), algorithms 4 and 5 with the decay 1 - t^-0.8. Its rate is relative to
     the parameter's size only with relative_rate="parameter".
@@ -42,7 +44,7 @@ class Adafactor(Optimizer):
 
     clip_rms: float = 1.0
     relative_rate: Literal["none", "parameter"] = "none"
-    factored_from: int = 128  # both sides of a matrix at least this long: factored
+    factored_from: int = 128  # matrices with both sides at least this long are factored
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,7 +52,7 @@ class Adafactor(Optimizer):
             raise ValueError(f"Adafactor has clip_rms={self.clip_rms}; it must be more than 0")
 
     def scaling(self) -> optax.GradientTransformation:
-        """The gradient over the root of its factored second moment, clipped."""
+        """Returns the gradient over the root of its factored second moment, clipped."""
         parts = [
             optax.scale_by_factored_rms(min_dim_size_to_factor=self.factored_from),
             optax.clip_by_block_rms(self.clip_rms),
@@ -60,9 +62,9 @@ class Adafactor(Optimizer):
 
 @dataclass(frozen=True)
 class Muon(Optimizer):
-    """Momentum made orthogonal for matrices; Adam for embeddings and all that is not a matrix.
+    """The Muon optimizer: orthogonalised momentum for matrices, Adam for embeddings and everything else.
 
-    The update of a matrix is scaled to the root mean square that Adam's would have, so that one rate serves both.
+    The update of a matrix is scaled to the root mean square of an Adam update, so one rate fits both.
 
     Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the scale 0.2 sqrt(max(rows, columns)): Liu et al. 2025
     (arXiv:2502.16982), equation 4.
@@ -78,7 +80,7 @@ class Muon(Optimizer):
         _shares(self, "momentum", "b1", "b2")
 
     def scaling(self) -> optax.GradientTransformation:
-        """Newton-Schulz on the momentum of matrices, Adam elsewhere."""
+        """Returns Newton-Schulz on the momentum of matrices, and Adam elsewhere."""
         newton_schulz = contrib.scale_by_muon(beta=self.momentum, weight_dimension_numbers=_rows_and_columns)
         orthogonal = optax.chain(newton_schulz, optax.stateless(_like_adam))
         adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
@@ -87,9 +89,9 @@ class Muon(Optimizer):
 
 @dataclass(frozen=True)
 class AdaDelta(Optimizer):
-    """Updates in the units of the parameters, from moving squares of gradients and updates; the rate is 1 most often.
+    """The AdaDelta optimizer: updates in the units of the parameters, from moving squares; the rate is usually 1.
 
-    With `on_plateau` it is epsilon, not the rate, that falls.
+    `on_plateau` lowers epsilon instead of the rate.
 
     Source: Zeiler 2012 (arXiv:1212.5701), algorithm 1; epsilon's decay: ESPnet's recipes (rho 0.95, eps 1e-8, factor 0.01)
     after Watanabe et al. 2017, section IV.
@@ -105,7 +107,7 @@ class AdaDelta(Optimizer):
             raise ValueError(f"AdaDelta has eps={self.eps}; it must be more than 0")
 
     def scaling(self) -> optax.GradientTransformation:
-        """sqrt(E[dx^2] + eps) / sqrt(E[g^2] + eps) * g."""
+        """Returns sqrt(E[dx^2] + eps) / sqrt(E[g^2] + eps) * g."""
 
         def init(params: Any) -> AdaDeltaState:
             zeros = jax.tree.map(lambda p: jnp.zeros_like(p, jnp.float32), params)
@@ -129,12 +131,12 @@ class AdaDelta(Optimizer):
         return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
 
     def after_rate(self) -> list[optax.GradientTransformation]:
-        """Nothing: the plateau is in the method itself."""
+        """Returns no transformation, because the plateau acts on epsilon."""
         return []
 
 
 class AdaDeltaState(NamedTuple):
-    """Moving squares, and what epsilon is multiplied with."""
+    """The moving squares, and the plateau that scales epsilon."""
 
     gradients: Any
     updates: Any
@@ -143,10 +145,10 @@ class AdaDeltaState(NamedTuple):
 
 @dataclass(frozen=True)
 class ScheduleFree(Optimizer):
-    """Adam without momentum around an average of its own, that is evaluated: no decay of the rate, no step to aim at.
+    """The schedule-free Adam optimizer, which evaluates an average of its own and needs neither decay nor a last step.
 
-    Gradients are taken at y, between the iterate z and the average x; the parameters of the state are y, its `average` is x.
-    The schedule should ramp up and stay.
+    Gradients are taken at y, between the iterate z and the average x. `params` of the state are y, `ema_params` are x. The
+    schedule should ramp up and stay constant.
 
     Source: Defazio et al. 2024 (arXiv:2405.15682), algorithm 1.
     """
@@ -168,11 +170,11 @@ class ScheduleFree(Optimizer):
         return True
 
     def scaling(self) -> optax.GradientTransformation:
-        """Adam's second moment alone."""
+        """Returns the gradient over the root of Adam's second moment."""
         return optax.scale_by_adam(b1=0.0, b2=self.b2, eps=self.eps)
 
     def build(self) -> optax.GradientTransformationExtraArgs:
-        """The chain of z's updates with the average around it."""
+        """Builds the chain of z's updates with the average around it."""
         inner = [self.scaling()]
         if self.weight_decay > 0.0:
             inner.append(optax.add_decayed_weights(self.weight_decay, mask=decays))
@@ -182,7 +184,7 @@ class ScheduleFree(Optimizer):
 
 
 def own_average(state: Any, params: Any) -> Any | None:
-    """The parameters to evaluate, where the optimizer keeps an average of its own; None where it does not."""
+    """Returns the optimizer's own average of the parameters; None if it keeps none."""
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, contrib.ScheduleFreeState))
     found = [node for node in nodes if isinstance(node, contrib.ScheduleFreeState)]
     return contrib.schedule_free_eval_params(found[0], params) if found else None
@@ -201,7 +203,7 @@ def _rows_and_columns(updates: Any) -> Any:
 
 
 def _like_adam(updates: Any, params: Any = None) -> Any:
-    """An orthogonal m x n matrix has a root mean square of 1 / sqrt(max(m, n)); Adam's is about 0.2."""
+    """Scales orthogonal updates to Adam's root mean square of about 0.2; that of m x n ones is 1 / sqrt(max(m, n))."""
     del params
     return jax.tree.map(lambda u: u * (0.2 * max(u.shape[-2:]) ** 0.5), updates)
 

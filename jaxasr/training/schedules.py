@@ -1,7 +1,7 @@
-"""Learning rates as values: a schedule is a frozen dataclass, called with the updates done so far (0 at first).
+"""Learning rate schedules: frozen dataclasses that are called with the number of updates so far (0 at first).
 
-The update about to be made is number i = step + 1, so that no first update is lost to a rate of zero. Every schedule
-can be traced; its rate is float32.
+The next update has number i = step + 1, so the first update never has a rate of zero. Every schedule can be traced; its rate
+is float32.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ Rate = Float[Array, ""]
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Anything that gives the learning rate of the next update."""
+    """A schedule: a function from the updates done to the learning rate of the next one."""
 
     def __call__(self, step: Step) -> Rate: ...
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same rate for ever."""
+    """A constant rate."""
 
     rate: float
 
@@ -32,16 +32,16 @@ class Constant:
         _positive(self, "rate")
 
     def __call__(self, step: Step) -> Rate:
-        """The rate, whatever the step."""
+        """Returns the rate."""
         return jnp.full(jnp.shape(step), self.rate, jnp.float32)
 
 
 @dataclass(frozen=True)
 class RampHoldDecay:
-    """A linear ramp, a plateau, an exponential decay to `end_ratio * peak` at the final step; constant after it.
+    """A linear ramp, a plateau, and an exponential decay to `end_ratio * peak` at `decay_until`; constant after it.
 
-    All three are steps from the beginning of training. SpecAugment's own (s_r, s_i, s_f) are (500, 20_000, 80_000) for
-    B, (1_000, 40_000, 160_000) for D and (1_000, 140_000, 320_000) for L, each with peak 1e-3.
+    All three fields are steps from the beginning of training. SpecAugment's (s_r, s_i, s_f) are (500, 20_000, 80_000) for B,
+    (1_000, 40_000, 160_000) for D and (1_000, 140_000, 320_000) for L, with peak 1e-3.
 
     Source: Park et al. 2019 (arXiv:1904.08779), section 3.2.
     """
@@ -62,7 +62,7 @@ class RampHoldDecay:
             )
 
     def __call__(self, step: Step) -> Rate:
-        """The rate of update `step` + 1."""
+        """Returns the rate of update `step` + 1."""
         i = _number(step)
         share = (i - self.hold_until) / (self.decay_until - self.hold_until)
         return self.peak * _ramp(i, self.ramp_until) * self.end_ratio ** jnp.clip(share, 0.0, 1.0)
@@ -70,7 +70,7 @@ class RampHoldDecay:
 
 @dataclass(frozen=True)
 class Noam:
-    """scale * width^-0.5 * min(i^-0.5, i * warmup_steps^-1.5): a linear ramp, then the inverse square root.
+    """A linear ramp, then the inverse square root: scale * width^-0.5 * min(i^-0.5, i * warmup_steps^-1.5).
 
     Source: Vaswani et al. 2017 (arXiv:1706.03762), section 5.3, equation 3; `scale` is 1 there.
     """
@@ -83,7 +83,7 @@ class Noam:
         _positive(self, "width", "warmup_steps", "scale")
 
     def __call__(self, step: Step) -> Rate:
-        """The rate of update `step` + 1."""
+        """Returns the rate of update `step` + 1."""
         i = _number(step)
         return self.scale * self.width**-0.5 * jnp.minimum(i**-0.5, i * self.warmup_steps**-1.5)
 
@@ -111,7 +111,7 @@ class WarmupCosine:
             raise ValueError(f"WarmupCosine has end={self.end} and peak={self.peak}; it needs 0 <= end <= peak")
 
     def __call__(self, step: Step) -> Rate:
-        """The rate of update `step` + 1."""
+        """Returns the rate of update `step` + 1."""
         i = _number(step)
         share = (i - self.warmup_steps) / (self.total_steps - self.warmup_steps)
         fall = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(share, 0.0, 1.0)))
@@ -122,13 +122,13 @@ class WarmupCosine:
 
 @dataclass(frozen=True)
 class Exponential:
-    """start * ratio^(step / every_steps): a geometric decay without stairs, after an optional linear ramp.
+    """A smooth geometric decay, start * ratio^(step / every_steps), after an optional linear ramp.
 
     Source: Chan et al. 2016 (arXiv:1508.01211), section 4: a decay of 0.98 every 1/20 epoch.
     """
 
     start: float
-    ratio: float  # what `every_steps` steps multiply the rate with
+    ratio: float  # factor of the rate over `every_steps` steps
     every_steps: int
     ramp_until: int = 0
 
@@ -140,7 +140,7 @@ class Exponential:
             )
 
     def __call__(self, step: Step) -> Rate:
-        """The rate of update `step` + 1."""
+        """Returns the rate of update `step` + 1."""
         done = jnp.asarray(step, jnp.float32)
         return self.start * _ramp(done + 1.0, self.ramp_until) * self.ratio ** (done / self.every_steps)
 

@@ -1,4 +1,4 @@
-"""All that training changes, in one record: what a checkpoint holds and a step maps to its successor."""
+"""The state of training, which a step maps to its successor and a checkpoint stores."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,10 @@ class TrainState:
     """The state before a step."""
 
     step: Int[Array, ""]  # steps done
-    key: PRNGKey  # of the run; a step folds its number in
+    key: PRNGKey  # of the run; each step folds its number in
     params: Any
-    ema_params: Any  # average of `params` that is evaluated, the same tree; None where no average is asked for
-    statistics: Any  # what the model measured of the data before the first step; never trained
+    ema_params: Any  # average of `params` for evaluation, the same tree; None if no average is asked for
+    statistics: Any  # statistics of the data measured before the first step, and frozen models; never trained
     optimizer: optax.OptState
 
 

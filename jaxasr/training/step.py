@@ -1,7 +1,7 @@
-"""One training step as a pure function: state and batch in, state and metrics out.
+"""The training step as a pure function: state and batch in, state and metrics out.
 
-The step divides once, by the weight of the whole global batch: its sums are those over all devices (`across`), so unequal
-token counts on the devices make no difference.
+The step divides once, by the weight of the whole global batch. Its sums run over all devices (`reduction`), so unequal token
+counts on the devices make no difference.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,20 +32,22 @@ def make_step(
     ema_decay: float,
     noise: WeightNoise | None = None,
 ) -> StepFunction:
-    """The step `(state, batch, across=ALONE) -> (state, metrics)`.
+    """Returns the step `(state, batch, reduction=SINGLE_DEVICE) -> (state, metrics)`.
 
     Args:
         apply: the model in its training form.
-        criterion: sums by name, "loss" among them.
-        optimizer: any Optax transformation. One that takes extra arguments is told the `weight` that the gradient was
-            divided by (train.accumulate needs it).
-        ema_decay: of the moving average of parameters; 0 keeps the average equal to the parameters. An optimizer with an
-            average of its own (train.ScheduleFree) takes its place.
-        noise: on the parameters that `apply` is given.
+        criterion: returns sums by name, "loss" among them.
+        optimizer: any Optax transformation. One that takes extra arguments gets the `weight` by which the gradient was
+            divided (`accumulate` needs it).
+        ema_decay: of the moving average of the parameters; 0: none. An optimizer with an average of its own
+            (`ScheduleFree`) replaces it.
+        noise: weight noise on the parameters that `apply` gets.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
-    def step(state: TrainState, batch: Batch, across: GradientReduction = SINGLE_DEVICE) -> tuple[TrainState, dict[str, Sum]]:
+    def step(
+        state: TrainState, batch: Batch, reduction: GradientReduction = SINGLE_DEVICE
+    ) -> tuple[TrainState, dict[str, Sum]]:
         streams = _streams(state)
 
         def loss(params: Any, statistics: Any, batch: Batch) -> tuple[jax.Array, dict[str, Sum]]:
@@ -58,7 +60,7 @@ def make_step(
             return jax.grad(loss, has_aux=True)(variables["params"], variables["statistics"], batch)
 
         variables = {"params": state.params, "statistics": state.statistics}
-        gradients, sums = across.summed(gradients_of, variables, batch)
+        gradients, sums = reduction.summed(gradients_of, variables, batch)
         weight = sums["loss"].weight
         gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, weight=weight)

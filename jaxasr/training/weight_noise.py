@@ -1,4 +1,4 @@
-"""Variational weight noise: what the model computes with is the parameters and a normal number for each."""
+"""Variational weight noise: Gaussian noise on the parameters in the forward pass of training."""
 
 import zlib
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from jaxasr.training.optimizer import decays
 
 @dataclass(frozen=True)
 class WeightNoise:
-    """Noise on every matrix and kernel (rank 2 and more) in the forward pass of training, drawn anew at each step.
+    """A Gaussian noise on every matrix and kernel (rank 2 and more) in the forward pass of training, drawn at each step.
 
-    The same for all examples and on all devices. SpecAugment's models have deviation 0.075 from step 20,000 on.
+    It is the same for all examples and devices. SpecAugment's models use deviation 0.075 from step 20,000 on.
 
     Source: Graves 2011, Practical Variational Inference for Neural Networks, with a fixed deviation; Park et al. 2019
     (1904.08779), section 3.2.
@@ -32,7 +32,7 @@ class WeightNoise:
             )
 
     def __call__(self, params: Any, step: Int[Array, ""], key: PRNGKey) -> Any:
-        """The parameters to compute with at this step; gradients pass to the parameters as they are."""
+        """Returns the noisy parameters of this step; gradients pass to the parameters unchanged."""
 
         def noisy(path: Any, matrix: bool, leaf: Array) -> Array:
             if not matrix:

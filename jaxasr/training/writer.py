@@ -1,7 +1,7 @@
-"""Metrics of a run: a line of JSON each in `metrics.jsonl`, and the same numbers for TensorBoard.
+"""The metrics of a run: lines of JSON in `metrics.jsonl`, and the same numbers for TensorBoard.
 
-A line is {"step": 120, "train/loss": 1.5, ...}. Python writes a float so that it reads back as the same float; what is
-not finite is written as "nan", "inf" or "-inf", because JSON has no such numbers.
+A line is {"step": 120, "train/loss": 1.5, ...}. Python writes a float so that it reads back as the same float. Numbers that
+are not finite are written as "nan", "inf" or "-inf", because JSON has no such numbers.
 """
 
 import json
@@ -24,13 +24,13 @@ Row = dict[str, int | float]
 
 
 class Writer:
-    """Writes the metrics of one run in its folder. Every line is out of the process when `write` returns."""
+    """A writer of the metrics of one run. Every line has left the process when `write` returns."""
 
     def __init__(self, folder: Path, *, resume_step: int = 0):
-        """Opens the files; what an earlier life of the run wrote of later steps is cut off, as it will come again.
+        """Opens the files and removes lines of later steps than `resume_step`, which will be written again.
 
         Args:
-            resume_step: steps that are done; 0 begins anew.
+            resume_step: steps that are done; 0 starts new files.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS
@@ -41,7 +41,7 @@ class Writer:
         self._tensorboard = SummaryWriter(
             str(folder / TENSORBOARD),
             purge_step=resume_step + 1 if resume_step else 0,
-            filename_suffix=f".{time.time_ns()}",  # two lives within a second would write one file
+            filename_suffix=f".{time.time_ns()}",  # two attempts within a second would write to one file
         )
 
     def __enter__(self) -> "Writer":
@@ -51,7 +51,7 @@ class Writer:
         self.close()
 
     def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Adds a line.
+        """Writes a line.
 
         Args:
             step: steps done.
@@ -69,21 +69,21 @@ class Writer:
             self._tensorboard.add_scalar(name, value, step)
 
     def figure(self, step: int, name: str, figure: "Figure") -> None:
-        """Shows a picture in TensorBoard; the figure is left open."""
+        """Adds a picture to TensorBoard; the figure is left open."""
         self._tensorboard.add_figure(name, figure, step, close=False)
 
     def close(self) -> None:
-        """Closes the files; TensorBoard has all then."""
+        """Closes the files and flushes TensorBoard."""
         self._lines.close()
         self._tensorboard.close()
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """The lines of a metrics.jsonl, in order. A last line that a killed run left unfinished is passed over.
+    """Returns the lines of a metrics.jsonl in order, without an unfinished last line of a killed run.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line that is no metrics line, by its number.
+        FileNotFoundError: no such file.
+        ValueError: a line that is not a line of metrics, by its number.
     """
     return [row for row, _ in _rows(path)]
 

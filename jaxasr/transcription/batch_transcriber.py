@@ -1,4 +1,4 @@
-"""From windows of samples to words with times and confidences: batches of few shapes, and what the model says of them."""
+"""Windows of samples to words with times and confidences, decoded in batches of few shapes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,25 +12,36 @@ from jaxasr.data import Shape
 from jaxasr.records import Batch, LanguageModel, Word
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.transcription.decode import DecodedBatch, DecodeFn
-from jaxasr.transcription.timing import FrameClock, WordTokens, alignment_spans, attention_spans, log_posteriors, tokens_to_words, uniform_spans
+from jaxasr.transcription.timing import (
+    FrameClock,
+    WordTokens,
+    alignment_spans,
+    attention_spans,
+    log_posteriors,
+    tokens_to_words,
+    uniform_spans,
+)
 
-LENGTH_FRACTIONS = (0.25, 0.5, 1.0)  # lengths of batches, as shares of the longest window
+LENGTH_FRACTIONS = (0.25, 0.5, 1.0)  # lengths of batches, as fractions of the longest window
 
-Calibrated = Callable[[Float[np.ndarray, " words"]], Float[np.ndarray, " words"]]  # log posteriors to probabilities
+Calibration = Callable[[Float[np.ndarray, " words"]], Float[np.ndarray, " words"]]  # log posteriors to probabilities
 
 
 @dataclass(frozen=True)
 class WindowTranscript:
-    """What was heard in one window."""
+    """The transcript of one window."""
 
-    words: tuple[Word, ...]  # in seconds from the beginning of the window
+    words: tuple[Word, ...]  # times in seconds from the beginning of the window
     log_prob: float  # of the hypothesis
-    complete: bool  # False: the search was cut before it came to an end
+    complete: bool  # False: the search was cut at its limit of tokens
 
 
 @dataclass(frozen=True)
 class BatchTranscriber:
-    """Hears windows with a trained model. Batches have at most `rows` of them and one of the lengths of RUNGS."""
+    """A transcriber of windows with a trained model.
+
+    A batch has at most `batch_size` windows and one of the lengths of LENGTH_FRACTIONS.
+    """
 
     decode_fn: DecodeFn
     variables: Any
@@ -40,18 +51,18 @@ class BatchTranscriber:
     rate_hz: int
     longest_samples: int  # of a window
     batch_size: int
-    calibrated: Calibrated = np.exp  # what makes confidences of log posteriors
+    calibration: Calibration = np.exp  # maps log posteriors to confidences
 
     def __call__(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> list[WindowTranscript]:
-        """One reading a wave; 1 to `rows` waves, none longer than a window.
+        """Transcribes 1 to `batch_size` waves, none longer than a window; one transcript per wave.
 
         Raises:
             FloatingPointError: the log probability of a hypothesis is NaN.
         """
-        heard: DecodedBatch = jax.device_get(self.decode_fn(self.variables, self._batch(waves), self.lms))
-        if np.isnan(heard.log_probs_b[: len(waves)]).any():
+        decoded: DecodedBatch = jax.device_get(self.decode_fn(self.variables, self._batch(waves), self.lms))
+        if np.isnan(decoded.log_probs_b[: len(waves)]).any():
             raise FloatingPointError("the log probability of a window is NaN; the parameters are probably not finite")
-        return [self._reading(heard, row, len(wave_n)) for row, wave_n in enumerate(waves)]
+        return [self._transcript(decoded, row, len(wave_n)) for row, wave_n in enumerate(waves)]
 
     def _batch(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> Batch:
         longest = max(map(len, waves))
@@ -64,23 +75,27 @@ class BatchTranscriber:
             batch.valid_b[row] = True
         return batch
 
-    def _reading(self, heard: DecodedBatch, row: int, samples: int) -> WindowTranscript:
-        length = int(heard.token_lengths_b[row])
-        words = tokens_to_words(np.asarray(heard.tokens_bu[row, :length]), self.tokenizer)
-        confidences = self.calibrated(log_posteriors(words, np.asarray(heard.token_log_probs_bu[row])))
+    def _transcript(self, decoded: DecodedBatch, row: int, samples: int) -> WindowTranscript:
+        length = int(decoded.token_lengths_b[row])
+        words = tokens_to_words(np.asarray(decoded.tokens_bu[row, :length]), self.tokenizer)
+        confidences = self.calibration(log_posteriors(words, np.asarray(decoded.token_log_probs_bu[row])))
         end_s = samples / self.rate_hz
         timed = []
-        for word, (first, last), confidence in zip(words, _spans(words, heard, row), confidences.tolist(), strict=True):
+        spans = _spans(words, decoded, row)
+        for word, (first, last), confidence in zip(words, spans, confidences.tolist(), strict=True):
             start_s, stop_s = np.clip(self.clock.span_s(first, last), 0.0, end_s).tolist()
             timed.append(Word(word.text, start_s, stop_s, round(confidence, 4)))
-        return WindowTranscript(tuple(timed), float(heard.log_probs_b[row]), bool(heard.finished_b[row]))
+        return WindowTranscript(tuple(timed), float(decoded.log_probs_b[row]), bool(decoded.finished_b[row]))
 
 
-def _spans(words: Sequence[WordTokens], heard: DecodedBatch, row: int) -> list[tuple[float, float]]:
-    """First and last position of each word. What CTC can't align, for it is more than there are positions, is spread."""
-    if heard.weights_bus is not None:
-        return attention_spans(words, np.asarray(heard.weights_bus[row, :, : int(heard.hidden_lengths_b[row])]))
-    alignment = heard.alignment
+def _spans(words: Sequence[WordTokens], decoded: DecodedBatch, row: int) -> list[tuple[float, float]]:
+    """Returns the first and last position of each word.
+
+    Words get equal shares where CTC cannot align the tokens because there are more of them than positions.
+    """
+    if decoded.weights_bus is not None:
+        return attention_spans(words, np.asarray(decoded.weights_bus[row, :, : int(decoded.hidden_lengths_b[row])]))
+    alignment = decoded.alignment
     if alignment is None or not alignment.possible_b[row]:
-        return uniform_spans(words, int(heard.token_lengths_b[row]), float(heard.hidden_lengths_b[row]))
+        return uniform_spans(words, int(decoded.token_lengths_b[row]), float(decoded.hidden_lengths_b[row]))
     return alignment_spans(words, np.asarray(alignment.first_bu[row]), np.asarray(alignment.last_bu[row]))

@@ -1,4 +1,4 @@
-"""Confidences that mean what they say: a map fitted on the watched split, kept in the run's folder, judged on the others."""
+"""Calibration of word confidences: a map fitted on the validation split, stored in the workdir, and measured on the evals."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from jaxasr import tree
 from jaxasr.data import BoundPipeline
-from jaxasr.evaluation.language_models import NO_LMS, load_language_models, check_lms_used
+from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
 from jaxasr.evaluation.searches import search_for_files
 from jaxasr.experiment.experiment import Experiment, named_splits, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
@@ -30,7 +30,7 @@ from jaxasr.transcription.timing import log_posteriors, tokens_to_words
 
 @dataclass(frozen=True)
 class WordPosteriors:
-    """The words of a split's hypotheses."""
+    """The log posteriors of the words of a split's hypotheses, and which words are correct."""
 
     log_posteriors: Float[np.ndarray, " words"]
     right: Bool[np.ndarray, " words"]
@@ -38,25 +38,25 @@ class WordPosteriors:
 
 def calibrate(
     experiment: Experiment,
-    folder: Path,
+    workdir: Path,
     runtime: RuntimeConfig,
     *,
     splits: Sequence[str] = (),
     checkpoint: Choice = "best",
     lms: Mapping[str, str] = NO_LMS,
-    say: Callable[[str], None] = print,
+    print_fn: Callable[[str], None] = print,
 ) -> Platt:
-    """Fits the map from log posteriors of words to confidences, and writes it where `transcribe` finds it.
+    """Fits the map from log posteriors of words to confidences, and stores it for `transcribe`.
 
-    All splits are decoded with the search that files are heard with (searches.search_for_files). The map is fitted on the
-    watched one; what it is worth is said of every split, before and after, and drawn for the last.
+    All splits are decoded with the search for audio files (`evaluation.search_for_files`). The map is fitted on the
+    validation split. Its reliability before and after is printed for every split and drawn for the last one.
 
     Args:
-        folder: the run's; takes confidence.json and pictures/confidence.png.
-        splits: names of `experiment.evals` to judge it on; none means all.
-        checkpoint: "best", "last", a step, or "mean": of all that are kept.
-        lms: where the language models are that the search fuses, by name.
-        say: takes the lines that are for people.
+        workdir: the folder of the run; gets confidence.json and pictures/confidence.png.
+        splits: names of `experiment.evals` to measure it on; none means all.
+        checkpoint: "best", "last", a step, or "mean": the mean of all that are kept.
+        lms: the language models that the search fuses, as in `evaluation.load_language_models`.
+        print_fn: receives a line per split.
 
     Raises:
         KeyError: no such split.
@@ -64,47 +64,54 @@ def calibrate(
         ValueError: the hypotheses of a split are all empty.
     """
     chosen = {"validation": experiment.validation, **named_splits(experiment.evals, splits)}
-    workdir = Workdir(folder)
-    variables, _ = trained_variables(experiment, workdir, checkpoint)
-    model, search = recogniser_of(experiment), search_for_files(experiment)
+    run = Workdir(workdir)
+    variables, _ = trained_variables(experiment, run, checkpoint)
+    search = search_for_files(experiment)
     check_lms_used(lms, [search])
-    hear = compile_decode_fn(model, search)
-    fused = load_language_models(lms, experiment.tokenizer)
-    found, fitted, map_ = {}, {}, Platt()
+    decode_fn = compile_decode_fn(recogniser_of(experiment), search)
+    loaded = load_language_models(lms, experiment.tokenizer)
+    measured: dict[str, dict[str, Reliability]] = {}
+    platt = Platt()
     for name, split in chosen.items():
-        opened = split.data.open(runtime.data_dir)
-        words = _words(name, opened, hear, variables, fused.models, experiment.tokenizer, workers=runtime.workers)
-        map_ = fit(words.log_posteriors, words.right) if name == "validation" else map_
-        before, after = (reliability(each(words.log_posteriors), words.right) for each in (Platt(), map_))
-        say(f"{name}: {_line(before, after)}")
-        found[name] = {"before": before, "after": after}
-        fitted[name] = {when: _numbers(each) for when, each in found[name].items()}
-    about = {"checkpoint": checkpoint, "search": tree.flatten(search), "lms": dict(fused.provenance)}
-    kept = {"slope": map_.slope, "offset": map_.offset, "fitted_on": "validation", **about, "splits": fitted}
-    write_whole(workdir.confidence, json.dumps(kept, indent=1, default=str) + "\n")
-    last, both = list(found.items())[-1]
-    draw({when: each.bins for when, each in both.items()}, path=workdir.pictures / "confidence.png", title=last)
-    return map_
+        data = split.data.open(runtime.data_dir)
+        words = _words(name, data, decode_fn, variables, loaded.models, experiment.tokenizer, workers=runtime.workers)
+        if name == "validation":
+            platt = fit(words.log_posteriors, words.right)
+        before = reliability(Platt()(words.log_posteriors), words.right)
+        after = reliability(platt(words.log_posteriors), words.right)
+        print_fn(f"{name}: {_line(before, after)}")
+        measured[name] = {"before": before, "after": after}
+    about = {"checkpoint": checkpoint, "search": tree.flatten(search), "lms": dict(loaded.provenance)}
+    rows = {name: {when: _numbers(value) for when, value in pair.items()} for name, pair in measured.items()}
+    kept = {"slope": platt.slope, "offset": platt.offset, "fitted_on": "validation", **about, "splits": rows}
+    write_whole(run.confidence, json.dumps(kept, indent=1, default=str) + "\n")
+    last = list(measured)[-1]
+    bins = {when: value.bins for when, value in measured[last].items()}
+    draw(bins, path=run.pictures / "confidence.png", title=last)
+    return platt
 
 
 def _words(
     name: str,
-    opened: BoundPipeline,
-    hear: DecodeFn,
+    data: BoundPipeline,
+    decode_fn: DecodeFn,
     variables: Any,
     lms: Mapping[str, LanguageModel],
     tokenizer: Tokenizer,
     *,
     workers: int,
 ) -> WordPosteriors:
-    references, hypotheses, posteriors = [], [], []
-    with opened.eval_batches(workers=workers) as batches, Progress(len(opened.ids), name, "utterances") as bar:
+    references: list[str] = []
+    hypotheses: list[str] = []
+    posteriors: list[np.ndarray] = []
+    with data.eval_batches(workers=workers) as batches, Progress(len(data.ids), name, "utterances") as bar:
         for labelled in batches:
-            heard: DecodedBatch = jax.device_get(hear(variables, labelled.batch, lms))
+            decoded: DecodedBatch = jax.device_get(decode_fn(variables, labelled.batch, lms))
             for row in range(len(labelled.ids)):
-                words = tokens_to_words(np.asarray(heard.tokens_bu[row, : int(heard.token_lengths_b[row])]), tokenizer)
+                tokens_u = np.asarray(decoded.tokens_bu[row, : int(decoded.token_lengths_b[row])])
+                words = tokens_to_words(tokens_u, tokenizer)
                 hypotheses.append(" ".join(word.text for word in words))
-                posteriors.append(log_posteriors(words, np.asarray(heard.token_log_probs_bu[row])))
+                posteriors.append(log_posteriors(words, np.asarray(decoded.token_log_probs_bu[row])))
             references += labelled.texts
             bar.advance(len(labelled.ids))
     return WordPosteriors(np.concatenate(posteriors), np.concatenate(words_right(references, hypotheses)))
@@ -118,9 +125,10 @@ def _line(before: Reliability, after: Reliability) -> str:
     )
 
 
-def _numbers(each: Reliability) -> dict[str, Any]:
-    """What a JSON file can hold: NaN, which a split without an error gives, is null."""
-    measures = {"right": each.right, "calibration_error": each.calibration_error}
-    measures |= {"normalised_cross_entropy": each.cross_entropy, "area": each.area}
+def _numbers(measured: Reliability) -> dict[str, Any]:
+    """Returns the measures for a JSON file; NaN, the value of a split without errors, becomes null."""
+    measures = {"right": measured.right, "calibration_error": measured.calibration_error}
+    measures |= {"normalised_cross_entropy": measured.cross_entropy, "area": measured.area}
     rounded = {name: None if np.isnan(value) else round(value, 6) for name, value in measures.items()}
-    return {"words": each.words, **rounded, "bins": [[n, round(p, 6), round(share, 6)] for n, p, share in each.bins]}
+    bins = [[words, round(confidence, 6), round(share, 6)] for words, confidence, share in measured.bins]
+    return {"words": measured.words, **rounded, "bins": bins}

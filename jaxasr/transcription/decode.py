@@ -1,8 +1,8 @@
-"""Hypotheses and what their words rest on: one compiled function from waves to tokens, alignment and probabilities.
+"""Hypotheses with the data for word times and confidences: one compiled function from waves to tokens.
 
-A search tells what was said. When it was said, CTC's forced alignment tells, or the attention; how probable the decoder
-finds it, token by token, is asked again for the best hypothesis alone, teacher-forced over what is encoded already. Beside a
-beam both cost little, and a search does not have to store attention for all its hypotheses.
+A search gives the tokens. Their times come from CTC forced alignment or from the attention. The decoder's log probability of
+each token is computed in a second, teacher-forced pass over the best hypothesis, on the encoder output that is already there.
+Beside a beam both are cheap, and a search need not store attention for all of its hypotheses.
 """
 
 import functools
@@ -26,7 +26,7 @@ Times = Literal["auto", "ctc", "attention"]
 @pytree
 @dataclass(frozen=True)
 class DecodedBatch:
-    """The best hypothesis of each wave. What lies behind a length is zero."""
+    """The best hypothesis of each wave. Entries behind a length are zero."""
 
     tokens_bu: Int[Array, "b u"]  # without the end
     token_lengths_b: Int[Array, " b"]
@@ -34,18 +34,20 @@ class DecodedBatch:
     finished_b: Bool[Array, " b"]
     token_log_probs_bu: Float[Array, "b u"]  # of the decoder alone
     hidden_lengths_b: Int[Array, " b"]
-    alignment: CtcAlignment | None  # where times are CTC's
-    weights_bus: Float[Array, "b u s"] | None  # where they are the attention's: summed over heads
+    alignment: CtcAlignment | None  # if times come from CTC
+    weights_bus: Float[Array, "b u s"] | None  # summed over heads, if times come from the attention
 
 
 DecodeFn = Callable[[Any, Batch, Mapping[str, LanguageModel]], DecodedBatch]
 
 
 def compile_decode_fn(model: nn.Seq2Seq, search: Search, *, times: Times = "auto") -> DecodeFn:
-    """A function (variables, batch, language models) -> Heard; it compiles once a shape, also if it is asked for again.
+    """Returns a function (variables, batch, language models) -> DecodedBatch, which is compiled once per shape.
+
+    The same arguments give the same function, so nothing compiles twice.
 
     Args:
-        times: what words get their times from; "auto" is CTC where the model has it.
+        times: the source of word times; "auto" is CTC if the model has a CTC head.
 
     Raises:
         ValueError: "ctc" and the model has no CTC head.
@@ -57,18 +59,19 @@ def compile_decode_fn(model: nn.Seq2Seq, search: Search, *, times: Times = "auto
     by_ctc = model.ctc is not None and times != "attention"
     if isinstance(search, Beam):
         search = replace(search, alignments=False)
-    return _compiled(model, search, by_ctc)  # pyright: ignore[reportArgumentType] - a Linen module is hashable
+    return _compiled_decode_fn(model, search, by_ctc)  # pyright: ignore[reportArgumentType] - a Linen module is hashable
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> DecodeFn:
+def _compiled_decode_fn(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> DecodeFn:
     @jax.jit
-    def hear(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> DecodedBatch:
+    def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> DecodedBatch:
         model_alone = nn.Recogniser(model, variables)
         start = model_alone.start(batch)
         found = search(_EncodedRecogniser(model, variables, lms, start), batch)
-        tokens_bu, lengths_b = found.tokens_bwu[:, 0], found.token_lengths_bw[:, 0]
-        log_probs_bu, weights_bus = _reread(model_alone, start, tokens_bu, lengths_b, attention=not by_ctc)
+        tokens_bu = found.tokens_bwu[:, 0]
+        lengths_b = found.token_lengths_bw[:, 0]
+        log_probs_bu, weights_bus = _teacher_forced(model_alone, start, tokens_bu, lengths_b, attention=not by_ctc)
         alignment = None
         if by_ctc and start.ctc_log_probs_bsv is not None:
             alignment = ctc_alignment(start.ctc_log_probs_bsv, start.hidden_lengths_b, tokens_bu, lengths_b)
@@ -83,12 +86,12 @@ def _compiled(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> DecodeFn:
             None if by_ctc else weights_bus,
         )
 
-    return hear
+    return decode
 
 
 @dataclass(frozen=True)
 class _EncodedRecogniser(nn.Recogniser):
-    """A recogniser that has encoded the batch already."""
+    """A recogniser whose batch is encoded already."""
 
     begun: Start | None = None
 
@@ -98,7 +101,7 @@ class _EncodedRecogniser(nn.Recogniser):
         return self.begun
 
 
-def _reread(
+def _teacher_forced(
     recogniser: nn.Recogniser,
     start: Start,
     tokens_bu: Int[Array, "b u"],
@@ -106,7 +109,7 @@ def _reread(
     *,
     attention: bool,
 ) -> tuple[Float[Array, "b u"], Float[Array, "b u s"]]:
-    """Log probability of each token after those before it, and where the decoder looked (s = 0 without attention)."""
+    """Returns the log probability of each token given those before it, and the attention (s = 0 if not wanted)."""
     b, u = tokens_bu.shape
     state = start.state.with_capacity(u) if isinstance(start.state, GrowableState) else start.state
     positions = step_shapes(recogniser, start).weights_bhs.shape[-1] if attention else 0

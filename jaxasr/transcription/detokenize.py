@@ -1,4 +1,4 @@
-"""From tokens that come one by one to words that will not change any more."""
+"""Incremental detokenisation: tokens, one by one, to final words."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from jaxasr.text.tokenizer import Tokenizer
 
 
 class WordSpan(NamedTuple):
-    """A word, and the encoder positions at which its first and its last token were read."""
+    """A word and the encoder positions of its first and last token."""
 
     text: str
     first: int
@@ -15,25 +15,27 @@ class WordSpan(NamedTuple):
 
 
 class IncrementalDetokenizer:
-    """Takes tokens in their order and gives back each word as soon as the next one begins, or a space ends it.
+    """A detokeniser that returns each word as soon as the next one begins or a space ends it.
 
-    It keeps only the tokens of the word that is not over, so a segment may be of any length.
+    It stores only the tokens of the unfinished word, so a segment may have any length.
     """
 
     def __init__(self, tokenizer: Tokenizer):
         self._decode = tokenizer.decode
         self._tokens: list[int] = []
-        self._first, self._last = 0, 0
+        self._first = 0
+        self._last = 0
 
     def write(self, token: int, position: int) -> Iterator[WordSpan]:
-        """The words that this token, read at this encoder position, shows to be over."""
+        """Yields the words that are final after this token, which was read at this encoder position."""
         before = self._decode(self._tokens).split()
         text = self._decode([*self._tokens, token])
         words = text.split()
         if len(words) > len(before) > 0:
             yield from self.finish()
             text = self._decode([token])
-            words, before = text.split(), []
+            words = text.split()
+            before = []
         if words and not before:
             self._first = position
         if words != before:
@@ -43,7 +45,7 @@ class IncrementalDetokenizer:
             yield from self.finish()
 
     def finish(self) -> Iterator[WordSpan]:
-        """The word that is not over yet, if there is one, and an end to it."""
+        """Ends the unfinished word, if there is one, and yields it."""
         for word in self._decode(self._tokens).split():
             yield WordSpan(word, self._first, self._last)
         self._tokens = []

@@ -1,4 +1,4 @@
-"""Files of speech to text, with the best model of a run."""
+"""Transcription of audio files with the best model of a run."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from jaxasr.data import Buckets, KeepSeconds
 from jaxasr.data.audio import header_duration_s
 from jaxasr.decode import Beam, Hotwords, Search
-from jaxasr.evaluation.language_models import NO_LMS, load_language_models, check_lms_used
+from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
 from jaxasr.evaluation.searches import search_for_files
 from jaxasr.experiment.experiment import Experiment, normalizer_of, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
@@ -20,31 +20,59 @@ from jaxasr.report import Progress
 from jaxasr.score.confidence import Platt
 from jaxasr.text import normalize
 from jaxasr.training import Metadata
-from jaxasr.transcription.batch_transcriber import Calibrated, BatchTranscriber
+from jaxasr.transcription.batch_transcriber import BatchTranscriber, Calibration
 from jaxasr.transcription.decode import Times, compile_decode_fn
-from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript, transcribe_stream
+from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, transcribe_stream
 from jaxasr.transcription.segments import Windows
 from jaxasr.transcription.timing import frame_clock
 from jaxasr.units import samples_from_ms
 
-WINDOW_S = 20.0  # where nobody knows how long the utterances were that the model was trained on
-BATCH_SIZE = 8  # windows that are heard at once
-LONG_S = 60.0  # of all files together, from which on there is a bar
+WINDOW_S = 20.0  # the window where the length of the training utterances is unknown
+BATCH_SIZE = 8  # windows that are decoded together
+LONG_S = 60.0  # total duration of the files from which on a progress bar is shown
 
 
 def transcribe(
-    experiment: Experiment, workdir: Workdir, paths: Sequence[Path], **options
+    experiment: Experiment,
+    workdir: str | Path,
+    paths: Sequence[str | Path],
+    *,
+    search: Search | None = None,
+    checkpoint: Choice = "best",
+    lms: Mapping[str, str] = NO_LMS,
+    hotwords: Sequence[str] = (),
+    hotword_bonus: float = 0.5,
+    times: Times = "auto",
+    window_s: float | None = None,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
 ) -> Iterator[Transcript | TranscriptionError]:
-    """What was heard in each file, in their order, as soon as it is heard to its end. Arguments and errors: `follow`."""
-    for each in iter_transcripts(experiment, workdir, paths, **options):
-        if not isinstance(each, PartialTranscript):
-            yield each
+    """Yields the transcript of each file, in their order, as soon as the file is finished.
+
+    Arguments and errors are those of `iter_transcripts`.
+    """
+    for event in iter_transcripts(
+        experiment,
+        workdir,
+        paths,
+        search=search,
+        checkpoint=checkpoint,
+        lms=lms,
+        hotwords=hotwords,
+        hotword_bonus=hotword_bonus,
+        times=times,
+        window_s=window_s,
+        batch_size=batch_size,
+        progress=progress,
+    ):
+        if not isinstance(event, PartialTranscript):
+            yield event
 
 
 def iter_transcripts(
     experiment: Experiment,
-    workdir: Workdir,
-    paths: Sequence[Path],
+    workdir: str | Path,
+    paths: Sequence[str | Path],
     *,
     search: Search | None = None,
     checkpoint: Choice = "best",
@@ -56,34 +84,37 @@ def iter_transcripts(
     batch_size: int = BATCH_SIZE,
     progress: Progress | None = None,
 ) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
-    """Transcribes files of any length, and tells their words as they become final.
+    """Transcribes files of any length and yields their words as they become final, then the transcript of each file.
 
-    A file that can't be used is refused, the others are still done. A long one is cut into windows (data.segments), and
-    windows of several files go through the model together. Memory does not grow with their length.
+    A file that cannot be used yields a `TranscriptionError`; the others are still transcribed. A long file is cut into
+    windows (segments.py), and windows of several files are decoded together. Memory does not grow with their length.
 
     Args:
-        search: None: that which all evals of the experiment share, or the watched one (searches.search_for_files).
-        checkpoint: "best", "last", a step, or "mean": of all that are kept.
-        lms: where the language models are that the search fuses, by name.
-        hotwords: phrases that are likely to be said; brought to the form that the model writes.
-        hotword_bonus: of each of their letters (decode.Hotwords).
-        times: what words get their times from: "ctc", "attention", or "auto": CTC where the model has it.
-        window_s: the longest window; None: the longest utterance of training, for a model is at home only up to there.
-        rows: windows that are heard at once.
-        progress: an entered bar, advanced by seconds of audio.
+        workdir: the folder of the run.
+        search: None: the search that all evals of the experiment share, or else that of the validation split.
+        checkpoint: "best", "last", a step, or "mean": the mean of all that are kept.
+        lms: the language models that the search fuses, as in `evaluation.load_language_models`.
+        hotwords: phrases that are likely to occur; they are normalised like the transcripts.
+        hotword_bonus: natural log, per letter of a phrase (decode.Hotwords).
+        times: the source of word times: "ctc", "attention", or "auto": CTC if the model has a CTC head.
+        window_s: the longest window; None: the longest utterance of training, beyond which a model is unreliable.
+        batch_size: windows that are decoded together.
+        progress: an entered progress bar, advanced by seconds of audio.
 
     Raises:
-        FileNotFoundError: there is no such run or checkpoint.
+        FileNotFoundError: no such run or checkpoint.
         ValueError: the checkpoint does not fit the experiment, or an option is not possible.
     """
     if batch_size < 1:
         raise ValueError(f"{batch_size} windows at once; at least 1 is needed")
-    model, rate_hz = recogniser_of(experiment), experiment.train_data.rate_hz
+    model = recogniser_of(experiment)
+    rate_hz = experiment.train_data.rate_hz
+    run = Workdir(Path(workdir))
     biased = with_hotwords(search or search_for_files(experiment), experiment, hotwords, hotword_bonus)
     check_lms_used(lms, [biased])
-    variables, metadata = trained_variables(experiment, workdir, checkpoint)
+    variables, metadata = trained_variables(experiment, run, checkpoint)
     windows = Windows(longest_window_s(experiment, metadata) if window_s is None else window_s)
-    ear = BatchTranscriber(
+    transcriber = BatchTranscriber(
         compile_decode_fn(model, biased, times=times),
         variables,
         load_language_models(lms, experiment.tokenizer).models,
@@ -92,12 +123,12 @@ def iter_transcripts(
         rate_hz,
         windows.longest(rate_hz),
         batch_size,
-        load_calibration(workdir),
+        load_calibration(run),
     )
     return transcribe_stream(
-        paths,
+        [Path(path) for path in paths],
         windows,
-        ear,
+        transcriber,
         rate_hz=rate_hz,
         least_samples=samples_from_ms(model.frontend.window_ms, rate_hz),
         batch_size=batch_size,
@@ -106,10 +137,10 @@ def iter_transcripts(
 
 
 def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str], bonus: float) -> Search:
-    """The search, paid for writing these phrases.
+    """Returns the search with a bonus for these phrases.
 
     Raises:
-        ValueError: it is no beam, or the model cannot write a phrase, or nothing of it.
+        ValueError: the search is no beam, or the tokenizer cannot encode a phrase, or nothing of a phrase is left.
     """
     if not phrases:
         return search
@@ -118,8 +149,8 @@ def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str]
             f"hotwords need a beam, and the search is {type(search).__name__}: take another, such as --search beam"
         )
     kind = normalizer_of(experiment.train_data)
-    written = tuple(normalize(kind, each) if kind else each for each in phrases)  # pyright: ignore[reportArgumentType]
-    if lost := [each for each, form in zip(phrases, written, strict=True) if not form.strip()]:
+    written = tuple(normalize(kind, phrase) if kind else phrase for phrase in phrases)  # pyright: ignore[reportArgumentType]
+    if lost := [phrase for phrase, form in zip(phrases, written, strict=True) if not form.strip()]:
         raise ValueError(
             f"hotwords {lost} have no letter left in the form {kind!r}, which the model writes: leave them out"
         )
@@ -128,7 +159,7 @@ def with_hotwords(search: Search, experiment: Experiment, phrases: Sequence[str]
 
 @contextlib.contextmanager
 def progress_bar(paths: Sequence[Path]) -> Iterator[Progress | None]:
-    """An entered bar over the seconds of files, where they are so long that somebody would wait for it."""
+    """Yields an entered progress bar over the seconds of the files; None if they are shorter than LONG_S together."""
     seconds = sum(map(header_duration_s, paths))
     if seconds < LONG_S:
         yield None
@@ -138,17 +169,17 @@ def progress_bar(paths: Sequence[Path]) -> Iterator[Progress | None]:
 
 
 def longest_window_s(experiment: Experiment, metadata: Metadata) -> float:
-    """Seconds of the longest utterance that the model was trained on, as far as anything tells; else WINDOW_S."""
+    """Returns the seconds of the longest utterance of training, or WINDOW_S if neither checkpoint nor experiment has it."""
     if metadata.longest_s:
         return metadata.longest_s
     data = experiment.train_data
-    told = [each.max_s for each in data.transforms if isinstance(each, KeepSeconds)]
-    told += [data.shapes.seconds[-1]] if isinstance(data.shapes, Buckets) else []
-    return min(told, default=WINDOW_S)
+    limits_s = [transform.max_s for transform in data.transforms if isinstance(transform, KeepSeconds)]
+    limits_s += [data.shapes.seconds[-1]] if isinstance(data.shapes, Buckets) else []
+    return min(limits_s, default=WINDOW_S)
 
 
-def load_calibration(workdir: Workdir) -> Calibrated:
-    """What makes confidences of log posteriors: the map that `jaxasr calibrate` has left in the run's folder, or none.
+def load_calibration(workdir: Workdir) -> Calibration:
+    """Returns the map from log posteriors to confidences that `jaxasr calibrate` has stored in the workdir, or `exp`.
 
     Raises:
         ValueError: the file is damaged.

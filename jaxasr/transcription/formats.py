@@ -1,6 +1,6 @@
-"""Transcripts as text, JSON or subtitles, printed or written to files while they are heard.
+"""Transcripts as text, JSON or subtitles, printed or written to files as they come.
 
-Nothing but transcripts is in them: what went wrong is told by the `Transcript` or `Refusal` that each file ends with.
+The output holds transcripts only. Errors are in the `Transcript` or `TranscriptionError` that ends each file.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
-from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript
+from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError
 from jaxasr.transcription.subtitles import Subtitles
 
 Format = Literal["txt", "json", "srt"]
@@ -18,58 +18,63 @@ FORMATS: tuple[str, ...] = get_args(Format)
 
 
 def write_transcripts(
-    heard: Iterable[PartialTranscript | Transcript | TranscriptionError], format: Format, folder: Path | None
+    events: Iterable[PartialTranscript | Transcript | TranscriptionError], format: Format, folder: Path | None
 ) -> Iterator[Transcript | TranscriptionError]:
-    """Writes what is heard as it comes, and passes on how each file ended.
+    """Writes words as they come, and yields the transcript or error that ends each file.
 
-    txt is a line a file: its words, and if it is printed, before them its path and a tab. json is an object a file, on a
-    line of its own. srt are subtitles.
+    "txt" is a line per file with its words; on standard output its path and a tab come first. "json" is an object per file,
+    on a line of its own. "srt" are subtitles.
 
     Args:
-        folder: takes NAME.FORMAT for each file NAME.*; None: standard output.
+        folder: gets NAME.FORMAT for each file NAME.*; None: standard output.
     """
     with contextlib.ExitStack() as files:
-        writer, out, path = _writer(format, folder), sys.stdout, None
-        for each in heard:
-            if path is None and not isinstance(each, TranscriptionError):
-                path = each.path
-                out = sys.stdout if folder is None else files.enter_context(_opened(_place(path, format, folder)))
+        writer = _writer(format, folder)
+        out = sys.stdout
+        path = None
+        for event in events:
+            if path is None and not isinstance(event, TranscriptionError):
+                path = event.path
+                out = sys.stdout if folder is None else files.enter_context(_open(_output_path(path, format, folder)))
                 out.write(writer.begin(path))
-            if isinstance(each, PartialTranscript):
-                out.write(writer.add(each))
+            if isinstance(event, PartialTranscript):
+                out.write(writer.add(event))
                 out.flush()
                 continue
             if path is not None:
-                out.write(writer.end(each))
+                out.write(writer.end(event))
                 out.flush()
                 files.close()
-            writer, path = _writer(format, folder), None
-            yield each
+            writer = _writer(format, folder)
+            path = None
+            yield event
 
 
 def check_output_paths(paths: Sequence[Path], format: Format, folder: Path | None) -> None:
-    """Refuses what would be lost by writing it.
+    """Checks that each file gets an output of its own.
 
     Raises:
-        ValueError: two files would be written to the same place, or subtitles of several would run into each other.
+        ValueError: two files would be written to the same path, or subtitles of several files to standard output.
     """
     if folder is None:
         if format == "srt" and len(paths) > 1:
             raise ValueError(f"subtitles of {len(paths)} files, one after another, are none of any: give --out DIR")
         return
-    heard: dict[Path, Path] = {}
+    sources: dict[Path, Path] = {}
     for path in paths:
-        there = heard.setdefault(_place(path, format, folder), path)
-        if there is not path:
+        output = _output_path(path, format, folder)
+        other = sources.setdefault(output, path)
+        if other is not path:
             raise ValueError(
-                f"{there} and {path} would both be written to {_place(path, format, folder)}: transcribe them one after "
+                f"{other} and {path} would both be written to {output}: transcribe them one after "
                 "the other, each into a folder of its own"
             )
 
 
 class _Line:
     def __init__(self, named: bool) -> None:
-        self._named, self._space = named, ""
+        self._named = named
+        self._space = ""
 
     def begin(self, path: Path) -> str:
         return f"{path}\t" if self._named else ""
@@ -127,10 +132,10 @@ def _writer(format: Format, folder: Path | None) -> _Line | _Json | _Srt:
     return _Json() if format == "json" else _Srt()
 
 
-def _place(path: Path, format: Format, folder: Path) -> Path:
+def _output_path(path: Path, format: Format, folder: Path) -> Path:
     return folder / f"{path.stem}.{format}"
 
 
-def _opened(path: Path) -> TextIO:
+def _open(path: Path) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("w", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""An experiment as text: flattened to `a.b.c = value` lines, changed by the same paths, known by a fingerprint.
+"""The configuration tree: it renders an experiment as `a.b.c = value` lines, overrides values and computes fingerprints.
 
 >>> print(render(experiment))            >>> override(experiment, parse(["model.depth=4"])).model.depth
 . = Experiment                           4

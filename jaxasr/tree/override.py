@@ -1,4 +1,4 @@
-"""From `a.b.c=value` to another tree."""
+"""Overrides of configuration trees: `parse` reads `a.b.c=value` arguments and `override` applies them."""
 
 import ast
 import dataclasses
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from jaxasr.tree.render import children, fields, is_leaf
-from jaxasr.tree.types import FieldRef, accepts_anything, coerce
+from jaxasr.tree.types import FieldRef, accepts_anything, coerce, is_mapping, is_plain_tuple, rebuilt_mapping
 
 T = TypeVar("T")
-_SELF = ""  # among changes sorted by name: what is to stand at this very place
+_SELF = ""  # key of the new value of a node itself, among the changes of its children
 
 
 def parse(arguments: Iterable[str]) -> dict[str, str]:
-    """Paths and texts of `a.b.c=value` arguments, as `override` takes them; blanks around both are dropped.
+    """Parses `a.b.c=value` arguments to texts by path, the input of `override`. Strips blanks around both.
 
     Raises:
-        ValueError: an argument isn't of that form, or a path is given twice.
+        ValueError: an argument has another form, or a path is given twice.
     """
     changes: dict[str, str] = {}
     for argument in arguments:
@@ -31,22 +31,22 @@ def parse(arguments: Iterable[str]) -> dict[str, str]:
 
 
 def override(node: T, changes: Mapping[str, object]) -> T:
-    """The tree with the values at some paths changed; what a node checks of itself is checked again.
+    """Returns a tree with changed values at some paths. Changed nodes run their own checks again.
 
     Args:
-        node: stays as it is; what doesn't change is shared.
-        changes: by dotted path. A str is text: for a str field it is taken as it stands, for any other it is read as a
-            Python literal (`4`, `1e-3`, `True`, `None`, `(1, 2)`). What is no str is the value, whole nodes included;
-            a path may lead into a node that is given in the same call.
+        node: the tree. It is not modified, and the result shares its unchanged parts.
+        changes: values by dotted path. A str is text: for a str field it is the value, for other fields it is parsed as a
+            Python literal (`4`, `1e-3`, `True`, `None`, `(1, 2)`). Other values, also whole nodes, are used directly. A
+            path may lead into a node that is given in the same call.
 
     Raises:
-        ValueError: no such field, a value that isn't of the field's type, or one that the node itself refuses.
+        ValueError: there is no such field, a value is not of the field's type, or a check of the node fails.
     """
-    by_name: dict = {}
+    by_name: dict[str, Any] = {}
     for path, value in changes.items():
         if not _is_path(path):
             raise ValueError(f"{path!r} is no path; it reads like model.encoder.depth")
-        branch = by_name
+        branch: dict[str, Any] = by_name
         for name in path.split("."):
             branch = branch.setdefault(name, {})
         branch[_SELF] = value
@@ -57,29 +57,32 @@ def _is_path(path: str) -> bool:
     return all(path.split(".")) and not any(char.isspace() for char in path)
 
 
-def _rebuild(value: Any, changes: dict, ref: FieldRef) -> Any:
+def _rebuild(value: Any, changes: dict[str, Any], ref: FieldRef) -> Any:
     if _SELF in changes:
         value = _coerce_given(changes[_SELF], value, ref)
     below = {name: branch for name, branch in changes.items() if name != _SELF}
     if not below:
         return value
-    if is_leaf(value) and type(value) is not tuple:
+    if is_leaf(value) and not is_plain_tuple(value):
         raise ValueError(f"{ref.dotted} is {value!r} and has nothing below it, so no {next(iter(below))!r}")
     items = children(value, ref)
     for name in below:
         if name not in items:
             raise ValueError(_no_such_field(value, name, list(items), ref))
-    return _replace_children(value, {name: _rebuild(items[name], below[name], ref.child(value, name)) for name in below}, ref)
+    return _replace_children(
+        value, {name: _rebuild(items[name], below[name], ref.child(value, name)) for name in below}, ref
+    )
 
 
 def _coerce_given(given: object, current: object, ref: FieldRef) -> Any:
-    """What was given, read if it is text, in the type of the slot."""
+    """Coerces a given value to the type of the field. A text is parsed first."""
     hint = ref.hint
+    expected = ""
     if accepts_anything(hint) and current is not None:
         hint = type(current) if is_leaf(given) else Any
-    for reading in _readings(given) if isinstance(given, str) else [given]:
+    for value in _parsed_values(given) if isinstance(given, str) else [given]:
         try:
-            return coerce(reading, hint)
+            return coerce(value, hint)
         except TypeError as error:
             expected = str(error)
     message = f"{ref.dotted}={_shown(given)}: {ref.field} takes {expected}"
@@ -96,8 +99,8 @@ def _shown(given: object) -> str:
     return type(given).__name__ if dataclasses.is_dataclass(given) else repr(given)
 
 
-def _readings(text: str) -> list[object]:
-    """As a literal, if it is one, and as it stands."""
+def _parsed_values(text: str) -> list[object]:
+    """Returns the possible values of a text: the literal, if it is one, and the text itself."""
     if text.lstrip("+-").lower() in ("inf", "nan"):
         return [float(text), text]
     try:
@@ -108,19 +111,19 @@ def _readings(text: str) -> list[object]:
 
 
 def _no_such_field(node: object, name: str, names: list[str], ref: FieldRef) -> str:
-    what = ref.dotted
+    where = ref.dotted
     if dataclasses.is_dataclass(node):
-        what = f"{what}: {type(node).__name__}" if ref.path else type(node).__name__
+        where = f"{where}: {type(node).__name__}" if ref.path else type(node).__name__
     close = difflib.get_close_matches(name, names, n=1)
     hint = f". Did you mean {close[0]!r}?" if close else ""
-    return f"{what} has no field {name!r}; it has {', '.join(names) or 'none'}{hint}"
+    return f"{where} has no field {name!r}; it has {', '.join(names) or 'none'}{hint}"
 
 
 def _replace_children(node: Any, changes: dict[str, Any], ref: FieldRef) -> Any:
-    if type(node) is tuple:
+    if is_plain_tuple(node):
         return tuple(changes.get(str(index), item) for index, item in enumerate(node))
-    if isinstance(node, Mapping):
-        return type(node)({**node, **changes})  # pyright: ignore[reportCallIssue]
+    if is_mapping(node):
+        return rebuilt_mapping(node, {**node, **changes})
     settable = {field.name for field in fields(node, ref) if field.init}
     try:
         changed = dataclasses.replace(node, **{name: changes[name] for name in changes.keys() & settable})

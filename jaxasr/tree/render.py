@@ -1,51 +1,51 @@
-"""From a tree to lines.
+"""Rendering of configuration trees as text lines: flattening, defaults, fingerprints and differences.
 
 Nodes are frozen dataclasses (Flax Linen modules too), tuples and dictionaries with str keys. Leaves are int, float,
 bool, str, None, tuples of leaves and empty dictionaries. `parent` and `name` of a Linen module and fields declared
-with `metadata={"show": False}` aren't part of the tree.
+with `metadata={"show": False}` are not part of the tree.
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jaxasr.tree.types import FieldRef, coerce
+from jaxasr.tree.types import FieldRef, coerce, is_mapping, is_plain_tuple
 
-Leaf = bool | int | float | str | tuple | dict | None
+Leaf = bool | int | float | str | tuple[Any, ...] | dict[str, Any] | None
 
 
 def flatten(node: object) -> dict[str, Leaf]:
-    """The leaves by their dotted paths; what is in a tuple or dictionary goes by its index or key.
+    """Returns the leaves by their dotted paths. The path of an item in a tuple or dictionary has its index or key.
 
     Raises:
-        ValueError: something in the tree is neither node nor leaf (a function, an array, a list), or isn't of the type
-            that its field declares.
+        ValueError: a value in the tree is neither node nor leaf (a function, an array, a list), or is not of the type that
+            its field declares.
     """
     return {".".join(path): value for path, value in _walk(node, FieldRef()) if not dataclasses.is_dataclass(value)}
 
 
 def render(node: object) -> str:
-    """One line `path = value` for each leaf and each dataclass (its class name), sorted; no newline at the end.
+    """Renders one line `path = value` for each leaf and each dataclass (its class name), sorted, without a final newline.
 
-    The same on every machine: floats as Python's shortest repr, strings as JSON. Raises like `flatten`.
+    The text is equal on every machine: floats are Python's shortest repr, strings are JSON. Raises like `flatten`.
     """
     rows = sorted(_walk(node, FieldRef()), key=lambda row: _sort_key(row[0]))
     return "\n".join(f"{'.'.join(path) or '.'} = {_text(value)}" for path, value in rows)
 
 
 def defaults(node: object) -> tuple[str, ...]:
-    """The paths whose values nobody chose: they are what the fields' declarations say. Raises like `flatten`."""
+    """Returns the paths whose values are the defaults of their fields. Raises like `flatten`."""
     rows = (path for path, _ in _walk(node, FieldRef()))
-    unchosen = set(_default_paths(node, FieldRef()))
-    return tuple(".".join(path) for path in rows if any(path[: n + 1] in unchosen for n in range(len(path))))
+    at_default = set(_default_paths(node, FieldRef()))
+    return tuple(".".join(path) for path in rows if any(path[: n + 1] in at_default for n in range(len(path))))
 
 
 def fingerprint(node: object) -> str:
-    """8 hex digits of the rendered lines that somebody chose, so that a new option leaves a tree what it was.
+    """Returns a hash, 8 hex digits, of the rendered lines that differ from the defaults.
 
-    Raises like `flatten`.
+    A new field with a default therefore does not change fingerprints. Raises like `flatten`.
     """
     left_out = set(defaults(node))
     lines = [line for line in render(node).split("\n") if line.partition(" = ")[0] not in left_out]
@@ -53,10 +53,10 @@ def fingerprint(node: object) -> str:
 
 
 def difference(a: str, b: str, *, new_defaults: Iterable[str] = ()) -> list[str]:
-    """What changes from one rendered tree to another, as lines: `model.depth: 6 -> 4`, `seed: absent -> 0`.
+    """Lists the differences between two rendered trees as lines: `model.depth: 6 -> 4`, `seed: absent -> 0`.
 
     Args:
-        new_defaults: paths of `b` that may be absent in `a`, because it was rendered before there was such an option.
+        new_defaults: paths of `b` that may be absent in `a`, because `a` was rendered before these fields existed.
     """
     values_a, values_b = (dict(line.split(" = ", 1) for line in text.split("\n") if line) for text in (a, b))
     values_b = {path: value for path, value in values_b.items() if path in values_a or path not in set(new_defaults)}
@@ -66,23 +66,23 @@ def difference(a: str, b: str, *, new_defaults: Iterable[str] = ()) -> list[str]
 
 
 def is_leaf(value: object) -> bool:
-    """Whether it is written on one line, as a whole."""
-    if type(value) is tuple:
+    """Returns True for a value that is rendered as a whole on one line."""
+    if is_plain_tuple(value):
         return all(map(is_leaf, value))
     return value is None or type(value) in (bool, int, float, str) or (type(value) is dict and not value)
 
 
 def children(node: object, ref: FieldRef) -> dict[str, Any]:
-    """What is directly below a node, by name; a tuple of leaves has children too.
+    """Returns the fields or items of a node by name. A tuple of leaves has children too.
 
     Raises:
-        ValueError: what stands at the slot is no node.
+        ValueError: the value is not a node.
     """
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
         return {field.name: getattr(node, field.name) for field in fields(node, ref)}
-    if isinstance(node, tuple) and type(node) is tuple:
+    if is_plain_tuple(node):
         return {str(index): item for index, item in enumerate(node)}
-    if isinstance(node, Mapping):
+    if is_mapping(node):
         wrong = [key for key in node if not isinstance(key, str) or not key or "." in key]
         if wrong:
             raise ValueError(f"{ref.dotted} has the keys {wrong}; a key is a str without a dot, to be part of a path")
@@ -99,18 +99,18 @@ def children(node: object, ref: FieldRef) -> dict[str, Any]:
     )
 
 
-def fields(node: Any, ref: FieldRef) -> list[dataclasses.Field]:
-    """The fields of a dataclass that are part of the tree. Raises ValueError if it isn't frozen."""
+def fields(node: Any, ref: FieldRef) -> list[dataclasses.Field[Any]]:
+    """Returns the fields of a dataclass that are part of the tree. Raises ValueError if the dataclass is not frozen."""
     every = dataclasses.fields(node)
     is_linen = {"parent", "name"} <= {field.name for field in every} and hasattr(node, "clone")
-    if not is_linen and not type(node).__dataclass_params__.frozen:
+    if not is_linen and not node.__dataclass_params__.frozen:
         raise ValueError(f"{ref.dotted}: {type(node).__name__} isn't frozen; make it @dataclass(frozen=True)")
-    hidden = {"parent", "name"} if is_linen else set()
+    hidden: set[str] = {"parent", "name"} if is_linen else set()
     return [field for field in every if field.name not in hidden and field.metadata.get("show", True)]
 
 
 def _walk(value: object, ref: FieldRef) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Leaves and dataclasses with their paths."""
+    """Yields leaves and dataclasses with their paths."""
     if is_leaf(value):
         yield ref.path, _coerced(value, ref)
         return
@@ -122,7 +122,7 @@ def _walk(value: object, ref: FieldRef) -> Iterator[tuple[tuple[str, ...], Any]]
 
 
 def _default_paths(value: object, ref: FieldRef) -> Iterator[tuple[str, ...]]:
-    """The topmost paths that hold their declared defaults."""
+    """Yields the topmost paths whose values are their declared defaults."""
     if is_leaf(value):
         return
     declared = _declared_defaults(value, ref) if dataclasses.is_dataclass(value) else {}
@@ -135,7 +135,7 @@ def _default_paths(value: object, ref: FieldRef) -> Iterator[tuple[str, ...]]:
 
 
 def _declared_defaults(node: Any, ref: FieldRef) -> dict[str, Any]:
-    """The fields' defaults by name."""
+    """Returns the defaults of the fields by name."""
     missing = dataclasses.MISSING
     made = {f.name: f.default_factory() for f in fields(node, ref) if f.default_factory is not missing}
     return made | {f.name: f.default for f in fields(node, ref) if f.default is not missing}
@@ -149,7 +149,7 @@ def _coerced(value: object, ref: FieldRef) -> Any:
 
 
 def _sort_key(path: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Indices by number: 2 before 10."""
+    """Returns a sort key that orders indices as numbers: 2 before 10."""
     return [(int(name) if name.isdecimal() else -1, name) for name in path if name]
 
 
@@ -158,6 +158,6 @@ def _text(value: object) -> str:
         return type(value).__name__
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, tuple):
+    if is_plain_tuple(value):
         return f"({', '.join(map(_text, value))}{',' * (len(value) == 1)})"
     return repr(value)

@@ -1,4 +1,4 @@
-"""What may stand at a place of a tree, read off the annotations of the dataclasses."""
+"""The types of the fields in a configuration tree, from the annotations of the dataclasses, and coercion to them."""
 
 import collections.abc
 import contextlib
@@ -10,23 +10,23 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeVar, Union
+from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, Union
 
 
 class FieldRef(NamedTuple):
-    """A place in a tree."""
+    """A reference to a field or item of a tree."""
 
     path: tuple[str, ...] = ()
-    hint: Any = Any  # the type of what stands here
-    field: str = "the tree"  # the name of the place where it is declared: "Encoder.depth"
+    hint: Any = Any  # the type of the value
+    field: str = "the tree"  # the field that declares it: "Encoder.depth"
 
     @property
     def dotted(self) -> str:
-        """The path as it is written."""
+        """The path in dotted form."""
         return ".".join(self.path) or self.field
 
     def child(self, node: object, name: str) -> "FieldRef":
-        """The place of field, index or key `name` of the node that stands here."""
+        """Returns the reference to field, index or key `name` of `node`, which is the value of this reference."""
         path = (*self.path, name)
         if dataclasses.is_dataclass(node):
             return FieldRef(path, _field_hint(type(node), name), f"{type(node).__name__}.{name}")
@@ -36,27 +36,44 @@ class FieldRef(NamedTuple):
 
 
 def coerce(value: object, hint: Any) -> Any:
-    """The value as the type has it: equal, and float where an int stands for one.
+    """Returns the value in the type: an equal value, as float if the type is float and the value an int.
 
     Raises:
-        TypeError: it isn't of the type; the message says what is.
+        TypeError: the value is not of the type. The message describes the type.
     """
-    fits = []
+    fits: list[Any] = []
     for alternative in _union_members(hint):
         with contextlib.suppress(TypeError):
             fits.append(_coerce_one(value, alternative))
     if not fits:
         raise TypeError(" or ".join(dict.fromkeys(map(_describe, _union_members(hint)))))
-    return next((one for one in fits if type(one) is type(value)), fits[0])
+    return next((coerced for coerced in fits if type(coerced) is type(value)), fits[0])
 
 
 def accepts_anything(hint: Any) -> bool:
-    """Whether anything may stand there."""
+    """Returns True if the type allows every value."""
     return not {Any, object}.isdisjoint(_union_members(hint))
 
 
+def is_plain_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Returns True for a tuple that is no named tuple."""
+    return type(value) is tuple
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    """Returns True for a mapping. The type of keys and values is not known."""
+    return isinstance(value, Mapping)
+
+
+def rebuilt_mapping(node: Mapping[Any, Any], items: Mapping[Any, Any]) -> Any:
+    """Returns a mapping of the same class as `node` with other items."""
+    make: Any = type(node)
+    return make(items)
+
+
 def _coerce_one(value: Any, hint: Any) -> Any:
-    origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    origin = typing.get_origin(hint) or hint
+    inner = typing.get_args(hint)
     if hint in (Any, object):
         return value
     if origin is Literal:
@@ -65,11 +82,13 @@ def _coerce_one(value: Any, hint: Any) -> Any:
         return float(_value_if(type(value) in (int, float), value))
     if hint in (int, bool, str) or type(value) is str:  # a str is no Sequence here
         return _value_if(type(value) is hint, value)
-    if type(value) is tuple and inner and origin in (tuple, collections.abc.Sequence):
+    if is_plain_tuple(value) and inner and origin in (tuple, collections.abc.Sequence):
         many = inner[:1] * len(value) if origin is not tuple or inner[-1] is Ellipsis else inner
-        return tuple(coerce(item, one) for item, one in zip(value, many, strict=_value_if(len(many) == len(value), True)))
-    if isinstance(value, Mapping) and len(inner) == 2 and isinstance(value, origin):
-        return type(value)({key: coerce(item, inner[1]) for key, item in value.items()})  # pyright: ignore[reportCallIssue]
+        return tuple(
+            coerce(item, one) for item, one in zip(value, many, strict=_value_if(len(many) == len(value), True))
+        )
+    if is_mapping(value) and len(inner) == 2 and isinstance(value, origin):
+        return rebuilt_mapping(value, {key: coerce(item, inner[1]) for key, item in value.items()})
     if getattr(origin, "_is_protocol", False) and not getattr(origin, "_is_runtime_protocol", False):
         return _value_if(dataclasses.is_dataclass(value), value)
     return _value_if(isinstance(origin, type) and isinstance(value, origin), value)
@@ -93,22 +112,22 @@ def _describe(hint: Any) -> str:
 
 
 def _union_members(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself where it is none; aliases and bounds looked through."""
+    """Returns the members of a union, or the type itself if it is no union. Resolves aliases and bounds."""
     if typing.get_origin(hint) in (Union, types.UnionType):
-        return tuple(one for member in typing.get_args(hint) for one in _union_members(member))
+        return tuple(inner for member in typing.get_args(hint) for inner in _union_members(member))
     if typing.get_origin(hint) is typing.Annotated:
         return _union_members(typing.get_args(hint)[0])
     if isinstance(hint, TypeVar):
         return _union_members(hint.__bound__ or Any)
-    for behind in ("__supertype__", "__value__"):  # NewType; `type X = ...` of Python 3.12
-        if hasattr(hint, behind):
-            return _union_members(getattr(hint, behind))
+    for attribute in ("__supertype__", "__value__"):  # NewType; `type X = ...` of Python 3.12
+        if hasattr(hint, attribute):
+            return _union_members(getattr(hint, attribute))
     return (hint,)
 
 
 @functools.cache
 def _field_hint(cls: type, name: str) -> Any:
-    """A field's annotation, resolved; Any where it has a name that only type checkers see."""
+    """Resolves a field's annotation. Returns Any if it has a name that exists for type checkers only."""
     owner = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
     holder = type(owner.__name__, (), {"__annotations__": {name: inspect.get_annotations(owner)[name]}})
     try:
@@ -118,8 +137,9 @@ def _field_hint(cls: type, name: str) -> Any:
 
 
 def _item_hint(hint: Any, node: object, name: str) -> Any:
-    """What a tuple or dictionary of this type holds at `name`; None if it is no such type or doesn't say."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    """Returns the type of the item `name` of a tuple or dictionary; None if the hint does not give one."""
+    origin = typing.get_origin(hint)
+    inner = typing.get_args(hint)
     if not isinstance(origin, type) or not isinstance(node, origin) or not inner:
         return None
     if origin is not tuple or inner[-1] is Ellipsis:

@@ -249,9 +249,11 @@ def _check_even_batches(data: BoundPipeline, processes: int) -> None:
 
 
 def _restore_parameters(experiment: Experiment, data: BoundPipeline, workdir: Path) -> Mapping[str, Any]:
-    """Restores the parameters after the last step."""
+    """Restores the parameters, and their average if the run keeps one, after the last step."""
     shapes = jax.eval_shape(lambda: initial_state(experiment, data))
-    like = {"train": {"params": shapes.params, "average": shapes.average}}
+    like = {"params": shapes.params}
+    if shapes.ema_params is not None:
+        like["ema_params"] = shapes.ema_params
     with Checkpoints(Workdir(workdir).checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
-        saved, _ = checkpoints.restore_part(experiment.steps, like)
+        saved, _ = checkpoints.restore_part(experiment.steps, {"train": like})
     return saved["train"]

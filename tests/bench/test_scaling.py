@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxasr import data
+from jaxasr import data, tree
 from jaxasr.bench import bench_experiment, bench_plan, benchmark
 from jaxasr.bench import report as bench_report
 from jaxasr.bench import scaling as bench_scaling
@@ -41,10 +41,10 @@ def test_the_work_is_the_fullest_batch_of_the_plan_and_repeats_its_examples(tone
     assert (work.examples, work.shape) == (8, pipeline.shapes[0])
     assert sorted(work.batch.ids_b) == sorted(pipeline._keys)
     seconds = sum(pipeline.sources[0].samples) / 16_000
-    assert work.useful == pytest.approx(seconds)
+    assert work.real_amount == pytest.approx(seconds)
     more, less = work.of(12), work.of(2)
     np.testing.assert_array_equal(more.batch.wave_bn, [*work.batch.wave_bn, *work.batch.wave_bn[:4]])
-    assert more.useful == pytest.approx(seconds + sum(work.batch.sample_lengths_b[:4]) / 16_000)
+    assert more.real_amount == pytest.approx(seconds + sum(work.batch.sample_lengths_b[:4]) / 16_000)
     assert (less.examples, less.shape, less.batch.tokens_bu.shape) == (2, work.shape, (2, 8))
 
 
@@ -93,7 +93,7 @@ def test_several_devices_are_held_against_one_round_by_round(work, monkeypatch):
     assert speedup(four, [four]) is None
     row = measurement_row(four, every)
     assert (row["s"], row["efficiency"], row["ideal_speedup"], row["examples"]) == (0.5, 1.0, 4, 8)
-    assert row["audio_s_per_s"] == pytest.approx(work.useful / 0.5, abs=1e-3)
+    assert row["audio_s_per_s"] == pytest.approx(work.real_amount / 0.5, abs=1e-3)
     assert measurement_row(one, every)["speedup"] == 1.0
     assert (row["cpu_s"], row["cpu_ratio"]) == (6.0, 1.0)  # 6 of 3, 6 of 6, 24 of 24
     assert measurement_row(four, [four])["efficiency"] is None
@@ -152,7 +152,7 @@ def test_rows_picture_and_table_tell_what_was_measured(tones, tmp_path, monkeypa
         ("evaluation", "jit", 1, 1.0, 1.0),
         ("evaluation", "mesh", 2, 1, 1),
     ]
-    assert {row["experiment"] for row in rows} == {"fc4bcec3"}
+    assert {row["experiment"] for row in rows} == {tree.fingerprint(experiment)}
     assert {"commit", "jax", "hardware", "rounds_s", "samples", "tokens"} < rows[0].keys()
     assert (tmp_path / "out" / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert "medians of 2" in lines[0]

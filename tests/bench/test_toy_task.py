@@ -10,7 +10,7 @@ from jaxasr import tree
 from jaxasr.bench import run_suite, train_and_test
 from jaxasr.experiment.files import load_function
 
-MECHANISMS = Path(__file__).parents[2] / "experiments" / "alignable" / "zoo.py"
+MECHANISMS = Path(__file__).parents[2] / "experiments" / "alignable" / "mechanisms.py"
 ATTENTIONS = dict(load_function(f"{MECHANISMS}:attentions")())
 ALL_TASKS = {
     f"{kind}: {name}": task
@@ -49,8 +49,8 @@ def test_location_aware_attention_solves_it_and_reads_four_times_as_far():
 
 UNSOLVED = {
     "attentions: fixed vector": "theory: see below",
-    "attentions: monotonic, cold": "never soft: see below",
-    "attentions: sampled (REINFORCE), cold": "never soft",
+    "attentions: monotonic, from scratch": "never soft: see below",
+    "attentions: sampled (REINFORCE), from scratch": "never soft",
 }
 
 
@@ -65,7 +65,7 @@ def test_every_mechanism_solves_it_in_both_of_its_forms(name):
 @pytest.mark.slow
 def test_a_hard_attention_that_never_was_soft_reads_otherwise_than_it_was_trained():
     """Without a warm start the expected alignment is learned, but the hard alignment in decoding is wrong."""
-    cold = train_and_test("monotonic, cold", ATTENTIONS["monotonic, cold"])
+    cold = train_and_test("monotonic, from scratch", ATTENTIONS["monotonic, from scratch"])
     assert cold.train_form < 0.03
     assert cold.decode_form > 0.1
 

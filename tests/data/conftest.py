@@ -1,4 +1,4 @@
-"""Small corpora of tones, made here: no test needs data from elsewhere."""
+"""Small corpora of tones. No test needs other data."""
 
 import io
 import json
@@ -19,7 +19,7 @@ SIZES = {"train": 24, "dev": 4, "test": 6}
 def tone(
     seconds: float, *, pitch_hz: float = 440.0, rate_hz: int = 16_000, format: str = "FLAC", subtype: str = "PCM_16"
 ) -> bytes:
-    """An audio file with a tone in it."""
+    """Returns an audio file with a tone."""
     wave_n = 0.3 * np.sin(2 * np.pi * pitch_hz * np.arange(round(seconds * rate_hz)) / rate_hz)
     file = io.BytesIO()
     soundfile.write(file, wave_n, rate_hz, format=format, subtype=subtype)
@@ -27,7 +27,7 @@ def tone(
 
 
 def write_manifest(folder: Path, rows: Sequence[Mapping[str, object]], audio: Mapping[str, bytes]) -> Path:
-    """FOLDER/manifest.jsonl with these rows, and the audio files beside it."""
+    """Writes FOLDER/manifest.jsonl with these rows, and the audio files beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in audio.items():
         (folder / name).write_bytes(content)
@@ -36,9 +36,10 @@ def write_manifest(folder: Path, rows: Sequence[Mapping[str, object]], audio: Ma
 
 
 def tones(sizes: Mapping[str, int]) -> tuple[list[dict[str, str]], dict[str, bytes]]:
-    """Rows of a manifest and their audio: 0.3 to 2.6 s, one to four words, four speakers."""
+    """Returns rows of a manifest and their audio: 0.3 to 2.6 s, one to four words, four speakers."""
     rng = np.random.default_rng(7)
-    rows, audio = [], {}
+    rows = []
+    audio = {}
     for split, size in sizes.items():
         for number in range(size):
             id = f"{split}-{number:03d}"
@@ -52,25 +53,25 @@ def tones(sizes: Mapping[str, int]) -> tuple[list[dict[str, str]], dict[str, byt
 
 @pytest.fixture(scope="session", name="tone")
 def tone_fixture() -> Callable[..., bytes]:
-    """`tone(seconds, pitch_hz=, rate_hz=, format=, subtype=)` gives the bytes of an audio file."""
+    """Returns `tone(seconds, pitch_hz=, rate_hz=, format=, subtype=)`, which returns the bytes of an audio file."""
     return tone
 
 
 @pytest.fixture(scope="session", name="write_manifest")
 def write_manifest_fixture() -> Callable[..., Path]:
-    """`write_manifest(folder, rows, audio)` makes a corpus for `Manifest`."""
+    """Returns `write_manifest(folder, rows, audio)`, which writes a corpus for `Manifest`."""
     return write_manifest
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The corpus of `tiny_corpus` before it is prepared."""
+    """Returns the folder of `tiny_corpus` before it is prepared."""
     return write_manifest(tmp_path_factory.mktemp("from") / "tiny", *tones(SIZES))
 
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
-    """A data dir with the prepared corpus "tiny": train (24 utterances), dev (4), test (6). Not to be altered."""
+    """Returns a data dir with the prepared corpus "tiny": train (24 utterances), dev (4), test (6); read only."""
     data_dir = tmp_path_factory.mktemp("data")
     prepare(Manifest(tiny_folder), data_dir)
     return data_dir

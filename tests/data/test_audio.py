@@ -1,4 +1,4 @@
-"""Whatever libsndfile reads becomes 16-bit samples at one rate, without wrapping, zeroing or losing any."""
+"""Decoding of all formats of libsndfile to 16-bit samples at one rate, without wrapped, zeroed or lost samples."""
 
 import io
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jaxasr.data.batching.lengths import samples_at_speed
 
 
 def written(wave: np.ndarray, rate_hz: int, format: str, subtype: str) -> bytes:
-    """An audio file."""
+    """Returns an audio file."""
     file = io.BytesIO()
     soundfile.write(file, wave, rate_hz, format=format, subtype=subtype)
     return file.getvalue()
@@ -31,7 +31,7 @@ def test_lossless_16_bits_come_back_exactly(rng: np.random.Generator, format: st
     [("WAV", "FLOAT"), ("WAV", "DOUBLE"), ("WAV", "PCM_24"), ("FLAC", "PCM_24"), ("WAV", "ULAW"), ("OGG", "VORBIS")],
 )
 def test_every_subtype_has_the_same_scale(format: str, subtype: str):
-    """Asked for integers, libsndfile reads floats below 1 as zeros."""
+    """If integers are requested, libsndfile reads floats below 1 as zeros."""
     wave_n = 0.5 * np.sin(np.arange(8000) * 0.05)
     decoded_n = decode_audio(written(wave_n, 16_000, format, subtype), id="x") / 32_768
     assert np.sqrt(np.mean((decoded_n - wave_n) ** 2)) < 0.015
@@ -39,7 +39,7 @@ def test_every_subtype_has_the_same_scale(format: str, subtype: str):
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_lossy_codecs_that_overshoot_are_clipped_not_wrapped(subtype: str):
-    """Asked for integers, libsndfile wraps them: half of the samples of this square wave change their sign."""
+    """If integers are requested, libsndfile wraps: half of the samples of this square wave change their sign."""
     square_n = np.sign(np.sin(np.arange(16_000) * 0.02 + 0.01)) * 0.999
     decoded_n = decode_audio(written(square_n, 16_000, "OGG", subtype), id="x")
     assert np.mean(np.sign(decoded_n) == np.sign(square_n)) > 0.97
@@ -48,7 +48,8 @@ def test_lossy_codecs_that_overshoot_are_clipped_not_wrapped(subtype: str):
 
 
 def test_channels_are_averaged():
-    left_n, right_n = np.full(100, 0.5), np.full(100, -0.25)
+    left_n = np.full(100, 0.5)
+    right_n = np.full(100, -0.25)
     decoded_n = decode_audio(written(np.stack([left_n, right_n], axis=1), 16_000, "WAV", "PCM_16"), id="x")
     np.testing.assert_array_equal(decoded_n, np.full(100, 4096, np.int16))
 
@@ -82,11 +83,12 @@ def file_of(folder: Path, data: bytes, name: str = "some.wav") -> Path:
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
 def test_a_stream_gives_what_the_whole_file_has(tmp_path, monkeypatch, rng, rate_hz):
-    """At another rate to the last bit but one, by which soxr rounds to 16 bits at random."""
+    """At another rate the samples agree up to the lowest bit, because soxr dithers to 16 bits at random."""
     data = written(rng.normal(0.0, 0.1, (20_000, 2)), rate_hz, "FLAC", "PCM_16")
     monkeypatch.setattr(audio, "_STREAM_FRAMES", 777)
     blocks = list(audio.stream_audio(file_of(tmp_path, data)))
-    whole_n, streamed_n = decode_audio(data, id="x"), np.concatenate(blocks)
+    whole_n = decode_audio(data, id="x")
+    streamed_n = np.concatenate(blocks)
     assert len(blocks) > 20
     assert len(streamed_n) == len(whole_n)
     most = 0 if rate_hz == 16_000 else 2

@@ -44,7 +44,8 @@ def assert_equal(ours: list[Batch], theirs: list[Batch]) -> None:
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         for field in dataclasses.fields(Batch):
-            left, right = getattr(a, field.name), getattr(b, field.name)
+            left = getattr(a, field.name)
+            right = getattr(b, field.name)
             assert left.dtype == right.dtype
             np.testing.assert_array_equal(left, right, err_msg=field.name)
 
@@ -60,7 +61,8 @@ def test_a_batch_holds_what_the_plan_names(tiny_corpus: Path):
             assert batch.tokens_bu.shape == (row.shape.examples, row.shape.tokens)
             assert batch.wave_bn.dtype == np.int16
             for b, example in enumerate(row.examples_b.tolist()):
-                samples, tokens = int(batch.sample_lengths_b[b]), int(batch.token_lengths_b[b])
+                samples = int(batch.sample_lengths_b[b])
+                tokens = int(batch.token_lengths_b[b])
                 assert not batch.wave_bn[b, samples:].any()
                 assert not batch.tokens_bu[b, tokens:].any()
                 assert batch.valid_b[b] == (example >= 0)
@@ -108,11 +110,13 @@ def test_speeds_are_played_as_planned_at_every_rate(
     audio = {f"{rate}.wav": tone(0.4003, rate_hz=rate, format="WAV") for rate in rates}
     prepare(Manifest(write_manifest(tmp_path / "rates", rows, audio)), tmp_path)
     opened = dataclasses.replace(SPEEDY, corpora=Corpus("rates", "train")).open(tmp_path)
-    played, keys = set(), set()
+    played = set()
+    keys = set()
     with opened.batches(0, stop_step=12) as batches:
         for _, row, batch in batches:
             for b in np.flatnonzero(row.valid_b):
-                rate, factor = rates[row.examples_b[b]], (0.9, 1.0, 1.1)[row.speeds_b[b]]
+                rate = rates[row.examples_b[b]]
+                factor = (0.9, 1.0, 1.1)[row.speeds_b[b]]
                 wave_n = decode_audio(opened.read(int(row.examples_b[b])), id="", rate_hz=rate)
                 expected_n = soxr.resample(wave_n, round(rate * factor * 1000), 16_000_000)
                 assert batch.sample_lengths_b[b] == len(expected_n)
@@ -155,14 +159,14 @@ def test_what_is_left_out_is_named_and_counted(
         shuffle_seed=0,
     )
     opened = pipeline.open(tmp_path)
-    assert {each.id: each.reason for each in opened.skipped} == {
+    assert {example.id: example.reason for example in opened.skipped} == {
         "short": "shorter than 0.5 s",
         "long": "longer than 2.5 s",
         "wordy": "more than 9 tokens",
         "odd": "text cannot be encoded",
         "deep": "fits no shape at any speed",
     }
-    details = {each.id: each.detail for each in opened.skipped}
+    details = {example.id: example.detail for example in opened.skipped}
     assert details["short"] == "0.200 s"
     assert "'Ö'" in details["odd"]
     assert details["deep"] == "2.400 s, 5 tokens"
@@ -184,13 +188,13 @@ def test_once_gives_ids_references_and_speakers(tiny_corpus: Path):
         found = set()
         for parts in zip(*(opened.eval_batches(host=host, hosts=hosts) for host in range(hosts)), strict=True):
             part = parts[0]
-            batches = [each.batch for each in parts]
+            batches = [part.batch for part in parts]
             valid_b, samples_b, lengths_b = (
-                np.concatenate([getattr(each, name) for each in batches])
+                np.concatenate([getattr(batch, name) for batch in batches])
                 for name in ("valid_b", "sample_lengths_b", "token_lengths_b")
             )
-            tokens_bu = np.concatenate([each.tokens_bu for each in batches])
-            assert all(each.ids == part.ids for each in parts), "every host knows the names of all rows"
+            tokens_bu = np.concatenate([batch.tokens_bu for batch in batches])
+            assert all(other.ids == part.ids for other in parts), "every host knows the names of all rows"
             assert len(part.ids) == valid_b.sum()
             assert valid_b[: len(part.ids)].all()
             assert part.sample_lengths == tuple(samples_b[: len(part.ids)])

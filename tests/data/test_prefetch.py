@@ -1,4 +1,4 @@
-"""What is called ahead comes in order, from any step, and leaves nothing behind."""
+"""Prefetching: results come in order from any step, and no thread, process or file is left afterwards."""
 
 import os
 import signal

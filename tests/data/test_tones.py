@@ -1,4 +1,4 @@
-"""Strings of tones: what is said of them is in the waves."""
+"""Strings of tones: their waves agree with their tokens and lengths."""
 
 import numpy as np
 import pytest
@@ -22,17 +22,19 @@ def test_lengths_fill_their_range_and_what_is_behind_them_is_zero():
     assert set(batch.token_lengths_b.tolist()) == {2, 3, 4, 5}
     assert set(np.unique(batch.tokens_bu)) == set(range(9))
     for row in range(40):
-        u, n = batch.token_lengths_b[row], batch.sample_lengths_b[row]
+        u = batch.token_lengths_b[row]
+        n = batch.sample_lengths_b[row]
         assert np.all(batch.tokens_bu[row, :u] > 0)
         assert not np.any(batch.tokens_bu[row, u:])
         assert np.any(batch.wave_bn[row, n - 50 : n])
         assert not np.any(batch.wave_bn[row, n:])
-        low, high = u * 80 + (u + 1) * 30, u * 160 + (u + 1) * 90
+        low = u * 80 + (u + 1) * 30
+        high = u * 160 + (u + 1) * 90
         assert low - u <= n / 4 <= high
 
 
 def test_a_symbol_is_its_pair_of_tones():
-    """Token 1 is 400 Hz and then 700 Hz: the spectra of its halves say so."""
+    """Token 1 is 400 Hz and then 700 Hz, as the spectra of its halves show."""
     wave_n = Tones(noise_db=-60.0, gap_ms=(50.0, 50.0), symbol_ms=(100.0, 100.0)).wave(
         np.array([1]), np.random.default_rng(0)
     )

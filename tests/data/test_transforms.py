@@ -1,4 +1,4 @@
-"""Operations on drafts; lengths at a speed are to the sample what the resampler gives."""
+"""Transforms of the example table; lengths at a speed equal the output lengths of the resampler."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ from jaxasr.data.transforms import (
 LETTERS = text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def draft(*texts: str, seconds: tuple[float, ...] | None = None) -> ExampleTable:
+def table(*texts: str, seconds: tuple[float, ...] | None = None) -> ExampleTable:
     return ExampleTable(np.array(seconds or [1.0] * len(texts)), list(texts))
 
 
 def test_normalize_replaces_texts_and_names_what_it_cannot():
-    done = Normalize("librispeech").apply(draft("a cat,", "room 12", " -- "))
+    done = Normalize("librispeech").apply(table("a cat,", "room 12", " -- "))
     assert done.texts == ["A CAT", "room 12", ""]
-    assert [(place, fault.reason) for place, fault in done.filtered] == [
+    assert [(index, found.reason) for index, found in done.filtered] == [
         (1, "text has no librispeech form"),
         (2, "text is empty"),
     ]
@@ -35,28 +35,31 @@ def test_normalize_replaces_texts_and_names_what_it_cannot():
 
 
 def test_tokenize_packs_tokens_and_names_what_it_cannot():
-    done = Tokenize(LETTERS).apply(draft("AB", "É", "", "C"))
+    done = Tokenize(LETTERS).apply(table("AB", "É", "", "C"))
     assert done.tokens is not None
     assert [done.tokens[i].tolist() for i in range(4)] == [[2, 3], [], [], [4]]
     assert done.tokens.lengths.tolist() == [2, 0, 0, 1]
-    assert [(place, fault.reason) for place, fault in done.filtered] == [(1, "text cannot be encoded")]
+    assert [(index, found.reason) for index, found in done.filtered] == [(1, "text cannot be encoded")]
     assert "'É'" in done.filtered[0][1].detail
 
 
 def test_keep_seconds_marks_both_sides():
-    done = KeepSeconds(0.5, 2.0).apply(draft("A", "B", "C", "D", seconds=(0.4, 0.5, 2.0, 2.25)))
-    assert done.filtered == ((0, FilterReason("shorter than 0.5 s", "0.400 s")), (3, FilterReason("longer than 2 s", "2.250 s")))
+    done = KeepSeconds(0.5, 2.0).apply(table("A", "B", "C", "D", seconds=(0.4, 0.5, 2.0, 2.25)))
+    assert done.filtered == (
+        (0, FilterReason("shorter than 0.5 s", "0.400 s")),
+        (3, FilterReason("longer than 2 s", "2.250 s")),
+    )
 
 
 def test_keep_tokens_marks_what_is_longer():
-    done = KeepTokens(2).apply(Tokenize(LETTERS).apply(draft("AB", "ABC")))
+    done = KeepTokens(2).apply(Tokenize(LETTERS).apply(table("AB", "ABC")))
     assert done.filtered == ((1, FilterReason("more than 2 tokens", "3 tokens")),)
     with pytest.raises(ValueError, match="after Tokenize"):
-        KeepTokens(2).apply(draft("AB"))
+        KeepTokens(2).apply(table("AB"))
 
 
 def test_speeds_are_noted():
-    assert SpeedPerturb((0.9, 1.0)).apply(draft("A")).speeds == (0.9, 1.0)
+    assert SpeedPerturb((0.9, 1.0)).apply(table("A")).speeds == (0.9, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,8 @@ def test_the_example_of_the_docstring():
 def test_speed_changes_the_key_and_factor_one_does_not():
     keys = np.arange(1_000, dtype=np.uint32)
     assert keys_at_speed(keys, 1.0) is keys
-    slow, fast = keys_at_speed(keys, 0.9), keys_at_speed(keys, 1.1)
+    slow = keys_at_speed(keys, 0.9)
+    fast = keys_at_speed(keys, 1.1)
     assert len(set(keys.tolist() + slow.tolist() + fast.tolist())) > 2_990
     np.testing.assert_array_equal(slow, keys_at_speed(keys[::-1].copy(), 0.9)[::-1])
 

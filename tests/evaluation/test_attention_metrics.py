@@ -97,21 +97,21 @@ def row(step: int, share: float, place: str = "train") -> dict[str, float]:
 
 def test_a_collapse_is_told_once_and_so_is_the_recovery():
     alarm = AttentionCollapseMonitor()
-    assert alarm.lines(FROM_STEP - 1, row(0, 1.0)) == []
-    (line,) = alarm.lines(FROM_STEP, row(0, 0.8))
+    assert alarm.warnings(FROM_STEP - 1, row(0, 1.0)) == []
+    (line,) = alarm.warnings(FROM_STEP, row(0, 0.8))
     assert line.startswith("step 1,000: WARNING: the attention of train has collapsed in 80% of its utterances")
     assert "mean entropy 97% of the largest" in line
-    assert alarm.lines(FROM_STEP + 50, row(0, 0.9)) == []
-    assert alarm.lines(FROM_STEP + 60, {"validation/wer": 0.3}) == []
-    (validation,) = alarm.lines(FROM_STEP + 70, row(0, 0.9, "validation"))
+    assert alarm.warnings(FROM_STEP + 50, row(0, 0.9)) == []
+    assert alarm.warnings(FROM_STEP + 60, {"validation/wer": 0.3}) == []
+    (validation,) = alarm.warnings(FROM_STEP + 70, row(0, 0.9, "validation"))
     assert "the attention of validation has collapsed" in validation
-    (line,) = alarm.lines(FROM_STEP + 100, row(0, 0.2))
+    (line,) = alarm.warnings(FROM_STEP + 100, row(0, 0.2))
     assert line == "step 1,100: the attention of train has recovered: 20% of its utterances are collapsed"
-    assert alarm.lines(FROM_STEP + 150, row(0, 0.5)) == []
+    assert alarm.warnings(FROM_STEP + 150, row(0, 0.5)) == []
 
 
 def test_a_run_that_goes_on_does_not_tell_again_what_it_has_told():
     rows = [row(1_000, 0.9), row(1_050, 0.1), row(1_100, 0.9)]
     alarm = AttentionCollapseMonitor()
     assert [line.split(":")[0] for line in replay_warnings(rows, alarm)] == ["step 1,000", "step 1,050", "step 1,100"]
-    assert alarm.lines(1_150, row(0, 0.9)) == []
+    assert alarm.warnings(1_150, row(0, 0.9)) == []

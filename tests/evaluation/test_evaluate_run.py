@@ -53,7 +53,7 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, cop
         name="tones-0",
         source=TINY,
         results=copy / "shared" / "results.jsonl",
-        say=said.append,
+        print_fn=said.append,
     )
     assert [(row["split"], row["step"], row["utterances"]) for row in rows] == [("test", 80, 3)]
     assert (rows[0]["name"], rows[0]["checkpoint"], rows[0]["trained"]) == ("tones-0", 80, 160)
@@ -119,7 +119,7 @@ def test_nothing_is_drawn_of_an_empty_hypothesis(trained_run, tmp_path):
 
 def test_all_devices_together_decode_what_one_does(trained_run, copy):
     rows = [
-        evaluate_run(tiny.experiment(), copy, RuntimeConfig(trained_run.data_dir, how), splits=("train",), say=str)[0]
+        evaluate_run(tiny.experiment(), copy, RuntimeConfig(trained_run.data_dir, how), splits=("train",), print_fn=str)[0]
         for how in ("jit", "mesh")
     ]
     assert rows[0]["wer"] == rows[1]["wer"]

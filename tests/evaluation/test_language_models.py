@@ -28,12 +28,12 @@ def test_a_fused_model_is_weighed_in_and_told_in_the_row(trained_run: TrainedRun
     machine = RuntimeConfig(data_dir=trained_run.data_dir)
     fused = decode.Beam(3, scorers=(decode.LmScorer("letters", 0.2), decode.LengthReward(0.1)))
     experiment = tree.override(tiny.experiment(), {"evals.test.search": fused})
-    rows = evaluate_run(experiment, workdir, machine, splits=["test"], lms={"letters": str(arpa)}, say=str)
+    rows = evaluate_run(experiment, workdir, machine, splits=["test"], lms={"letters": str(arpa)}, print_fn=str)
     assert rows[0]["search"]["scorers.0.weight"] == 0.2
     assert list(rows[0]["lms"]) == ["letters"]
     assert len(rows[0]["lms"]["letters"]) == 8
     with pytest.raises(ValueError, match="--lm letters=PATH"):
-        evaluate_run(experiment, workdir, machine, splits=["test"], say=str)
+        evaluate_run(experiment, workdir, machine, splits=["test"], print_fn=str)
 
 
 def test_places_that_hold_no_language_model_are_refused(trained_run: TrainedRun, tmp_path):

@@ -51,7 +51,9 @@ def test_parts_that_do_not_fit_are_named(experiment, changes, message):
 def test_one_run_has_one_vocabulary(experiment):
     respelt = (data.Normalize("upper"), data.Tokenize(text.Characters("DCBA ")))
     other = Split(replace(experiment.validation.data, transforms=respelt), experiment.validation.search)
-    with pytest.raises(ValueError, match=r"validation.data has a tokenizer with digest .* train_data one with dab9ff92"):
+    with pytest.raises(
+        ValueError, match=r"validation.data has a tokenizer with digest .* train_data one with dab9ff92"
+    ):
         replace(experiment, validation=other)
     with pytest.raises(ValueError, match=r"evals.test.data has a tokenizer"):
         replace(experiment, evals={"train": experiment.validation, "test": other})

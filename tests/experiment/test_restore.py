@@ -1,4 +1,4 @@
-"""What a run is decoded with: the right tree of the right checkpoint, and nothing of another model or vocabulary."""
+"""The variables that a run is decoded with: of the right checkpoint, and of no other model or vocabulary."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def readout(variables):
 
 def test_the_average_is_decoded_with_where_there_is_one(experiment, workdir):
     saved = saved_state(workdir.path, 160)
-    average, last = (saved[f"train/{name}/decoder/readout/kernel"] for name in ("average", "params"))
+    average, last = (saved[f"train/{name}/decoder/readout/kernel"] for name in ("ema_params", "params"))
     assert not np.array_equal(average, last)
     for which in ("best", "last", 160):
         variables, metadata = trained_variables(experiment, workdir, which)
@@ -38,7 +38,7 @@ def test_the_average_is_decoded_with_where_there_is_one(experiment, workdir):
 
 
 def test_a_step_and_the_mean_of_all_that_are_kept(experiment, workdir):
-    early, late = (saved_state(workdir.path, step)["train/average/decoder/readout/kernel"] for step in (80, 160))
+    early, late = (saved_state(workdir.path, step)["train/ema_params/decoder/readout/kernel"] for step in (80, 160))
     np.testing.assert_array_equal(readout(trained_variables(experiment, workdir, 80)[0]), early)
     mean = readout(trained_variables(experiment, workdir, "mean")[0])
     np.testing.assert_allclose(mean, (early.astype(np.float64) + late) / 2, rtol=1e-6)
@@ -65,7 +65,9 @@ def test_another_model_is_refused_line_by_line(experiment, workdir, changes, mes
 
 
 def test_what_does_not_touch_the_model_may_differ(experiment, workdir):
-    changed = tree.override(experiment, {"steps": 9, "optimizer.clip_norm": 1.0, "validation.search.max_tokens.extra": 9})
+    changed = tree.override(
+        experiment, {"steps": 9, "optimizer.clip_norm": 1.0, "validation.search.max_tokens.extra": 9}
+    )
     variables, _ = trained_variables(changed, workdir)
     assert readout(variables).shape == (32 + 16, 6)
 
@@ -78,10 +80,12 @@ def test_a_folder_that_is_no_run_says_so(experiment, tmp_path):
 
 
 def test_statistics_of_the_data_are_measured_once_saved_and_brought_back(trained_run, tmp_path):
-    """They decide what a frame means, so a checkpoint without them would be worthless."""
+    """A checkpoint without them would be worthless, because they decide the values of a frame."""
     restless = tree.override(tiny.restless(), {"steps": 2})
     opened = restless.train_data.open(trained_run.data_dir)
-    expected = init_feature_statistics(initial_state(restless, opened), restless, opened).statistics["statistics"]["frontend"]
+    expected = init_feature_statistics(initial_state(restless, opened), restless, opened).statistics["statistics"][
+        "frontend"
+    ]
     train(restless, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=lambda _: None)
     variables, _ = trained_variables(restless, Workdir(tmp_path))
     for name in ("mean", "deviation"):

@@ -17,7 +17,7 @@ from jaxasr.training import read_metrics
 from jaxasr.training.optimizers import own_average
 from tests import tiny_experiments as tiny
 from tests.nn.tiny import compiled_quickly
-from tests.run.test_loop import live, same_state
+from tests.run.test_loop import run_attempt, same_state
 from tests.trained_run import compile_cache, saved_state
 
 GROWS = Stage(4, ("model.encoder.time_reduction=(2,)", "objective.ctc_weight=0.3"))
@@ -76,14 +76,15 @@ RAMP = training.RampHoldDecay(100, 200, 300, peak=1.0)
 
 
 def state_of(optimizer, number, **shapes):
-    """Before a first step, each parameter the same number throughout."""
+    """Returns a state before the first step, with one number in each parameter."""
     params = {name: jnp.full(shape, float(number)) for name, shape in shapes.items()}
-    return training.new_state({"params": params}, optimizer.build(), jax.random.key(0))
+    return training.new_state({"params": params}, optimizer.build(), jax.random.key(0), keeps_average=True)
 
 
 def stepped(state, optimizer, steps):
     """After so many batches of the same gradient, and what the last one changed."""
-    update, updates = jax.jit(optimizer.build().update), {}
+    update = jax.jit(optimizer.build().update)
+    updates = {}
     gradients = jax.tree.map(jnp.ones_like, state.params)
     for _ in range(steps):
         updates, kept = update(gradients, state.optimizer, state.params, weight=jnp.ones(()))
@@ -96,7 +97,7 @@ def same_leaves(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_what_has_the_same_place_and_shape_goes_on():
+def test_what_has_the_same_place_and_shape_is_inherited():
     before = state_of(training.Sgd(RAMP), 1, kept=(3, 2), wider=2, gone=1)
     fresh = state_of(training.Sgd(RAMP), 0, kept=(3, 2), wider=4, new=1)
     state, new = init_next_stage(fresh, before, training.Sgd(RAMP))
@@ -107,7 +108,8 @@ def test_what_has_the_same_place_and_shape_goes_on():
 
 
 def test_the_optimizer_goes_on_where_all_that_it_keeps_has_its_place():
-    before, after = training.Adam(RAMP, on_plateau=training.Newbob(0.5)), training.Adam(RAMP, b1=0.8, on_plateau=None)
+    before = training.Adam(RAMP, on_plateau=training.Newbob(0.5))
+    after = training.Adam(RAMP, b1=0.8, on_plateau=None)
     trained, _ = stepped(state_of(before, 1, a=(2, 2)), before, 7)
     state, new = init_next_stage(state_of(after, 0, a=(2, 2)), trained, after)
     assert new == []
@@ -135,7 +137,8 @@ def test_a_new_layer_is_given_no_more_than_the_rate():
 @pytest.mark.parametrize("way", ["off", "on"])
 def test_a_change_of_the_optimizer_leaves_the_place_in_the_schedule(changes, way):
     """Half of the ramp is behind it; the rate does not begin again, and neither moment is taken for another's."""
-    before, after = training.Adam(RAMP), training.Adam(RAMP, **changes)
+    before = training.Adam(RAMP)
+    after = training.Adam(RAMP, **changes)
     if way == "off":
         before, after = after, before
     trained, _ = stepped(state_of(before, 1, a=(2, 2)), before, 50 * before.accumulate_steps)
@@ -153,34 +156,38 @@ def test_the_iterate_of_a_schedule_free_optimizer_begins_at_the_parameters():
 
 def test_a_run_grows_and_may_be_killed_in_any_stage(growing, trained_run, tmp_path):
     """In the first one, in the second, just between them: the state and the metrics are those of an unbroken run."""
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole = tmp_path / "whole"
+    broken = tmp_path / "broken"
     with compile_cache(tmp_path), compiled_quickly():
-        life, interrupted = live(growing, whole, trained_run.data_dir)
+        attempt, interrupted = run_attempt(growing, whole, trained_run.data_dir)
         assert interrupted is None
-        assert any("until step 4" in line and "time_reduction=(2,), objective.ctc_weight=0.3" in line for line in life.said)
-        assert life.compiled.count("jit(one_step)") == 2
-        assert [step for step, *_ in life.examples] == list(range(growing.steps))
+        assert any(
+            "until step 4" in line and "time_reduction=(2,), objective.ctc_weight=0.3" in line
+            for line in attempt.printed
+        )
+        assert attempt.compiled.count("jit(one_step)") == 2
+        assert [step for step, *_ in attempt.examples] == list(range(growing.steps))
 
-        live(growing, broken, trained_run.data_dir, stop_at=1)
+        run_attempt(growing, broken, trained_run.data_dir, stop_at=1)
         with pytest.raises(ValueError, match="still in its pretraining holds a smaller model"):
             trained_variables(growing, Workdir(broken), "last")
-        live(growing, broken, trained_run.data_dir, stop_at=5)
+        run_attempt(growing, broken, trained_run.data_dir, stop_at=5)
         with pytest.raises(FileNotFoundError, match="no checkpoint best"):
             trained_variables(growing, Workdir(broken))
-        live(growing, broken, trained_run.data_dir)
+        run_attempt(growing, broken, trained_run.data_dir)
         same_state(whole, broken, growing.steps)
         assert (whole / "metrics.jsonl").read_bytes() == (broken / "metrics.jsonl").read_bytes()
 
         between = tmp_path / "between"
         shutil.copytree(whole, between, ignore=shutil.ignore_patterns("8"))
-        again, _ = live(growing, between, trained_run.data_dir)
-        assert "resumes after step 4" in again.said
+        again, _ = run_attempt(growing, between, trained_run.data_dir)
+        assert "resumes after step 4" in again.printed
         same_state(whole, between, growing.steps)
 
     assert [row["step"] for row in read_metrics(whole / "metrics.jsonl") if "validation/wer" in row] == [4, 8]
     smaller, own = (saved_state(whole, step) for step in (4, 8))
     layers = [
-        {path.split("/")[3] for path in each if path.startswith("train/params/encoder")} for each in (smaller, own)
+        {path.split("/")[3] for path in state if path.startswith("train/params/encoder")} for state in (smaller, own)
     ]
     assert layers == [{"lstm_0"}, {"lstm_0", "lstm_1"}]
     for which in ("best", "mean"):

@@ -7,7 +7,7 @@ from jaxasr.experiment import load, variants
 from tests import tiny_experiments as tiny
 from tests.trained_run import TINY
 
-BEGIN = "from tests.run.tiny import experiment\n\n\n"
+BEGIN = "from tests.tiny_experiments import experiment\n\n\n"
 
 
 @pytest.fixture
@@ -26,7 +26,10 @@ def test_variants_are_the_experiment_with_overrides_in_the_order_they_came(gener
     reference = generator('yield "wide-1", {"seed": 1, "model.encoder.width": 32}\n    yield "a=0.5", {}')
     built = variants(reference, {"steps": "40", "eval_every": 20, "save_every": 20})
     assert list(built) == ["wide-1", "a=0.5"]
-    assert [(each.seed, each.model.encoder.width, each.steps) for each in built.values()] == [(1, 32, 40), (0, 16, 40)]
+    assert [(variant.seed, variant.model.encoder.width, variant.steps) for variant in built.values()] == [
+        (1, 32, 40),
+        (0, 16, 40),
+    ]
 
 
 def test_a_variant_may_have_another_module(generator):
@@ -68,5 +71,5 @@ def test_what_is_no_sweep_is_refused(generator, body, message):
 
 
 def test_a_sweep_names_its_generator():
-    with pytest.raises(ValueError, match=r"names no generator; write .*tiny.py:GENERATOR"):
+    with pytest.raises(ValueError, match=r"names no generator; write .*tiny_experiments.py:GENERATOR"):
         variants(str(TINY))

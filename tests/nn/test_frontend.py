@@ -33,7 +33,8 @@ def test_normalised_globally_by_statistics_that_are_no_parameters():
     variables = frontend.init(jax.random.key(0), amplitude(BATCH.wave_bn), BATCH.sample_lengths_b)
     assert set(variables) == {"statistics"}
     near(frames(frontend, BATCH, variables), energies)
-    mean_f, deviation_f = np.arange(4.0, dtype=np.float32), np.array([1, 2, 3, 4], np.float32)
+    mean_f = np.arange(4.0, dtype=np.float32)
+    deviation_f = np.array([1, 2, 3, 4], np.float32)
     measured = {"statistics": {"mean": jnp.asarray(mean_f), "deviation": jnp.asarray(deviation_f)}}
     found = frames(frontend, BATCH, measured)
     near(found.frames_btf[0], (np.asarray(energies.frames_btf[0]) - mean_f) / deviation_f)
@@ -51,12 +52,11 @@ def test_padding_and_row_change_nothing(normalize):
 
 
 def test_energies_are_those_before_normalisation():
-    wave_bn, lengths_b = amplitude(BATCH.wave_bn), BATCH.sample_lengths_b
-    energies = FRONTEND.apply({}, wave_bn, lengths_b, method="energies")
+    energies = FRONTEND.apply({}, amplitude(BATCH.wave_bn), BATCH.sample_lengths_b, method="energies")
     near(energies, frames(LogMel(4, 1_000, low_hz=50.0, high_hz=450.0, normalize="none"), BATCH))
 
 
-augment = jax.jit(lambda seen, batch, rngs: AUGMENT.apply({}, *seen, batch, rngs=rngs))
+augment = jax.jit(lambda features, batch, rngs: AUGMENT.apply({}, *features, batch, rngs=rngs))
 
 
 def augmented(batch, seed=7):

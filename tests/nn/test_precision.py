@@ -1,6 +1,6 @@
-"""bfloat16: what is multiplied in it, what is not, and how near its losses, gradients and searches are to float32's.
+"""bfloat16: the operations that use it, and the distance of its losses, gradients and searches to those of float32.
 
-The whole zoo is looked at as jaxprs, which costs no compilation; what is compiled is one model of each family.
+All models are inspected as jaxprs, which needs no compilation. One model of each family is compiled.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ DECODERS = {
     ),
 }
 PLAIN = seq2seq(encoder=listener(time_reduction=(3,)))
-ZOO = (
+MODELS = (
     {f"encoder {name}": seq2seq(encoder=encoder) for name, encoder in ENCODERS.items()}
     | {f"attention {name}": dataclasses.replace(PLAIN, decoder=speller(attention=a)) for name, a in MECHANISMS.items()}
     | {f"decoder {name}": dataclasses.replace(PLAIN, decoder=decoder) for name, decoder in DECODERS.items()}
@@ -50,7 +50,7 @@ LMS = {
     "LSTM": nn.LstmLm(1, 4, vocab=VOCAB, tied=True, dropout=0.3, recurrent_dropout=0.3),
     "transformer": nn.TransformerLm(1, 4, 2, vocab=VOCAB, expansion=2, dropout=0.3, max_tokens=8),
 }
-QUICK = (  # the rest is a long proof
+QUICK = (  # the others are slow
     "encoder listener, pyramid",
     "encoder conformer",
     "attention chunkwise",
@@ -64,7 +64,7 @@ def some_slow(names):
     return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
 
 
-def narrow(model):
+def in_bfloat16(model):
     return dataclasses.replace(model, compute="bfloat16")
 
 
@@ -73,7 +73,7 @@ def fresh(model):
 
 
 def with_gradients(model, objective=OBJECTIVE):
-    """In training: the loss summed over the batch, what the model says, and the gradient of all parameters."""
+    """Returns a function, in training, to the loss summed over the batch and outputs, with gradients."""
 
     def loss(params, others, batch):
         step = jax.lax.optimization_barrier(jnp.zeros((), int))  # a value of the trace, as in a run: no constant
@@ -88,26 +88,27 @@ def strength(leaf):
 
 
 def split(variables):
-    return variables["params"], {name: each for name, each in variables.items() if name != "params"}
+    return variables["params"], {name: value for name, value in variables.items() if name != "params"}
 
 
-def looked_at(model, objective=OBJECTIVE):
-    """The function of a training step's gradients, and the shapes it is traced with."""
+def gradient_function(model, objective=OBJECTIVE):
+    """Returns the function of a training step's gradients, and the shapes of its arguments."""
     return with_gradients(model, objective), (*split(jax.eval_shape(lambda: fresh(model))), TIGHT)
 
 
-def of_the_model(work):
-    """Without features and log-mel noise, which stay in float32, and a language model that is fused."""
-    return [each for each in work if not any(name in each.where for name in ("frontend", "bn,", "bnk", "btk", "lm"))]
+def of_the_model(operations):
+    """Returns the operations without those of features and log-mel noise, which stay in float32, and of fused models."""
+    others = ("frontend", "bn,", "bnk", "btk", "lm")
+    return [operation for operation in operations if not any(name in operation.where for name in others)]
 
 
-@pytest.mark.parametrize("name", some_slow(ZOO))
+@pytest.mark.parametrize("name", some_slow(MODELS))
 def test_products_are_of_bfloat16_and_nothing_long_is_added_up_in_it(name):
-    """Outputs are in float32, and so is every gradient. Dtypes of outputs and gradients are strong ones."""
-    run, given = looked_at(narrow(ZOO[name]))
-    work = of_the_model(products(run, *given))
-    assert len(work) > 20
-    assert [each for each in work if set(each.operands) != {"bfloat16"}] == []
+    """Outputs and gradients are in float32, with strong dtypes."""
+    run, given = gradient_function(in_bfloat16(MODELS[name]))
+    operations = of_the_model(products(run, *given))
+    assert len(operations) > 20
+    assert [operation for operation in operations if set(operation.operands) != {"bfloat16"}] == []
     assert narrow_sums(run, *given) == []
     (_, outputs), gradients = jax.eval_shape(run, *given)
     floats = [leaf for leaf in jax.tree.leaves((outputs, gradients)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
@@ -117,20 +118,20 @@ def test_products_are_of_bfloat16_and_nothing_long_is_added_up_in_it(name):
 
 @pytest.mark.parametrize("name", LMS)
 def test_so_it_is_with_language_models(name):
-    run, given = looked_at(narrow(LMS[name]), Objective())
-    work = products(run, *given)
-    assert work
-    assert {each.operands for each in work} == {("bfloat16", "bfloat16")}
+    run, given = gradient_function(in_bfloat16(LMS[name]), Objective())
+    operations = products(run, *given)
+    assert operations
+    assert {operation.operands for operation in operations} == {("bfloat16", "bfloat16")}
     assert narrow_sums(run, *given) == []
     (_, outputs), gradients = jax.eval_shape(run, *given)
     assert outputs.logits_buv.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", some_slow(name for name in ZOO if "drawn" not in name))
+@pytest.mark.parametrize("name", some_slow(name for name in MODELS if "drawn" not in name))
 def test_a_search_keeps_the_dtypes_of_what_it_carries(name):
-    """Traced: a loop whose carry changes its dtype is refused by JAX."""
-    model = narrow(ZOO[name])
+    """JAX rejects a loop whose carry changes its dtype when it traces it."""
+    model = in_bfloat16(MODELS[name])
     variables = jax.eval_shape(lambda: fresh(model))
     for search in (Greedy(SHORT), Beam(2, max_tokens=SHORT)):
         found = jax.eval_shape(
@@ -149,17 +150,17 @@ NEAR = {  # one of each family, compiled; the draws are the same in both
 
 @functools.cache
 def both(name):
-    """Variables, and loss, outputs and gradients in float32 and bfloat16: one program."""
+    """Returns variables, and one program to losses, outputs and gradients in float32 and bfloat16."""
     model = NEAR[name]
     variables = jax.jit(lambda: fresh(model))()
-    runs = [with_gradients(each) for each in (model, narrow(model))]
+    runs = [with_gradients(variant) for variant in (model, in_bfloat16(model))]
     compiled = jax.jit(lambda *given: [run(*given) for run in runs])
     return variables, compiled
 
 
 @pytest.mark.parametrize("name", some_slow(NEAR))
 def test_losses_and_gradients_are_near_those_of_float32(name):
-    """Within 1 % and at an angle of 0.1 (cosine 0.995); and padding changes them by no more than rounding."""
+    """Losses agree within 1 %, gradients within an angle of 0.1 (cosine 0.995), and padding changes only the rounding."""
     variables, compiled = both(name)
     (wide, wide_gradients), (found, gradients) = compiled(*split(variables), TIGHT)
     assert float(found[0]) == pytest.approx(float(wide[0]), rel=0.01)
@@ -172,9 +173,9 @@ def test_losses_and_gradients_are_near_those_of_float32(name):
 
 
 def test_a_tiny_one_trains_as_low_as_in_float32():
-    """Thirty steps of Adam: parameters and moments stay float32, one program serves all steps."""
+    """In thirty steps of Adam parameters and moments stay float32, and one program serves all steps."""
     lows = {}
-    for model in (seq2seq(augment=None, noise=None), narrow(seq2seq(augment=None, noise=None))):
+    for model in (seq2seq(augment=None, noise=None), in_bfloat16(seq2seq(augment=None, noise=None))):
         variables = jax.jit(lambda model=model: fresh(model))()
 
         def apply(variables, batch, step, streams, model=model):
@@ -182,7 +183,8 @@ def test_a_tiny_one_trains_as_low_as_in_float32():
 
         optimizer = optax.adam(0.03)
         step = jax.jit(make_step(apply, OBJECTIVE, optimizer, ema_decay=0.9))
-        state, losses = new_state(variables, optimizer, jax.random.key(0)), []
+        state = new_state(variables, optimizer, jax.random.key(0))
+        losses = []
         dtypes = jax.tree.map(strength, state)
         for _ in range(30):
             state, sums = step(state, TIGHT)
@@ -195,8 +197,8 @@ def test_a_tiny_one_trains_as_low_as_in_float32():
 
 
 def test_a_search_and_a_stream_of_it_run_in_bfloat16():
-    """Teacher-forced and step by step it says the same; a stream says what the whole utterance does."""
-    model = narrow(
+    """The memory of a stream is that of the whole utterance, and its parameters are bfloat16."""
+    model = in_bfloat16(
         seq2seq(
             frontend=dataclasses.replace(PLAIN.frontend, normalize="global"),
             encoder=nn.LatencyControlledBlstm(4, (1, 2), chunk=8, lookahead=4, subsampling=nn.ConvSubsampling((2,))),
@@ -209,37 +211,38 @@ def test_a_search_and_a_stream_of_it_run_in_bfloat16():
     assert {leaf.dtype for leaf in jax.tree.leaves(recogniser.variables["params"])} == {jnp.dtype("bfloat16")}
     window = recogniser.window_spec
     stream = jax.jit(lambda: recogniser.init_stream(1, 20))()
-    hear = jax.jit(recogniser.advance)
+    advance = jax.jit(recogniser.advance)
     wave_bn = np.pad(one.wave_bn, ((0, 0), (0, window.samples)))
     for start in range(0, 400, window.new_samples):
-        now, real = wave_bn[:, start : start + window.samples], np.clip([400 - start], 0, window.samples)
-        stream = hear(stream, now, real)
-    assert hear._cache_size() == 1
+        real = np.clip([400 - start], 0, window.samples)
+        stream = advance(stream, wave_bn[:, start : start + window.samples], real)
+    assert advance._cache_size() == 1
     assert stream.memory.values_bse.dtype == jnp.bfloat16
     whole = jax.jit(nn.Recogniser(model, variables).start)(one)
     held = int(stream.encoded_b[0] - stream.dropped_b[0])
     assert held == whole.hidden_lengths_b[0]
-    found, expected = (np.asarray(each.values_bse[0, :held], np.float32) for each in (stream.memory, whole.memory))
+    found, expected = (np.asarray(memory.values_bse[0, :held], np.float32) for memory in (stream.memory, whole.memory))
     np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02)
 
 
 def test_steps_of_a_search_are_near_the_teacher_forced_ones():
-    model = narrow(PLAIN)
+    model = in_bfloat16(PLAIN)
     variables = jax.jit(lambda: fresh(model))()
     outputs = jax.jit(functools.partial(model.apply, step=None))(variables, TIGHT)
     recogniser = nn.Recogniser(model, variables)
-    start, step = jax.jit(recogniser.start)(TIGHT), jax.jit(recogniser.step)
+    start = jax.jit(recogniser.start)(TIGHT)
+    step = jax.jit(recogniser.step)
     state = start.state
     for position, tokens_b in enumerate(np.pad(TIGHT.tokens_bu, ((0, 0), (1, 0))).T):
-        said = step(start.memory, state, jnp.asarray(tokens_b))
-        assert jax.tree.map(jnp.result_type, said.state) == jax.tree.map(jnp.result_type, state)
-        state = said.state
+        found = step(start.memory, state, jnp.asarray(tokens_b))
+        assert jax.tree.map(jnp.result_type, found.state) == jax.tree.map(jnp.result_type, state)
+        state = found.state
         expected_bv = jax.nn.log_softmax(outputs.logits_buv[:, position])
-        near(said.log_probs_bv, expected_bv, rtol=0.02, atol=0.02)
+        near(found.log_probs_bv, expected_bv, rtol=0.02, atol=0.02)
 
 
 def test_weights_are_multiplied_alike_as_arguments_and_closed_over(rng):
-    """Small ones too: jaxlib 0.12 can't run the parts it makes of such a product on a CPU."""
+    """Covers small weights: jaxlib 0.12 can't run the parts of a product with constants on a CPU."""
     weights = {"params": {"w": jnp.asarray(rng.normal(size=(12, 6)), jnp.float32)}}
     x_bd, y_be = (jnp.asarray(rng.normal(size=(4, d)), jnp.bfloat16) for d in (4, 8))
 

@@ -8,7 +8,8 @@ from tests.nn.tiny import near, streams, training_of, with_garbage
 from tests.reference import gru, lstm
 
 LENGTHS = jnp.array([5, 2, 0, 4])
-WIDTH, INPUTS = 3, 2
+WIDTH = 3
+INPUTS = 2
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def made(x_btd, layer=Lstm, **changes):
 
 
 @pytest.mark.parametrize(("layer", "bidirectional"), [(Lstm, True), (Lstm, False), (Gru, True)])
-def test_a_layer_is_the_twin_run_both_ways(x_btd, layer, bidirectional):
+def test_a_layer_is_the_reference_run_both_ways(x_btd, layer, bidirectional):
     module, params = made(x_btd, layer, bidirectional=bidirectional)
     found_btm = jax.jit(module.apply)({"params": params}, x_btd, LENGTHS)
     assert found_btm.shape == (4, 5, WIDTH * (1 + bidirectional))

@@ -1,4 +1,4 @@
-"""The whole recogniser keeps the law of padding, in training too, with everything random switched on."""
+"""Padding invariance of the whole recogniser, also in training with all random operations."""
 
 import functools
 
@@ -28,7 +28,7 @@ def variables():
 
 @functools.cache
 def with_gradients():
-    """Jitted, in training: the loss summed over the batch, outputs, and the gradient of all parameters."""
+    """Returns a jitted function, in training, to the loss summed over the batch and outputs, with gradients."""
 
     def loss(params, batch, rngs):
         outputs = MODEL.apply({"params": params}, batch, step=jnp.zeros((), int), rngs=rngs)
@@ -45,10 +45,11 @@ evaluated = jax.jit(functools.partial(MODEL.apply, step=None))
 
 
 def real(outputs, batch):
-    """What of the outputs is not padding, by example."""
+    """Returns the outputs without padding, by example."""
     found = []
     for row in np.flatnonzero(batch.valid_b):
-        u, s = batch.token_lengths_b[row] + 1, outputs.hidden_lengths_b[row]
+        u = batch.token_lengths_b[row] + 1
+        s = outputs.hidden_lengths_b[row]
         weights_uhs = outputs.weights_buhs[row, :u]
         assert not np.any(weights_uhs[:, :, s:])
         found.append((outputs.logits_buv[row, :u], outputs.ctc_logits_bsv[row, :s], weights_uhs[:, :, :s]))
@@ -56,7 +57,7 @@ def real(outputs, batch):
 
 
 def test_in_training_padding_and_neighbours_change_neither_outputs_nor_loss_nor_gradients():
-    """Each example alone in the smaller shape, against all of them in the larger one."""
+    """Compares every example alone in the smaller shape to all of them in the larger one."""
     (loss, outputs), d_params = trained(BATCH)
     np.testing.assert_array_equal(outputs.hidden_lengths_b, HIDDEN)
     alone = [trained(one) for one in SMALL]
@@ -97,7 +98,8 @@ def test_the_steps_of_a_search_are_the_teacher_forced_ones():
     recogniser = Recogniser(MODEL, variables())
     assert isinstance(recogniser, Decodable)
     assert recogniser.vocab == VOCAB
-    start, step = jax.jit(recogniser.start)(BATCH), jax.jit(recogniser.step)
+    start = jax.jit(recogniser.start)(BATCH)
+    step = jax.jit(recogniser.step)
     np.testing.assert_array_equal(start.hidden_lengths_b, HIDDEN)
     near(start.ctc_log_probs_bsv, jax.nn.log_softmax(outputs.ctc_logits_bsv), rtol=1e-4, atol=1e-5)
     state = start.state
@@ -131,7 +133,7 @@ def test_without_a_ctc_head_there_are_no_ctc_logits():
 
 
 def test_parameters_have_these_names_and_shapes():
-    """A checkpoint is read by them: a change here is a change of every checkpoint there is."""
+    """Checkpoints are read by these names, so a change here breaks all existing checkpoints."""
     shapes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables()):
         shapes["/".join(str(key.key) for key in path)] = leaf.shape

@@ -6,7 +6,7 @@ import pytest
 from jaxasr.nn.subsampling import ConvSubsampling, Subsampling, VggSubsampling
 from tests.nn.tiny import near, with_garbage
 
-FRONT = ConvSubsampling((2, 3))
+CONV = ConvSubsampling((2, 3))
 VGG = VggSubsampling((2, 3), time_pools=(2, 3), bin_pools=(2, 2))
 NORMED = VggSubsampling((2,), time_pools=(4,), bin_pools=(2,), norm="layer", leak=0.1)
 BINS = 6
@@ -14,14 +14,14 @@ BINS = 6
 
 @pytest.fixture(scope="module")
 def params():
-    return FRONT.init(jax.random.key(0), jnp.zeros((1, 8, BINS)), jnp.array([8]))
+    return CONV.init(jax.random.key(0), jnp.zeros((1, 8, BINS)), jnp.array([8]))
 
 
-apply = jax.jit(FRONT.apply)
+apply = jax.jit(CONV.apply)
 
 
 def convolved(x_tfc, kernel, bias):
-    """3 x 3, stride 2 both ways, one ring of zeros, ReLU: one utterance by loops over positions."""
+    """Returns a 3 x 3 convolution of stride 2 with zero padding and ReLU, by loops over the positions of one utterance."""
     frames, bins, _ = x_tfc.shape
     padded = np.pad(x_tfc, ((1, 1), (1, 1), (0, 0)))
     out = np.zeros((-(-frames // 2), -(-bins // 2), kernel.shape[-1]))
@@ -34,7 +34,7 @@ def convolved(x_tfc, kernel, bias):
 
 @pytest.mark.parametrize("frames", [7, 8, 9, 10, 1])
 def test_an_utterance_in_any_batch_is_what_it_is_alone(rng, params, frames):
-    """Odd and even lengths, in a batch that has more: against loops that never saw any padding."""
+    """Compares odd and even lengths, in a longer batch, to loops without padding."""
     lengths = jnp.array([frames, 3, 11, 0])
     x_btf = rng.normal(size=(4, 11, BINS)).astype(np.float32)
     hidden_bsd, hidden_lengths_b = apply(params, with_garbage(x_btf, lengths), lengths)
@@ -55,7 +55,7 @@ def test_gradients_do_not_see_padding(rng, params):
 
     @jax.jit
     def gradients(params, x_btf):
-        return jax.grad(lambda *given: jnp.sum(FRONT.apply(*given, lengths)[0] ** 2), (0, 1))(params, x_btf)
+        return jax.grad(lambda *given: jnp.sum(CONV.apply(*given, lengths)[0] ** 2), (0, 1))(params, x_btf)
 
     d_params, d_x_btf = gradients(params, jnp.asarray(x_btf))
     d_params_of, d_longer = gradients(params, with_garbage(x_btf, lengths, extra=3))
@@ -69,7 +69,7 @@ def test_the_stride_is_two_a_layer():
 
 
 def rectified(x_tfc, conv, norm, leak):
-    """3 x 3 with a ring of zeros, perhaps a norm over the bins and channels of a frame, rectifier: by loops."""
+    """Returns a 3 x 3 convolution with zero padding, an optional norm over a frame, and a leaky ReLU, by loops."""
     kernel, bias = (np.asarray(conv[name], float) for name in ("kernel", "bias"))
     frames, bins, _ = x_tfc.shape
     padded = np.pad(x_tfc, ((1, 1), (1, 1), (0, 0)))
@@ -83,14 +83,15 @@ def rectified(x_tfc, conv, norm, leak):
 
 
 def largest(x_tfc, time_by, bins_by):
-    """Of each group, the last ones incomplete."""
-    frames, bins = range(0, len(x_tfc), time_by), range(0, x_tfc.shape[1], bins_by)
+    """Returns the maximum of every group; the last groups may be incomplete."""
+    frames = range(0, len(x_tfc), time_by)
+    bins = range(0, x_tfc.shape[1], bins_by)
     return np.array([[x_tfc[t : t + time_by, f : f + bins_by].max(axis=(0, 1)) for f in bins] for t in frames])
 
 
 @pytest.mark.parametrize("subsampling", [VGG, NORMED], ids=["ESPnet", "CRDNN"])
 def test_vgg_blocks_in_any_batch_are_what_they_are_alone(rng, subsampling):
-    """Lengths that no pooling divides, in a batch that has more: against loops that never saw any padding."""
+    """Compares lengths that no pooling divides, in a longer batch, to loops without padding."""
     lengths = jnp.array([11, 7, 1, 0])
     x_btf = rng.normal(size=(4, 11, 5)).astype(np.float32)
     variables = jax.jit(subsampling.init)(jax.random.key(0), jnp.asarray(x_btf), lengths)
@@ -124,9 +125,9 @@ def test_convolutions_need_channels():
         ConvSubsampling((2, 0))
 
 
-def test_a_front_that_lacks_a_part_says_which():
+def test_a_subsampling_that_lacks_a_part_says_which():
     class Half(Subsampling):
-        """Nothing of its own."""
+        """A subsampling that overrides nothing."""
 
     with pytest.raises(TypeError, match="Half is a Subsampling without stride"):
         _ = Half().stride

@@ -1,4 +1,4 @@
-"""A recogniser that compiles in seconds and batches of a few tenths of a second at 1 kHz; also for the step's tests."""
+"""A recogniser that compiles in seconds, with batches of a few tenths of a second at 1 kHz, for tests."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ LOCATION = nn.LocationAttention(5, filters=2, kernel_size=3)
 
 @contextlib.contextmanager
 def compiled_quickly() -> Iterator[None]:
-    """Programs that run once are compiled with few optimisations, as in JAX's own tests: half the time."""
+    """Compiles with few optimisations inside, as JAX's own tests do, which halves the time of programs that run once."""
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         yield
@@ -41,7 +41,7 @@ def speller(**changes) -> nn.Speller:
 
 
 def seq2seq(**changes) -> nn.Seq2Seq:
-    """One of everything that a recogniser can have: subsampling, pooling, location, CTC, noise, masks, dropout."""
+    """Returns a recogniser with all options: subsampling, pooling, location, CTC, noise, masks, dropout."""
     model = nn.Seq2Seq(
         frontend=FRONTEND,
         encoder=listener(time_reduction=(3,), subsampling=nn.ConvSubsampling((2,)), dropout=0.3),
@@ -54,7 +54,7 @@ def seq2seq(**changes) -> nn.Seq2Seq:
 
 
 def batch_of(rng: np.random.Generator, samples=SAMPLES, tokens=TOKENS) -> Batch:
-    """Utterances of these lengths; one without tokens or samples is a row of padding."""
+    """Returns utterances of these lengths; one without tokens or samples is a row of padding."""
     wave_bn = np.zeros((len(samples), max(samples)), np.int16)
     tokens_bu = np.zeros((len(tokens), max(tokens)), np.int32)
     for row, (n, u) in enumerate(zip(samples, tokens, strict=True)):
@@ -71,7 +71,7 @@ def batch_of(rng: np.random.Generator, samples=SAMPLES, tokens=TOKENS) -> Batch:
 
 
 def longer(batch: Batch, *, samples: int, tokens: int) -> Batch:
-    """The same utterances in a larger shape."""
+    """Returns the utterances in a larger shape."""
     return dataclasses.replace(
         batch,
         wave_bn=np.pad(batch.wave_bn, ((0, 0), (0, samples))),
@@ -80,28 +80,28 @@ def longer(batch: Batch, *, samples: int, tokens: int) -> Batch:
 
 
 def rows(batch: Batch, which) -> Batch:
-    """Some of the utterances, in this order, in the shape of all."""
+    """Returns some of the utterances, in this order, in the shape of all."""
     return jax.tree.map(lambda leaf: leaf[which], batch)
 
 
 def streams(seed: int = 7) -> dict[str, jax.Array]:
-    """Keys for what is random in training."""
+    """Returns the keys of the random streams of training."""
     augment, dropout = jax.random.split(jax.random.key(seed))
     return {"augment": augment, "dropout": dropout, "draw": jax.random.fold_in(augment, 1)}
 
 
 def training_of(ids_b, step: int = 0) -> Training:
-    """What a layer is told in training."""
+    """Returns the argument `training` of a layer."""
     return Training(jnp.asarray(ids_b), jnp.asarray(step))
 
 
 def near(found, expected, *, rtol=1e-5, atol=1e-6) -> None:
-    """Trees of one structure whose leaves are equal to rounding."""
+    """Checks that trees of one structure have leaves that are equal up to rounding."""
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), found, expected)
 
 
 def with_garbage(x_btd, lengths, *, extra: int = 0):
-    """Normal numbers as they are inside the lengths, large ones after them; `extra` positions more."""
+    """Returns the array with large numbers after the lengths, and `extra` positions more."""
     x_btd = np.pad(x_btd, ((0, 0), (0, extra), (0, 0)))
     spoilt_btd = x_btd.copy()
     spoilt_btd[np.arange(x_btd.shape[1]) >= np.array(lengths)[:, None]] = 1e3

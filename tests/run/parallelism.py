@@ -1,4 +1,4 @@
-"""Five steps of an experiment with all that is random switched on, by any way, on any mesh, in any number of processes."""
+"""Five steps of an experiment with everything random, in any parallelism, on any mesh, in any number of processes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def experiment() -> Experiment:
 
 
 def five_steps(data_dir: Path, how: Parallelism, layout: MeshShape) -> dict[str, np.ndarray]:
-    """The losses, what each step has read, and the state after the last one, on the host, by path."""
+    """Returns the losses, the examples of every step, and the parameters after the last one, on the host, by path."""
     here = experiment()
     data = here.train_data.open(data_dir)
     objective = resolve_objective(here, data)
@@ -53,21 +53,23 @@ def five_steps(data_dir: Path, how: Parallelism, layout: MeshShape) -> dict[str,
     )
     step = compile_step(pure, how, layout=layout, rules=RULES)
     state = step.place_state(init_feature_statistics(initial_state(here, data), here, data))
-    losses, examples, seat = [], [], step.seat
+    losses = []
+    examples = []
+    seat = step.host_shard
     with data.batches(0, host=seat.host, hosts=seat.hosts, stop_step=STEPS) as batches:
         for _, row, batch in batches:
             state, sums = step(state, step.place(batch))
             losses.append(jax.device_get(sums["loss"]).mean)
             examples.append(row.examples_b)
     whole = jax.jit(lambda tree: tree, out_shardings=replicated(step.mesh))
-    params = jax.device_get(whole(host_local_copy({"params": state.params, "average": state.ema_params})))
+    params = jax.device_get(whole(host_local_copy({"params": state.params, "ema_params": state.ema_params})))
     paths, _ = jax.tree_util.tree_flatten_with_path(params)
     named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
     return {"losses": np.array(losses), "examples": np.array(examples), **named}
 
 
-def leave_behind(file: str, data_dir: str, how: Parallelism, layout: str) -> None:
-    """`five_steps` in a file, written by the first of the processes."""
+def write_five_steps(file: str, data_dir: str, how: Parallelism, layout: str) -> None:
+    """Writes the result of `five_steps` to a file, in the primary process."""
     with compiled_quickly():
         found = five_steps(Path(data_dir), how, MeshShape.parse(layout))
     if jax.process_index() == 0:

@@ -42,9 +42,10 @@ def batch(rng):
 def test_the_language_model_is_that_of_its_run_and_a_step_keeps_it(lm_run, experiment, batch):
     state = PretrainedRuns(fusion_lm=lm_run.workdir).load_into(blank_state(experiment, batch), experiment)
     learnt, _ = trained_variables(tiny_lm.experiment(), Workdir(lm_run.workdir))
-    for each in (state.statistics, evaluated_variables(experiment, state)):
-        jax.tree.map(np.testing.assert_array_equal, each["lm"]["decoder"]["fusion"]["variables"], learnt)
-    apply, optimizer = make_apply_fn(experiment.model), experiment.optimizer.build()
+    for variables in (state.statistics, evaluated_variables(experiment, state)):
+        jax.tree.map(np.testing.assert_array_equal, variables["lm"]["decoder"]["fusion"]["variables"], learnt)
+    apply = make_apply_fn(experiment.model)
+    optimizer = experiment.optimizer.build()
     step = make_step(apply, experiment.objective, optimizer, ema_decay=0.0)
     after, _ = jax.eval_shape(step, state, batch)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)

@@ -29,13 +29,12 @@ from jaxasr.__main__ import main
 from jaxasr.experiment import Experiment, Stage
 from jaxasr.training import read_metrics
 from tests import tiny_experiments as tiny
-from tests.nn.tiny import compiled_quickly
-from tests.run.test_loop import live
+from tests.run.test_loop import run_attempt
 from tests.trained_run import compile_cache, saved_state, shared_folder, write_tones
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_30_steps.json"
 RENEW = "JAXASR_RENEW_GOLDEN"
-PACKAGES = ("jax", "flax", "optax", "numpy", "soxr")  # what else decides the numbers; told where bits differ
+PACKAGES = ("jax", "flax", "optax", "numpy", "soxr")  # what else decides the numbers; listed where bits differ
 TREES = {  # of a checkpoint: name in the golden file -> path prefix
     "params": "train/params/",
     "average": "train/ema_params/",
@@ -48,7 +47,7 @@ RTOL = 1e-3  # of a norm, for other compilers and CPUs
 
 
 @dataclass(frozen=True)
-class Found:
+class GoldenRun:
     """The numbers of a golden run."""
 
     batches: str  # digest of the step, the utterances and the random keys of every batch
@@ -66,7 +65,7 @@ def experiment() -> Experiment:
         base,
         model=base.model.clone(
             frontend=base.model.frontend.clone(normalize="global"),
-            encoder=nn.Listener(width=8, time_reduction=(2, 1), dropout=0.2),
+            encoder=nn.Listener(width=8, time_reduction=(2, 1), dropout=0.2, bidirectional=False),
             decoder=nn.Speller(
                 1,
                 8,
@@ -94,8 +93,20 @@ def experiment() -> Experiment:
             accumulate_steps=2,
             on_plateau=training.Newbob(0.5),
         ),
-        weight_noise=training.WeightNoise(0.01, from_step=2),
-        pretraining=(Stage(STAGE_ENDS, ("model.encoder.time_reduction=(2,)", "objective.ctc_weight=0.3")),),
+        weight_noise=training.WeightNoise(0.01, from_step=STAGE_ENDS + 3),
+        pretraining=(
+            Stage(
+                STAGE_ENDS,
+                (
+                    "model.encoder.time_reduction=(2,)",
+                    "model.augment=None",
+                    "model.noise=None",
+                    "model.decoder.sampling=0.0",
+                    "objective.ctc_weight=0.3",
+                    "weight_noise=None",
+                ),
+            ),
+        ),
         steps=30,
         eval_every=10,
         save_every=10,
@@ -105,18 +116,18 @@ def experiment() -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+def found(tmp_path_factory: pytest.TempPathFactory) -> GoldenRun:
     """The golden run on this machine, interrupted once."""
     folder = tmp_path_factory.mktemp("golden")
     write_tones(folder / "wavs")
     prepare = ["prepare", "manifest", "--from", str(folder / "wavs"), "--data-dir", str(folder / "data"), "name=tones"]
-    with compile_cache(shared_folder(tmp_path_factory)), compiled_quickly():
+    with compile_cache(shared_folder(tmp_path_factory)):
         assert main(prepare) == 0
-        first, interrupted = live(experiment(), folder / "run", folder / "data", stop_at=STOPS_AT)
+        first, interrupted = run_attempt(experiment(), folder / "run", folder / "data", stop_at=STOPS_AT)
         assert interrupted is not None
-        second, interrupted = live(experiment(), folder / "run", folder / "data")
+        second, interrupted = run_attempt(experiment(), folder / "run", folder / "data")
         assert interrupted is None
-    assert [len(life.examples) for life in (first, second)] == [STOPS_AT + 1, 30 - STOPS_AT - 1]
+    assert [len(attempt.examples) for attempt in (first, second)] == [STOPS_AT + 1, 30 - STOPS_AT - 1]
     state = saved_state(folder / "run", 30)
     leaves = {
         tree: {path.removeprefix(prefix): np.asarray(state[path]) for path in sorted(state) if path.startswith(prefix)}
@@ -124,13 +135,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     }
     rows = read_metrics(folder / "run" / "metrics.jsonl")
     batches = json.dumps([*first.examples, *second.examples])
-    return Found(
+    return GoldenRun(
         hashlib.sha256(batches.encode()).hexdigest(), [row["train/loss"] for row in rows if "train/loss" in row], leaves
     )
 
 
 @pytest.fixture(scope="module")
-def golden(found: Found) -> dict[str, Any]:
+def golden(found: GoldenRun) -> dict[str, Any]:
     """The golden file, renewed first where that is asked for."""
     old = json.loads(GOLDEN.read_text()) if GOLDEN.is_file() else {"bits": {}}
     if os.environ.get(RENEW):
@@ -173,7 +184,7 @@ def test_its_bits_are_the_golden_ones_where_those_are_known(found, golden):
     assert differing == [], f"the first loss that differs is of step {steps[:1] or 'none'}; packages: {packages}"
 
 
-def bits_of(run: Found) -> dict[str, Any]:
+def bits_of(run: GoldenRun) -> dict[str, Any]:
     """Returns what is compared bit for bit: the losses, and a digest of each tree whatever its leaves are called."""
 
     def digest(leaf: np.ndarray) -> str:
@@ -187,9 +198,10 @@ def bits_of(run: Found) -> dict[str, Any]:
     return {"packages": packages, "losses": run.losses} | trees
 
 
-def renewed(old: dict[str, Any], run: Found) -> dict[str, Any]:
+def renewed(old: dict[str, Any], run: GoldenRun) -> dict[str, Any]:
     """Returns the golden file's contents with this machine's entry; the others stay if this one's numbers did."""
-    bits, here = bits_of(run), machine()
+    bits = bits_of(run)
+    here = machine()
     same = all(bits[name] == value for name, value in old["bits"].get(here, bits).items() if name != "packages")
     leaves = {
         tree: {
@@ -211,8 +223,8 @@ def machine() -> str:
     names = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features")
     info = Path("/proc/cpuinfo")
     lines = info.read_text().split("\n\n")[0].splitlines() if info.exists() else [platform.processor()]
-    told = [line for line in lines if line.partition(":")[0].strip() in names] or lines
-    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    listed = [line for line in lines if line.partition(":")[0].strip() in names] or lines
+    digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:12]
     return f"jaxlib {metadata.version('jaxlib')}, {platform.machine()} {digest}"
 
 

@@ -1,4 +1,4 @@
-"""Every second of a run has one kind, over all its lives."""
+"""Every second of a run has one kind, over all its attempts."""
 
 import json
 import os
@@ -14,7 +14,7 @@ IMPORTED_S = time.perf_counter()
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A clock that a test moves."""
 
     def __init__(self):
         self.now = 100.0
@@ -36,7 +36,7 @@ def seconds(spent):
 
 
 def test_every_second_has_one_kind(tmp_path, clock):
-    with Goodput(tmp_path, began_s=clock() - 3.0, clock=clock) as goodput:
+    with Goodput(tmp_path, started_s=clock() - 3.0, clock=clock) as goodput:
         clock.wait(1.0)
         with goodput.record("restore"):
             clock.wait(2.0)
@@ -81,8 +81,8 @@ def test_a_stall_is_no_longer_than_what_was_spent(tmp_path, clock):
         assert seconds(goodput.totals()) == {"stall": 1.0}
 
 
-def live(folder, clock, *, first, last, every, step_s=1.0):
-    """A life that begins at a step and is killed after another: no more lines are written."""
+def run_attempt(folder, clock, *, first, last, every, step_s=1.0):
+    """Runs an attempt from a step to another, at which it is killed: no more lines are written."""
     goodput = Goodput(folder, clock=clock)
     goodput.resume_at(first)
     with goodput.record("step"):
@@ -95,18 +95,18 @@ def live(folder, clock, *, first, last, every, step_s=1.0):
 
 
 def test_sums_go_on_and_steps_that_are_done_again_are_lost(tmp_path, clock):
-    live(tmp_path, clock, first=0, last=49, every=10)  # 9 steps are in no line
-    live(tmp_path, clock, first=20, last=30, every=10)  # 20 of 40 steps are done again
-    spent = live(tmp_path, clock, first=20, last=60, every=10).totals()  # 10 once more
+    run_attempt(tmp_path, clock, first=0, last=49, every=10)  # 9 steps are in no line
+    run_attempt(tmp_path, clock, first=20, last=30, every=10)  # 20 of 40 steps are done again
+    spent = run_attempt(tmp_path, clock, first=20, last=60, every=10).totals()  # 10 once more
     assert (spent.attempt, spent.step) == (3, 60)
     assert seconds(spent) == {"step": 60.0, "lost": 30.0}
     assert (spent.flops, spent.useful_flops) == (60 * 8.0, 60 * 6.0)
-    assert "in 3 lives" in str(spent)
+    assert "in 3 attempts" in str(spent)
 
 
-def test_a_life_that_begins_anew_has_lost_all(tmp_path, clock):
-    live(tmp_path, clock, first=0, last=10, every=10)
-    spent = live(tmp_path, clock, first=0, last=0, every=10).totals()
+def test_an_attempt_that_begins_anew_has_lost_all(tmp_path, clock):
+    run_attempt(tmp_path, clock, first=0, last=10, every=10)
+    spent = run_attempt(tmp_path, clock, first=0, last=0, every=10).totals()
     assert seconds(spent) == {"lost": 10.0}
     assert spent.flops == 0.0
 
@@ -117,20 +117,21 @@ def test_what_is_written_reads_back(tmp_path, clock):
         goodput.record_flops(10.0, 5.0)
         goodput.write(7)
     with (tmp_path / FILE).open("a") as file:
-        file.write('{"life": 1, "st')
+        file.write('{"attempt": 1, "st')
     found = read_goodput(tmp_path)
-    assert [each.step for each in found] == [7, 7]
+    assert [totals.step for totals in found] == [7, 7]
     assert found[-1] == GoodputTotals(1, 7, dict.fromkeys(KINDS, 0.0) | {"step": 1.5}, 10.0, 5.0)
     assert json.loads((tmp_path / FILE).read_text().splitlines()[0])["step_s"] == 1.5
     with Goodput(tmp_path, clock=clock):
         clock.wait(1.0)
-    assert [each.attempt for each in read_goodput(tmp_path)] == [1, 1, 2]
+    assert [totals.attempt for totals in read_goodput(tmp_path)] == [1, 1, 2]
     assert read_goodput(tmp_path / "nothing") == []
     assert GoodputTotals().goodput == 0.0
 
 
 def test_a_process_knows_when_it_began():
-    first_s, second_s = process_start_s(), process_start_s()
+    first_s = process_start_s()
+    second_s = process_start_s()
     assert first_s < IMPORTED_S
     assert first_s == pytest.approx(second_s, abs=0.02)
     assert time.perf_counter() - first_s > time.process_time() / (os.cpu_count() or 1)

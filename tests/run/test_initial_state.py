@@ -1,4 +1,4 @@
-"""What a run begins with: statistics of the training data where the model wants them, and metadata that say whose it is."""
+"""The state before the first step: feature statistics, teachers, and the metadata of checkpoints."""
 
 from collections import Counter
 from dataclasses import replace
@@ -39,7 +39,7 @@ def opened(restless, trained_run):
 
 
 def test_statistics_are_those_of_all_real_frames_of_an_epoch(restless, opened):
-    """Against the slow twin, frame by frame, at the speeds at which the first epoch plays them."""
+    """Compares with the reference implementation, frame by frame, at the speeds of the first epoch."""
     state = init_feature_statistics(initial_state(restless, opened), restless, opened)
     found = state.statistics["statistics"]["frontend"]
     frames = []
@@ -164,8 +164,10 @@ def test_a_teacher_and_its_run_come_together(trained_run):
 
 
 def slow_frames(wave_n: np.ndarray, length: int) -> np.ndarray:
-    """Of the tiny frontend: windows of 40 ms every 20 ms, a Hann window, triangles filter by filter."""
-    window, hop, fft = 640, 320, 1_024
+    """Returns the frames of the tiny frontend: windows of 40 ms every 20 ms, a Hann window, triangles filter by filter."""
+    window = 640
+    hop = 320
+    fft = 1_024
     hann_n = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     starts = range(0, length - window + 1, hop)
     powers = [np.abs(np.fft.rfft(wave_n[start : start + window] * hann_n, fft)) ** 2 for start in starts]

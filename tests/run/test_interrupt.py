@@ -40,10 +40,10 @@ def test_the_second_ctrl_c_is_let_through():
 
 
 def test_the_handlers_of_before_come_back_after_an_error_too():
-    before = [signal.getsignal(each) for each in SIGNALS]
+    before = [signal.getsignal(signum) for signum in SIGNALS]
     with pytest.raises(RuntimeError, match="in the run"), requests_to_stop():
         raise RuntimeError("in the run")
-    assert [signal.getsignal(each) for each in SIGNALS] == before
+    assert [signal.getsignal(signum) for signum in SIGNALS] == before
 
 
 def test_it_says_what_came_what_is_saved_and_what_to_do():
@@ -75,11 +75,11 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step():
     """Twice: first the one, then the other. Each step has a collective, in which one would wait for ever for the other."""
     with several(JOB) as processes:
         for one, signum in zip(processes, (signal.SIGTERM, signal.SIGUSR1), strict=True):
-            for each in processes:
-                read_until(each, "runs\n")
+            for process in processes:
+                read_until(process, "runs\n")
             one.send_signal(signum)
         results = ended(processes)
-    assert [each.status for each in results] == [0, 0], results
-    stops = [[line.split() for line in each.out.splitlines() if line.startswith("stops")] for each in results]
+    assert [result.status for result in results] == [0, 0], results
+    stops = [[line.split() for line in result.out.splitlines() if line.startswith("stops")] for result in results]
     assert stops[0] == stops[1] != []
     assert stops[0][-1][2] == str(int(signal.SIGUSR1))

@@ -1,6 +1,6 @@
-"""The trained_run from a corpus to a checkpoint, how it ends before its end, and that a second life goes on with the first's.
+"""The training loop from a corpus to a checkpoint: signals, errors, and resumed runs that equal unbroken ones.
 
-`tiny.experiment` is what the shared run has learnt; `tiny.restless` has all that a resumed run could get wrong.
+`tiny.experiment` is what the shared run trains; `tiny.restless` has everything that a resumed run could get wrong.
 """
 
 import json
@@ -20,7 +20,7 @@ import pytest
 
 from jaxasr.experiment import Experiment, RuntimeConfig
 from jaxasr.run import DivergenceError, TrainingInterrupt, train
-from jaxasr.run.goodput import read_goodput as spent_by
+from jaxasr.run.goodput import read_goodput
 from jaxasr.run.loop import run_summary
 from jaxasr.run.metric_accumulator import MetricAccumulator
 from jaxasr.scale import CompileCounter, CompiledStep, MeshShape, Rules
@@ -32,22 +32,23 @@ STOP_AT = 4  # of eight steps: the fifth, so gradients and metrics are half accu
 
 
 @dataclass(frozen=True)
-class Life:
-    """What was seen of a run between its start and its end."""
+class Attempt:
+    """The observations of one attempt of a run."""
 
     examples: list[tuple[int, list[str], list[int]]]  # step, ids, keys of their randomness
     compiled: list[str]
-    said: list[str]
+    printed: list[str]
 
 
-def live(
-    experiment: Experiment, folder: Path, data_dir: Path, *, stop_at: int = -1, how="jit", **machine
-) -> tuple[Life, TrainingInterrupt | None]:
+def run_attempt(
+    experiment: Experiment, folder: Path, data_dir: Path, *, stop_at: int = -1, parallelism="jit", **runtime
+) -> tuple[Attempt, TrainingInterrupt | None]:
     """Trains, with a SIGTERM while step `stop_at` is under way."""
-    life, add = Life([], [], []), MetricAccumulator.add
+    attempt = Attempt([], [], [])
+    add = MetricAccumulator.add
 
     def watched(self, step, batch, ids, sums):
-        life.examples.append((step, ids, batch.ids_b.tolist()))
+        attempt.examples.append((step, ids, batch.ids_b.tolist()))
         if step == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         add(self, step, batch, ids, sums)
@@ -56,11 +57,11 @@ def live(
         patch.setattr(MetricAccumulator, "add", watched)
         interrupted = None
         try:
-            train(experiment, folder, RuntimeConfig(data_dir, how, **machine), print_fn=life.said.append)
+            train(experiment, folder, RuntimeConfig(data_dir, parallelism, **runtime), print_fn=attempt.printed.append)
         except TrainingInterrupt as came:
             interrupted = came
-    life.compiled.extend(compiles.names)
-    return life, interrupted
+    attempt.compiled.extend(compiles.names)
+    return attempt, interrupted
 
 
 @pytest.fixture(scope="module")
@@ -73,21 +74,22 @@ def whole(restless, trained_run, tmp_path_factory):
     """`restless` from its first step to its last, and what was seen of it."""
     folder = tmp_path_factory.mktemp("restless") / "whole"
     with compile_cache(shared_folder(tmp_path_factory)):
-        life, interrupted = live(restless, folder, trained_run.data_dir)
+        attempt, interrupted = run_attempt(restless, folder, trained_run.data_dir)
     assert interrupted is None
-    return folder, life
+    return folder, attempt
 
 
 def same_state(a: Path, b: Path, step: int):
     """Parameters, average, optimizer, statistics, key, step and window, to the last bit."""
-    left, right = saved_state(a, step), saved_state(b, step)
+    left = saved_state(a, step)
+    right = saved_state(b, step)
     assert left.keys() == right.keys()
     assert {"train/step", "train/key", "metrics/loss"} < left.keys()
     for path, value in left.items():
         np.testing.assert_array_equal(value, right[path], err_msg=path, strict=True)
 
 
-def test_the_river_runs_to_a_word_error_rate(trained_run):
+def test_training_reaches_a_word_error_rate(trained_run):
     """The one test of everything at once: manifest, prepare, train, average, choose, search, score."""
     rows = [json.loads(line) for line in (trained_run.workdir / "results.jsonl").read_text().splitlines()]
     assert {row["split"]: row["utterances"] for row in rows} == {"train": 8, "test": 3}
@@ -115,7 +117,9 @@ def test_a_run_leaves_metrics_checkpoints_hypotheses_and_pictures(trained_run):
     page = (trained_run.workdir / "page.html").read_text()
     assert "validation/attention_behind" in page
     assert 'src="pictures/alignment.validation.png"' in page
-    watched = [json.loads(line) for line in (trained_run.workdir / "hypotheses.validation.jsonl").read_text().splitlines()]
+    watched = [
+        json.loads(line) for line in (trained_run.workdir / "hypotheses.validation.jsonl").read_text().splitlines()
+    ]
     assert {row["id"]: row["hypothesis"] for row in watched} == {row["id"]: row["reference"] for row in watched}
     assert list((trained_run.workdir / "tensorboard").iterdir())
 
@@ -130,31 +134,34 @@ def test_nothing_is_compiled_after_warm_up(trained_run):
 
 def test_a_run_that_is_told_to_stop_and_goes_on_is_equal_to_the_last_bit(restless, trained_run, whole, tmp_path):
     """Chance of every kind, gradients half accumulated, metrics half summed: nothing tells the two apart."""
-    folder, life = whole
-    first, interrupted = live(restless, tmp_path / "twice", trained_run.data_dir, stop_at=STOP_AT)
+    folder, attempt = whole
+    first, interrupted = run_attempt(restless, tmp_path / "twice", trained_run.data_dir, stop_at=STOP_AT)
     assert interrupted is not None
     assert str(interrupted).startswith("SIGTERM: saved after 5 steps")
     assert (tmp_path / "twice" / "metrics.jsonl").read_text().count("\n") == 2  # of training, and of an evaluation
-    second, interrupted = live(restless, tmp_path / "twice", trained_run.data_dir)
+    second, interrupted = run_attempt(restless, tmp_path / "twice", trained_run.data_dir)
     assert interrupted is None
-    assert "resumes after step 5" in second.said
+    assert "resumes after step 5" in second.printed
 
     same_state(folder, tmp_path / "twice", restless.steps)
     for name in ("metrics.jsonl", "hypotheses.validation.jsonl", "experiment.txt"):
         assert (folder / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
-    assert [step for step, *_ in life.examples] == list(range(restless.steps))
-    assert first.examples + second.examples == life.examples
-    assert len({tuple(keys) for _, _, keys in life.examples}) > 4  # another order and other speeds in each epoch
-    assert life.compiled.count("jit(one_step)") == 1
+    assert [step for step, *_ in attempt.examples] == list(range(restless.steps))
+    assert first.examples + second.examples == attempt.examples
+    assert len({tuple(keys) for _, _, keys in attempt.examples}) > 4  # another order and other speeds in each epoch
+    assert attempt.compiled.count("jit(one_step)") == 1
 
-    again, _ = live(restless, folder, trained_run.data_dir)  # nothing is left to do
+    again, _ = run_attempt(restless, folder, trained_run.data_dir)  # nothing is left to do
     assert again.examples == []
     same_state(folder, tmp_path / "twice", restless.steps)
 
 
-def test_a_signal_that_comes_while_a_line_is_written_is_heard_one_step_later(restless, trained_run, tmp_path, monkeypatch):
+def test_a_signal_that_comes_while_a_line_is_written_is_noted_one_step_later(
+    restless, trained_run, tmp_path, monkeypatch
+):
     """Between the decision what to save and the end of the turn: what it says is saved is saved."""
-    write, before = Writer.write, signal.getsignal(signal.SIGINT)
+    write = Writer.write
+    before = signal.getsignal(signal.SIGINT)
 
     def interrupted_write(self, step, metrics):
         if step == 2:
@@ -194,18 +201,18 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(trained
 
 
 @pytest.mark.slow  # five steps of every way are compared in test_ways.py
-@pytest.mark.parametrize("how", ["pmap", "mesh"])
-def test_four_devices_come_where_one_comes(restless, trained_run, whole, tmp_path, how):
+@pytest.mark.parametrize("parallelism", ["pmap", "mesh"])
+def test_four_devices_come_where_one_comes(restless, trained_run, whole, tmp_path, parallelism):
     """Four examples a batch, one a device. Dropout, masks and noise are the example's, so they are the same too."""
     assert len(jax.devices()) == 4
-    folder, life = whole
-    spread, _ = live(restless, tmp_path / how, trained_run.data_dir, how=how)
-    assert spread.examples == life.examples
-    one, four = (read_metrics(path / "metrics.jsonl") for path in (folder, tmp_path / how))
+    folder, attempt = whole
+    spread, _ = run_attempt(restless, tmp_path / parallelism, trained_run.data_dir, parallelism=parallelism)
+    assert spread.examples == attempt.examples
+    one, four = (read_metrics(path / "metrics.jsonl") for path in (folder, tmp_path / parallelism))
     for a, b in zip(one, four, strict=True):
         assert a == pytest.approx(b, rel=1e-4)
-    left, right = (saved_state(path, restless.steps) for path in (folder, tmp_path / how))
-    for path in (path for path in left if path.startswith(("train/params", "train/average"))):
+    left, right = (saved_state(path, restless.steps) for path in (folder, tmp_path / parallelism))
+    for path in (path for path in left if path.startswith(("train/params", "train/ema_params"))):
         np.testing.assert_allclose(left[path], right[path], rtol=1e-3, atol=1e-4, err_msg=path)
 
 
@@ -213,9 +220,9 @@ def test_a_run_goes_on_with_other_devices(restless, trained_run, whole, tmp_path
     """It begins with its state split over a mesh, and ends with all of it on each of four devices under pmap."""
     folder, _ = whole
     split = {"layout": MeshShape(fsdp=2, tensor=2), "rules": Rules(split_from=16)}
-    live(restless, tmp_path / "moved", trained_run.data_dir, stop_at=STOP_AT, how="mesh", **split)
-    life, _ = live(restless, tmp_path / "moved", trained_run.data_dir, how="pmap")
-    assert [step for step, *_ in life.examples] == [5, 6, 7]
+    run_attempt(restless, tmp_path / "moved", trained_run.data_dir, stop_at=STOP_AT, parallelism="mesh", **split)
+    attempt, _ = run_attempt(restless, tmp_path / "moved", trained_run.data_dir, parallelism="pmap")
+    assert [step for step, *_ in attempt.examples] == [5, 6, 7]
     left, right = (saved_state(path, restless.steps) for path in (folder, tmp_path / "moved"))
     for path in (path for path in left if path.startswith("train/params")):
         np.testing.assert_allclose(left[path], right[path], rtol=1e-3, atol=1e-4, err_msg=path)
@@ -233,7 +240,7 @@ def test_the_introduction_names_what_is_left_out(trained_run):
 
 
 COMMAND = [sys.executable, "-m", "jaxasr", "train", f"{TINY}:restless", "log_every=20", "save_every=20"]
-LIVES = 3
+KILLS = 3
 LIFE_S = 900.0  # none takes longer
 STEPS = 600
 
@@ -241,32 +248,32 @@ STEPS = 600
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(trained_run, tmp_path, rng, workers):
-    """Three lives end by SIGKILL at random moments, the fourth finishes; one that was never killed says the same."""
+    """Three attempts end by SIGKILL at random moments, the fourth finishes; a run that was never killed is equal."""
     ends = [f"steps={STEPS}", f"eval_every={STEPS}", "--data-dir", str(trained_run.data_dir), "--splits", "train"]
     killed, whole = ([*COMMAND, *ends, "--workdir", str(tmp_path / name)] for name in ("killed", "whole"))
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     subprocess.run(whole, check=True, env=environment, capture_output=True, timeout=LIFE_S)
 
     speed = tmp_path / "killed" / "speed.jsonl"
-    for _ in range(LIVES):
+    for _ in range(KILLS):
         before = lines_of(speed)
         with subprocess.Popen(
             [*killed, "--workers", str(workers)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as life:
+        ) as attempt:
             end = time.monotonic() + LIFE_S
-            while lines_of(speed) == before and life.poll() is None and time.monotonic() < end:
+            while lines_of(speed) == before and attempt.poll() is None and time.monotonic() < end:
                 time.sleep(0.02)
             time.sleep(float(rng.uniform(0.0, 1.0)))
-            life.send_signal(signal.SIGKILL)
-        assert life.returncode == -signal.SIGKILL, "it came to its end before it was killed: give it more steps"
+            attempt.send_signal(signal.SIGKILL)
+        assert attempt.returncode == -signal.SIGKILL, "it came to its end before it was killed: give it more steps"
     last = [*killed, "--workers", str(workers)]
     subprocess.run(last, check=True, env=environment, capture_output=True, timeout=LIFE_S)
 
     same_state(tmp_path / "whole", tmp_path / "killed", STEPS)
     for name in ("metrics.jsonl", "hypotheses.train.jsonl"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
-    once, again = (spent_by(tmp_path / name)[-1] for name in ("whole", "killed"))
-    assert (once.attempt, again.attempt) == (1, LIVES + 1)
+    once, again = (read_goodput(tmp_path / name)[-1] for name in ("whole", "killed"))
+    assert (once.attempt, again.attempt) == (1, KILLS + 1)
     assert once.flops == again.flops  # of the steps that count
     assert once.seconds["lost"] == 0.0 < again.seconds["restore"]
 

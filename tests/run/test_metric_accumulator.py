@@ -75,7 +75,9 @@ def test_what_was_never_counted_has_no_mean(log):
 def test_what_is_not_finite_is_named_with_its_step_its_utterances_and_its_batch(log, tmp_path, bad, name):
     log.add(4, batch(4), ["first"], sums(1.0))
     log.add(5, batch(5), ["an-1", "an-2"], bad)
-    with pytest.raises(DivergenceError, match=f"the {name} of step 5 is not finite; the last finite step was 4") as caught:
+    with pytest.raises(
+        DivergenceError, match=f"the {name} of step 5 is not finite; the last finite step was 4"
+    ) as caught:
         log.add(6, batch(6), ["later"], sums(1.0))
     assert "utterances an-1, an-2. The same command would come to this step again: begin anew" in str(caught.value)
     assert str(tmp_path / "diverged-step-5.npz") in str(caught.value)

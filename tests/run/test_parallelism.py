@@ -18,14 +18,14 @@ CODE = """
     from jaxasr.scale import hosts, use_compile_cache
     with hosts.joined():
         use_compile_cache()
-        from tests.run.ways import leave_behind
+        from tests.run.parallelism import write_five_steps
         for file, how, layout in {runs!r}:
-            leave_behind(file, {data_dir!r}, how, layout)
+            write_five_steps(file, {data_dir!r}, how, layout)
 """
 
 
 def made(folder, trained_run, runs, *, processes=1):
-    """What so many processes, which have eight devices together, come to: by name."""
+    """Returns the results of so many processes, which have eight devices together, by name."""
     files = {name: str(folder / f"{name}-{processes}.npz") for name in runs}
     code = CODE.format(runs=[(files[name], *way) for name, way in runs.items()], data_dir=str(trained_run.data_dir))
     flags = f"--xla_force_host_platform_device_count={8 // processes}"
@@ -54,9 +54,9 @@ def test_the_steps_do_something(alone):
     assert alone["jit"]["losses"].shape == (STEPS,)
     assert alone["jit"]["losses"][-1] < alone["jit"]["losses"][0]
     moved = [
-        np.abs(value - alone["jit"][f"params{path[7:]}"]).max()
+        np.abs(value - alone["jit"][f"params{path.removeprefix('ema_params')}"]).max()
         for path, value in alone["jit"].items()
-        if "average/" in path
+        if "ema_params/" in path
     ]
     assert max(moved) > 1e-3
 

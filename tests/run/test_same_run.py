@@ -8,7 +8,7 @@ JOB = """
     from types import SimpleNamespace
     from jaxasr.run.same_run import refuse_another
     from jaxasr.scale import hosts
-    from tests.run import tiny
+    from tests import tiny_experiments as tiny
     with hosts.joined():
         second = hosts.process()[0] == 1
         refuse_another(tiny.experiment(), SimpleNamespace(hash="0123"), 80)

@@ -42,9 +42,10 @@ def counted(experiment, *shape):
 
 
 def products_by_hand(b, samples, tokens):
-    """Of tiny.experiment(), whose widths stand here as numbers."""
+    """Returns the products of tiny.experiment(), whose widths stand here as numbers."""
     t = (samples - 640) // 320 + 1
-    s, u = -(-t // 2), tokens + 1
+    s = -(-t // 2)
+    u = tokens + 1
     once = b * t * 513 * 16  # power spectra to mel bins: no parameters before it, and so no gradient
     twice = 2 * b * s * 32 * 64  # two directions' inputs, which need no gradient themselves
     twice += b * s * (u - 1) * VOCAB  # CTC picks its labels
@@ -67,7 +68,7 @@ def test_a_step_of_training_by_hand(shape):
 
 
 def test_the_cost_of_lengths_is_exact_between_its_counts():
-    """Where no stride has to round up: a position is 640 samples."""
+    """A position is 640 samples, so no stride has to round up."""
     experiment = tiny.experiment()
 
     def flops(*shape):
@@ -85,12 +86,16 @@ def test_what_is_computed_again_is_no_work_of_the_model():
         model = tiny.experiment().model.clone(encoder=encoder)
         return replace(tiny.experiment(), model=model)
 
-    plain, again = with_remat("none"), with_remat("blocks")
+    plain = with_remat("none")
+    again = with_remat("blocks")
     objective = plain.objective
-    state, batch = state_of(plain), batch_of(4, 16_000, 8)
+    state = state_of(plain)
+    batch = batch_of(4, 16_000, 8)
     kept = count(make_train_step(plain, objective), state, batch).of_products
     twice = count(make_train_step(again, objective), state, batch).of_products
     assert twice > 1.05 * kept
-    assert count(step_without_remat(again, objective, make_train_step(again, objective)), state, batch).of_products == kept
+    assert (
+        count(step_without_remat(again, objective, make_train_step(again, objective)), state, batch).of_products == kept
+    )
     compiled = jax.jit(make_train_step(plain, objective))
     assert step_without_remat(plain, objective, compiled) is compiled

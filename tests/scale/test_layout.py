@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxasr.scale.layout import MeshShape, HostShard, device_mesh, seat, host_shard
+from jaxasr.scale.layout import MeshShape, HostShard, device_mesh, process_shard, host_shard
 
 
 def held_by(data, fsdp, tensor, processes):
@@ -102,7 +102,7 @@ def test_every_row_is_read_and_lies_where_the_devices_of_its_reader_are(sizes, p
     assert {block for each in seats for block in each.blocks_here()} == set(range(groups))
     for process, each in enumerate(seats):
         held = [group for group in range(groups) if process in holders[group]]
-        assert {each.places[group] for group in held} == set(each.blocks_here())
+        assert {each.blocks[group] for group in held} == set(each.blocks_here())
         assert each.hosts == min(processes, groups)
 
 
@@ -114,16 +114,16 @@ def test_rows_come_back_in_the_order_of_the_plan_however_the_devices_stand():
     holders = np.array([[1], [0], [1], [0]])
     first, second = host_shard(holders, 0), host_shard(holders, 1)
     assert (first.host, second.host) == (1, 0)  # the one with the first group reads first
-    assert first.places == second.places
+    assert first.blocks == second.blocks
     plan = np.arange(8)
-    lying = np.concatenate([np.split(plan, 4)[block] for block in first.places])
+    lying = np.concatenate([np.split(plan, 4)[block] for block in first.blocks])
     assert not np.array_equal(lying, plan)
     np.testing.assert_array_equal(first.in_order(lying), plan)
     np.testing.assert_array_equal(HostShard(0, 1, (0,)).in_order(plan), plan)
 
 
 def test_this_process_holds_all_of_its_own_mesh():
-    assert seat(MeshShape(fsdp=2).mesh(jax.devices()), 0) == HostShard(0, 1, (0, 1, 2, 3))
+    assert process_shard(MeshShape(fsdp=2).mesh(jax.devices()), 0) == HostShard(0, 1, (0, 1, 2, 3))
 
 
 def test_shares_that_overlap_in_part_are_refused():

@@ -21,7 +21,7 @@ def decode_text(tokens) -> str:
 
 @dataclass(frozen=True)
 class Named:
-    """As data.Labelled, without a plan."""
+    """A batch as data.EvalBatch, without a plan."""
 
     batch: Batch
     ids: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A sweep does what is left, names what fails and goes on; killed and started again it does the rest."""
+"""A sweep does what is left, names what fails and continues; killed and started again it does the rest."""
 
 import contextlib
 import itertools
@@ -22,7 +22,7 @@ from jaxasr.tree import fingerprint
 FILE = '''"""Three seeds, and the first of them under another name."""
 from dataclasses import replace
 
-from tests.run import tiny
+from tests import tiny_experiments as tiny
 
 
 def experiment():
@@ -74,7 +74,8 @@ class Bench:
     def __init__(self, folder: Path):
         self.file = folder / "file.py"
         self.file.write_text(FILE)
-        self.folder, self.results = folder / "runs", folder / "results.jsonl"
+        self.folder = folder / "runs"
+        self.results = folder / "results.jsonl"
         self.started: list[tuple[str, tuple[str, ...]]] = []
         self.statuses: dict[str, int] = {}
         self.seconds = 0.0
@@ -170,7 +171,7 @@ def test_the_same_experiment_under_another_name_is_not_trained_twice(bench):
     assert len([row for row in bench.rows() if row["name"] == "base"]) == 2
 
 
-def test_twins_of_one_sweep_share_a_run(bench):
+def test_equal_variants_of_one_sweep_share_a_run(bench):
     swept = bench.sweep("twins", jobs=2)
     assert (swept.done, swept.skipped) == (("a",), ("b",))
     assert {row["name"] for row in bench.rows()} == {"a", "b"}
@@ -202,30 +203,31 @@ def test_a_run_that_somebody_else_was_faster_to_take_is_no_failure(bench):
 
 
 def test_steps_count_as_they_are_made_also_of_a_run_that_goes_on(bench, monkeypatch):
-    """An earlier life wrote down 12 steps and saved 4; this one comes from there to 7, and ends."""
-    told: list[tuple[float, str]] = []
+    """An earlier attempt wrote down 12 steps and saved 4; this one resumes there, comes to 7 and ends."""
+    reported: list[tuple[float, str]] = []
 
     class Bar(report.Progress):
         def advance(self, n=1, **info):
             super().advance(n, **info)
-            told.append((self.done, info.get("now", "")))
+            reported.append((self.done, info.get("now", "")))
 
-    def life(step: int) -> None:
+    def write_step(step: int) -> None:
         hosts = bench.folder / "s-0" / "hosts"
         hosts.mkdir(parents=True, exist_ok=True)
         with (hosts / "host-0.txt").open("a") as file:
             file.write(f"process 0 of 1 on here\nlast finished step {step:12d} at 2026-11-23T01:56:51+0000\n")
 
-    life(12)
+    write_step(12)
     (bench.folder / "s-0" / "checkpoints" / "4").mkdir(parents=True)
     (bench.folder / "s-0" / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir()
     monkeypatch.setattr(report, "Progress", Bar)
-    bench.on_start = lambda name: life(7) if name == "s-0" else None
-    bench.statuses, bench.seconds = {"s-2": 1}, 0.3
+    bench.on_start = lambda name: write_step(7) if name == "s-0" else None
+    bench.statuses = {"s-2": 1}
+    bench.seconds = 0.3
     swept = bench.sweep("seeds")
     assert (swept.done, list(swept.failed)) == (("s-0", "s-1"), ["s-2"])
-    assert [told[0], told[-1]] == [(7.0, "s-0 at 7 of 20"), (60.0, "none")]
-    counts = [done for done, _ in told]
+    assert [reported[0], reported[-1]] == [(7.0, "s-0 at 7 of 20"), (60.0, "none")]
+    counts = [done for done, _ in reported]
     assert counts == sorted(counts)
     assert {40.0, 60.0} <= set(counts)
 
@@ -263,7 +265,7 @@ def test_the_command_line_trains_and_tells_what_failed(bench, trained_run, capsy
         ("good", "train", 3, 20),
         ("good", "test", 3, 20),
     ]
-    told = capsys.readouterr()
-    assert "1 done, 0 were done already, 1 failed" in told.out
-    assert "jaxasr sweep: bad ended with status 1; the end of" in told.err
-    assert "has no split 'lost'" in told.err
+    reported = capsys.readouterr()
+    assert "1 done, 0 were done already, 1 failed" in reported.out
+    assert "jaxasr sweep: bad ended with status 1; the end of" in reported.err
+    assert "has no split 'lost'" in reported.err

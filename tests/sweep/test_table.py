@@ -23,7 +23,8 @@ ROWS = (
 
 class Bench:
     def __init__(self, folder):
-        self.file, self.results = folder / "table_1.py", folder / "results.jsonl"
+        self.file = folder / "table_1.py"
+        self.results = folder / "results.jsonl"
         self.file.write_text(FILE)
 
     def add(self, name, wer, seed=0, **changes):
@@ -103,7 +104,7 @@ def test_nothing_is_subtracted_from_figures_of_other_data(bench):
     assert bench.lines()[14][:7] == ["plain", "19.0 [C]", "5.00", "one seed", "[0.00, 10.00]", "1", "other data"]
 
 
-def test_the_last_result_of_a_run_counts_and_twins_count_once(bench):
+def test_the_last_result_of_a_run_counts_and_equal_runs_count_once(bench):
     bench.add("plain-0", 0.5)
     bench.add("plain-0", 0.1)
     bench.add("plain-x", 0.1, experiment="plain-0-0", same_as="plain-0")

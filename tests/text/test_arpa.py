@@ -1,4 +1,4 @@
-"""ARPA files as SRILM and KenLM write them, back and forth, and every way in which one can be broken."""
+"""ARPA files as SRILM and KenLM write them: reading, writing, and the errors for broken files."""
 
 import gzip
 
@@ -39,7 +39,7 @@ and something behind
 
 @pytest.fixture
 def write(tmp_path):
-    """`write(text)` gives the path of a file with it."""
+    """Returns `write(text)`, which writes a file and returns its path."""
 
     def write(text: str, name: str = "lm.arpa"):
         path = tmp_path / name
@@ -72,7 +72,8 @@ def test_blanks_line_ends_and_upper_case_unknowns_are_read_as_well(write):
     text = (
         SRILM.replace("\t", "  ").replace("\n", "\r\n").replace("<unk>", "<UNK>").replace("ngram 1=5", "ngram  1 = 5")
     )
-    changed, plain = read_arpa(write(text)), read_arpa(write(SRILM, "plain.arpa"))
+    changed = read_arpa(write(text))
+    plain = read_arpa(write(SRILM, "plain.arpa"))
     assert list(as_dictionary(changed).values()) == list(as_dictionary(plain).values())
     assert changed.id("whatever") == changed.ids["<UNK>"]
 
@@ -83,7 +84,7 @@ def test_blanks_of_other_alphabets_belong_to_words(write):
 
 
 def test_a_context_may_lack_its_own_suffix(write):
-    """SRILM prunes n-grams whose longer ones it keeps: here 'ÜB▁ </s>' of 'a ÜB▁ </s>'."""
+    """SRILM prunes n-grams that are suffixes of kept ones: here 'ÜB▁ </s>' of 'a ÜB▁ </s>'."""
     text = SRILM.replace("ngram 2=3", "ngram 2=2").replace("-0.2\tÜB▁ </s>\n", "")
     scores = score(read_arpa(write(text)), [["a", "ÜB▁"], ["ÜB▁"]])
     np.testing.assert_allclose(scores.log10_probs, [-0.6, -0.3, -0.1, -0.5 - 0.8, -0.125 - 0.9])
@@ -185,6 +186,7 @@ def test_words_that_a_file_cannot_hold(tmp_path):
 
 
 def test_single_words_are_in_their_places():
-    none, numbers = np.zeros(2, np.int32), np.zeros(2)
+    none = np.zeros(2, np.int32)
+    numbers = np.zeros(2)
     with pytest.raises(ValueError, match="the 1-grams of an NGram are its 2 words"):
         NGram((BEGIN, STOP), (Grams(none, none, numbers, numbers),))

@@ -1,4 +1,4 @@
-"""Estimated models against the formulas, sums of probabilities, and a corpus small enough for a pencil."""
+"""Estimated models: comparison with the formulas, sums of probabilities, and a corpus computed by hand."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from tests.reference.kneser_ney import KneserNey
 
 
 def corpus(rng, *, sentences=60, words="abcdefgh", longest=7):
-    """Words of very unequal frequency, so that there is something of each count; and an empty sentence."""
+    """Samples sentences of words with very unequal frequencies, so that all counts occur, and an empty sentence."""
     shares = 0.6 ** np.arange(len(words))
     return [
         list(rng.choice(list(words), size=rng.integers(0, longest + 1), p=shares / shares.sum()))
@@ -22,7 +22,7 @@ def corpus(rng, *, sentences=60, words="abcdefgh", longest=7):
 
 
 def histories(sentences, order, words):
-    """All that occur, the begin of a sentence included, and some that do not."""
+    """Returns all histories that occur, sentence begins included, and some that do not."""
     seen = set()
     for sentence in sentences:
         padded = (BEGIN, *sentence)
@@ -38,18 +38,19 @@ def test_probabilities_are_those_of_the_formulas(rng, order, prune):
     sentences = corpus(rng, words="abcdefghijkl")
     model = estimate(sentences, order, prune=prune)
     predicted = [word for word in model.words if word != BEGIN]
-    twin, grams = KneserNey(sentences, order, predicted, prune=prune), as_dictionary(model)
+    reference = KneserNey(sentences, order, predicted, prune=prune)
+    grams = as_dictionary(model)
     wanted = sorted(histories(sentences, order, "abcdefghijkl"))
     for history in wanted[:: max(len(wanted) // 40, 1)]:
         for word in predicted:
             found = log10_prob(grams, history, word)
-            assert found == pytest.approx(math.log10(twin.prob(history, word)), abs=1e-9)
+            assert found == pytest.approx(math.log10(reference.prob(history, word)), abs=1e-9)
 
 
 def test_the_discounts_of_this_corpus_are_estimated(rng):
-    """Else the test above would compare fallbacks only."""
-    twin = KneserNey(corpus(rng, words="abcdefghijkl"), 3, [])
-    assert sum(discounts != twin.fallback for discounts in twin.discounts) >= 2
+    """Otherwise the test above would compare fallbacks only."""
+    reference = KneserNey(corpus(rng, words="abcdefghijkl"), 3, [])
+    assert sum(discounts != reference.fallback for discounts in reference.discounts) >= 2
 
 
 @pytest.mark.parametrize(("order", "prune"), [(1, ()), (2, ()), (3, ()), (5, ()), (4, (0, 1)), (3, (0, 0, 3))])
@@ -87,7 +88,8 @@ def test_two_sentences_by_hand():
 
 @pytest.mark.parametrize("order", [1, 2, 5])
 def test_scores_are_those_of_the_recursion(rng, order):
-    sentences, others = corpus(rng), corpus(np.random.default_rng(5), words="abcdefghxy", sentences=30)
+    sentences = corpus(rng)
+    others = corpus(np.random.default_rng(5), words="abcdefghxy", sentences=30)
     model = estimate(sentences, order, prune=(0, 1))
     grams = as_dictionary(model)
     expected = []
@@ -109,7 +111,7 @@ def test_a_vocabulary_has_no_unknown_word_and_all_its_words_have_a_share():
 
 
 def test_a_begin_that_the_model_lacks_is_no_unknown_word():
-    """Then a sentence begins after nothing."""
+    """A sentence then begins without a context."""
     model = estimate([["a", "a"], ["b"]], 2)
     lacking = NGram(tuple(word.replace(BEGIN, "q") for word in model.words), model.orders)
     assert score(lacking, [["a"]]).log10_probs[0] == model.orders[0].log10_probs[model.ids["a"]]

@@ -1,4 +1,4 @@
-"""The named normalisers: what each keeps, and what is refused."""
+"""The named normalisers: the characters that they keep, and their errors."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Tokenizers: 0 stays the end, what was encoded comes back, and a vocabulary is told apart by its content."""
+"""Tokenizers: 0 is the end, decoding inverts encoding, and the digest identifies a vocabulary by its content."""
 
 import pickle
 import shutil
@@ -144,6 +144,6 @@ def test_what_cannot_be_trained_or_opened(tmp_path):
 
 
 def test_sentences_of_a_few_letters_are_enough(tmp_path):
-    """SentencePiece itself refuses a longest sentence of less than 10 bytes."""
+    """SentencePiece itself raises for a longest sentence of less than 10 bytes."""
     pieces = train_sentencepiece(["YES", "NO"], tmp_path / "short.model", pieces=7)
     assert pieces.decode(pieces.encode("NO YES")) == "NO YES"

@@ -255,7 +255,7 @@ def test_orbax_is_quiet(tmp_path, caplog):
 
 WRITES_FOR_EVER = """
 import sys, pathlib, numpy as np
-from jaxasr.train.checkpoint import Checkpoints, Metadata
+from jaxasr.training.checkpoint import Checkpoints, Metadata
 checkpoints = Checkpoints(pathlib.Path(sys.argv[1]), keep_last=2, keep_best=1)
 step = checkpoints.last() or 0
 while True:

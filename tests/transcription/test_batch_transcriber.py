@@ -31,7 +31,9 @@ def ear(log_prob: float, shapes: list[tuple[int, ...]]) -> BatchTranscriber:
             weights_bus=jnp.full((rows, 2, 4), 0.25),
         )
 
-    return BatchTranscriber(hearing, {}, {}, LETTERS, FrameClock(0.1, 0.0), rate_hz=100, longest_samples=100, batch_size=4)
+    return BatchTranscriber(
+        hearing, {}, {}, LETTERS, FrameClock(0.1, 0.0), rate_hz=100, longest_samples=100, batch_size=4
+    )
 
 
 def test_batches_have_few_shapes():

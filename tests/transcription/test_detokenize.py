@@ -3,7 +3,7 @@
 import pytest
 
 from jaxasr.text import Characters, train_sentencepiece
-from jaxasr.transcription.detokenize import WordSpan, IncrementalDetokenizer
+from jaxasr.transcription.detokenize import IncrementalDetokenizer, WordSpan
 
 LETTERS = Characters(" ABC")
 
@@ -20,7 +20,14 @@ def test_a_word_is_sure_at_the_space_behind_it():
 
 
 def test_its_bounds_are_those_of_its_letters():
-    assert written(LETTERS, "ABC A", (1, 4, 6, 9, 9)) == [[], [], [], [WordSpan("ABC", 1, 6)], [], [WordSpan("A", 9, 9)]]
+    assert written(LETTERS, "ABC A", (1, 4, 6, 9, 9)) == [
+        [],
+        [],
+        [],
+        [WordSpan("ABC", 1, 6)],
+        [],
+        [WordSpan("A", 9, 9)],
+    ]
 
 
 def test_spaces_make_no_words():

@@ -10,9 +10,8 @@ import soundfile
 
 from jaxasr import data
 from jaxasr.decode import Beam, Greedy, Hotwords, MaxTokens, NoRepeatNgram
-from jaxasr.experiment import Workdir
 from jaxasr.training import Metadata
-from jaxasr.transcription import TranscriptionError, Transcript, transcribe
+from jaxasr.transcription import Transcript, TranscriptionError, transcribe
 from jaxasr.transcription.decode import compile_decode_fn
 from jaxasr.transcription.files import WINDOW_S, longest_window_s, with_hotwords
 from jaxasr.transcription.segments import Windows, segments
@@ -27,7 +26,7 @@ def experiment():
 
 def hear(trained_run, *paths, rows=1, **options):
     """Files of half a second and more are heard in one shape, which one test compiles for all."""
-    return list(transcribe(tiny.experiment(), Workdir(trained_run.workdir), paths, rows=rows, **options))
+    return list(transcribe(tiny.experiment(), trained_run.workdir, paths, batch_size=rows, **options))
 
 
 def test_files_are_heard_together_in_their_order(trained_run):
@@ -77,8 +76,12 @@ def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_being_heard(tr
     assert missing == TranscriptionError(tmp_path / "lost.wav", f"there is no audio file {tmp_path / 'lost.wav'}")
     assert isinstance(refused, TranscriptionError)
     assert refused.reason.startswith(f"{bad}: 16 bytes that libsndfile cannot decode")
-    assert folder == TranscriptionError(tmp_path, f"{tmp_path} is a folder; give the files in it, such as {tmp_path}/*.flac")
-    assert piped == TranscriptionError(Path("-"), "- is standard input, which is heard with --stream alone; give a file")
+    assert folder == TranscriptionError(
+        tmp_path, f"{tmp_path} is a folder; give the files in it, such as {tmp_path}/*.flac"
+    )
+    assert piped == TranscriptionError(
+        Path("-"), "- is standard input, which is heard with --stream alone; give a file"
+    )
 
 
 def test_times_are_those_of_ctc_or_of_the_attention(trained_run):
@@ -129,14 +132,14 @@ def test_windows_are_as_long_as_the_longest_utterance_of_training(experiment):
 def test_confidences_are_those_of_the_calibration_that_lies_in_the_run(trained_run, tmp_path):
     run = shutil.copytree(trained_run.workdir, tmp_path / "run")
     path = trained_run.wavs / "train-5.wav"
-    (raw,) = transcribe(tiny.experiment(), Workdir(run), [path])
+    (raw,) = transcribe(tiny.experiment(), run, [path])
     (run / "confidence.json").write_text('{"slope": 0.0, "offset": 0.0}')
-    (levelled,) = transcribe(tiny.experiment(), Workdir(run), [path])
+    (levelled,) = transcribe(tiny.experiment(), run, [path])
     assert [word.confidence for word in levelled.words] == [0.5, 0.5]
     assert [word._replace(confidence=0.5) for word in raw.words] == list(levelled.words)
     (run / "confidence.json").write_text("{}")
     with pytest.raises(ValueError, match=r"confidence.json is damaged .* make it again with jaxasr calibrate"):
-        list(transcribe(tiny.experiment(), Workdir(run), [path]))
+        list(transcribe(tiny.experiment(), run, [path]))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_ten_minutes_of_no_speech_yield_no_more_than_stated(trained_run, tmp_pat
     soundfile.write(tmp_path / "long.flac", samples, 16_000)
     guarded = Beam(2, max_tokens=MaxTokens(0.4, 0), scorers=(NoRepeatNgram(4, 5),))  # 25 encoder positions a second
     (heard,) = transcribe(
-        tiny.experiment(), Workdir(trained_run.workdir), [tmp_path / "long.flac"], search=guarded, window_s=8.0
+        tiny.experiment(), trained_run.workdir, [tmp_path / "long.flac"], search=guarded, window_s=8.0
     )
     assert isinstance(heard, Transcript)
     assert len(heard.text) <= 600 * 10

@@ -6,7 +6,7 @@ import pytest
 
 from jaxasr.records import Word
 from jaxasr.transcription.formats import check_output_paths, write_transcripts
-from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript
+from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError
 
 WORDS = (Word("A", 0.0, 0.5, 0.9), Word("BÄ", 0.6, 1.0, 0.4), Word("C", 8.0, 8.2, 1.0))
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from jaxasr.__main__ import main
-from jaxasr.experiment import Workdir
 from jaxasr.transcription import live
 from jaxasr.transcription.live import LatencyStats, as_json, as_text, latency_stats, pcm_pieces, playback
 from jaxasr.transcription.streaming import FinalWord
@@ -100,7 +99,9 @@ def hearing(monkeypatch):
         calm,
         model=MODELS[name],
         train_data=dataclasses.replace(calm.train_data, rate_hz=RATE_HZ),
-        validation=dataclasses.replace(calm.validation, data=dataclasses.replace(calm.validation.data, rate_hz=RATE_HZ)),
+        validation=dataclasses.replace(
+            calm.validation, data=dataclasses.replace(calm.validation.data, rate_hz=RATE_HZ)
+        ),
         evals={},
     )
 
@@ -108,10 +109,10 @@ def hearing(monkeypatch):
 def test_a_pipe_and_a_file_give_the_same_words(hearing, monkeypatch, tmp_path):
     wave_n = wave(16, 1_300)
     (tmp_path / "a.wav").write_bytes(wav(wave_n / 32_768, rate_hz=RATE_HZ))
-    from_file = list(live.stream(hearing, Workdir(tmp_path), tmp_path / "a.wav"))
+    from_file = list(live.stream(hearing, tmp_path, tmp_path / "a.wav"))
     pipe = io.TextIOWrapper(io.BytesIO(wave_n.tobytes()))
     monkeypatch.setattr(sys, "stdin", pipe)
-    from_pipe = list(live.stream(hearing, Workdir(tmp_path)))
+    from_pipe = list(live.stream(hearing, tmp_path))
     assert from_file[:-1] == from_pipe[:-1]
     assert len(from_file) > 3
     assert isinstance(from_file[-1], LatencyStats)
@@ -123,7 +124,7 @@ def test_a_file_that_is_not_there(hearing, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"no audio file lost.wav; - is standard input, as samples of 16 bits at 1000 Hz"
     ):
-        next(live.stream(hearing, Workdir(tmp_path), Path("lost.wav")))
+        next(live.stream(hearing, tmp_path, Path("lost.wav")))
 
 
 def test_the_command_prints_lines(hearing, monkeypatch, tmp_path, capsys):
@@ -171,6 +172,6 @@ def test_a_trained_run_hears_the_same_words_piece_by_piece(tmp_path):
     whole = {row["id"]: row["hypothesis"] for row in map(json.loads, hypotheses.read_text().splitlines())}
     assert any(whole.values())
     for id, text in whole.items():
-        heard = list(live.stream(tiny.listening(), Workdir(workdir), tmp_path / "wavs" / f"{id}.wav"))
+        heard = list(live.stream(tiny.listening(), workdir, tmp_path / "wavs" / f"{id}.wav"))
         words = [each.text for each in heard if isinstance(each, FinalWord) and each.segment == 0]
         assert words == text.split(), id

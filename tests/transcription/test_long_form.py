@@ -9,7 +9,7 @@ import soundfile
 
 from jaxasr.records import Word
 from jaxasr.transcription.batch_transcriber import WindowTranscript
-from jaxasr.transcription.long_form import PartialTranscript, TranscriptionError, Transcript, transcribe_stream
+from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, transcribe_stream
 from jaxasr.transcription.segments import Windows
 from tests.trained_run import PITCHES_HZ, RATE_HZ, SYMBOL_S, spoken, wav
 
@@ -50,7 +50,9 @@ def letter_at(wave_n: np.ndarray, middle: int) -> str:
 
 def heard(*paths, stub=None, windows=WINDOWS, rows=4, progress=None):
     return list(
-        transcribe_stream(paths, windows, stub or Stub(), rate_hz=RATE_HZ, least_samples=400, batch_size=rows, progress=progress)
+        transcribe_stream(
+            paths, windows, stub or Stub(), rate_hz=RATE_HZ, least_samples=400, batch_size=rows, progress=progress
+        )
     )
 
 
@@ -144,7 +146,10 @@ def test_an_hour_takes_no_more_memory_than_five_minutes(tmp_path):
             for minute in range(minutes):
                 file.write(np.random.default_rng(minute).integers(-3_000, 3_000, 240_000).astype(np.int16))
         tracemalloc.start()
-        assert len(list(transcribe_stream([path], Windows(20.0), nothing, rate_hz=4_000, least_samples=1, batch_size=4))) == 1
+        assert (
+            len(list(transcribe_stream([path], Windows(20.0), nothing, rate_hz=4_000, least_samples=1, batch_size=4)))
+            == 1
+        )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]

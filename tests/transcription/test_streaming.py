@@ -108,13 +108,13 @@ def streamer_of(name: str, variables, **options) -> Streamer:
 def heard(streamer: Streamer, wave_n: np.ndarray, piece: int) -> tuple[list[FinalWord], list[int]]:
     """The words of a wave that is fed in pieces of so many samples, and all tokens, END included."""
     hearing, words, tokens = streamer.start_session(), [], []
-    written = hearing._written
+    written = hearing._spans
 
     def listen(token: int, position: int):
         tokens.append(token)
         return written(token, position)
 
-    hearing._written = listen
+    hearing._spans = listen
     for start in range(0, len(wave_n), piece):
         words += hearing.feed(wave_n[start : start + piece])
     return [*words, *hearing.finish()], tokens
@@ -272,7 +272,8 @@ def test_a_model_that_needs_whole_utterances_says_which_part_does(model, told):
 
 def test_chunks_are_those_that_the_encoder_can_take():
     with pytest.raises(
-        ValueError, match="chunks of 100 ms, but those of LatencyControlledBlstm are multiples of 80 ms; the nearest is 80"
+        ValueError,
+        match="chunks of 100 ms, but those of LatencyControlledBlstm are multiples of 80 ms; the nearest is 80",
     ):
         Streamer(MODELS["MoChA, windows"], None, LETTERS, chunk_ms=100.0)
     assert Streamer(MODELS["MoChA, windows"], None, LETTERS).pacing.new_samples == 320

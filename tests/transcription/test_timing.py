@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from jaxasr import nn, text
-from jaxasr.transcription.timing import FrameClock, alignment_spans, attention_spans, frame_clock, log_posteriors, tokens_to_words, uniform_spans
+from jaxasr.transcription.timing import (
+    FrameClock,
+    alignment_spans,
+    attention_spans,
+    frame_clock,
+    log_posteriors,
+    tokens_to_words,
+    uniform_spans,
+)
 from tests import tiny_experiments as tiny
 
 LETTERS = text.Characters(" AB")
@@ -47,7 +55,9 @@ def test_attended_words_have_all_but_a_twentieth_of_their_attention_on_both_side
     weights_us = np.zeros((3, 9))
     weights_us[0, 2:4], weights_us[0, 0], weights_us[2, 5:7] = 0.98, 0.04, 1.0
     assert attention_spans(tokens_to_words(tokens("A B"), LETTERS), weights_us) == [(2.0, 3.0), (5.0, 6.0)]
-    assert attention_spans(tokens_to_words(tokens("A"), LETTERS), np.zeros((1, 3))) == [(0.0, 0.0)]  # a head that looks nowhere
+    assert attention_spans(tokens_to_words(tokens("A"), LETTERS), np.zeros((1, 3))) == [
+        (0.0, 0.0)
+    ]  # a head that looks nowhere
 
 
 def test_words_that_nothing_aligns_are_spread_evenly():

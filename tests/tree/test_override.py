@@ -1,4 +1,4 @@
-"""Overrides: text and values, what they do, and what a mistake is told."""
+"""Overrides by text and by value: their effect and their error messages."""
 
 import dataclasses
 import math

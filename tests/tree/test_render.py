@@ -1,4 +1,4 @@
-"""A tree as lines: what is shown, in which order, and what is refused."""
+"""A tree as lines: their content and order, and the errors for unsupported values."""
 
 import math
 from collections.abc import Mapping
@@ -108,7 +108,8 @@ def test_a_new_option_at_its_default_changes_neither_fingerprint_nor_difference(
 
     New.__name__ = "Old"
     assert tree.fingerprint(Old(3)) == tree.fingerprint(New(3)) != tree.fingerprint(New(3, Encoder(depth=1)))
-    old, new = tree.render(Old(3)), tree.render(New(3))
+    old = tree.render(Old(3))
+    new = tree.render(New(3))
     assert len(tree.difference(old, new)) == 5
     assert tree.difference(old, new, new_defaults=tree.defaults(New(3))) == []
     other = New(3, Encoder(depth=1))

@@ -1,4 +1,4 @@
-"""Annotations of every kind that a dataclass may carry."""
+"""Coercion to annotations of every kind that a dataclass may have."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import make_dataclass

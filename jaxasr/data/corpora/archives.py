@@ -1,8 +1,8 @@
-"""Members of tar archives that are read as one stream, never unpacked, for the sources of corpora.
+"""The reader of tar archives for the sources of corpora. Archives are read as a stream and never unpacked.
 
-`tarfile` reads an archive that ends in a header, or in a member that is skipped, as a whole one, and which cuts it notices
-differs between versions of Python. Here gzip, bz2 and lzma decompress the stream, which is read to its end: they raise
-EOFError where the trailer is missing. And every archive has to end in a block of zeros (POSIX.1-2017, pax, ustar format).
+`tarfile` accepts archives that are cut in a header or in a skipped member, and the cuts that it finds depend on the version
+of Python. So gzip, bz2 and lzma decompress the stream here and it is read to its end: they raise EOFError if the trailer is
+missing. Every archive has to end in a block of zeros (POSIX.1-2017, pax, ustar format).
 """
 
 import bz2
@@ -27,7 +27,7 @@ def members(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tup
     """Yields name and content of the wanted files of an archive (.tar, .tar.gz, .tar.bz2, .tar.xz), in its order.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the archive is cut off, damaged or no archive at all.
     """
     with path.open("rb") as raw, archive_errors(path):
@@ -44,11 +44,11 @@ def members(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tup
 
 
 class _Header(tarfile.TarInfo):
-    """A header that `tarfile` does not take for the end of the archive when it is missing, cut off or damaged."""
+    """A tar header. If it is missing, truncated or damaged, `tarfile` raises instead of ending the archive."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":
-        """Returns the header at the place where the archive is read."""
+        """Returns the header at the current position of the archive."""
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # pyright: ignore[reportAttributeAccessIssue] (the block of zeros)

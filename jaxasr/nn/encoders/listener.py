@@ -38,7 +38,7 @@ class Listener(Encoder):
     "max" takes the maximum of each channel (Zeyer et al. 2018), "skip" takes the first position (ESPnet's subsampling).
 
     `projection` is the width of a dense layer after the recurrent layers. If `projected` is "every", it follows every layer, and
-    tanh follows all but the last (ESPnet's BLSTMP). If "last", it follows only the last layer, with tanh (ESPnet's BLSTM).
+    tanh follows all but the last (ESPnet's BLSTMP). If "last", it follows the last layer only, with tanh (ESPnet's BLSTM).
 
     With one direction it can encode a stream, stride by stride.
 

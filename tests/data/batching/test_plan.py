@@ -1,4 +1,4 @@
-"""The plan is pure, drops nothing, and its position is one integer."""
+"""The batch plan is a pure function, drops no example, and its position is one integer."""
 
 import pickle
 import time
@@ -13,7 +13,7 @@ from jaxasr.data.batching.epoch_sampler import EpochSampler
 from jaxasr.data.batching.lengths import Lengths
 from jaxasr.data.batching.plan import TrainingPlan, plan_evaluation
 from jaxasr.data.batching.shape import Shape, host_rows
-from tests.reference import plan as twin
+from tests.reference import plan as reference
 
 SHAPES = (Shape(10, 5, 6), Shape(20, 8, 4), Shape(40, 8, 2))
 
@@ -32,7 +32,7 @@ def lengths_of(
 
 
 def batches_of(plan: TrainingPlan, epoch: int) -> list[tuple[int, list[tuple[int, int]]]]:
-    """In the form of the twin."""
+    """Returns the batches in the form of the reference implementation."""
     rows = [plan.row(step) for step in range(plan.first_step(epoch), plan.first_step(epoch + 1))]
     return [
         (
@@ -59,7 +59,7 @@ lengths_strategy = st.builds(
 @given(lengths=lengths_strategy, seed=st.integers(0, 2**40), epoch=st.integers(0, 5))
 def test_equals_the_slow_twin(lengths: Lengths, seed: int, epoch: int):
     plan = TrainingPlan(lengths, SHAPES, seed)
-    expected = twin.epoch(
+    expected = reference.epoch(
         *(part.tolist() for part in (lengths.samples, lengths.tokens, lengths.keys, lengths.weights)),
         SHAPES,
         seed,
@@ -90,7 +90,7 @@ def test_every_example_comes_once_an_epoch_and_fits_its_shape(lengths: Lengths, 
 
 
 def test_the_order_is_of_this_version_for_ever():
-    """Golden: another order would silently change what is resumed."""
+    """A golden value: another order would silently change resumed runs."""
     lengths = lengths_of(np.random.default_rng(0), 12, speeds=2)
     plan = TrainingPlan(lengths, SHAPES, seed=1)
     assert [plan.row(step).examples_b.tolist() for step in range(4)] == [[11, 9], [1, 0], [3, 7], [2, 10]]
@@ -119,14 +119,16 @@ def test_steps_and_epochs_agree(rng: np.random.Generator):
     for lengths in (lengths_of(rng, 50), lengths_of(rng, 50, speeds=3), lengths_of(rng, 50, weights=0.3)):
         plan = TrainingPlan(lengths, SHAPES, 5)
         for epoch in range(6):
-            first, after = plan.first_step(epoch), plan.first_step(epoch + 1)
+            first = plan.first_step(epoch)
+            after = plan.first_step(epoch + 1)
             assert after - first == len(plan.epoch(epoch)) == plan._sampler.count_batches(5, epoch)
             assert all(plan.epoch_at(step) == epoch == plan.row(step).epoch for step in range(first, after))
 
 
 def test_epochs_and_seeds_differ(rng: np.random.Generator):
     lengths = lengths_of(rng, 60, speeds=3)
-    plan, other = TrainingPlan(lengths, SHAPES, 0), TrainingPlan(lengths, SHAPES, 1)
+    plan = TrainingPlan(lengths, SHAPES, 0)
+    other = TrainingPlan(lengths, SHAPES, 1)
     assert batches_of(plan, 0) != batches_of(plan, 1)
     assert batches_of(plan, 0) != batches_of(other, 0)
 
@@ -180,7 +182,7 @@ def test_what_fits_at_some_speeds_only_is_played_at_those():
 
 
 def test_left_over_examples_fill_the_next_larger_batch():
-    """7 of at most 10 samples, 3 of at most 20: one batch of 6, one of 4 with a short one in it, nothing unused."""
+    """Has 7 examples of at most 10 samples and 3 of at most 20: one batch of 6, and one of 4 with a short example."""
     lengths = Lengths(
         samples=np.array([[5]] * 7 + [[15]] * 3),
         tokens=np.zeros(10, np.int64),

@@ -1,4 +1,4 @@
-"""Batches of transcripts alone: of any corpus, mixed with texts that nobody spoke, and without a sample."""
+"""Batches of transcripts alone, from corpora with and without audio."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -20,7 +20,7 @@ TINY = Pipeline(Corpus("tiny", "train"), (Normalize("upper"), Tokenize(LETTERS))
 
 @pytest.fixture(scope="module")
 def both(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data dir with the corpus "tiny", which has audio, and "book", which has none."""
+    """Returns a data dir with the corpora "tiny", which has audio, and "book", which has none."""
     folder = tmp_path_factory.mktemp("both")
     (folder / "tiny").symlink_to(tiny_corpus / "tiny")
     (folder / "book.txt").write_text("once upon a time\nthere was\n42\n")
@@ -30,7 +30,8 @@ def both(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_shapes_are_of_tokens_and_hold_every_transcript(rng: np.random.Generator):
     tokens = rng.integers(0, 70, 500)
-    nothing, ones = np.zeros(500, np.int64), np.ones(500)
+    nothing = np.zeros(500, np.int64)
+    ones = np.ones(500)
     shapes = SHAPES.shapes(nothing, tokens, ones, rate_hz=16_000)
     assert len(shapes) == 3
     assert shapes[-1].tokens == tokens.max()
@@ -65,7 +66,8 @@ def test_batches_are_the_transcripts_of_speech_and_of_texts_by_their_weights(bot
             assert not np.any(batch.sample_lengths_b)
             lengths_b = batch.token_lengths_b[batch.valid_b]
             texts += [LETTERS.decode(u[:n]) for u, n in zip(batch.tokens_bu, lengths_b, strict=False)]
-            useful, room = useful + int(lengths_b.sum()) + len(lengths_b), room + row.padding.padded
+            useful = useful + int(lengths_b.sum()) + len(lengths_b)
+            room = room + row.padding.padded
             assert row.padding.real == int(lengths_b.sum()) + len(lengths_b)
     spoken = opened.sources[0].texts
     assert sorted(texts) == sorted([*spoken, *2 * ["ONCE UPON A TIME", "THERE WAS"]])
@@ -77,7 +79,7 @@ def test_batches_are_the_transcripts_of_speech_and_of_texts_by_their_weights(bot
 def test_an_evaluation_leaves_no_text_out(both: Path):
     opened = replace(TINY, corpora=Corpus("book", "train")).open(both)
     with opened.eval_batches() as batches:
-        found = {id: (words, int(n)) for each in batches for id, words, n in rows_of(each)}
+        found = {id: (words, int(n)) for batch in batches for id, words, n in rows_of(batch)}
     assert found == {"book-1": ("ONCE UPON A TIME", 16), "book-2": ("THERE WAS", 9), "book-3": ("42", 0)}
 
 

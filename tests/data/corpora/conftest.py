@@ -1,4 +1,4 @@
-"""Sources, read without being prepared."""
+"""Fixtures that read sources without preparing them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +11,11 @@ from jaxasr.data.corpora.source import RawExample, Reject, Source
 
 @pytest.fixture
 def downloads(tmp_path: Path) -> tfds.download.DownloadManager:
-    """TFDS's own, for sources that fetch nothing."""
+    """Returns TFDS's download manager, for sources that download nothing."""
     return tfds.download.DownloadManager(download_dir=tmp_path / "downloads")
 
 
 @pytest.fixture
 def read(downloads: tfds.download.DownloadManager) -> Callable[[Source], dict[str, list[RawExample | Reject]]]:
-    """`read(source)` gives all candidates and rejects, by split."""
+    """Returns `read(source)`, which returns all raw examples and rejects by split."""
     return lambda source: {name: list(split.examples) for name, split in source.splits(downloads).items()}

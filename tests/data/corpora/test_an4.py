@@ -21,7 +21,7 @@ SPEAKERS = ("fash", "fbbh", "mblb")
 
 @pytest.fixture
 def folder(tmp_path: Path, tone: Callable[..., bytes]) -> Path:
-    """120 training utterances (40 a speaker) and 6 of the test, as NIST SPHERE."""
+    """Writes 120 training utterances (40 for each speaker) and 6 of the test, as NIST SPHERE."""
     root = tmp_path / "an4"
     sound = tone(0.1, format="NIST")
     training = [f"an4_clstk/{who}/{kind}{n}-{who}-b" for who in SPEAKERS for kind in ("an", "cen") for n in range(20)]
@@ -40,12 +40,12 @@ def folder(tmp_path: Path, tone: Callable[..., bytes]) -> Path:
 
 
 def by_id(read: Read) -> Callable[[Source], dict[str, dict[str, RawExample | Reject]]]:
-    """The same, by id."""
-    return lambda source: {name: {each.id: each for each in split} for name, split in read(source).items()}
+    """Reads a source as `read` does, with the rows of a split by id."""
+    return lambda source: {name: {row.id: row for row in split} for name, split in read(source).items()}
 
 
 def archive_of(folder: Path, name: str) -> Path:
-    """The folder as the archive that one downloads; etc/ comes last."""
+    """Packs the folder as the official archive; etc/ comes last."""
     path = folder.parent / name
     with tarfile.open(path, "w:gz") as archive:
         for part in ("wav", "etc"):
@@ -69,7 +69,8 @@ def test_archive_folder_and_parent_folder_are_the_same_corpus(folder: Path, read
         assert {name: set(split) for name, split in found.items()} == {
             name: set(split) for name, split in expected.items()
         }
-        one, other = found["test"]["an3-mxyz-b"], expected["test"]["an3-mxyz-b"]
+        one = found["test"]["an3-mxyz-b"]
+        other = expected["test"]["an3-mxyz-b"]
         assert isinstance(one, RawExample)
         assert isinstance(other, RawExample)
         assert (one.text, one.speaker, one.where) == ("P I 3", "mxyz", "an4_test.transcription line 4")
@@ -79,7 +80,7 @@ def test_archive_folder_and_parent_folder_are_the_same_corpus(folder: Path, read
 
 def test_marks_of_the_sentence_are_no_words(folder: Path, read: Read):
     train = by_id(read)(An4(folder))["train"].values()
-    assert all(isinstance(each, RawExample) and each.text.startswith("P I ") and "<" not in each.text for each in train)
+    assert all(isinstance(row, RawExample) and row.text.startswith("P I ") and "<" not in row.text for row in train)
 
 
 @pytest.mark.parametrize("order", ["little", "big"])

@@ -30,7 +30,7 @@ def archive(path: Path, kind: str) -> dict[str, bytes]:
 
 
 def names(path: Path, last: str = "") -> dict[str, bytes]:
-    """All files, or those of that name."""
+    """Returns all files, or those of one name."""
     return {str(name): content for name, content in members(path, lambda name: name.match(last or "*"))}
 
 
@@ -47,7 +47,8 @@ def test_wanted_files_come_whole_and_in_order(tmp_path: Path, kind: str):
 @pytest.mark.parametrize("wanted", ["*", "no such file"])
 def test_every_cut_is_noticed_whether_members_are_read_or_skipped(tmp_path: Path, kind: str, wanted: str):
     archive(tmp_path / "whole", kind)
-    whole, cut = (tmp_path / "whole").read_bytes(), tmp_path / "x.tar"
+    whole = (tmp_path / "whole").read_bytes()
+    cut = tmp_path / "x.tar"
     ends = (
         len(whole.rstrip(b"\0")) + 511 if kind == "w" else len(whole)
     )  # a block of zeros is enough without compression

@@ -1,4 +1,4 @@
-"""LibriSpeech from archives in the official layout: from a folder and over HTTP, held to their checksums, streamed."""
+"""LibriSpeech from archives in the official layout, from a folder and over HTTP, with checked sums, as a stream."""
 
 import functools
 import hashlib
@@ -25,7 +25,7 @@ WORDS = {0: "CHAPTER ONE", 1: "IT WAS A SMALL TOWN", 2: "SAID HE"}
 
 
 def archive(path: Path, part: str, sound: bytes, *, transcripts_first: bool) -> None:
-    """Two chapters of three utterances; the transcripts before or after the audio."""
+    """Writes two chapters of three utterances, with the transcripts before or after the audio."""
     with tarfile.open(path, "w:gz") as tar:
 
         def add(name: str, content: bytes) -> None:
@@ -44,14 +44,14 @@ def archive(path: Path, part: str, sound: bytes, *, transcripts_first: bool) -> 
 
 
 def info_of(path: Path) -> UrlInfo:
-    """What a checksums file would say of it."""
+    """Returns the download info of the file, as a checksums file has it."""
     content = path.read_bytes()
     return UrlInfo(Size(len(content)), hashlib.sha256(content).hexdigest(), path.name)
 
 
 @pytest.fixture
 def archives(tmp_path: Path, tone: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with dev-clean and train-clean-100, whose checksums are taken for the official ones."""
+    """Returns a folder with dev-clean and train-clean-100, whose checksums replace the official ones."""
     folder = tmp_path / "archives"
     folder.mkdir()
     for part, first in (("dev-clean", True), ("train-clean-100", False)):
@@ -63,7 +63,7 @@ def archives(tmp_path: Path, tone: Callable[..., bytes], monkeypatch: pytest.Mon
 
 @pytest.fixture
 def server(archives: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The archives over HTTP, in the place of openslr.org."""
+    """Serves the archives over HTTP in place of openslr.org."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(archives))
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -112,7 +112,7 @@ def test_audio_without_transcript_and_the_reverse_are_rejected(tmp_path: Path, t
         for member in whole:
             if not member.name.endswith(("84-121123-0001.flac", "174-50561.trans.txt")):
                 less.addfile(member, whole.extractfile(member))
-    found = {each.id: getattr(each, "reason", "good") for each in librispeech._candidates(tmp_path / "less.tar.gz")}
+    found = {row.id: getattr(row, "reason", "good") for row in librispeech._examples(tmp_path / "less.tar.gz")}
     assert found == {
         "84-121123-0000": "good",
         "84-121123-0001": "missing file",

@@ -1,4 +1,4 @@
-"""A manifest in any of its formats gives the same corpus, and every bad row is named with its line."""
+"""Manifests of all formats give the same corpus, and every bad row is reported with its line."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ ROWS = [
 
 
 def write(folder: Path, suffix: str, rows: list[dict[str, str]]) -> Path:
-    """A manifest in the format of its suffix."""
+    """Writes a manifest in the format of its suffix."""
     path = folder / f"manifest.{suffix}"
     if suffix == "jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -39,7 +39,7 @@ def write(folder: Path, suffix: str, rows: list[dict[str, str]]) -> Path:
 def test_all_formats_say_the_same(tmp_path: Path, suffix: str, read: Read):
     (tmp_path / "a2.flac").write_bytes(b"sound")
     splits = read(Manifest(write(tmp_path, suffix, ROWS)))
-    assert {name: [each.id for each in found] for name, found in splits.items()} == {
+    assert {name: [row.id for row in found] for name, found in splits.items()} == {
         "train": ["a1", "a2"],
         "test": ["b1"],
     }
@@ -117,7 +117,7 @@ def test_a_table_that_is_not_utf_8_loses_only_that_row(tmp_path: Path, read: Rea
     with (tmp_path / "manifest.csv").open("ab") as file:
         file.write(b"c1,c1.flac,\xfcber,carl,train,\n")
     found = read(Manifest(tmp_path))["train"]
-    assert [each.id for each in found] == ["a1", "a2", ""]
+    assert [row.id for row in found] == ["a1", "a2", ""]
     assert isinstance(found[2], Reject)
     assert found[2].detail == "not UTF-8"
 
@@ -125,7 +125,7 @@ def test_a_table_that_is_not_utf_8_loses_only_that_row(tmp_path: Path, read: Rea
 def test_a_quoted_cell_may_have_several_lines(tmp_path: Path, read: Read):
     rows = [{**ROWS[0], "text": 'HELLO,\r\n"YOU"\nTHERE'}, *ROWS[1:]]
     found = read(Manifest(write(tmp_path, "csv", rows)))["train"]
-    assert [each.id for each in found] == ["a1", "a2"]
+    assert [row.id for row in found] == ["a1", "a2"]
     assert isinstance(found[0], RawExample)
     assert found[0].text == 'HELLO,\r\n"YOU"\nTHERE'
     assert found[1].where == "manifest.csv line 6"

@@ -1,4 +1,4 @@
-"""The synthetic corpus follows from its seed, and its splits share neither voices nor word sequences."""
+"""The synthetic corpus depends on its seed alone, and its splits share neither voices nor word sequences."""
 
 import importlib.util
 import zlib
@@ -10,7 +10,7 @@ import pytest
 from jaxasr.data import Corpus, decode_audio
 from jaxasr.data.corpora import espeak, phrases, spoken
 from jaxasr.data.corpora.espeak import Request, Synthesizer
-from jaxasr.data.corpora.phrases import phrase, split_of
+from jaxasr.data.corpora.phrases import sample_phrase, split_of
 from jaxasr.data.corpora.spoken import VARIANTS, SpokenPhrases
 from jaxasr.data.prepared.prepare import prepare
 
@@ -22,31 +22,31 @@ SIZES = {"train": 12, "dev": 4, "test": 6}
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small `spoken`."""
+    """Returns a data dir with a small `spoken`."""
     data_dir = tmp_path_factory.mktemp("spoken")
     prepare(SpokenPhrases(**SIZES), data_dir)
     return data_dir
 
 
 def test_word_sequences_of_one_split_are_never_said_in_another(rng: np.random.Generator):
-    said = {split: {phrase(split, rng) for _ in range(500)} for split in ("train", "dev", "test")}
+    said = {split: {sample_phrase(split, rng) for _ in range(500)} for split in ("train", "dev", "test")}
     assert not said["train"] & said["test"]
     assert not said["train"] & said["dev"]
     assert not said["dev"] & said["test"]
-    assert all(len(each) > 250 for each in said.values())
-    words = {split: {word for each in said[split] for word in each.split()} for split in said}
+    assert all(len(texts) > 250 for texts in said.values())
+    words = {split: {word for text in said[split] for word in text.split()} for split in said}
     assert words["dev"] | words["test"] <= words["train"]
     assert len(words["train"]) == 58
 
 
 def test_every_kind_of_phrase_is_in_every_split(rng: np.random.Generator):
     for split in ("train", "dev", "test"):
-        some = [phrase(split, rng) for _ in range(100)]
-        assert any(each.split()[0] in phrases.DIGITS for each in some)
-        assert any("THE" in each and any(month in each for month in phrases.MONTHS) for each in some)
-        assert any(each[1] == " " for each in some)
-        assert any("MUSIC" in each or "DOOR" in each or "LIGHT" in each for each in some)
-        assert all(split_of(each) == split for each in some)
+        some = [sample_phrase(split, rng) for _ in range(100)]
+        assert any(text.split()[0] in phrases.DIGITS for text in some)
+        assert any("THE" in text and any(month in text for month in phrases.MONTHS) for text in some)
+        assert any(text[1] == " " for text in some)
+        assert any("MUSIC" in text or "DOOR" in text or "LIGHT" in text for text in some)
+        assert all(split_of(text) == split for text in some)
 
 
 def test_no_voice_speaks_in_two_splits():
@@ -58,7 +58,7 @@ def test_no_voice_speaks_in_two_splits():
 def test_it_follows_from_the_seed_whatever_the_sizes(data_dir: Path, tmp_path: Path):
     prepare(SpokenPhrases(train=5, dev=4, test=6), tmp_path)
     for split, size in {"train": 5, "dev": 4, "test": 6}.items():
-        first, again = (Corpus("spoken", split).open(each) for each in (data_dir, tmp_path))
+        first, again = (Corpus("spoken", split).open(folder) for folder in (data_dir, tmp_path))
         assert [first.read(i) for i in range(size)] == [again.read(i) for i in range(size)]
     assert Corpus("spoken", "dev").open(data_dir).manifest_hash == Corpus("spoken", "dev").open(tmp_path).manifest_hash
     prepare(SpokenPhrases(train=5, dev=4, test=6, seed=1), tmp_path, overwrite=True)
@@ -76,14 +76,17 @@ def test_what_is_prepared_is_speech_at_16_khz(data_dir: Path):
     for i in range(len(train)):
         wave_n = decode_audio(train.read(i), id=train.ids[i])
         assert 0.15 < np.abs(wave_n).max() / 32_768 < 0.95
-        edge, middle = np.std(wave_n[:400].astype(float)), np.std(wave_n[4000:-4000].astype(float))
+        edge = np.std(wave_n[:400].astype(float))
+        middle = np.std(wave_n[4000:-4000].astype(float))
         assert middle > 1.5 * edge  # the pause before the speech is quieter
 
 
 @with_espeak
 def test_every_voice_and_accent_can_be_synthesised():
-    """A fresh process says the same, bit for bit; so the voices that were chosen are reproducible ones."""
-    voices = [f"{spoken.ACCENTS[n % 8]}+{name}" for n, name in enumerate(n for each in VARIANTS.values() for n in each)]
+    """A new process gives bit-equal samples with every chosen voice."""
+    voices = [
+        f"{spoken.ACCENTS[n % 8]}+{name}" for n, name in enumerate(n for names in VARIANTS.values() for n in names)
+    ]
 
     def sums() -> list[int]:
         with Synthesizer() as synthesizer:

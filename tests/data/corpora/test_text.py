@@ -1,4 +1,4 @@
-"""A text file is a corpus without audio: every line a text, equal lines on one side, and bad lines named."""
+"""A text file as a corpus without audio: one text a line, equal lines in one split, bad lines reported."""
 
 import gzip
 from collections.abc import Callable
@@ -30,17 +30,17 @@ def test_every_line_is_a_text_of_one_split(book: Path, read: Read):
     found = read(Text(book, dev=0.25))
     assert list(found) == ["train", "dev"]
     assert 25 < len(found["dev"]) < 75
-    texts = [(int(each.id.removeprefix("book-")), each.text) for split in found.values() for each in split]
+    texts = [(int(row.id.removeprefix("book-")), row.text) for split in found.values() for row in split]
     assert [text for _, text in sorted(texts)] == LINES
-    assert {each.audio for split in found.values() for each in split} == {None}
+    assert {row.audio for split in found.values() for row in split} == {None}
 
 
 def test_equal_lines_are_on_one_side_whatever_stands_between_them(book: Path, read: Read):
     once = read(Text(book, dev=0.25))
     book.write_text("\n\nFIRST\n" + "\n\n".join(LINES * 2))
     twice = read(Text(book, dev=0.25))
-    assert {each.text for each in twice["dev"]} - {"FIRST"} == {each.text for each in once["dev"]}
-    assert {each.text for each in twice["dev"]}.isdisjoint({each.text for each in twice["train"]})
+    assert {row.text for row in twice["dev"]} - {"FIRST"} == {row.text for row in once["dev"]}
+    assert {row.text for row in twice["dev"]}.isdisjoint({row.text for row in twice["train"]})
 
 
 def test_no_dev(book: Path, read: Read):
@@ -53,7 +53,7 @@ def test_a_folder_is_read_by_the_names_of_its_files_zipped_or_not(tmp_path: Path
     (tmp_path / "a.txt").write_bytes(b"ONE\n\xff\xfe\n")
     (tmp_path / "notes.md").write_text("none of it")
     found = read(Text(tmp_path, dev=0.0))["train"]
-    assert [each.id for each in found] == ["a-1", "a-2", "b/two-1", "b/two-3"]
+    assert [row.id for row in found] == ["a-1", "a-2", "b/two-1", "b/two-3"]
     bad = found[1]
     assert isinstance(bad, Reject)
     assert (bad.where, bad.reason) == ("a line 2", "unreadable row")

@@ -1,4 +1,4 @@
-"""A folder as TFDS's own builders write it, with an Audio feature: samples, or files as they came."""
+"""Folders of TFDS's own builders with an Audio feature of samples or of files."""
 
 import io
 import json
@@ -22,7 +22,7 @@ WAVES = [np.arange(-800, 800, dtype=np.int16) * (number + 1) for number in range
 
 
 def example(number: int, audio: dict[str, object]) -> bytes:
-    """A tf.train.Example as ExampleSerializer writes it."""
+    """Returns a tf.train.Example as ExampleSerializer writes it."""
     message = tf_example_pb2.Example()
     feature = message.features.feature
     feature["id"].bytes_list.value.append(f"utt-{number}".encode())
@@ -43,7 +43,7 @@ def example(number: int, audio: dict[str, object]) -> bytes:
 
 
 def stock(folder: Path, *, form: str = "tfrecord", **changes: object) -> Path:
-    """librispeech/2.1.1 with splits of 2 and 3 examples; the train split in two shards."""
+    """Writes librispeech/2.1.1 with splits of 2 and 3 examples; the train split has two shards."""
     audio = AUDIO | changes
     folder.mkdir(parents=True)
     splits = {"train": ["1", "2"], "test": ["2"]}

@@ -1,4 +1,4 @@
-"""A prepared corpus gives back what went in, and refuses to be read when it is not what was written."""
+"""A prepared corpus returns what was stored, and raises an error if its files differ from what was written."""
 
 import pickle
 import shutil
@@ -20,7 +20,7 @@ SHARD = FOLDER / "tiny-train.array_record-00000-of-00001"
 
 @pytest.fixture
 def copy(tiny_corpus: Path, tmp_path: Path) -> Path:
-    """A data dir that a test may damage."""
+    """Returns a copy of the data dir that a test may damage."""
     return shutil.copytree(tiny_corpus, tmp_path / "data")
 
 
@@ -63,7 +63,7 @@ def test_splits_add_up(tiny_corpus: Path):
 
 
 def test_a_slice_over_several_shards_reads_the_right_record(tiny_folder: Path, tmp_path: Path):
-    """Shards of 20 kB: every utterance or two starts a new one."""
+    """With shards of 20 kB every one or two utterances start a new shard."""
     builder = SpeechBuilder(
         Manifest(tiny_folder),
         recipe="",
@@ -86,7 +86,7 @@ def test_the_hash_names_the_examples_and_nothing_else(tiny_corpus: Path, copy: P
     assert manifest_hash(tiny_corpus, "train") == manifest_hash(copy, "train") == manifest_hash(copy, "train[:100%]")
     hashes = {manifest_hash(copy, split) for split in ("train", "dev", "train[:50%]", "train[50%:]", "train+dev")}
     assert len(hashes) == 5
-    assert all(len(each) == 12 for each in hashes)
+    assert all(len(digest) == 12 for digest in hashes)
 
 
 def test_it_travels_into_workers_before_and_after_reading(tiny_corpus: Path):
@@ -147,7 +147,7 @@ def test_a_missing_shard_is_refused(copy: Path):
 
 
 def test_altered_audio_is_refused_with_its_id(copy: Path):
-    """One bit of one utterance: ArrayRecord's own checksum or ours sees it, the others are still read."""
+    """ArrayRecord's or our checksum finds one changed bit of an utterance. The other utterances are still readable."""
     train = Corpus("tiny", "train").open(copy)
     audio = train.read(5)
     content = bytearray((copy / SHARD).read_bytes())
@@ -160,8 +160,9 @@ def test_altered_audio_is_refused_with_its_id(copy: Path):
 
 
 def test_a_record_that_is_whole_but_another_is_refused(copy: Path, tiny_folder: Path, tone: Callable[..., bytes]):
-    """Shards swapped for others of the same sizes: only the index knows."""
-    train, index = Corpus("tiny", "train").open(copy), copy / FOLDER / "index-train.jsonl"
+    """Only the index shows that shards were replaced by others of the same sizes."""
+    train = Corpus("tiny", "train").open(copy)
+    index = copy / FOLDER / "index-train.jsonl"
     crc = zlib.crc32(train.read(7))
     content = index.read_text().replace(f'"crc32": {crc}', f'"crc32": {crc ^ 1}')
     index.write_text(content)
@@ -173,7 +174,7 @@ def test_a_record_that_is_whole_but_another_is_refused(copy: Path, tiny_folder: 
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": 99}', '{"format": 1, "recipe": "", "splits": {"a": {}}}'])
-def test_a_ledger_that_cannot_be_understood_is_refused(copy: Path, content: str):
+def test_a_dataset_info_that_cannot_be_understood_is_refused(copy: Path, content: str):
     (copy / FOLDER / "prepared.json").write_text(content)
     with pytest.raises(ValueError, match=r"prepared.json cannot be used.*prepare tiny again"):
         Corpus("tiny", "train").open(copy)

@@ -1,4 +1,4 @@
-"""Preparing: bad rows are named, too many are an error, and a corpus is there as a whole or not at all."""
+"""`jaxasr prepare`: bad rows are listed, too many are an error, and a corpus exists as a whole or not at all."""
 
 import fcntl
 import json
@@ -15,11 +15,8 @@ import numpy as np
 import pytest
 
 from jaxasr.data import Corpus
-from jaxasr.data.corpora.choose import source
-from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import RawExample, SourceSplit
-from jaxasr.data.corpora.spoken import SpokenPhrases
 from jaxasr.data.prepared.prepare import prepare
 
 BAD = {
@@ -35,7 +32,7 @@ BAD = {
 
 @pytest.fixture
 def folder(tmp_path: Path, tone: Callable[..., bytes], write_manifest: Callable[..., Path]) -> Path:
-    """Three good rows, and one of every kind of bad ones from line 4 on."""
+    """Returns a corpus of three good rows, and one bad row of every kind from line 4 on."""
     rows = [{"id": f"good-{n}", "audio": f"good-{n}.flac", "text": "GO ON", "split": "train"} for n in range(3)]
     rows += [{**row, "split": "train"} for row in BAD.values()]
     audio = {f"good-{n}.flac": tone(0.2 + n) for n in range(3)}
@@ -45,7 +42,7 @@ def folder(tmp_path: Path, tone: Callable[..., bytes], write_manifest: Callable[
 
 @dataclass(frozen=True)
 class Breaks:
-    """A source that does something after its tenth utterance."""
+    """A source that calls `after` before its utterance 20."""
 
     sound: bytes
     after: Callable[[], object]
@@ -54,10 +51,10 @@ class Breaks:
     url_infos: ClassVar[dict] = {}
 
     def splits(self, downloads: object) -> dict[str, SourceSplit]:
-        """One split of 30."""
-        return {"train": SourceSplit(self._candidates())}
+        """Returns one split of 30 utterances."""
+        return {"train": SourceSplit(self._examples())}
 
-    def _candidates(self) -> Iterator[RawExample]:
+    def _examples(self) -> Iterator[RawExample]:
         for number in range(30):
             if number == 20:
                 self.after()
@@ -68,10 +65,10 @@ def test_every_kind_of_bad_row_is_listed_with_its_line(folder: Path, tmp_path: P
     report = prepare(Manifest(folder), tmp_path, max_bad_share=0.7)
     assert Corpus("mixed", "train").open(tmp_path).ids == ["good-0", "good-1", "good-2"]
     rejects = [json.loads(line) for line in (tmp_path / "mixed" / "rejects.jsonl").read_text().splitlines()]
-    assert {each["reason"]: each["where"] for each in rejects} == {
+    assert {reject["reason"]: reject["where"] for reject in rejects} == {
         reason: f"manifest.jsonl line {number}" for number, reason in enumerate(BAD, start=4)
     }
-    assert all(each["detail"] and each["split"] == "train" for each in rejects)
+    assert all(reject["detail"] and reject["split"] == "train" for reject in rejects)
     assert report.rejects == dict.fromkeys(BAD, 1)
     assert f"left out: 7 rows (1 {next(iter(report.rejects))}" in "\n".join(report.lines())
 
@@ -137,14 +134,14 @@ def test_the_report_counts(tiny_folder: Path, tmp_path: Path):
 
 def test_what_is_prepared_stays_unless_it_is_to_be_overwritten(tiny_folder: Path, tmp_path: Path):
     prepare(Manifest(tiny_folder), tmp_path)
-    ledger = tmp_path / "tiny" / "1.0.0" / "prepared.json"
-    written = ledger.stat().st_mtime_ns
+    info = tmp_path / "tiny" / "1.0.0" / "prepared.json"
+    written = info.stat().st_mtime_ns
     again = prepare(Manifest(tiny_folder), tmp_path)
     assert again.already_prepared
     assert "already prepared" in again.lines()[0]
-    assert ledger.stat().st_mtime_ns == written
+    assert info.stat().st_mtime_ns == written
     assert not prepare(Manifest(tiny_folder), tmp_path, overwrite=True).already_prepared
-    assert ledger.stat().st_mtime_ns > written
+    assert info.stat().st_mtime_ns > written
 
 
 def test_other_options_under_the_same_name_are_no_silent_success(tiny_folder: Path, tmp_path: Path):
@@ -220,29 +217,6 @@ def test_two_at_once_are_refused(tiny_folder: Path, tmp_path: Path):
             prepare(Manifest(tiny_folder), tmp_path)
 
 
-def test_sources_are_named_and_their_options_checked(tiny_folder: Path):
-    assert source("manifest", tiny_folder, {"name": "mine"}) == Manifest(tiny_folder, "mine")
-    assert source("spoken", None, {"train": "20"}) == SpokenPhrases(train=20)
-    parts = ("dev-clean", "test-clean")
-    assert source("librispeech", None, {"parts": "dev-clean, test-clean"}) == Librispeech(None, parts=parts)
-    with pytest.raises(KeyError, match="no corpus 'an5'; there are manifest, an4, librispeech, spoken, tfds"):
-        source("an5", tiny_folder, {})
-    with pytest.raises(KeyError, match=r"'an4' has no option split_column; it has name, and its folder .* --from"):
-        source("an4", tiny_folder, {"split_column": "x"})
-    with pytest.raises(KeyError, match="'manifest' has no option folder; it has name, split_column, and its folder"):
-        source("manifest", tiny_folder, {"folder": "elsewhere"})
-    with pytest.raises(KeyError, match=r"'spoken' has no option folder; it has name, train, dev, test, seed\W*$"):
-        source("spoken", None, {"folder": "elsewhere"})
-    with pytest.raises(ValueError, match="option train is 'many'; a whole number"):
-        source("spoken", None, {"train": "many"})
-    with pytest.raises(ValueError, match="give it with --from"):
-        source("an4", None, {})
-    with pytest.raises(ValueError, match="made here, not read"):
-        source("spoken", tiny_folder, {})
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        source("an4", tiny_folder / "nowhere", {})
-
-
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_the_share_of_bad_rows_is_a_share(tiny_folder: Path, tmp_path: Path, share: float):
     with pytest.raises(ValueError, match="from 0 to 1"):
@@ -263,14 +237,14 @@ def test_a_name_that_could_not_be_opened_is_refused(tiny_folder: Path, tmp_path:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path):
-    """300 MB more of audio may not take 50 MB more of memory."""
+    """300 MB more of audio take less than 50 MB more of memory."""
     peak_mb = [_prepare_noise(tmp_path / f"{size}", size=size, kill_at=-1, seconds=20.0) for size in (100, 600)]
     assert peak_mb[1] - peak_mb[0] < 50
     assert peak_mb[1] < 1000
 
 
 def _prepare_noise(data_dir: Path, *, size: int, kill_at: int, seconds: float) -> float:
-    """Prepares `size` utterances in a process of its own, or dies before number `kill_at`; returns its peak in MiB."""
+    """Prepares `size` utterances in another process, which kills itself before number `kill_at`. Returns its peak in MiB."""
     script = textwrap.dedent(
         """
         import io, os, resource, signal, sys

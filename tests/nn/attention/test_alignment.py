@@ -1,4 +1,4 @@
-"""Softmax and Smooth against their formulas."""
+"""Softmax and SmoothSoftmax against their formulas."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from tests.reference.attention import softmax
 
 
 def falling(step):
-    """A schedule of the temperature."""
+    """Returns a temperature that falls with the step."""
     return 4.0 / (1.0 + jnp.asarray(step, jnp.float32))
 
 
@@ -44,7 +44,7 @@ def test_only_the_top_are_looked_at(rng):
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_smoothing_normalises_sigmoids(rng, scale):
-    """Energies of -300 have sigmoids that float32 doesn't know, and yet weights."""
+    """Energies of -300 have weights although their sigmoids underflow in float32."""
     energies_ubs = rng.normal(size=(1, 2, 5)) * scale - scale
     weights_ubs, _, _ = attend_sequence(SmoothSoftmax(), energies_ubs)
     for row in range(2):

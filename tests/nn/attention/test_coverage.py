@@ -25,7 +25,8 @@ def test_energies_see_all_that_was_read(rng, fertility):
         output, variables = made(jax.random.key(0))
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
     assert ("inverse_fertility" in params) == (fertility == "learned")
-    hidden_sd, read_s = hidden_bsd[0].astype(float), np.zeros(4)
+    hidden_sd = hidden_bsd[0].astype(float)
+    read_s = np.zeros(4)
     counts_s = np.ones(4)
     if fertility == "learned":
         counts_s = 0.5 / (1 + np.exp(-hidden_sd @ params["inverse_fertility"]["kernel"][:, 0]))

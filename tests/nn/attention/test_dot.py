@@ -1,4 +1,4 @@
-"""Dot-product attention against its twin; the interface's own tests are beside this file."""
+"""Dot-product attention against its reference implementation; test_interface.py has the tests of the interface."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ LENGTHS = np.array([5, 2, 0])
 
 
 @pytest.mark.parametrize(("heads", "scaled"), [(1, False), (2, True)])
-def test_weights_and_what_is_read_are_the_twins_and_a_product_is_its_steps(rng, heads, scaled):
+def test_weights_and_what_is_read_are_those_of_the_reference_and_a_product_is_its_steps(rng, heads, scaled):
     module = DotAttention(6, heads, scaled)
     hidden_bsd, queries_bud = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in ((3, 5, 4), (3, 2, 7)))
 

@@ -1,4 +1,4 @@
-"""The fixed vector: what it is, and that a speller begins with it."""
+"""The fixed vector: its value, and a speller whose state begins with it."""
 
 import functools
 
@@ -36,7 +36,7 @@ def test_a_width_without_halves_is_refused():
 
 
 def test_a_speller_begins_with_it_in_training_and_in_search():
-    """Nothing is read later, so all that it knows of the utterance is in its first state."""
+    """No later step reads the encoder, so the logits depend on the utterance by the initial state only."""
     module = speller(depth=2, attention=FixedVector("never"))
     tokens_bu = jnp.array([[1, 2], [1, 2]])
 
@@ -49,11 +49,11 @@ def test_a_speller_begins_with_it_in_training_and_in_search():
     with compiled_quickly():
         variables = jax.jit(functools.partial(module.init, method=run))(jax.random.key(0), jnp.asarray(HIDDEN))
         apply = jax.jit(functools.partial(module.apply, method=run))
-        taught, stepped = apply(variables, jnp.asarray(HIDDEN))
+        forced, stepped = apply(variables, jnp.asarray(HIDDEN))
         middle, _ = apply(variables, jnp.asarray(HIDDEN).at[0, 1:3].add(1.0))
         ends, _ = apply(variables, jnp.asarray(HIDDEN).at[0, 0, 3:].add(1.0))
     assert {"first_cells_0", "first_cells_1"} <= set(variables["params"])
-    np.testing.assert_allclose(taught, stepped, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(middle, taught)
-    assert np.any(np.abs(ends - taught)[0] > 1e-4)
-    np.testing.assert_array_equal(ends[1], taught[1])
+    np.testing.assert_allclose(forced, stepped, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(middle, forced)
+    assert np.any(np.abs(ends - forced)[0] > 1e-4)
+    np.testing.assert_array_equal(ends[1], forced[1])

@@ -11,11 +11,13 @@ from jaxasr.nn import GmmAttention
 from tests.nn.tiny import compiled_quickly
 from tests.reference.local_attention import mixture
 
-STEPS, POSITIONS, K = 3, 12, 2
+STEPS = 3
+POSITIONS = 12
+K = 2
 
 
 def attend_sequence(module, queries_bud, change=lambda variables: variables):
-    """Weights [b, u, s] and parameters in float64."""
+    """Returns weights [b, u, s] and parameters in float64."""
 
     def run(module, queries_bud):
         memory = module.prepare(jnp.zeros((queries_bud.shape[0], POSITIONS, 1)), jnp.array([POSITIONS]), None)
@@ -27,14 +29,17 @@ def attend_sequence(module, queries_bud, change=lambda variables: variables):
     return weights, jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
 
 
-def twin(form, numbers_uk):
-    """Graves 2013, section 5.1; Battenberg et al. 2020, equation 8 and table 1."""
-    centres_k, rows = np.zeros(K), []
+def reference(form, numbers_uk):
+    """Returns the weights by Graves 2013, section 5.1, and Battenberg et al. 2020, equation 8 and table 1."""
+    centres_k = np.zeros(K)
+    rows = []
     for numbers in numbers_uk:
         share, move, spread = np.split(numbers, 3)
         softplus = np.log1p(np.exp([move, spread]))
         if form == "v0":
-            shares, moves, spreads = np.exp(share), np.exp(move), np.sqrt(np.exp(-spread) / 2)
+            shares = np.exp(share)
+            moves = np.exp(move)
+            spreads = np.sqrt(np.exp(-spread) / 2)
         else:
             softmax = np.exp(share) / np.sum(np.exp(share))
             moves, spreads = softplus if form == "v2" else (np.exp(move), np.sqrt(np.exp(spread)))
@@ -51,12 +56,12 @@ def test_the_weights_are_those_of_the_paper(rng, form):
     found, params = attend_sequence(module, queries_bud)
     hidden_um = np.tanh(queries_bud[0] @ params["hidden"]["kernel"] + params["hidden"]["bias"])
     numbers_uk = hidden_um @ params["numbers"]["kernel"] + params["numbers"]["bias"]
-    np.testing.assert_allclose(found[0], twin(form, numbers_uk), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(found[0], reference(form, numbers_uk), rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("form", ["v0", "v1", "v2"])
 def test_it_begins_with_the_pace_and_the_spread_that_are_said(form):
-    """A query of zero leaves the biases alone: one bell of weight one, moving on."""
+    """With a query of zero only the biases count: one Gaussian of weight one that advances."""
     found, _ = attend_sequence(GmmAttention(5, K, form, pace=2.5, spread=1.5), jnp.zeros((1, STEPS, 4)))
     for u, weights_s in enumerate(found[0]):
         height = 1 / (1.5 * np.sqrt(2 * np.pi))
@@ -79,8 +84,8 @@ def test_numbers_out_of_range_stay_finite_with_their_gradients(form):
 
 def _value(module, queries_bud, params):
     memory = module.prepare(jnp.zeros((1, POSITIONS, 1)), jnp.array([POSITIONS]), None)
-    attend_sequence = module.apply({"params": params}, queries_bud, memory, method="attend_sequence")
-    return jnp.sum(jnp.sin(attend_sequence.weights_buhs))
+    output = module.apply({"params": params}, queries_bud, memory, method="attend_sequence")
+    return jnp.sum(jnp.sin(output.weights_buhs))
 
 
 def test_a_mixture_of_nothing_is_refused():

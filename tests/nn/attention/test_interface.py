@@ -1,7 +1,7 @@
-"""What every mechanism behind the interface keeps to. A new one is added to MECHANISMS.
+"""Properties of every attention. A new attention is added to MECHANISMS.
 
-One whose training form is another one than its decode form is added to TWO_FORMS too, and one whose rows may sum to less
-than 1 where there is something to read, to PARTIAL.
+An attention whose training form differs from its decode form is added to TWO_FORMS too. One whose rows may sum to less than 1
+although there are valid positions is added to PARTIAL.
 """
 
 import functools
@@ -55,13 +55,13 @@ every = pytest.mark.parametrize(("name", "form"), CASES, ids=map(" ".join, CASES
 
 
 def normal():
-    """Encoder output and a query for each step."""
+    """Returns an encoder output and a query for each step."""
     rng = np.random.default_rng(0)
     return rng.normal(size=(3, 5, 4)).astype(np.float32), rng.normal(size=(STEPS, 3, 6)).astype(np.float32)
 
 
 def read_all(module, hidden_bsd, lengths_b, queries_ubd, training):
-    """The values, and contexts and weights step by step."""
+    """Returns the values, and contexts and weights of all steps."""
     memory = module.prepare(hidden_bsd, lengths_b, training)
     state = module.initial_state(memory)
     if module.is_initializing():
@@ -77,7 +77,7 @@ def read_all(module, hidden_bsd, lengths_b, queries_ubd, training):
 
 @functools.cache
 def made(name):
-    """Parameters of a size at which everything matters."""
+    """Returns parameters that are large enough to make every part of the output depend on them."""
     given = (jnp.ones((1, 2, 4)), jnp.array([2]), jnp.ones((STEPS, 1, 6)), None)
     shapes = jax.eval_shape(functools.partial(MECHANISMS[name].init, method=read_all), jax.random.key(0), *given)
     rng = np.random.default_rng(1)
@@ -86,7 +86,7 @@ def made(name):
 
 @functools.cache
 def reads(name, form):
-    """Jitted: a number that sees all steps, values, contexts and weights; and the same with the number's gradients."""
+    """Returns jitted functions to a number, values, contexts and weights, without and with the number's gradients."""
 
     def value(variables, hidden_bsd, lengths_b, queries_ubd, ids_b):
         training = training_of(ids_b, step=5) if form == "training" else None
@@ -99,7 +99,7 @@ def reads(name, form):
 
 @functools.cache
 def short(name, form):
-    """Everything that was read, without padding behind the longest."""
+    """Returns all outputs without padding behind the longest utterance."""
     hidden_bsd, queries_ubd = normal()
     with compiled_quickly():
         return reads(name, form)[0](made(name), hidden_bsd, jnp.asarray(LENGTHS), queries_ubd, IDS)
@@ -125,9 +125,9 @@ def test_weights_stand_on_real_positions_and_the_context_is_read_under_them(name
 
 @every
 def test_padding_and_row_change_neither_values_nor_gradients(name, form):
-    """The values without padding, and gradients with zeros as padding, against garbage as padding and the rows reversed.
+    """Compares values without padding, and gradients with zeros as padding, to garbage as padding and reversed rows.
 
-    A form that is for search alone has no gradients to look at.
+    Decode forms that differ from the training form have no gradients to compare.
     """
     hidden_bsd, queries_ubd = normal()
     lengths_b = jnp.asarray(LENGTHS)
@@ -152,7 +152,7 @@ def test_padding_and_row_change_neither_values_nor_gradients(name, form):
 
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_every_leaf_of_memory_and_state_begins_with_the_examples(name):
-    """What a beam search relies on when it gathers."""
+    """A beam search gathers along this axis."""
 
     def leaves(module, hidden_bsd, queries_ubd):
         memory = module.prepare(hidden_bsd, jnp.asarray(LENGTHS), None)
@@ -168,7 +168,7 @@ def test_every_leaf_of_memory_and_state_begins_with_the_examples(name):
 @pytest.mark.parametrize("method", ["prepare", "initial_state", "step"])
 def test_a_mechanism_that_lacks_a_part_says_which(method):
     class Half(Attention):
-        """Nothing of its own."""
+        """An attention that overrides nothing."""
 
     memory = Memory(jnp.ones((1, 2, 3)), jnp.ones((1, 2, 3)), jnp.ones((1, 2), bool))
     arguments = {

@@ -7,12 +7,13 @@ from jaxasr.nn import ForwardAttention, GaussianLocal, SmoothSoftmax, WindowedFo
 from tests.nn.attention.steps import QUERY, attend_sequence
 from tests.reference.local_attention import bell, forward, median, window_softmax
 
-STEPS, POSITIONS = 4, 9
+STEPS = 4
+POSITIONS = 9
 
 
 @pytest.fixture
 def drawn(rng):
-    """Energies and queries of two examples."""
+    """Returns energies and queries of two examples."""
     return rng.normal(size=(STEPS, 2, POSITIONS)) * 2, rng.normal(size=(STEPS, 2, QUERY))
 
 
@@ -63,14 +64,14 @@ def test_an_advancing_place_begins_with_the_pace(drawn):
 
 
 def test_a_place_in_a_window_goes_on_to_the_end_of_the_utterance():
-    """The window shows 5 of 20 positions; what it shows is not the length that a place is held to."""
+    """The window has 5 of 20 positions, but the position is limited by the length of the utterance."""
     local = GaussianLocal(1, 4, "advancing", pace=2.0)
     weights_ubs, _, _ = attend_sequence(WindowedFocus(1, 3, inner=local), np.zeros((12, 1, 20)))
     np.testing.assert_array_equal(np.argmax(weights_ubs[:, 0], axis=-1), np.minimum(2 * np.arange(1, 13), 19))
 
 
 def test_forward_attention_stays_at_the_end_however_sure_it_is_to_move():
-    """In float32 the agent's probability of moving is 1, which leaves none for staying."""
+    """In float32 the agent's probability of moving is 1, so that of staying is 0."""
     agent = {"params": {"move": {"kernel": np.zeros((QUERY, 1)), "bias": np.array([40.0])}}}
     weights_ubs, _, _ = attend_sequence(ForwardAttention(1, "learned"), np.zeros((6, 1, 4)), change=lambda _: agent)
     np.testing.assert_allclose(weights_ubs[2:, 0], [[0, 0, 0, 1]] * 4, atol=1e-5)
@@ -81,7 +82,8 @@ def test_forward_attention_is_the_recursion_of_the_paper(drawn, reach, agent):
     energies_ubs, queries_ubd = drawn
     weights_ubs, _, variables = attend_sequence(ForwardAttention(reach, agent), energies_ubs, queries_ubd)
     for row in range(2):
-        before_s, move = np.eye(POSITIONS)[0], None
+        before_s = np.eye(POSITIONS)[0]
+        move = None
         for u in range(STEPS):
             if agent == "learned":
                 dense = variables["params"]["move"]
@@ -91,7 +93,7 @@ def test_forward_attention_is_the_recursion_of_the_paper(drawn, reach, agent):
 
 
 def test_forward_attention_gets_past_what_float32_can_not_hold():
-    """A softmax that leaves nothing where it may be: the product is zero, the logarithms are not."""
+    """The softmax is zero where the prior is not: their product is zero, the sum of logarithms is finite."""
     energies_ubs = np.zeros((3, 1, 6))
     energies_ubs[:, 0, 5] = 500.0
     weights_ubs, _, _ = attend_sequence(ForwardAttention(1), energies_ubs)

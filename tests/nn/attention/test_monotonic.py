@@ -1,4 +1,4 @@
-"""Monotonic and chunkwise focus: the training form against the recurrence, the decode form against the paper's loop."""
+"""Monotonic attention and MoChA: the training form against the recurrence, the decode form against the paper's loop."""
 
 import jax
 import numpy as np
@@ -46,11 +46,11 @@ def test_noise_is_drawn_in_training_for_each_token_and_is_that_of_the_example(en
     np.testing.assert_allclose(shorter_ubs, weights_ubs[..., :5], rtol=1e-5)
 
 
-class Given(AdditiveAttention):
-    """Energies of chunks that the test knows: those of the query, without parameters."""
+class QueryEnergies(AdditiveAttention):
+    """An attention without parameters whose energies are the query."""
 
     def setup(self):
-        """There is nothing to learn."""
+        """Creates no parameters."""
 
     def keys(self, hidden_bsd):
         return ()
@@ -62,7 +62,7 @@ class Given(AdditiveAttention):
 @pytest.mark.parametrize("chunk", [0, 1, 3])
 def test_chunks_stand_behind_the_stops_in_both_forms(rng, energies_ubs, chunk):
     chunks_ubs = rng.normal(size=energies_ubs.shape)
-    focus = MoChA(Given(1), chunk, Monotonic(noise=0.0, bias=0.0))
+    focus = MoChA(QueryEnergies(1), chunk, Monotonic(noise=0.0, bias=0.0))
     trained_ubs, _, _ = attend_sequence(focus, energies_ubs, chunks_ubs, step=0)
     decoded_ubs, _, _ = attend_sequence(focus, energies_ubs, chunks_ubs)
     for row in range(2):

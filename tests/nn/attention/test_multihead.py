@@ -1,4 +1,4 @@
-"""Many heads: each is the inner attention with its own parameters, state and randomness."""
+"""Multi-head attention: each head is the inner attention with its own parameters, state and random numbers."""
 
 import functools
 
@@ -47,7 +47,7 @@ def test_each_head_is_the_inner_attention_alone(given):
 
 
 def test_heads_draw_each_for_itself(given):
-    """With the same parameters only the noise tells them apart."""
+    """With the same parameters the heads differ in their noise only."""
     module = nn.MultiHead(INNER, 2, 6)
     training = training_of(jnp.array([3, 3], jnp.uint32))
     with compiled_quickly():
@@ -77,7 +77,7 @@ def test_what_heads_drew_counts_as_one_draw(given):
 
 
 def energies(module, hidden_bsd, queries_bud):
-    """The distributions that one head draws from."""
+    """Returns the distributions from which one head draws."""
     memory = module.prepare(hidden_bsd, jnp.array([5, 3]), None)
     rows = [module.energies(queries_bud[:, u], memory, ()) for u in range(queries_bud.shape[1])]
     return jax.nn.softmax(jnp.where(memory.valid_bs[:, None], jnp.stack(rows, axis=1), -jnp.inf))

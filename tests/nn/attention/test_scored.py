@@ -1,4 +1,4 @@
-"""Additive and location-aware weights against their twins; the interface's own tests are beside this file."""
+"""Additive and location-aware weights against reference implementations; test_interface.py tests the interface."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def weights_of(module, hidden_bsd, query_bd, before_bs):
 
 
 @pytest.mark.parametrize("kernel_size", [None, 1, 3, 9])
-def test_weights_are_the_twins(rng, kernel_size):
+def test_weights_are_those_of_the_reference(rng, kernel_size):
     module = AdditiveAttention(5) if kernel_size is None else LocationAttention(5, filters=2, kernel_size=kernel_size)
     hidden_bsd, query_bd = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 4, 3), (2, 6)))
     before_bs = jnp.array([[0.1, 0.6, 0.3, 0.0], [0.9, 0.1, 0.0, 0.0]])
@@ -60,7 +60,8 @@ def test_energies_of_nothing_are_refused(make, message):
 
 
 def test_a_normed_vector_has_the_length_of_its_gain(rng):
-    free, normed = AdditiveAttention(5), AdditiveAttention(5, vector="normed")
+    free = AdditiveAttention(5)
+    normed = AdditiveAttention(5, vector="normed")
     given = (*(jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 4, 3), (2, 6))), ScoredState((), ()))
     variables = jax.jit(lambda key: normed.init(key, *given, method=weights_of))(jax.random.key(0))
     params = dict(variables["params"])
@@ -79,7 +80,8 @@ def test_a_product_is_scaled_by_its_width(rng):
         jax.random.key(0), hidden_bsd, query_bd, ScoredState((), ()), method=weights_of_one
     )
     params = variables["params"]
-    query_m, keys_sm = query_bd[0] @ params["query"]["kernel"], hidden_bsd[0] @ params["key"]["kernel"]
+    query_m = query_bd[0] @ params["query"]["kernel"]
+    keys_sm = hidden_bsd[0] @ params["key"]["kernel"]
     np.testing.assert_allclose(output.weights_bhs[0, 0], softmax(np.asarray(keys_sm @ query_m) / 5**0.5), rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Hard attention: what is drawn, what passes gradients, and what the decode form reads."""
+"""Hard attention: its draws, its gradients, and the positions that the decode form reads."""
 
 import functools
 
@@ -24,7 +24,7 @@ def memory_of(lengths, positions, *, ids=None, step=0):
 
 
 def look(focus, energy_bs, query_bd, memory, variables=None):
-    """One step, and the state after it."""
+    """Returns the output of one step."""
     variables = {"params": {"baseline": {"kernel": jnp.ones((3, 1)), "bias": jnp.ones(1)}}}
     state = focus.apply(variables, memory, method="initial_state")
     return focus.apply(variables, jnp.asarray(energy_bs), query_bd, memory, state)
@@ -64,10 +64,10 @@ def test_padding_changes_neither_what_is_drawn_nor_its_gradient(name):
     gradient = jax.value_and_grad(value, has_aux=True)
     (found, output), d_energy = gradient(jnp.asarray(ENERGY), memory_of(LENGTHS, 4, ids=IDS))
     longer = with_garbage(ENERGY[..., None], LENGTHS, extra=3)[..., 0]
-    (found_longer, weighed_longer), d_longer = gradient(longer, memory_of(LENGTHS, 7, ids=IDS))
+    (found_longer, longer_output), d_longer = gradient(longer, memory_of(LENGTHS, 7, ids=IDS))
     np.testing.assert_allclose(found_longer, found, rtol=1e-6)
-    np.testing.assert_array_equal(weighed_longer.weights_bhs[..., :4], output.weights_bhs)
-    assert not np.any(weighed_longer.weights_bhs[..., 4:])
+    np.testing.assert_array_equal(longer_output.weights_bhs[..., :4], output.weights_bhs)
+    assert not np.any(longer_output.weights_bhs[..., 4:])
     np.testing.assert_allclose(d_longer[:, :4], d_energy, rtol=1e-5, atol=1e-6)
     assert not np.any(np.asarray(d_longer)[np.arange(7) >= LENGTHS[:, None]])
     assert np.any(d_energy)

@@ -1,4 +1,4 @@
-"""The way from a soft focus to a hard one."""
+"""Warm starts, from a soft alignment to a hard one."""
 
 from dataclasses import replace
 
@@ -10,7 +10,8 @@ from jaxasr.nn import AlignmentFn, AttentionOutput, GaussianLocal, LatentAttenti
 from jaxasr.records import Draws
 from tests.nn.attention.steps import QUERY, attend_sequence, memory_of
 
-SOFT, HARD = GaussianLocal(2, 3), Monotonic(noise=0.0, bias=0.5)
+SOFT = GaussianLocal(2, 3)
+HARD = Monotonic(noise=0.0, bias=0.5)
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def drawn(rng):
 
 
 def parts(drawn, variables, *, step):
-    """The weights of each of the two, with the parameters of the whole."""
+    """Returns the weights of both alignment functions, with the parameters of the warm start."""
     soft, hard = (
         attend_sequence(focus, *drawn, step=step, change=lambda _, name=name: {"params": variables["params"][name]})[0]
         for focus, name in ((SOFT, "soft"), (HARD, "hard"))
@@ -45,7 +46,7 @@ def test_the_decode_form_is_hard_and_yet_the_soft_one_has_its_parameters(drawn):
 
 
 class Drawing(AlignmentFn):
-    """Says that it drew."""
+    """An alignment function whose output has draws."""
 
     def __call__(self, energy_bs, query_bd, memory, state):
         one_b1 = jnp.ones((energy_bs.shape[0], 1))
@@ -57,8 +58,8 @@ def test_draws_count_by_the_share_of_the_hard_form():
     focus = WarmStart(Softmax(), Drawing(), 4, "ramp")
 
     def run(focus):
-        with_own = replace(memory, focus=focus.prepare(memory.values_bse))
-        return focus(jnp.zeros((1, 4)), jnp.zeros((1, QUERY)), with_own, focus.initial_state(with_own))
+        own_memory = replace(memory, focus=focus.prepare(memory.values_bse))
+        return focus(jnp.zeros((1, 4)), jnp.zeros((1, QUERY)), own_memory, focus.initial_state(own_memory))
 
     draw = focus.apply({}, method=run).draw
     np.testing.assert_allclose((draw.log_probs_bu, draw.entropies_bu, draw.baselines_bu), [[[0.75]], [[0.75]], [[1.0]]])

@@ -1,4 +1,4 @@
-"""Deep and cold fusion: the gates by hand, by steps as at once, and a language model that nothing trains."""
+"""Deep and cold fusion: the gates by hand, steps against teacher forcing, and a language model that nothing trains."""
 
 import functools
 import zlib
@@ -39,7 +39,7 @@ def hidden_bsd(rng):
 
 @functools.cache
 def variables_of(module: Speller):
-    """Of a size at which everything matters."""
+    """Returns parameters that are large enough to make every part of the output depend on them."""
     given = (jnp.zeros((3, 5, 3)), jnp.asarray(LENGTHS), jnp.asarray(TOKENS))
     shapes = jax.eval_shape(functools.partial(module.init, training=None), jax.random.key(0), *given)
 
@@ -52,7 +52,7 @@ def variables_of(module: Speller):
 
 @functools.cache
 def logits_of(module: Speller, *, train: bool):
-    """Jitted."""
+    """Returns a jitted function to the logits."""
 
     def logits(variables, hidden_bsd, lengths_b, tokens_bu, ids_b):
         training, rngs = (training_of(ids_b), streams()) if train else (None, None)
@@ -89,14 +89,14 @@ def test_the_language_model_is_no_parameter_and_gets_no_gradient(hidden_bsd, mod
     )
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient["lm"]))
     assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient["params"]["fusion"]))
-    deaf = {**variables, "lm": jax.tree.map(jnp.zeros_like, variables["lm"])}
+    without_lm = {**variables, "lm": jax.tree.map(jnp.zeros_like, variables["lm"])}
     given = (hidden_bsd, LENGTHS, TOKENS, IDS)
-    assert np.any(np.abs(logits(variables, *given) - logits(deaf, *given)) > 1e-3)
+    assert np.any(np.abs(logits(variables, *given) - logits(without_lm, *given)) > 1e-3)
 
 
 @ONE
 def test_padding_and_neighbours_change_nothing(hidden_bsd, module):
-    """Each transcript alone in training, against a shape with two tokens of garbage more."""
+    """Compares every transcript alone in training to a shape with two more tokens of garbage."""
     logits = logits_of(module, train=True)
     garbage = np.pad(TOKENS, ((0, 0), (0, 2)), constant_values=4)
     together = logits(variables_of(module), hidden_bsd, LENGTHS, garbage, IDS)
@@ -108,7 +108,7 @@ def test_padding_and_neighbours_change_nothing(hidden_bsd, module):
 
 
 def test_a_language_model_has_room_for_all_that_the_model_says_itself(hidden_bsd):
-    """However few tokens `max_tokens` says, for whoever steps by hand: without room its logits would be NaN."""
+    """Scheduled sampling sets the capacity, not `max_tokens`: beyond the capacity logits would be NaN."""
 
     def own(max_tokens):
         lm = TransformerLm(1, 4, 2, vocab=VOCAB, max_tokens=max_tokens)
@@ -129,23 +129,24 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def applied(fusion: Fusion, features, seen):
-    features, seen = (jnp.asarray(x, jnp.float32)[None] for x in (features, seen))
-    found, variables = jax.jit(fusion.init_with_output)(jax.random.key(0), features, seen)
+def applied(fusion: Fusion, features, lm_output):
+    features, lm_output = (jnp.asarray(x, jnp.float32)[None] for x in (features, lm_output))
+    found, variables = jax.jit(fusion.init_with_output)(jax.random.key(0), features, lm_output)
     return np.asarray(found)[0], jax.tree.map(np.asarray, variables["params"])
 
 
 def test_the_gate_of_deep_fusion():
-    """Equations 7 and 8: one gate for the whole state, nearly shut at first."""
+    """Equations 7 and 8: one gate for the whole state, nearly closed at initialisation."""
     found, params = applied(DeepFusion(LstmLm(1, 2, vocab=3)), [1.0, 2.0, 3.0], [4.0, 5.0])
     gate = sigmoid(np.array([4.0, 5.0]) @ params["gate"]["kernel"][:, 0] - 1.0)
     np.testing.assert_allclose(found, [1.0, 2.0, 3.0, 4.0 * gate, 5.0 * gate], rtol=1e-5)
 
 
 def test_the_gates_of_cold_fusion():
-    """Equations 4a to 4d: logits less their largest, a gate for each unit, two layers of relu."""
+    """Equations 4a to 4d: logits minus their largest, a gate for each unit, two layers of ReLU."""
     fusion = ColdFusion(LstmLm(1, 2, vocab=3), 4)
-    s, logits = np.array([1.0, -2.0]), np.array([7.0, 9.0, 8.0])
+    s = np.array([1.0, -2.0])
+    logits = np.array([7.0, 9.0, 8.0])
     found, params = applied(fusion, s, logits)
     hidden = np.maximum([-2.0, 0.0, -1.0] @ params["inner"]["kernel"], 0)
     gates = sigmoid(np.concatenate([s, hidden]) @ params["gate"]["kernel"])

@@ -1,4 +1,4 @@
-"""The Speller: its twin in float64, the same by steps as at once, and blind to padding, neighbours and the future."""
+"""The speller: a reference implementation in float64, steps against teacher forcing, padding invariance, causality."""
 
 import functools
 import zlib
@@ -26,7 +26,7 @@ KINDS = {
 
 @functools.cache
 def made(kind: str):
-    """The module, and parameters of a size at which everything matters."""
+    """Returns the module, and parameters that are large enough to make every part of the output depend on them."""
     depth, attention, *changes = KINDS[kind]
     module = speller(depth=depth, attention=attention, dropout=0.4, **dict(*changes))
     shapes = jax.eval_shape(
@@ -46,7 +46,7 @@ def given(hidden_bsd, lengths=LENGTHS, tokens_bu=TOKENS):
 
 @functools.cache
 def forward(kind: str, *, train: bool = False):
-    """Jitted: teacher-forced logits and weights."""
+    """Returns a jitted function to teacher-forced logits and weights."""
     module, _ = made(kind)
 
     def run(variables, hidden_bsd, lengths_b, tokens_bu, ids_b):
@@ -59,7 +59,7 @@ def forward(kind: str, *, train: bool = False):
 
 @functools.cache
 def with_gradients(kind: str, *, train: bool):
-    """Jitted: a number that sees the logits where `seen_bk`, and its gradients by parameters and memory."""
+    """Returns a jitted function to a number that depends on the logits of `seen_bk`, with gradients."""
 
     def value(variables, hidden_bsd, seen_bk, *rest):
         outputs = forward(kind, train=train)(variables, hidden_bsd, *rest)
@@ -70,7 +70,7 @@ def with_gradients(kind: str, *, train: bool):
 
 
 def real(positions):
-    """True at the positions whose tokens are real, the end included."""
+    """Returns a mask that is True at real tokens, the end included."""
     return jnp.asarray(np.arange(positions) <= TOKEN_LENGTHS[:, None])
 
 
@@ -83,7 +83,7 @@ IDS = jnp.array([3, 1, 4], jnp.uint32)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_are_the_twins(hidden_bsd, kind):
+def test_values_are_those_of_the_reference(hidden_bsd, kind):
     _, variables = made(kind)
     logits, weights = forward(kind)(variables, *given(hidden_bsd), IDS)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
@@ -96,7 +96,7 @@ def test_values_are_the_twins(hidden_bsd, kind):
 
 
 @pytest.mark.parametrize("kind", ["location depth 2", "gru depth 2, maxout"])
-def test_all_gradients_are_the_twins(hidden_bsd, kind):
+def test_all_gradients_are_those_of_the_reference(hidden_bsd, kind):
     _, variables = made(kind)
     hidden, *rest = given(hidden_bsd)
     d_variables, d_hidden_bsd = with_gradients(kind, train=False)(variables, hidden, real(4), *rest, IDS)[1]
@@ -129,7 +129,7 @@ def test_step_by_step_is_teacher_forced(hidden_bsd, kind):
 
 
 def test_padding_and_neighbours_change_nothing(hidden_bsd):
-    """With dropout on: each example alone against a larger shape with garbage behind every utterance."""
+    """Compares every example alone, with dropout, to a larger shape with garbage after every utterance."""
     kind = "location depth 2"
     _, variables = made(kind)
     value = with_gradients(kind, train=True)
@@ -150,7 +150,7 @@ def test_padding_and_neighbours_change_nothing(hidden_bsd):
 
 
 def test_a_token_is_seen_by_what_comes_after_it_and_by_nothing_else(hidden_bsd):
-    """Each token of the first row stands at one place: the gradient of its embedding tells who saw that place."""
+    """Each token of the first row has one position: the gradient of its embedding shows which positions depend on it."""
     kind = "location depth 2"
     _, variables = made(kind)
     hidden, *rest = given(hidden_bsd)

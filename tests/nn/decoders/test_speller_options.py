@@ -1,4 +1,4 @@
-"""The Speller's options: by steps as at once, blind to padding in training too, and each by what it is for."""
+"""The speller's options: steps against teacher forcing, padding invariance in training, and the effect of each option."""
 
 import functools
 import zlib
@@ -43,7 +43,7 @@ def hidden_bsd(rng):
 
 
 def parameters_of(module: Speller):
-    """Of a size at which everything matters."""
+    """Returns parameters that are large enough to make every part of the output depend on them."""
     init = functools.partial(module.init, training=None)
     shapes = jax.eval_shape(
         init, jax.random.key(0), jnp.zeros((3, 5, WIDTH)), jnp.asarray(LENGTHS), jnp.asarray(TOKENS)
@@ -70,7 +70,8 @@ def forward(module, variables, hidden_bsd, lengths, tokens_bu, *, step=None, ids
 
 @pytest.mark.parametrize("name", SPELLERS)
 def test_step_by_step_is_teacher_forced(hidden_bsd, name):
-    module, variables = SPELLERS[name], parameters_of(SPELLERS[name])
+    module = SPELLERS[name]
+    variables = parameters_of(module)
 
     @jax.jit
     def both(variables, hidden_bsd):
@@ -88,7 +89,8 @@ def test_step_by_step_is_teacher_forced(hidden_bsd, name):
 
 @pytest.mark.parametrize("name", SPELLERS)
 def test_padding_and_neighbours_change_nothing_in_training(hidden_bsd, name):
-    module, variables = SPELLERS[name], parameters_of(SPELLERS[name])
+    module = SPELLERS[name]
+    variables = parameters_of(module)
     samples = module.attention.samples
 
     @jax.jit
@@ -117,35 +119,37 @@ def test_padding_and_neighbours_change_nothing_in_training(hidden_bsd, name):
 
 
 def test_a_latent_position_is_the_exact_sum_over_positions(hidden_bsd):
-    """Each token's probability written out in float64: the positions' weights times what is said after reading each."""
+    """Computes token probabilities in float64: the sum over positions of weight times probability after reading each."""
     module = speller(attention=HARD(focus=LatentAttention(9)))
     variables = parameters_of(module)
     logits = jax.jit(functools.partial(forward, module))(variables, hidden_bsd, LENGTHS, TOKENS).logits_bkv
     p = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
     hidden_sd = hidden_bsd[0].astype(float)
-    h, c, context = np.zeros(4), np.zeros(4), np.zeros(WIDTH)
+    h, c = np.zeros((2, 4))
+    context = np.zeros(WIDTH)
     for position, token in enumerate([0, *TOKENS[0]]):
         gates = p["embed"]["embedding"][token] @ p["token_gates"]["kernel"] + p["token_gates"]["bias"]
         h, c = lstm_cell(gates + np.concatenate([context, h]) @ p["kernels_0"]["kernel"], c)
         at = p["attention"]
         keys = hidden_sd @ at["key"]["kernel"] + at["key"]["bias"]
         weights_s = softmax(np.tanh(keys + h @ at["query"]["kernel"]) @ at["energy"][:, 0])
-        said = [
+        probabilities = [
             softmax(np.concatenate([h, read]) @ p["readout"]["kernel"] + p["readout"]["bias"]) for read in hidden_sd
         ]
-        np.testing.assert_allclose(np.exp(logits[0, position]), weights_s @ np.array(said), rtol=1e-4)
+        np.testing.assert_allclose(np.exp(logits[0, position]), weights_s @ np.array(probabilities), rtol=1e-4)
         context = hidden_sd[np.argmax(weights_s)]
 
 
 def greedy(module, variables, hidden_bsd, steps):
-    """What it writes by itself, and the logits on the way."""
+    """Returns the logits of a greedy search."""
     memory, state = module.apply(variables, hidden_bsd, jnp.asarray(LENGTHS), method="start")
-    tokens_b, written = jnp.zeros(len(LENGTHS), jnp.int32), []
+    tokens_b = jnp.zeros(len(LENGTHS), jnp.int32)
+    logits = []
     for _ in range(steps):
         logits_bv, _, state = module.apply(variables, memory, state, tokens_b, method="step")
         tokens_b = jnp.argmax(logits_bv, axis=-1)
-        written.append(logits_bv)
-    return jnp.stack(written, axis=1)
+        logits.append(logits_bv)
+    return jnp.stack(logits, axis=1)
 
 
 def test_at_probability_one_a_sure_model_reads_what_it_wrote(hidden_bsd):
@@ -160,36 +164,37 @@ def test_at_probability_one_a_sure_model_reads_what_it_wrote(hidden_bsd):
 
 
 def test_the_schedule_says_how_many_tokens_are_its_own(hidden_bsd):
-    """A uniform model draws every token alike: the share of positions that move is the probability times 5 / 6."""
+    """A uniform model draws all tokens with equal probability: the share of changed positions is 5 / 6 of the schedule."""
     module = speller(sampling=lambda step: step / 10.0)
     variables = jax.tree.map(jnp.asarray, parameters_of(module))
     variables["params"]["readout"] = jax.tree.map(jnp.zeros_like, variables["params"]["readout"])
-    many, length = 300, 8
+    many = 300
+    length = 8
     ids = np.arange(many, dtype=np.uint32)
     tokens = np.full((many, length), 3, np.int32)
 
     @jax.jit
-    def fed(step):
+    def sampled_inputs(step):
         hidden = jnp.zeros((many, 1, WIDTH))
         lengths = jnp.ones(many, jnp.int32)
 
         def run(module):
             memory, state = module._start(hidden, lengths, training_of(ids))
             inputs = jnp.pad(jnp.asarray(tokens), ((0, 0), (1, 0)))
-            return module._fed(memory, state, inputs, training_of(ids, step))
+            return module._sampled_inputs(memory, state, inputs, training_of(ids, step))
 
         return module.apply(variables, method=run, rngs=streams())
 
     for step, share in ((0, 0.0), (3, 0.3), (10, 1.0)):
-        inputs = np.asarray(fed(step))
+        inputs = np.asarray(sampled_inputs(step))
         assert not np.any(inputs[:, 0])
-        moved = np.mean(inputs[:, 1:] != 3)
+        changed = np.mean(inputs[:, 1:] != 3)
         expected = share * (VOCAB - 1) / VOCAB
-        assert abs(moved - expected) <= 4 * np.sqrt(expected * (1 - expected) / (many * length))
+        assert abs(changed - expected) <= 4 * np.sqrt(expected * (1 - expected) / (many * length))
 
 
 def test_a_speller_trains_with_what_its_examples_say_alone(hidden_bsd):
-    """The same example draws the same tokens in any row; another id others."""
+    """An example draws the same tokens in any row, and another id draws others."""
     module = SPELLERS["own tokens"]
     variables = parameters_of(module)
     same = np.repeat(hidden_bsd[:1], 3, axis=0)

@@ -1,4 +1,4 @@
-"""The Transformer decoder: its twin, the same by steps as at once, and blind to padding, neighbours and the future."""
+"""The Transformer decoder: reference implementation, steps against teacher forcing, padding invariance, causality."""
 
 import functools
 import zlib
@@ -34,7 +34,7 @@ def given(hidden_bsd, lengths=LENGTHS, tokens_bu=TOKENS):
 
 @functools.cache
 def variables_of(module):
-    """Parameters of a size at which everything matters."""
+    """Returns parameters that are large enough to make every part of the output depend on them."""
 
     def drawn(path, leaf):
         seed = zlib.crc32(jax.tree_util.keystr(path).encode())
@@ -46,7 +46,7 @@ def variables_of(module):
 
 @functools.cache
 def with_gradients(module, *, train: bool):
-    """Jitted: a number that sees the logits where `seen_bk`, and its gradients by parameters and memory."""
+    """Returns a jitted function to a number that depends on the logits of `seen_bk`, with gradients."""
 
     def value(variables, hidden_bsd, seen_bk, lengths_b, tokens_bu, ids_b):
         training, rngs = (training_of(ids_b), streams()) if train else (None, None)
@@ -59,7 +59,7 @@ def with_gradients(module, *, train: bool):
 
 
 def real(positions):
-    """True at the positions whose tokens are real, the end included."""
+    """Returns a mask that is True at real tokens, the end included."""
     return jnp.asarray(np.arange(positions) <= TOKEN_LENGTHS[:, None])
 
 
@@ -68,7 +68,7 @@ def hidden_bsd(rng):
     return rng.normal(size=(3, 5, WIDTH)).astype(np.float32)
 
 
-def test_values_are_the_twins(hidden_bsd):
+def test_values_are_those_of_the_reference(hidden_bsd):
     variables = variables_of(DOT)
     hidden, *rest = given(hidden_bsd)
     (_, (logits, weights)), _ = with_gradients(DOT, train=False)(variables, hidden, real(4), *rest, IDS)
@@ -85,7 +85,7 @@ def test_values_are_the_twins(hidden_bsd):
 
 @pytest.mark.parametrize("module", [DOT, LOCATION], ids=["dot", "location"])
 def test_step_by_step_is_teacher_forced(hidden_bsd, module):
-    """In whatever room: just enough, or what a search asks for on the way."""
+    """The capacity is just enough, or grows on the way as in a search."""
     variables = variables_of(module)
     hidden, *rest = given(hidden_bsd)
     (_, (logits, weights)), _ = with_gradients(module, train=False)(variables, hidden, real(4), *rest, IDS)
@@ -104,8 +104,9 @@ def test_step_by_step_is_teacher_forced(hidden_bsd, module):
 
 
 def test_padding_and_neighbours_change_nothing(hidden_bsd):
-    """With dropout and stochastic depth: each example alone against a larger shape with garbage behind every utterance."""
-    variables, value = variables_of(DOT), with_gradients(DOT, train=True)
+    """Compares every example alone, with dropout and stochastic depth, to a larger shape with garbage as padding."""
+    variables = variables_of(DOT)
+    value = with_gradients(DOT, train=True)
     spoilt_bsd = with_garbage(hidden_bsd, LENGTHS, extra=4)
     _, *rest = given(spoilt_bsd, tokens_bu=np.pad(TOKENS, ((0, 0), (0, 2))))
     (found, (logits, weights)), (d_variables, d_hidden) = value(variables, spoilt_bsd, real(6), *rest, IDS)
@@ -132,7 +133,7 @@ def test_padding_and_neighbours_change_nothing(hidden_bsd):
 
 
 def test_a_token_is_seen_by_what_comes_after_it_and_by_nothing_else(hidden_bsd):
-    """Each token of the first row stands at one place: the gradient of its embedding tells who saw that place."""
+    """Each token of the first row has one position: the gradient of its embedding shows which positions depend on it."""
     hidden, *rest = given(hidden_bsd)
     for position in range(4):
         seen_bk = jnp.zeros((3, 4), bool).at[0, position].set(True)
@@ -150,7 +151,8 @@ def test_what_the_layers_drew_is_one_draw(hidden_bsd):
         train = functools.partial(module.init_with_output, training=training_of(IDS))
         return jax.jit(lambda: train({"params": jax.random.key(0)} | streams(), *given(hidden_bsd))[0])()
 
-    one, two = run(1), run(2)
+    one = run(1)
+    two = run(2)
     weights = np.asarray(two.weights_bkhs)[:4]
     assert two.logits_bkv.shape == (6, 4, VOCAB)
     assert set(np.unique(weights)) == {0.0, 1.0}
@@ -160,22 +162,22 @@ def test_what_the_layers_drew_is_one_draw(hidden_bsd):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         ({"depth": 0}, "has depth 0"),
         ({"vocab": 1}, "and vocab 1; all must be positive, with a token beside the end"),
         ({"width": 7}, "width 7 and heads 2; the width must be even"),
         ({"stochastic_depth": 1.0}, "TransformerDecoder.stochastic_depth is 1.0"),
         ({"max_tokens": 0}, "max_tokens 0"),
-        ({"attention": FixedVector(read="never")}, "hear nothing"),
+        ({"attention": FixedVector(read="never")}, "read nothing"),
         (
             {"attention": AdditiveAttention(4, focus=LatentAttention())},
             "marginalisation='sum', positions that only a Speller can mix",
         ),
     ],
 )
-def test_what_can_not_be_is_refused(wrong, says):
-    with pytest.raises(ValueError, match=says):
+def test_what_can_not_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         TransformerDecoder(
             **({"depth": 1, "width": 8, "heads": 2, "attention": DotAttention(4, 2), "vocab": 6} | wrong)
         )

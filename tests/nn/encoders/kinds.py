@@ -1,6 +1,6 @@
-"""Every encoder, small: what tests/nn/encoders/test_interface.py holds to the interface. A new one is added to ENCODERS.
+"""Every encoder in small, for the tests of the interface (test_interface.py). A new encoder is added to ENCODERS.
 
-Each has dropout, reads frames of BINS bins, and has a stride of at most 8.
+Every encoder has dropout, reads frames of BINS bins, and has a stride of at most 8.
 """
 
 from jaxasr.nn import (

@@ -1,4 +1,4 @@
-"""TDS, QuartzNet and CRDNN: their convolutions against loops, what the causal form sees, and what is refused."""
+"""TDS, QuartzNet and CRDNN: their convolutions against loops, the frames that causal forms see, and invalid sizes."""
 
 import functools
 
@@ -17,7 +17,7 @@ QUARTZNET = QuartzNet((4,), (3,), repeats=1, depth=2, first=(4, 3, 2), last=(4, 
 
 
 def with_layers(module, frames_btf):
-    """The parameters, the output in evaluation, and what each layer gave."""
+    """Returns the parameters, the output in evaluation, and the output of every layer."""
     run = functools.partial(module.init_with_output, training=None, capture_intermediates=True, mutable=True)
     (hidden_bsd, _), variables = jax.jit(run)(jax.random.key(4), frames_btf, jnp.array([frames_btf.shape[1]]))
     params = jax.tree.map(np.asarray, variables["params"])
@@ -32,7 +32,7 @@ def normalized(x, norm, axes=-1):
 
 
 def over_time(x_tfc, conv, stride):
-    """Each bin by itself, taps from (k - 1) / 2 before to as many behind; zeros outside."""
+    """Returns a convolution of every bin over time, with (k - 1) / 2 taps to each side and zeros outside."""
     kernel_kcd = conv["kernel"][:, 0]
     around = (len(kernel_kcd) - 1) // 2
     padded = np.pad(x_tfc, ((around, around), (0, 0), (0, 0)))
@@ -41,7 +41,7 @@ def over_time(x_tfc, conv, stride):
     return np.maximum(np.stack(taps) + conv["bias"], 0)
 
 
-def tds_twin(params, x_tf):
+def tds_reference(params, x_tf):
     x_tfc = x_tf[..., None]
     for group, stride in enumerate((2, 1)):
         x_tfc = over_time(x_tfc, params[f"subsample_{group}"]["conv"], stride)
@@ -64,7 +64,7 @@ def separable(x_tc, layer, *, stride=1, dilation=1):
     return normalized(y_tc @ layer["across"]["kernel"], layer["norm"])
 
 
-def quartznet_twin(params, x_tf):
+def quartznet_reference(params, x_tf):
     x_tc = np.maximum(separable(x_tf, params["first"], stride=2), 0)
     around = normalized(x_tc @ params["block_0_0_around"]["kernel"], params["block_0_0_around_norm"])
     x_tc = np.maximum(separable(x_tc, params["block_0_0_0"]), 0)
@@ -73,11 +73,13 @@ def quartznet_twin(params, x_tf):
     return np.maximum(normalized(x_tc @ params["output"]["kernel"], params["output_norm"]), 0)
 
 
-@pytest.mark.parametrize(("module", "twin"), [(TDS, tds_twin), (QUARTZNET, quartznet_twin)], ids=["TDS", "QuartzNet"])
-def test_layers_are_those_of_the_twin(rng, module, twin):
+@pytest.mark.parametrize(
+    ("module", "reference"), [(TDS, tds_reference), (QUARTZNET, quartznet_reference)], ids=["TDS", "QuartzNet"]
+)
+def test_layers_are_those_of_the_reference(rng, module, reference):
     frames_btf = rng.normal(size=(1, FRAMES, BINS)).astype(np.float32)
     params, hidden_bsd, _ = with_layers(module, jnp.asarray(frames_btf))
-    np.testing.assert_allclose(hidden_bsd[0], twin(params, frames_btf[0].astype(float)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(hidden_bsd[0], reference(params, frames_btf[0].astype(float)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_layers_are_those_of_the_twin(rng, module, twin):
     ids=["TDS", "QuartzNet", "TDS, causal", "QuartzNet, causal"],
 )
 def test_causal_convolutions_see_the_past_only(rng, module, reach):
-    """Gradients as the witness: causal, position s sees frame 2 s and none behind it; else it sees further."""
+    """Gradients show it: with causal convolutions position s sees no frame after 2 s, else it sees further."""
     frames_btf = jnp.asarray(rng.normal(size=(1, FRAMES, BINS)), jnp.float32)
     lengths_b = jnp.array([FRAMES])
     variables = jax.jit(functools.partial(module.init, training=None))(jax.random.key(0), frames_btf, lengths_b)

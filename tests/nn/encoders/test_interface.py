@@ -1,4 +1,4 @@
-"""What every encoder behind the interface keeps to (see kinds.py)."""
+"""Properties of every encoder (see kinds.py)."""
 
 import functools
 
@@ -18,7 +18,7 @@ IDS = jnp.array([3, 1, 4, 1], jnp.uint32)
 
 @functools.cache
 def with_gradients(kind: str):
-    """Jitted, in training: a number that sees the positions where `seen_s`, and its gradients."""
+    """Returns a jitted function, in training, to a number that depends on the positions of `seen_s`, with gradients."""
     module = ENCODERS[kind]
 
     def value(variables, frames_btf, lengths_b, ids_b, seen_s):
@@ -46,18 +46,20 @@ def frames_btf(rng):
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_padding_and_neighbours_change_nothing(frames_btf, kind):
-    """Values and gradients in training: each example alone against a larger shape with garbage behind each.
+    """Compares values and gradients in training of every example alone to a larger shape with garbage as padding.
 
-    In float64, since the sums of a product (the projections, h R of a recurrence) run in another order where it has more
-    rows, and the layer normalisations of models so small divide by deviations down to 0.004. The rounding of the last digit
-    thereby grows to at most 6e-13 of the largest gradient (2.2e-16 times 3,000; in float32, 3e-4); what padding is let in
+    It computes in float64. The sums of a product (the projections, h R of a recurrence) have another order if it has more
+    rows, and the layer normalisations of models so small divide by deviations down to 0.004. So the rounding of the last
+    digit grows to at most 6e-13 of the largest gradient (2.2e-16 times 3,000; in float32, 3e-4). An influence of padding
     would be of order 1.
     """
-    module, value = ENCODERS[kind], with_gradients(kind)
+    module = ENCODERS[kind]
+    value = with_gradients(kind)
     given = (variables_of(kind), frames_btf, with_garbage(frames_btf, LENGTHS, extra=6))
     with jax.enable_x64(True):
         variables, frames_btf, spoilt_btf = jax.tree.map(in_float64, given)
-        positions, more = -(-FRAMES // module.stride), -(-(FRAMES + 6) // module.stride)
+        positions = -(-FRAMES // module.stride)
+        more = -(-(FRAMES + 6) // module.stride)
         (found, (hidden_bsd, real_b)), (d_variables, d_frames) = value(
             variables, spoilt_btf, jnp.asarray(LENGTHS), IDS, jnp.ones(more)
         )
@@ -79,7 +81,8 @@ def test_padding_and_neighbours_change_nothing(frames_btf, kind):
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_evaluation_draws_nothing_and_jit_is_eager(frames_btf, kind):
-    module, variables = ENCODERS[kind], variables_of(kind)
+    module = ENCODERS[kind]
+    variables = variables_of(kind)
     given = (with_garbage(frames_btf, LENGTHS, extra=6), jnp.asarray(LENGTHS))
     quiet_bsd, _ = jax.jit(functools.partial(module.apply, training=None))(variables, *given)
     near(module.apply(variables, *given, training=None)[0], quiet_bsd)
@@ -104,7 +107,7 @@ def test_lengths_and_shapes_follow_the_stride(kind):
 
 def test_an_encoder_that_lacks_a_part_says_which():
     class Half(Encoder):
-        """Nothing of its own."""
+        """An encoder that overrides nothing."""
 
     with pytest.raises(TypeError, match="Half is an Encoder without stride"):
         _ = Half().stride

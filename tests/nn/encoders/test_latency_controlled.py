@@ -1,4 +1,4 @@
-"""Chunks and their look-ahead: equal to a slow twin, blind to what is behind a window, and whole where a chunk is all."""
+"""The latency-controlled encoder: against a reference implementation, its look-ahead, and one chunk for all frames."""
 
 import functools
 
@@ -28,7 +28,7 @@ def variables_of(module):
 
 
 def run_on(gates_tm, recurrent_dm, h_d, c_d):
-    """The reference cell from a state on: all hidden states, and the last state."""
+    """Returns all hidden states of the reference cell from a state on, and the last state."""
     hidden = []
     for gates_m in gates_tm:
         h_d, c_d = reference.cell(gates_m + h_d @ recurrent_dm, c_d)
@@ -36,15 +36,16 @@ def run_on(gates_tm, recurrent_dm, h_d, c_d):
     return np.array(hidden).reshape(-1, len(recurrent_dm)), (h_d, c_d)
 
 
-def twin(params, x_tf, time_reduction, chunk, lookahead):
-    """One utterance, chunk after chunk, all layers of a window before the next one. `chunk` and `lookahead` in frames."""
+def encode(params, x_tf, time_reduction, chunk, lookahead):
+    """Returns the hidden states of one utterance, with all layers of a window before the next; sizes are in frames."""
     states = [(np.zeros(WIDTH), np.zeros(WIDTH)) for _ in time_reduction]
     out = []
     for start in range(0, len(x_tf), chunk):
-        x_wd, own = x_tf[start : start + chunk + lookahead], chunk
-        for layer, pool in enumerate(time_reduction):
-            x_wd = np.pad(x_wd, ((0, -len(x_wd) % pool), (0, 0))).reshape(-(-len(x_wd) // pool), -1)
-            own //= pool
+        x_wd = x_tf[start : start + chunk + lookahead]
+        own = chunk
+        for layer, by in enumerate(time_reduction):
+            x_wd = np.pad(x_wd, ((0, -len(x_wd) % by), (0, 0))).reshape(-(-len(x_wd) // by), -1)
+            own //= by
             ways = params[f"lstm_{layer}"]
             there, back = (
                 x_wd @ w["input"]["kernel"] + w["input"]["bias"] for w in (ways["forward"], ways["backward"])
@@ -58,21 +59,21 @@ def twin(params, x_tf, time_reduction, chunk, lookahead):
 
 
 @pytest.mark.parametrize(("time_reduction", "chunk", "lookahead"), [((1, 2), 4, 2), ((1, 1), 3, 5), ((2,), 4, 0)])
-def test_windows_are_those_of_the_twin(frames_btf, time_reduction, chunk, lookahead):
+def test_windows_are_those_of_the_reference(frames_btf, time_reduction, chunk, lookahead):
     """A look-ahead shorter and longer than a chunk, and none; utterances that end within a chunk or a look-ahead."""
     module = LatencyControlledBlstm(WIDTH, time_reduction, chunk, lookahead)
     variables = variables_of(module)
     hidden_bsd, real_b = jax.jit(functools.partial(module.apply, training=None))(variables, frames_btf, LENGTHS)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
     for row, length in enumerate(LENGTHS.tolist()[:3]):
-        expected = twin(params, np.asarray(frames_btf[row, :length], float), time_reduction, chunk, lookahead)
+        expected = encode(params, np.asarray(frames_btf[row, :length], float), time_reduction, chunk, lookahead)
         assert len(expected) == real_b[row]
         np.testing.assert_allclose(hidden_bsd[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("subsampling", [None, ConvSubsampling((2,))])
 def test_no_position_sees_behind_its_chunks_look_ahead(frames_btf, subsampling):
-    """Gradients as the witness, through two layers: all of the past, and the look-ahead to its last frame."""
+    """Gradients through two layers show that a position sees the whole past, and the look-ahead to its last frame."""
     module = LatencyControlledBlstm(WIDTH, (1, 1), chunk=4, lookahead=2, subsampling=subsampling)
     variables = variables_of(module)
 
@@ -92,8 +93,9 @@ def test_no_position_sees_behind_its_chunks_look_ahead(frames_btf, subsampling):
 
 
 def test_a_chunk_of_all_frames_is_the_bidirectional_listener(frames_btf):
-    """The same parameters in both; values and gradients."""
-    chunked, whole = LatencyControlledBlstm(WIDTH, (1, 2), chunk=14, lookahead=2), Listener(WIDTH, (1, 2))
+    """Compares values and gradients with equal parameters."""
+    chunked = LatencyControlledBlstm(WIDTH, (1, 2), chunk=14, lookahead=2)
+    whole = Listener(WIDTH, (1, 2))
     variables = variables_of(whole)
 
     def value(module, variables, frames_btf):

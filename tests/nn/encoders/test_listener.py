@@ -1,4 +1,4 @@
-"""What is the listener's own; what it shares with every encoder is in test_interface.py."""
+"""The listener's options; test_interface.py has the properties of every encoder."""
 
 import functools
 
@@ -21,7 +21,7 @@ def frames_btf(rng):
 
 
 def made(module, frames_btf):
-    """The module's parameters, its output in evaluation, and what each of its layers gave."""
+    """Returns the module's parameters, its output in evaluation, and the output of every layer."""
     run = functools.partial(module.init_with_output, training=None, capture_intermediates=True, mutable=True)
     (hidden_bsd, _), variables = jax.jit(run)(jax.random.key(0), frames_btf, LENGTHS)
     inner = {name: calls["__call__"][0] for name, calls in variables.pop("intermediates").items() if name != "__call__"}
@@ -82,7 +82,7 @@ def test_neighbours_become_one(rng, pooling):
 
 @pytest.mark.parametrize(("projected", "layers"), [("every", [0, 1]), ("last", [1])])
 def test_projections_are_espnets(frames_btf, projected, layers):
-    """Of every layer: tanh after all but the last one. Of the last one: tanh after it."""
+    """With projections of every layer tanh follows all but the last; with one of the last layer tanh follows it."""
     module = listener(time_reduction=(1, 2), projection=3, projected=projected)
     variables, hidden_bsd, inner = made(module, frames_btf)
     assert [name for name in sorted(variables["params"]) if "projection" in name] == [f"projection_{k}" for k in layers]

@@ -1,4 +1,4 @@
-"""Transformer and Conformer: their twins, what a position sees, layers in a scan or computed twice, their sizes."""
+"""Transformer and Conformer: reference implementations, context, scanned and rematerialised layers, sizes."""
 
 import dataclasses
 import functools
@@ -19,12 +19,13 @@ from jaxasr.nn.encoders.self_attentive import check_choices
 from tests.nn.tiny import near, streams, training_of
 from tests.reference import positions, self_attentive
 
-FRAMES, BINS = 7, 3
+FRAMES = 7
+BINS = 3
 LENGTHS = np.array([7, 4, 1])
 IDS = jnp.array([3, 1, 4], jnp.uint32)
 TRANSFORMER = TransformerEncoder(2, 8, 2, expansion=2)
 CONFORMER = Conformer(2, 8, 2, expansion=2, kernel_size=3)
-TWINS = {
+REFERENCES = {
     "sinusoids": TRANSFORMER,
     "rotary, chunks": dataclasses.replace(TRANSFORMER, positions="rotary", context=Chunks(2, 1)),
     "conformer": CONFORMER,
@@ -41,7 +42,7 @@ TWINS = {
 
 
 def drawn(module):
-    """Parameters of a size at which everything matters."""
+    """Returns parameters that are large enough to make every part of the output depend on them."""
 
     def of(path, leaf):
         seed = zlib.crc32(jax.tree_util.keystr(path).encode())
@@ -58,9 +59,9 @@ def frames_btf(rng):
     return rng.normal(size=(3, FRAMES, BINS)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", TWINS)
-def test_values_are_the_twins(frames_btf, kind):
-    module = TWINS[kind]
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_values_are_those_of_the_reference(frames_btf, kind):
+    module = REFERENCES[kind]
     variables = drawn(module)
     run = jax.jit(functools.partial(module.apply, training=None))
     hidden_bsd, _ = run(variables, jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
@@ -72,8 +73,8 @@ def test_values_are_the_twins(frames_btf, kind):
             if module.context is not None:
                 back = q // module.context.size - k // module.context.size
                 visible_qk[q, k] = 0 <= back <= (99 if module.context.before is None else module.context.before)
-        how = "none" if module.positions == "sinusoid" else module.positions
-        if how == "none":
+        own_positions = "none" if module.positions == "sinusoid" else module.positions
+        if own_positions == "none":
             x_sd = x_sd + np.stack([positions.sinusoid(at, 8) for at in range(length)])
         for layer in range(2):
             own = params[f"block_{layer}"]
@@ -84,13 +85,13 @@ def test_values_are_the_twins(frames_btf, kind):
                     visible_qk,
                     heads=2,
                     causal=module.context is not None,
-                    positions=how,
+                    positions=own_positions,
                     convolution=module.convolution,
                     ffn=module.ffn,
                     bend=getattr(self_attentive, module.activation),
                 )
             else:
-                x_sd = self_attentive.transformer(own, x_sd, visible_qk, heads=2, positions=how)
+                x_sd = self_attentive.transformer(own, x_sd, visible_qk, heads=2, positions=own_positions)
         if not isinstance(module, Conformer):
             x_sd = self_attentive.norm(params["norm"], x_sd)
         np.testing.assert_allclose(hidden_bsd[row, :length], x_sd, rtol=1e-4, atol=1e-5)
@@ -98,7 +99,7 @@ def test_values_are_the_twins(frames_btf, kind):
 
 @functools.cache
 def with_gradients(module):
-    """Jitted, in training: a number that sees all positions, and its gradients."""
+    """Returns a jitted function, in training, to a number that depends on all positions, with gradients."""
 
     def value(variables, frames_btf):
         training = training_of(IDS)
@@ -109,7 +110,7 @@ def with_gradients(module):
 
 
 def stacked(variables):
-    """Parameters of two layers apart as those of a scan."""
+    """Returns the parameters of two unrolled layers as those of a scan."""
     params = dict(variables["params"])
     blocks = [params.pop(f"block_{layer}") for layer in range(2)]
     return {"params": params | {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)}}
@@ -127,21 +128,20 @@ def test_layers_in_a_scan_and_layers_computed_twice_are_the_same_layers(frames_b
 
 
 def kept(remat):
-    """The shapes that a block's backward pass is left with, but for parameters."""
+    """Returns the shapes of the residuals of a block's backward pass, without parameters, and the number of products."""
     module = dataclasses.replace(CONFORMER, depth=1, remat=remat)
     shapes = jax.eval_shape(lambda: drawn(module))
     equations = list(trace(with_gradients(module), shapes, jnp.zeros((3, FRAMES, BINS))).everything())
-    inside = [each for each in equations if each.name in ("remat", "remat2", "checkpoint")]
-    return [{shape_of(atom) for atom in each.operands} for each in inside], sum(
-        each.name == "dot_general" for each in equations
-    )
+    inside = [equation for equation in equations if equation.name in ("remat", "remat2", "checkpoint")]
+    products = sum(equation.name == "dot_general" for equation in equations)
+    return [{shape_of(atom) for atom in equation.operands} for equation in inside], products
 
 
 def test_products_with_weights_are_kept_or_computed_twice():
-    """ "dots" computes two products of attention and one of positions a second time, "blocks" all of the block."""
+    """With "dots" two products of attention and one of positions are recomputed, with "blocks" the whole block."""
     products = {remat: kept(remat)[1] for remat in ("none", "blocks", "dots")}
     assert products["none"] < products["dots"] < products["blocks"]
-    wide = (3, FRAMES, 16)  # what widens: 2 * 8
+    wide = (3, FRAMES, 16)  # the wide layer: 2 * 8
     assert not any(wide in shapes for shapes in kept("blocks")[0])
     assert any(wide in shapes for shapes in kept("dots")[0])
     scores = (3, 2, FRAMES, FRAMES)
@@ -149,7 +149,7 @@ def test_products_with_weights_are_kept_or_computed_twice():
 
 
 def seen(module) -> np.ndarray:
-    """True where position q of the first row depends on frame t."""
+    """Returns a mask that is True where position q of the first row depends on frame t."""
     variables = drawn(module)
 
     def by_position(frames_tf):
@@ -169,7 +169,7 @@ def test_a_position_sees_its_chunk_and_those_before_it():
 
 
 def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
-    """What masks over time leave. With a projection that begins without a bias they are NaN."""
+    """Time masks leave frames of zeros. With an initial projection bias of zero the gradients are NaN."""
     module = dataclasses.replace(CONFORMER, depth=3, subsampling=ConvSubsampling((2,)), layers="scan")
     init = jax.jit(functools.partial(module.init, training=None))
     variables = init(jax.random.key(1), jnp.asarray(frames_btf), jnp.asarray(LENGTHS))
@@ -181,7 +181,7 @@ def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         (lambda: Conformer(0, 8, 2), "Conformer has depth 0"),
         (lambda: Conformer(1, 6, 2), "the width a multiple of twice the heads"),
@@ -197,8 +197,8 @@ def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
         (lambda: Chunks(2, -1), "sees at least 0 chunks before it"),
     ],
 )
-def test_what_can_not_be_is_refused(wrong, says):
-    with pytest.raises(ValueError, match=says):
+def test_what_can_not_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         wrong()
 
 
@@ -219,19 +219,19 @@ def size(module, *given):
 def test_the_papers_sizes(depth, width, heads, cell, encoder, decoder, published):
     """Gulati et al. 2020, table 1: 10.3, 30.7 and 118.8 M with one LSTM; 32 taps; 1k word pieces.
 
-    The paper gives no widths for the two convolutions of the subsampling, the embedding and the joint layer, and its decoder is a
-    transducer's. Here: as many channels as the width, tokens of 128, and a speller with additive attention as wide as the
-    encoder; so no difference is over 2 %. A transducer's prediction and joint network with tokens of 128 and a joint layer as
-    wide as the cell would give 9.9, 30.7 and 118.6 M.
+    The paper gives no widths for the two convolutions of the subsampling, the embedding and the joint layer, and its decoder
+    is a transducer's. This test has as many channels as the width, tokens of 128, and a speller with additive attention as
+    wide as the encoder. Then no difference is over 2 %. A transducer's prediction and joint network with tokens of 128 and a
+    joint layer as wide as the cell would give 9.9, 30.7 and 118.6 M.
     """
     module = Conformer(depth, width, heads, subsampling=ConvSubsampling((width, width)), kernel_size=32)
     found = size(module, jnp.zeros((1, 16, 80)), jnp.array([16]))
     speller = Speller(1, cell, AdditiveAttention(width), vocab=1024, embedding=128)
-    spells = size(speller, jnp.zeros((1, 4, width)), jnp.array([4]), jnp.zeros((1, 3), jnp.int32))
+    decoder_size = size(speller, jnp.zeros((1, 4, width)), jnp.array([4]), jnp.zeros((1, 3), jnp.int32))
     feed = 2 * width + (width + 1) * 4 * width + (4 * width + 1) * width
     attention = 2 * width + 4 * (width + 1) * width + width * width + 2 * width
     convolution = 2 * width + (width + 1) * 2 * width + 32 * width + 2 * width + (width + 1) * width
     subsampling = 10 * width + (9 * width + 1) * width + (20 * width + 1) * width
     assert found == subsampling + depth * (2 * feed + attention + convolution + 2 * width) == encoder
-    assert spells == decoder
-    assert abs((found + spells) / published - 1) < 0.02
+    assert decoder_size == decoder
+    assert abs((found + decoder_size) / published - 1) < 0.02

@@ -1,4 +1,4 @@
-"""The encoders of the papers have the sizes that follow from their descriptions, to the last parameter.
+"""Sizes of the papers' encoders, which follow from their descriptions to the last parameter.
 
 A layer of one direction has g gates with w (inputs + w + 1) parameters each: 4 for an LSTM, and 3 for a GRU, whose candidate
 has w more (the second bias that PyTorch and cuDNN give each gate adds nothing to what can be learned). A 3 x 3 convolution
@@ -54,7 +54,7 @@ def test_specaugments_las_4_1024():
 
 
 def test_specaugments_las_6_1280():
-    """With a two-layer decoder this wide it comes to the 360 M of the LSTM row in Gulati et al. 2020, table 2."""
+    """A model with a two-layer decoder of this width has the 360 M of the LSTM row in Gulati et al. 2020, table 2."""
     found = parameters_of(Listener(1280, (1,) * 6, subsampling=ConvSubsampling((32, 32))), 80)
     assert found == TWO_OF_32 + stack(6, 640, 1280) == 216_339_808
 
@@ -108,7 +108,8 @@ def test_speechbrains_crdnn():
 
 def test_the_papers_tds():
     """Hannun et al. 2019 by the layers of its published recipe; here the norms have a gain and a bias for each number."""
-    total, before = 0, 1
+    total = 0
+    before = 1
     for channels, depth in ((10, 2), (14, 3), (18, 6)):
         width = 80 * channels
         block = conv(channels, channels, 21) + 2 * dense(width, width) + 2 * 2 * width

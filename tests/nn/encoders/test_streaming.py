@@ -1,4 +1,4 @@
-"""Encoders that go on from window to window: side by side, their positions are those of the whole utterance."""
+"""Streaming encoders: the concatenated positions of the windows are those of the whole utterance."""
 
 import functools
 
@@ -31,7 +31,7 @@ STREAMING: dict[str, tuple[Encoder, int]] = {  # and chunks in a window
 
 
 def compiled(kind: str):
-    """The module, chunks in a window, the pass over whole utterances, and that over a window."""
+    """Returns the module, chunks in a window, and the compiled passes over whole utterances and over a window."""
     module, chunks = STREAMING[kind]
     variables = jax.jit(functools.partial(module.init, training=None))(
         jax.random.key(3), jnp.zeros((1, 12, BINS)), jnp.array([12])
@@ -42,10 +42,11 @@ def compiled(kind: str):
 
 
 def streamed(module: Encoder, window, frames_btf: np.ndarray, lengths: np.ndarray, chunks: int) -> list[np.ndarray]:
-    """The real positions of each example, window after window; garbage stands behind each one's last frame."""
+    """Returns the real positions of every example, encoded window by window, with garbage after its last frame."""
     own = chunks * module.chunk_spec.chunk
     size = own + module.chunk_spec.lookahead
-    state, found = module.initial_state(len(lengths), BINS), [[] for _ in lengths]
+    state = module.initial_state(len(lengths), BINS)
+    found = [[] for _ in lengths]
     for start in range(0, int(lengths.max()), own):
         now_btf = np.full((len(lengths), size, BINS), 1e3, np.float32)
         real = np.clip(lengths - start, 0, size)
@@ -70,7 +71,7 @@ def test_windows_side_by_side_are_the_whole(rng, kind):
 
 
 @pytest.mark.parametrize(
-    ("module", "told"),
+    ("module", "message"),
     [
         (listener(), "Listener.bidirectional is True"),
         (
@@ -85,6 +86,6 @@ def test_windows_side_by_side_are_the_whole(rng, kind):
         (ENCODERS["CRDNN"], "Crdnn encodes whole utterances"),
     ],
 )
-def test_what_needs_whole_utterances_says_so(module, told):
-    with pytest.raises(ValueError, match=told):
-        module.chunk_spec  # noqa: B018 - a property that refuses
+def test_what_needs_whole_utterances_says_so(module, message):
+    with pytest.raises(ValueError, match=message):
+        module.chunk_spec  # noqa: B018 - a property that raises

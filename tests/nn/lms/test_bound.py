@@ -1,4 +1,4 @@
-"""A language model with its variables is what a search wants: a pytree of parameters with three methods."""
+"""Bound language models for searches: a pytree of parameters with the methods of a language model."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def test_what_may_follow_are_log_probabilities_in_float32(lm):
 
 
 def test_it_passes_through_jit_with_its_parameters_as_arguments():
-    """So that one compilation serves every model of the same form."""
+    """One compilation serves every model of the same form."""
     compiled = []
 
     @jax.jit

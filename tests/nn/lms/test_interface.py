@@ -1,4 +1,4 @@
-"""Every language model: its twin, the same by steps as at once, blind to padding, neighbours and the future."""
+"""Every language model: reference implementation, steps against teacher forcing, padding invariance, causality."""
 
 import functools
 import zlib
@@ -19,7 +19,7 @@ IDS = np.array([3, 1, 4], np.uint32)
 
 LSTM = LstmLm(2, 4, 3, dropout=0.3, recurrent_dropout=0.3, vocab=VOCAB)
 TRANSFORMER = TransformerLm(2, 8, 2, expansion=2, dropout=0.3, stochastic_depth=0.2, tied=True, vocab=VOCAB)
-TWINS = {
+REFERENCES = {
     LSTM: language_models.lstm_lm,
     LstmLm(1, 4, tied=True, vocab=VOCAB): language_models.lstm_lm,
     TRANSFORMER: functools.partial(language_models.transformer_lm, heads=2),
@@ -28,7 +28,7 @@ BOTH = pytest.mark.parametrize("lm", [LSTM, TRANSFORMER], ids=["lstm", "transfor
 
 
 def batch_of(tokens_bu=TOKENS) -> Batch:
-    """Texts, of which the last is empty; as the loader gives them, without a wave."""
+    """Returns a batch of texts without waves, of which the last is empty."""
     return Batch(
         wave_bn=np.zeros((3, 0), np.int16),
         sample_lengths_b=np.zeros(3, np.int32),
@@ -41,7 +41,7 @@ def batch_of(tokens_bu=TOKENS) -> Batch:
 
 @functools.cache
 def variables_of(lm: Lm):
-    """Parameters of a size at which everything matters."""
+    """Returns parameters that are large enough to make every part of the output depend on them."""
 
     def drawn(path, leaf):
         seed = zlib.crc32(jax.tree_util.keystr(path).encode())
@@ -53,7 +53,7 @@ def variables_of(lm: Lm):
 
 @functools.cache
 def with_gradients(lm: Lm, *, train: bool):
-    """Jitted: a number that sees the logits where `seen_bk`, the logits, and its gradient by parameters."""
+    """Returns a jitted function to a number that depends on the logits of `seen_bk` and to outputs, with gradients."""
 
     def value(variables, batch, seen_bk):
         step, rngs = (jnp.zeros((), int), streams()) if train else (None, None)
@@ -66,16 +66,16 @@ def with_gradients(lm: Lm, *, train: bool):
 
 
 def real(positions: int):
-    """True at the positions whose tokens are real, the end included."""
+    """Returns a mask that is True at real tokens, the end included."""
     return np.arange(positions) <= LENGTHS[:, None]
 
 
-@pytest.mark.parametrize("lm", TWINS, ids=["lstm", "tied lstm", "tied transformer"])
-def test_values_are_the_twins_and_outputs_those_of_a_model_that_hears_nothing(lm):
+@pytest.mark.parametrize("lm", REFERENCES, ids=["lstm", "tied lstm", "tied transformer"])
+def test_values_are_those_of_the_reference_and_outputs_those_of_a_model_that_hears_nothing(lm):
     (_, outputs), _ = with_gradients(lm, train=False)(variables_of(lm), batch_of(), real(4))
     params = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables_of(lm)["params"])
     for row, length in enumerate(LENGTHS):
-        expected = TWINS[lm](params, TOKENS[row, :length].tolist())
+        expected = REFERENCES[lm](params, TOKENS[row, :length].tolist())
         np.testing.assert_allclose(outputs.logits_buv[row, : length + 1], expected, rtol=1e-4, atol=1e-5)
     assert outputs.ctc_logits_bsv is None
     assert outputs.weights_buhs.shape == (3, 4, 1, 0)
@@ -98,15 +98,17 @@ def test_step_by_step_is_teacher_forced_and_not_jitted_is_jitted(lm):
 
 @BOTH
 def test_padding_and_neighbours_change_nothing(lm):
-    """In training: each text alone in its batch's shape, against a larger shape with garbage behind every text."""
+    """Compares every text alone in training to a larger shape with garbage after every text."""
     garbage = np.where(np.arange(5) >= LENGTHS[:, None], 4, np.pad(TOKENS, ((0, 0), (0, 2)))).astype(np.int32)
     value = with_gradients(lm, train=True)
     (found, outputs), gradient = value(variables_of(lm), batch_of(garbage), real(6))
     alone = []
     for row, length in enumerate(LENGTHS):
-        (one, said), d_one = value(variables_of(lm), rows(batch_of(), np.s_[row : row + 1]), real(4)[row : row + 1])
+        (one, own_outputs), d_one = value(
+            variables_of(lm), rows(batch_of(), np.s_[row : row + 1]), real(4)[row : row + 1]
+        )
         here = np.s_[: length + 1]
-        near(outputs.logits_buv[row][here], said.logits_buv[0][here], rtol=1e-4, atol=1e-5)
+        near(outputs.logits_buv[row][here], own_outputs.logits_buv[0][here], rtol=1e-4, atol=1e-5)
         alone.append((one, d_one))
     near((found, gradient), jax.tree.map(lambda *leaves: sum(leaves), *alone), rtol=1e-4, atol=1e-4)
     (_, quiet), _ = with_gradients(lm, train=False)(variables_of(lm), batch_of(), real(4))
@@ -115,7 +117,7 @@ def test_padding_and_neighbours_change_nothing(lm):
 
 @pytest.mark.parametrize("lm", [LSTM, TRANSFORMER.clone(tied=False)], ids=["lstm", "transformer"])
 def test_a_token_is_seen_by_what_comes_after_it_and_by_nothing_else(lm):
-    """Each token of the first row stands at one place: the gradient of its embedding tells who saw that place."""
+    """Each token of the first row has one position: the gradient of its embedding shows which positions depend on it."""
     for position in range(4):
         seen_bk = np.zeros((3, 4), bool)
         seen_bk[0, position] = True

@@ -1,4 +1,4 @@
-"""The LSTM language model by hand, and what it refuses."""
+"""The LSTM language model: gates by hand, recurrent dropout, and invalid sizes."""
 
 import math
 
@@ -17,7 +17,7 @@ def on_device(tree):
 
 
 def test_one_unit_by_hand():
-    """Gates and state worked out on paper: i = f = o = 1/2 for no input, the candidate is the token's embedding."""
+    """Computes gates and state by hand: i = f = o = 1/2 for no input, the candidate is the token's embedding."""
     lm = LstmLm(1, 1, tied=True, vocab=3)
     table = np.array([[0.0], [1.0], [-1.0]], np.float32)
     candidate_only = np.array([[0.0, 0.0, 1.0, 0.0]], np.float32)
@@ -35,7 +35,7 @@ def test_one_unit_by_hand():
 
 
 def test_recurrent_dropout_is_one_mask_for_all_steps():
-    """A unit that is dropped never reaches the gates; the others are scaled up."""
+    """A dropped unit never reaches the gates, and the others are scaled up."""
     lm = LstmLm(1, 64, 1, recurrent_dropout=0.5, vocab=3)
     batch = batch_of(np.ones((3, 3), np.int32))
     spread = np.zeros((64, 256), np.float32)
@@ -49,13 +49,13 @@ def test_recurrent_dropout_is_one_mask_for_all_steps():
     variables = on_device({"params": {"embed": {"embedding": table}, "gates_0": gates, "readout": readout}})
     quiet = jax.jit(lambda: lm.apply(variables, batch, step=None).logits_buv)()
     loud = jax.jit(lambda: lm.apply(variables, batch, step=jnp.zeros((), int), rngs=streams()).logits_buv)()
-    np.testing.assert_allclose(loud[:, 0], quiet[:, 0], rtol=1e-6)  # nothing is remembered yet
+    np.testing.assert_allclose(loud[:, 0], quiet[:, 0], rtol=1e-6)  # the state is zero
     assert np.all(np.abs(loud[0, 1:, 0] - quiet[0, 1:, 0]) > 1e-4)
-    np.testing.assert_allclose(loud[..., 1:], quiet[..., 1:], rtol=1e-6)  # units that hear nothing of the others
+    np.testing.assert_allclose(loud[..., 1:], quiet[..., 1:], rtol=1e-6)  # units that do not depend on the others
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         ({"depth": 0}, "LstmLm has depth 0, width 4, embedding 4 and vocab 6; all must be positive"),
         ({"embedding": 0}, "embedding 0"),
@@ -63,6 +63,6 @@ def test_recurrent_dropout_is_one_mask_for_all_steps():
         ({"tied": True, "embedding": 3}, "tied with embedding 3 and width 4"),
     ],
 )
-def test_what_can_not_be_is_refused(wrong, says):
-    with pytest.raises(ValueError, match=says):
+def test_what_can_not_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         LstmLm(**({"depth": 1, "width": 4, "vocab": 6} | wrong))

@@ -1,4 +1,4 @@
-"""The Transformer language model: its room, and what it refuses."""
+"""The Transformer language model: the capacity of its cache, and invalid sizes."""
 
 import functools
 
@@ -28,7 +28,7 @@ def test_the_room_is_what_is_asked_for_and_no_token_goes_beyond():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         ({"depth": 0}, "TransformerLm has depth 0, heads 2, expansion 4, max_tokens 256 and vocab 6"),
         ({"vocab": 1}, "and vocab 1; all must be positive, with a token beside the end"),
@@ -37,6 +37,6 @@ def test_the_room_is_what_is_asked_for_and_no_token_goes_beyond():
         ({"max_tokens": 0}, "max_tokens 0"),
     ],
 )
-def test_what_can_not_be_is_refused(wrong, says):
-    with pytest.raises(ValueError, match=says):
+def test_what_can_not_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         TransformerLm(**({"depth": 1, "width": 8, "heads": 2, "vocab": 6} | wrong))

@@ -1,0 +1,34 @@
+"""The metadata that is stored with every checkpoint and compared when it is restored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxasr import tree
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The provenance of a state: what a reader has to share with the writer, and the versions it was made with."""
+
+    experiment: str  # the result of `tree.render`
+    fingerprint: str
+    tokenizer: str  # digest
+    data: str  # hash of the prepared data
+    versions: Mapping[str, str]  # of packages; shown, never compared
+    defaults: tuple[str, ...] = ()  # the result of `tree.defaults`: fields that an older experiment may lack
+    longest_s: float = 0.0  # longest audio of one example; 0: no audio, or unknown
+
+    def differences(self, here: "Metadata") -> list[str]:
+        """Returns the differences from the writer, self, to the reader, `here`, as lines of "name: there -> here"."""
+        lines = list(tree.difference(self.experiment, here.experiment, new_defaults=here.defaults))
+        for name, title in (("tokenizer", "vocabulary (digest of the tokenizer)"), ("data", "prepared data (hash)")):
+            if getattr(self, name) != getattr(here, name):
+                lines.append(f"{title}: {getattr(self, name)} -> {getattr(here, name)}")
+        return lines
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any]) -> "Metadata":
+        """Returns the metadata of a checkpoint; JSON has turned its tuples into lists."""
+        fields = about["metadata"]
+        return cls(**{**fields, "defaults": tuple(fields.get("defaults", ()))})
