@@ -27,7 +27,7 @@ install+=" && .venv/bin/pip install --quiet -c launch/constraints.txt -e '.[tpu]
 work="cd jaxasr && source .venv/bin/activate && JAXASR_DISTRIBUTED=auto$(printf ' %q' "$@")"
 
 run() {
-    printf '%s\n' "$(printf '%q ' "$@")"
+    printf '%s\n' "$(printf '%q ' "$@")" 2> /dev/null || exec > /dev/null # nobody reads it any more
     [ -n "$dry" ] || "$@"
 }
 on_all() { run "${root[@]}" ssh "${where[@]}" --worker=all --command="$1"; }
@@ -55,9 +55,17 @@ set_up() {
 
 said=$(mktemp)
 [ -z "$(git status --porcelain --untracked-files=no)" ] || echo "changes that are not committed stay here" >&2
-trap 'run rm -f jaxasr.tar.gz; rm -f "$said"; delete' EXIT
+finish() { # what comes now must not keep it from deleting: Ctrl-C once more, or that it has ended tee as well
+    trap '' TERM INT HUP QUIT PIPE
+    set +e
+    [ -z "$ours" ] || echo "the slice is deleted" >&2 || exec 2> /dev/null
+    run rm -f jaxasr.tar.gz
+    rm -f "$said"
+    delete
+}
+trap finish EXIT
 run git archive --output=jaxasr.tar.gz HEAD
-trap 'exit 143' TERM INT
+trap 'exit 143' TERM INT HUP QUIT PIPE
 made='' installed='' failed=0
 for ((restart = 0; restart <= ${JAXASR_RESTARTS:-20}; restart++)); do
     if [ -n "$made" ] && ! ready; then # preempted: what is left of it is in the way

@@ -2,10 +2,15 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.processes import PROCESS_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SLICE = {
@@ -133,3 +138,55 @@ def test_what_is_not_set_is_named(missing):
     assert ran.returncode != 0
     assert f"{missing}: as in" in ran.stderr
     assert ran.stdout == ""
+
+
+SLOW_GCLOUD = """#!/usr/bin/env bash
+echo "$4" >> "$CALLS"
+[ "$4" != "$AT" ] || { touch "$NOW"; sleep 0.7; }
+case "$4 ${@: -1}" in
+    delete*) sleep 0.3; echo deleted >> "$CALLS" ;;
+    ssh*"jaxasr train"*) exit "$FAILS" ;;
+    describe*) echo PREEMPTED ;;
+esac
+"""
+
+
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Lets SIGINT reach the processes that a test starts, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("reader", [True, False], ids=["read", "unread"])
+@pytest.mark.parametrize(("at", "fails"), [("create", "0"), ("ssh", "0"), ("delete", "0"), ("delete", "1")])
+def test_the_slice_is_deleted_whatever_signal_comes(gcloud, tmp_path, signum, reader, at, fails):
+    """Twice to the whole group, as by somebody in a hurry; unread: Ctrl-C has ended `tee` as well. A slice costs."""
+    now, calls = tmp_path / "now", Path(gcloud["CALLS"])
+    (tmp_path / "bin" / "gcloud").write_text(SLOW_GCLOUD)
+    process = subprocess.Popen(
+        ["bash", "launch/tpu_vm.sh", "las", "jaxasr", "train"],
+        cwd=ROOT,
+        env={**os.environ, **gcloud, "AT": at, "NOW": str(now), "FAILS": fails},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + PROCESS_S
+    while not now.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert process.stdout is not None
+    if not reader:
+        process.stdout.close()
+        process.stdout = None
+    for wait_s in (0.1, 0.3):
+        time.sleep(wait_s)
+        if process.poll() is None:
+            os.killpg(process.pid, signum)
+    process.communicate(timeout=PROCESS_S)
+    assert calls.read_text().split()[-1] == "deleted"
+    assert process.returncode == 0 if (at, fails) == ("delete", "0") else process.returncode in (141, 143)
