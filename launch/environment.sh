@@ -10,7 +10,16 @@ extras=$(IFS=,; echo "$*")
 stamp=$(cat pyproject.toml launch/constraints.txt | cksum; "$python" --version)
 if [ "$(cat "$venv/.jaxasr-$extras" 2>/dev/null)" != "$stamp" ]; then
     echo "installing the tested versions into $venv ($extras)"
-    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+    release='import sys; print("%d.%d" % sys.version_info[:2])'
+    has=$("$venv/bin/python" -c "$release" 2> /dev/null || true)
+    if [ -n "$has" ] && [ "$has" != "$("$python" -c "$release")" ]; then
+        echo "$venv has Python $has; $python is $("$python" --version): remove $venv, or set JAXASR_VENV to another folder" >&2
+        exit 1
+    elif [ -z "$has" ] && [ -f "$venv/pyvenv.cfg" ]; then # its Python is gone, as after an upgrade of the system
+        "$python" -m venv --clear "$venv"
+    elif ! "$venv/bin/python" -m pip --version > /dev/null 2>&1; then # new, or left half made where ensurepip was missing
+        "$python" -m venv "$venv"
+    fi
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c launch/constraints.txt -e ".[$extras]"
     echo "$stamp" > "$venv/.jaxasr-$extras"
 fi
