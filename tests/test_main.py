@@ -173,7 +173,7 @@ def test_train_that_is_stopped_by_a_signal_has_its_status(trained_run, tmp_path,
 
     monkeypatch.setattr(MetricAccumulator, "add", interrupted)
     assert main(trained_run.arguments("train", workdir=tmp_path / "run")) == 128 + signal.SIGTERM
-    assert "jaxasr train: SIGTERM: saved after 3 steps; the same command goes on" in capsys.readouterr().err
+    assert "jaxasr train: SIGTERM: saved after 3 steps; the same command resumes from there" in capsys.readouterr().err
 
 
 def test_pieces_trains_a_vocabulary(trained_run, tmp_path, capsys):

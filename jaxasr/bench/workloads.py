@@ -127,7 +127,7 @@ def search_timer(call: Callable[..., Any], placement: Placement, variables: Any,
 
     def measure() -> CallTime:
         whole = placement.whole(variables)
-        batch = placement.shared(work.batch, placement.seat([len(work.batch.valid_b)]))
+        batch = placement.shared(work.batch, placement.host_shard([len(work.batch.valid_b)]))
         return time_call(lambda: call(whole, batch))
 
     return measure

@@ -7,7 +7,7 @@ from typing import Literal
 
 from jaxasr.cost.flop_rules import CALLS, Cost, cost_of
 from jaxasr.cost.jaxprs import Atom, Equation, Graph, is_literal
-from jaxasr.cost.trips import Known, inside, learnt, propagate_constants, trips_of
+from jaxasr.cost.trips import Known, known_inputs, known_constants, propagate_constants, trips_of
 
 NOTES = ("at_most", "unbounded", "assumed", "uncounted")  # as the fields of flops.Flops
 _NOTHING: Known = {}
@@ -56,7 +56,7 @@ def walk(
         known: the integers among its inputs that are known.
         used: which of its results anybody needs; None: all.
     """
-    known = {**known, **learnt(graph.constants)}
+    known = {**known, **known_constants(graph.constants)}
     for equation, needed in live_equations(graph, used):
         name = equation.name
         if name == "scan":
@@ -71,7 +71,7 @@ def walk(
             tally.merge(choose(branches, key=lambda branch: branch.total))
         elif _is_call(equation):
             (called,) = equation.called
-            given = inside(called, equation.operands, known)
+            given = known_inputs(called, equation.operands, known)
             walk(called, times * equation.devices, tally, known=given, used=needed)
         elif name == "pallas_call" and equation.programs is not None:
             for called in equation.called:

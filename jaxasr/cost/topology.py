@@ -96,7 +96,7 @@ class Topology:
             return common | {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false"}
         return common | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={self.chips}"}
 
-    def refuse_unknown(self) -> None:
+    def check_known(self) -> None:
         """Raises: ValueError: what describes these chips is not installed."""
         module, package = _NEEDS.get(self.platform, ("", ""))
         if module and not _installed(module):
@@ -111,7 +111,7 @@ class Topology:
         Raises:
             ValueError: what describes them is not installed, or there are not so many.
         """
-        self.refuse_unknown()
+        self.check_known()
         devices = self._described()
         needed = self.chips * self.devices_per_chip
         if len(devices) < needed or (self.platform != "cpu" and len(devices) > needed):

@@ -49,12 +49,12 @@ def value_of(atom: Atom, known: Known) -> int | None:
     return int(literal(atom)) if _is_integer(atom) else None
 
 
-def learnt(constants: Sequence[tuple[Atom, Any]]) -> Known:
+def known_constants(constants: Sequence[tuple[Atom, Any]]) -> Known:
     """The integer scalars among constants and their values."""
     return {var: int(value) for var, value in constants if _is_integer(var)}
 
 
-def inside(called: Graph, operands: Sequence[Atom], known: Known) -> Known:
+def known_inputs(called: Graph, operands: Sequence[Atom], known: Known) -> Known:
     """What is known of the inputs of a graph that is called with these operands."""
     return _given(called.inputs, operands, known)
 

@@ -60,7 +60,7 @@ class SearchEvaluator:
         latest: list[tuple[Batch, Hypotheses]] = []
         attention_sums: list[dict[str, Sum]] = []
         variables, lms = self._placement.whole((variables, self._lms))
-        seat = self._placement.seat(shape.examples for shape in self.data.eval_plan.shapes)
+        seat = self._placement.host_shard(shape.examples for shape in self.data.eval_plan.shapes)
 
         def decode(batch: Batch) -> Hypotheses:
             found, sums = self._search(variables, self._placement.shared(batch, seat), lms)

@@ -87,7 +87,7 @@ def tune(
             if min(points, key=lambda point: point.wer) is points[-1]:
                 best[:] = [evaluation]
             bar.advance(1)
-            bar.say(f"{_assignments(points[-1].changes)}: WER {points[-1].wer:.2%}")
+            bar.print(f"{_assignments(points[-1].changes)}: WER {points[-1].wer:.2%}")
     points.sort(key=lambda point: point.wer)
     score.write_hypotheses(best[0], run.path / f"hypotheses.{split}.tuned.jsonl")  # replaces those of the last point
     for line in table(points):

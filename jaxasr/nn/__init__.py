@@ -3,6 +3,7 @@
 from jaxasr.nn.attention.alignment import AlignmentFn as AlignmentFn
 from jaxasr.nn.attention.alignment import SmoothSoftmax as SmoothSoftmax
 from jaxasr.nn.attention.alignment import Softmax as Softmax
+from jaxasr.nn.attention.alignment import StreamableAlignment as StreamableAlignment
 from jaxasr.nn.attention.coverage import CoverageAttention as CoverageAttention
 from jaxasr.nn.attention.dot import DotAttention as DotAttention
 from jaxasr.nn.attention.fixed import FixedVector as FixedVector
@@ -53,6 +54,7 @@ from jaxasr.nn.seq2seq import CtcHead as CtcHead
 from jaxasr.nn.seq2seq import Recogniser as Recogniser
 from jaxasr.nn.seq2seq import Seq2Seq as Seq2Seq
 from jaxasr.nn.streaming import StreamingRecogniser as StreamingRecogniser
+from jaxasr.nn.streaming import stream_reader as stream_reader
 from jaxasr.nn.streaming import window_spec as window_spec
 from jaxasr.nn.subsampling import ConvSubsampling as ConvSubsampling
 from jaxasr.nn.subsampling import Subsampling as Subsampling

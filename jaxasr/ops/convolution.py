@@ -26,7 +26,7 @@ def convolve(
     padding: Padding,
     strides: tuple[int, int] = (1, 1),
 ) -> Float[Array, "b _ _ o"]:
-    """What `lax.conv_general_dilated` gives, channels last.
+    """Returns the result of `lax.conv_general_dilated`, channels last.
 
     Args:
         padding: zeros before and after, of time and of frequency.
@@ -65,8 +65,9 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _filter_gradient(x_btfc: Array, dy_bkmo: Array, padding: Padding, taps: tuple[int, int]) -> Array:
-    """dF_ijco = sum over b, k and m of x_(k + i)(m + j)c dy_kmo, x with its padding: stretches of k one after another."""
-    (b, k, m, o), c = dy_bkmo.shape, x_btfc.shape[-1]
+    """Returns dF_ijco = sum over b, k and m of x_(k + i)(m + j)c dy_kmo with padded x, one stretch of k after another."""
+    (b, k, m, o) = dy_bkmo.shape
+    c = x_btfc.shape[-1]
     rows = max(1, min(k, _STRETCH // (m * taps[1] * c)))
     stretches = max(1, -(-k // rows))
     behind = stretches * rows - k
@@ -74,7 +75,8 @@ def _filter_gradient(x_btfc: Array, dy_bkmo: Array, padding: Padding, taps: tupl
     dy = jnp.pad(dy_bkmo, ((0, 0), (0, behind), (0, 0), (0, 0))).reshape(b * stretches, rows * m, o)
 
     def add(total: Array, number: Array) -> tuple[Array, None]:
-        example, first = number // stretches, number % stretches * rows
+        example = number // stretches
+        first = number % stretches * rows
         seen = lax.dynamic_slice(x, (example, first, 0, 0), (1, rows + taps[0] - 1, x.shape[2], c))[0]
         beside = jnp.concatenate([seen[:, j : j + m] for j in range(taps[1])], axis=-1).reshape(-1, taps[1] * c)
         sums = [

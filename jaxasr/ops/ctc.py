@@ -1,4 +1,4 @@
-"""What CTC can align, and its best path. The blank is token 0.
+"""The condition for a CTC alignment, and the best path. The blank is token 0.
 
 Source: Graves et al. 2006, Connectionist Temporal Classification, ICML.
 """
@@ -15,14 +15,14 @@ BLANK = 0
 
 
 class CtcLabels(NamedTuple):
-    """Token sequences, zero after their lengths, in an array as long as the frames."""
+    """The token sequences, zero after their lengths, in an array as long as the frames."""
 
     tokens_bu: Tokens
     token_lengths_b: Lengths
 
 
 def ctc_alignable(lengths_b: Lengths, tokens_bu: Tokens, token_lengths_b: Lengths) -> Bool[Array, " b"]:
-    """True where the frames suffice: one for each token, and one for the blank between two equal neighbours.
+    """Returns True where the frames suffice: one for each token, and one for the blank between two equal neighbours.
 
     Example: "hello" needs 6 frames: h e l - l o.
     """
@@ -32,7 +32,7 @@ def ctc_alignable(lengths_b: Lengths, tokens_bu: Tokens, token_lengths_b: Length
 
 
 def greedy_collapse(log_probs_bsv: Float[Array, "b s v"], lengths_b: Lengths) -> CtcLabels:
-    """The likeliest path with repeats merged and blanks removed: - h h - e l l - l o reads h e l l o.
+    """Returns the likeliest path with repeats merged and blanks removed: - h h - e l l - l o reads h e l l o.
 
     Source: best path decoding, Graves et al. 2006, section 3.2.
     """

@@ -20,7 +20,7 @@ from jaxasr.shapes import Lengths, Tokens
 
 
 class CtcAlignment(NamedTuple):
-    """Where the tokens stand on the best path. Zero at padding, and everywhere in an example that is not possible."""
+    """The positions of the tokens on the best path. Zero at padding, and in all of an example without an alignment."""
 
     first_bu: Int[Array, "b u"]  # the first frame in which the path is in the token
     last_bu: Int[Array, "b u"]  # and the last; tokens don't overlap, and last >= first
@@ -32,7 +32,7 @@ class CtcAlignment(NamedTuple):
 def ctc_alignment(
     log_probs_bsv: Float[Array, "b s v"], lengths_b: Lengths, tokens_bu: Tokens, token_lengths_b: Lengths
 ) -> CtcAlignment:
-    """The likeliest of all paths that spell the tokens. What lies behind a length is not read, and may be anything.
+    """Returns the likeliest of all paths that spell the tokens. What lies behind a length is not read, and may be anything.
 
     Of equally likely paths it is the one that is furthest on at every frame (there is always one), so that ties are
     resolved the same in every batch and on every device.
@@ -53,7 +53,7 @@ def ctc_alignment(
 
 
 def _extended(tokens_bu: Tokens) -> Int[Array, "b m"]:
-    """Blank t1 blank t2 ... blank, m = 2 u + 1."""
+    """Returns the labels with blanks, "blank t1 blank t2 ... blank", m = 2 u + 1."""
     b, u = tokens_bu.shape
     pairs_bu2 = jnp.stack([jnp.full_like(tokens_bu, BLANK), tokens_bu], axis=-1)
     return jnp.concatenate([pairs_bu2.reshape(b, 2 * u), jnp.full((b, 1), BLANK, tokens_bu.dtype)], axis=1)
@@ -62,7 +62,7 @@ def _extended(tokens_bu: Tokens) -> Int[Array, "b m"]:
 def _forward(
     log_probs_bsv: Float[Array, "b s v"], lengths_b: Lengths, extended_bm: Int[Array, "b m"]
 ) -> tuple[Float[Array, "b m"], Int8[Array, "s b m"]]:
-    """The best log probability of a path that ends in each state, and the states that each step into one went on by."""
+    """Returns the best log probability of a path that ends in each state, and the number of states that each step advances."""
     before_bm = jnp.pad(extended_bm, ((0, 0), (2, 0)), constant_values=BLANK)[:, :-2]
     leaves_blank_out_bm = (
         (extended_bm != BLANK) & (extended_bm != before_bm) & (jnp.arange(before_bm.shape[1]) >= 2)[None]
@@ -84,7 +84,7 @@ def _forward(
 
 
 def _ending(scores_bm: Float[Array, "b m"], end_b: Int[Array, " b"]) -> tuple[Float[Array, " b"], Int[Array, " b"]]:
-    """The better of the last blank and, where there is one, the last token."""
+    """Returns the better of the last blank and, where there is one, the last token."""
     blank_b = jnp.take_along_axis(scores_bm, end_b[:, None], axis=1)[:, 0]
     token_b = jnp.take_along_axis(scores_bm, jnp.maximum(end_b - 1, 0)[:, None], axis=1)[:, 0]
     token_b = jnp.where(end_b > 0, token_b, -jnp.inf)
@@ -92,7 +92,7 @@ def _ending(scores_bm: Float[Array, "b m"], end_b: Int[Array, " b"]) -> tuple[Fl
 
 
 def _backward(moves_sbm: Int8[Array, "s b m"], last_state_b: Int[Array, " b"]) -> Int[Array, "b s"]:
-    """The state at each frame, read back from the last one."""
+    """Returns the state at each frame, read back from the last one."""
 
     def step(state_b: Int[Array, " b"], moves_bm: Int8[Array, "b m"]):
         moved_b = jnp.take_along_axis(moves_bm, state_b[:, None], axis=1)[:, 0]
@@ -113,7 +113,8 @@ def _read(
 ) -> CtcAlignment:
     """Frames and log probabilities gathered by the token that the path is in."""
     b, s = states_bs.shape
-    rows_b1, frames_1s = jnp.arange(b)[:, None], jnp.arange(s)[None, :]
+    rows_b1 = jnp.arange(b)[:, None]
+    frames_1s = jnp.arange(s)[None, :]
     in_token_bs = valid_bs & (states_bs % 2 == 1)
     token_bs = jnp.where(in_token_bs, states_bs // 2, tokens)  # out of range: dropped
     path_bs = jnp.take_along_axis(extended_bm, states_bs, axis=1)

@@ -19,7 +19,7 @@ _PIECE = 40  # frames: long enough that overlaps cost little, short enough that 
 def depthwise(
     x_btc: Float[Array, "b t c"], filters_kc: Float[Array, "k c"], *, causal: bool = False
 ) -> Float[Array, "b t c"]:
-    """y_t = sum_j F_j x_(t + j - before), zero outside; before = k - 1 if causal, else (k - 1) // 2.
+    """Computes y_t = sum_j F_j x_(t + j - before), zero outside; before = k - 1 if causal, else (k - 1) // 2.
 
     A filter of an even number of taps sees one position more after its centre than before it.
 
@@ -30,7 +30,8 @@ def depthwise(
 
 
 def _shifted_sum(x_btc: Array, filters_kc: Array, before: int) -> Array:
-    (taps, _), t = filters_kc.shape, x_btc.shape[1]
+    (taps, _) = filters_kc.shape
+    t = x_btc.shape[1]
     padded = jnp.pad(x_btc, ((0, 0), (before, taps - 1 - before), (0, 0)))
     total = jnp.zeros(x_btc.shape, wide(x_btc.dtype))
     for j in range(taps):
@@ -39,7 +40,7 @@ def _shifted_sum(x_btc: Array, filters_kc: Array, before: int) -> Array:
 
 
 def _filter_gradient(x_btc: Array, dy_btc: Array, before: int, taps: int) -> Array:
-    """dF_j = sum over b and t of x_(t + j - before) dy_t."""
+    """Computes dF_j = sum over b and t of x_(t + j - before) dy_t."""
     b, t, c = x_btc.shape
     pieces = max(1, -(-t // _PIECE))
     piece = -(-t // pieces)

@@ -10,10 +10,10 @@ from jaxasr.ops.masks import valid_from_lengths
 
 
 class Spelling(NamedTuple):
-    """What the tokens of a vocabulary spell: a word is hashed by its letters, however it was cut into tokens.
+    """The spelling of the tokens of a vocabulary, as hashes of letters that do not depend on how a word is split into tokens.
 
-    The letters c_1 ... c_n of a token make hash = sum_i c_i P^(n - i) and power = P^n, modulo 2^32; those of two tokens one
-    after the other make hash_1 power_2 + hash_2.
+    A token with letters c_1 ... c_n has hash = sum_i c_i P^(n - i) and power = P^n, modulo 2^32. Two tokens in sequence have
+    hash_1 power_2 + hash_2.
     """
 
     hash_v: UInt32[Array, " v"]
@@ -22,21 +22,22 @@ class Spelling(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """Anything that can be compared element by element: tokens, or words by their hash. Zero after the length."""
+    """The sequences to compare element by element: tokens, or words by their hash. Zero after the length."""
 
     ids_bu: Int[Array, "b u"] | UInt32[Array, "b u"]
     lengths_b: Int[Array, " b"]
 
 
 def words_of(tokens_bu: Int[Array, "b u"], lengths_b: Int[Array, " b"], spelling: Spelling) -> Sequences:
-    """The words of token sequences, each by a 32-bit hash of its letters (two words in 4 billion share one).
+    """Returns the words of token sequences, each by a 32-bit hash of its letters (two words in 4 billion share one).
 
     A word ends before a token that begins one, and at the end; what spells nothing is no word.
     """
     valid_bu = valid_from_lengths(lengths_b, tokens_bu.shape[1])
     begins_bu = spelling.begins_v[tokens_bu] & valid_bu
     ends_bu = valid_bu & jnp.concatenate([begins_bu[:, 1:] | ~valid_bu[:, 1:], jnp.ones_like(valid_bu[:, :1])], axis=1)
-    one, nothing = jnp.uint32(1), jnp.uint32(0)
+    one = jnp.uint32(1)
+    nothing = jnp.uint32(0)
     hash_bu = jnp.where(valid_bu, spelling.hash_v[tokens_bu], nothing)
     power_bu = jnp.where(valid_bu, spelling.power_v[tokens_bu], one)
     power_bu = jnp.where(begins_bu, nothing, power_bu)  # forgets what was before
@@ -53,7 +54,7 @@ def words_of(tokens_bu: Int[Array, "b u"], lengths_b: Int[Array, " b"], spelling
 
 
 def edit_distance(references: Sequences, hypotheses: Sequences) -> Int[Array, " b"]:
-    """The fewest substitutions, deletions and insertions that turn each reference into its hypothesis.
+    """Returns the fewest substitutions, deletions and insertions that turn each reference into its hypothesis.
 
     One row of the table a step, over the elements of the hypothesis; the chain of deletions along a row is a running
     minimum. Sequences may be padded to different widths.

@@ -12,7 +12,7 @@ from jaxasr.shapes import Lengths, Logits, Tokens
 
 
 class CrossEntropy(NamedTuple):
-    """By token; zero, and not correct, where it is not valid."""
+    """The loss and correctness of each token; zero and False at padding."""
 
     loss_bu: Float32[Array, "b u"]
     correct_bu: Bool[Array, "b u"]  # the logits gave the target the highest place
@@ -33,7 +33,7 @@ def label_smoothed_cross_entropy(
     smoothing: float,
     prior_v: Float[Array, " v"] | None = None,
 ) -> CrossEntropy:
-    """- [(1 - smoothing) log p(target_u) + smoothing * sum_v prior_v log p(v)] for each valid u.
+    """Returns - [(1 - smoothing) log p(target_u) + smoothing * sum_v prior_v log p(v)] for each valid u.
 
     Args:
         smoothing: In [0, 1]: the share of probability that is spread over all v tokens, the target included.
@@ -54,7 +54,7 @@ def label_smoothed_cross_entropy(
 
 
 def ctc_loss(logits_bsv: Float[Array, "b s v"], lengths_b: Lengths, tokens_bu: Tokens, token_lengths_b: Lengths) -> Ctc:
-    """- log p(tokens | frames), summed over all alignments; token 0 is the blank.
+    """Returns - log p(tokens | frames), summed over all alignments; token 0 is the blank.
 
     An utterance with too few frames has probability zero. It is left out, since its loss would be infinite: where it
     stood, frames and tokens are taken as empty, so that neither its value nor its gradient can be anything but zero.

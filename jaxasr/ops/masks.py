@@ -7,7 +7,7 @@ from jaxasr.shapes import Lengths
 
 
 def valid_from_lengths(lengths_b: Lengths, positions: int) -> Bool[Array, "b {positions}"]:
-    """True where a position of the padded axis is real.
+    """Returns True where a position of the padded axis is real.
 
     Example: lengths [2, 0] at 3 positions are [[True, True, False], [False, False, False]].
     """
@@ -15,5 +15,5 @@ def valid_from_lengths(lengths_b: Lengths, positions: int) -> Bool[Array, "b {po
 
 
 def zero_padding(x: Float[Array, "b t *rest"], valid_bt: Bool[Array, "b t"]) -> Float[Array, "b t *rest"]:
-    """`x` with zeros at its padding; what stood there (infinite and NaN too) gets no gradient."""
+    """Returns `x` with zeros at its padding; values there, infinite and NaN included, get no gradient."""
     return jnp.where(valid_bt.reshape(valid_bt.shape + (1,) * (x.ndim - 2)), x, jnp.zeros((), x.dtype))

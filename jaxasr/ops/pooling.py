@@ -10,7 +10,7 @@ from jaxasr.ops.masks import zero_padding
 
 
 def max_over_time(x: Float[Array, "b t *rest"], valid_bt: Bool[Array, "b t"], by: int) -> Float[Array, "b k *rest"]:
-    """The largest of each `by` neighbours in time among those that are real; zero where none is. k = ceil(t / by)."""
+    """Returns the largest of each `by` neighbours in time among those that are real; zero where none is. k = ceil(t / by)."""
     b, t, *rest = x.shape
     groups = -(-t // by)
     behind = groups * by - t
@@ -22,7 +22,7 @@ def max_over_time(x: Float[Array, "b t *rest"], valid_bt: Bool[Array, "b t"], by
 
 
 def max_over_bins(x_btfc: Float[Array, "b t f c"], by: int) -> Float[Array, "b t k c"]:
-    """The largest of each `by` neighbours in frequency, k = ceil(f / by)."""
+    """Returns the largest of each `by` neighbours in frequency, k = ceil(f / by)."""
     b, t, f, c = x_btfc.shape
     groups = -(-f // by)
     padded = jnp.pad(x_btfc, ((0, 0), (0, 0), (0, groups * by - f), (0, 0)), constant_values=-jnp.inf)
@@ -30,5 +30,5 @@ def max_over_bins(x_btfc: Float[Array, "b t f c"], by: int) -> Float[Array, "b t
 
 
 def _largest(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
-    """The maximum over a short axis, two at a time: XLA fuses that into what is around it, and its gradient too."""
+    """Returns the maximum over a short axis, two at a time: XLA fuses that into what is around it, and its gradient too."""
     return functools.reduce(jnp.maximum, [lax.index_in_dim(x, at, axis, keepdims=False) for at in range(x.shape[axis])])

@@ -18,35 +18,35 @@ Product = Callable[..., Array]  # of two arrays, with preferred_element_type
 
 
 def wide(dtype: jnp.dtype) -> jnp.dtype:
-    """The precision of sums over numbers of this one: float32 at least."""
+    """Returns the precision of sums over numbers of this one: float32 at least."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
 def widened(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The array in the precision of sums."""
+    """Returns the array in the precision of sums."""
     return x.astype(wide(x.dtype))
 
 
 def wide_einsum(equation: str, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`jnp.einsum` of two arrays of one dtype, in float32 at least."""
+    """Computes `jnp.einsum` of two arrays of one dtype, in float32 at least."""
     return _product(functools.partial(jnp.einsum, equation), x, y)
 
 
 def wide_dot_general(
     x: Float[Array, "..."], y: Float[Array, "..."], dimension_numbers: Any, precision: Any = None
 ) -> Float[Array, "..."]:
-    """`lax.dot_general` of two arrays of one dtype, in float32 at least."""
+    """Computes `lax.dot_general` of two arrays of one dtype, in float32 at least."""
     product = functools.partial(jax.lax.dot_general, dimension_numbers=dimension_numbers, precision=precision)
     return _product(product, x, y)
 
 
 def times(x: Float[Array, "..."], factor: float | Float[Array, "..."]) -> Float[Array, "..."]:
-    """The array times a number that is not rounded to the array's precision: in bfloat16, 1 / 0.9 would be 1.1094."""
+    """Returns the array times a number that is not rounded to the array's precision: in bfloat16, 1 / 0.9 would be 1.1094."""
     return (widened(x) * factor).astype(x.dtype)
 
 
 def plus(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x + y in the dtype of `x`; where `y` is broadcast, its gradient is added up in float32 at least."""
+    """Returns x + y in the dtype of `x`; the gradient of a broadcast `y` is summed in float32 at least."""
     return (widened(x) + widened(y)).astype(x.dtype)
 
 

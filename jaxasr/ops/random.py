@@ -17,7 +17,7 @@ from jaxasr.shapes import Ids, PRNGKey
 
 
 def example_keys(key: PRNGKey, ids_b: Ids) -> Key[Array, " b"]:
-    """A key for each example.
+    """Returns a key for each example.
 
     Args:
         key: For this step and this use; two uses in one step (two layers) need two keys.
@@ -36,7 +36,7 @@ def example_keys(key: PRNGKey, ids_b: Ids) -> Key[Array, " b"]:
 
 
 def example_bytes(keys_b: Key[Array, " b"], shape: tuple[int, ...]) -> UInt8[Array, "b *shape"]:
-    """Random bytes of `shape` for each example, four from each word of threefry."""
+    """Draws random bytes of `shape` for each example, four from each word of threefry."""
     size = math.prod(shape)
 
     def draw(key: PRNGKey) -> jax.Array:
@@ -47,14 +47,14 @@ def example_bytes(keys_b: Key[Array, " b"], shape: tuple[int, ...]) -> UInt8[Arr
 
 
 def gumbel(uniform: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Gumbel noise from numbers in [0, 1): the arg max of log p + noise is a draw from p, whatever is padded behind."""
+    """Returns Gumbel noise from numbers in [0, 1): the arg max of log p + noise is a draw from p, also with padding."""
     return -jnp.log(-jnp.log(jnp.maximum(uniform, jnp.finfo(jnp.float32).tiny)))
 
 
 def dropout(
     x: Float[Array, "b *rest"], *, rate: float, ids_b: Ids, key: PRNGKey, shared_axes: tuple[int, ...] = ()
 ) -> Float[Array, "b *rest"]:
-    """`x` with a share of about `rate` set to zero and the rest scaled up, so that its expectation stays.
+    """Returns `x` with a fraction of about `rate` set to zero and the rest scaled up, so that its expectation is unchanged.
 
     The share is rounded to a 256th (a byte a decision) and the scale is that of the rounded share: 0.1 drops 26/256.
     A decision depends on (key, id, position); axis 1 may be padded to any length without changing one. Under padding

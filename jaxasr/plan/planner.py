@@ -52,7 +52,7 @@ def plan(source: ExperimentRef, request: PlanRequest, data_dir: Path, *, log_fn:
         ValueError: the package that describes the chips is not installed, or no batch can be split evenly over them.
         RuntimeError: a compilation failed for a reason other than lack of memory.
     """
-    request.topology.refuse_unknown()
+    request.topology.check_known()
     experiment = source.load()
     opened, lengths = _open_data(experiment, data_dir)
     planner = Planner(source, tree.fingerprint(experiment), request, opened, log_fn)

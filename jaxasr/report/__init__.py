@@ -1,4 +1,4 @@
-"""What people read: result rows, tables, pictures, progress."""
+"""Reports for people: result rows, tables, pictures, progress."""
 
 from jaxasr.report import pictures as pictures
 from jaxasr.report import surfaces as surfaces

@@ -1,4 +1,4 @@
-"""How values are spread, drawn with characters."""
+"""Histograms drawn with characters."""
 
 import itertools
 import math
@@ -41,11 +41,14 @@ def text_histogram(
     texts = [f"{edge:.10g}" for edge in edges]
     size = max(map(len, texts))
     labels = [f"{low:>{size}} - {high:>{size}} {unit}" for low, high in itertools.pairwise(texts)]
-    below, above = int((values < edges[0]).sum()), int((values > edges[-1]).sum())
+    below = int((values < edges[0]).sum())
+    above = int((values > edges[-1]).sum())
     if below:
-        counts, labels = [below, *counts], [f"{'<':>{size + 2}} {texts[0]:>{size}} {unit}", *labels]
+        counts = [below, *counts]
+        labels = [f"{'<':>{size + 2}} {texts[0]:>{size}} {unit}", *labels]
     if above:
-        counts, labels = [*counts, above], [*labels, f"{'>':>{size + 2}} {texts[-1]:>{size}} {unit}"]
+        counts = [*counts, above]
+        labels = [*labels, f"{'>':>{size + 2}} {texts[-1]:>{size}} {unit}"]
     return _lines(labels, counts, width or shutil.get_terminal_size().columns)
 
 
@@ -53,7 +56,8 @@ def _lines(labels: list[str], counts: list[int], width: int) -> list[str]:
     figures = [f"{count:,}" for count in counts]
     size = max(map(len, figures))
     room = max(8, width - len(labels[0]) - size - len("      100.0 %"))
-    full, total = max(counts), sum(counts)
+    full = max(counts)
+    total = sum(counts)
     return [
         f"{label}  {_bar(count / full, room)}  {figure:>{size}}  {count / total:6.1%}".replace("%", " %")
         for label, count, figure in zip(labels, counts, figures, strict=True)
@@ -61,17 +65,19 @@ def _lines(labels: list[str], counts: list[int], width: int) -> list[str]:
 
 
 def _bar(share: float, room: int) -> str:
-    """A bar in steps of an eighth of a character; whatever isn't nothing shows."""
+    """Returns a bar in steps of an eighth of a character; whatever isn't nothing shows."""
     eighths = max(round(share * room * 8), int(share > 0))
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).ljust(room)[:room]
 
 
 def _round_edges(values: Float[np.ndarray, " _"] | Int[np.ndarray, " _"], bins: int) -> list[float]:
     """Edges at multiples of 1, 2 or 5 times a power of ten."""
-    low, high = float(values.min()), float(values.max())
+    low = float(values.min())
+    high = float(values.max())
     finest = max(1e-12, 1e-9 * max(abs(low), abs(high)))  # edges have to differ when written
     rough = max((high - low) / bins or 1.0, finest)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step), math.floor(high / step) + 1
+    first = math.floor(low / step)
+    last = math.floor(high / step) + 1
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]

@@ -1,4 +1,4 @@
-"""The page of a run: where it stands, what it was warned of, its curves and alignments, and what it is. One HTML file."""
+"""The page of a run as one HTML file: latest metrics, warnings, curves, alignments and the experiment."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -20,14 +20,14 @@ def page(
     experiment: str,
     summary: str = "",
 ) -> str:
-    """The page as HTML. It loads nothing but the pictures.
+    """Returns the page as HTML. It loads only the pictures.
 
     Args:
-        metrics: lines of a metrics.jsonl; the last value of each metric is shown, and its step.
-        warnings: what a reader must not miss, one paragraph each.
-        pictures: their paths as the page sees them; the caption is the file's name.
+        metrics: lines of a metrics.jsonl; the last value of each metric is shown with its step.
+        warnings: one paragraph each, highlighted.
+        pictures: paths relative to the page; the caption is the file's name.
         experiment: the flattened text.
-        summary: a line on the run as a whole.
+        summary: a line on the whole run.
     """
     latest = {name: (row["step"], value) for row in metrics for name, value in row.items() if name != "step"}
     rows = "".join(
@@ -39,10 +39,10 @@ def page(
         for path in pictures
     )
     summary = f"<p>{escape(summary)}</p>\n" if summary else ""
-    told = "".join(f'<p class="warning">{escape(each)}</p>\n' for each in warnings)
+    highlighted = "".join(f'<p class="warning">{escape(warning)}</p>\n' for warning in warnings)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>\n'
-        f"<h1>{escape(title)}</h1>\n{summary}{told}{images}"
+        f"<h1>{escape(title)}</h1>\n{summary}{highlighted}{images}"
         f"<h3>metrics, last values</h3>\n<table><tr><th>metric</th><th>value</th><th>step</th></tr>{rows}</table>\n"
         f"<details><summary>experiment</summary><pre>{escape(experiment)}</pre></details></html>\n"
     )

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#1f5fa8", "#d1495b", "#2e8b57", "#e08e0b", "#7a4fa3", "#5c6670")
-INK, FAINT = "#2b2f33", "#d9dde1"
+INK = "#2b2f33"
+FAINT = "#d9dde1"
 _DPI = 110
 
 
@@ -28,7 +29,7 @@ def alignment(
     path: Path,
     title: str = "",
 ) -> "Figure":
-    """Where the speller looked: a row a token from top to bottom, time from left to right, dark = much weight.
+    """Draws attention weights: a row per token from top to bottom, time from left to right, dark = large weight.
 
     Args:
         weights_us: attention, the mean over heads if there are several.
@@ -101,7 +102,7 @@ def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str 
 def error_table(
     errors_rc: Float[np.ndarray, "r c"], *, rows: Sequence[str], columns: Sequence[str], path: Path, title: str = ""
 ) -> "Figure":
-    """Error rates as a coloured table, in percent: white without an error, darkest from 100 % on.
+    """Draws error rates as a coloured table, in percent: white without errors, darkest from 100 % on.
 
     Args:
         errors_rc: shares.
@@ -136,7 +137,7 @@ def histogram(
     title: str = "",
     edges: Sequence[int | float] = (),
 ) -> "Figure":
-    """How values are spread, with the median and the largest; `edges` (those of buckets, say) are drawn as lines.
+    """Draws a histogram with the median and the largest value; `edges`, of buckets for example, are drawn as lines.
 
     Raises:
         ValueError: there are no values.
@@ -174,7 +175,7 @@ def _is_of(name: str, kind: tuple[str, ...]) -> bool:
 
 
 def _draw_losses(axes: "Axes", series: Series) -> None:
-    """Each line as it was, faint, and its moving mean."""
+    """Returns each line as it was, faint, and its moving mean."""
     finite = np.concatenate([values[np.isfinite(values)] for _, values in series.values()])
     for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
         window = len(values) // 40
@@ -193,7 +194,7 @@ def _draw_losses(axes: "Axes", series: Series) -> None:
 
 
 def _draw_errors(axes: "Axes", series: Series) -> None:
-    """Error rates in percent, and the best of each by its figure."""
+    """Draws error rates in percent and labels the best of each."""
     for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
         percent = 100 * values
         label = name
@@ -277,7 +278,7 @@ def axes_frame(
 
 
 def save_figure(figure: "Figure", path: Path) -> "Figure":
-    """The figure, written as PNG."""
+    """Returns the figure, written as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", facecolor="white")
     return figure

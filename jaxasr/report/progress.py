@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, a plain line now and then where there is none."""
+"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 import functools
 import time
@@ -14,11 +14,11 @@ _LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts work that is done, and says the rate and what time is left.
+    """A progress bar with rate and remaining time.
 
         with Progress(5_000, "train", "steps", done=1_200) as bar:
             bar.advance(1, loss=2.31)
-            bar.say("dev WER 12.1 %")
+            bar.print("dev WER 12.1 %")
 
     On a terminal one line is redrawn (bars may stand inside one another); elsewhere a line is printed every
     10 seconds and at the end: `train: 1,250 of 5,000 steps, 25 %, 8.1 steps/s, 0:07:43 left, loss 2.31`.
@@ -36,10 +36,10 @@ class Progress:
         window_s: float = WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Not shown before it is entered.
+        """Sets up a bar, which is shown when it is entered.
 
         Args:
-            total: units of work, those done before included; None if nobody knows.
+            total: units of work, including those done before; None if unknown.
             label: what is going on.
             unit: what is counted, in the plural.
             done: units that an earlier run has done; they don't count for the rate.
@@ -48,11 +48,16 @@ class Progress:
             window_s: the rate is that of so long; longer for work that comes in fits.
             clock: seconds, from any origin.
         """
-        self.total, self.label, self.unit, self.done = total, label, unit, done
+        self.total = total
+        self.label = label
+        self.unit = unit
+        self.done = done
         self._info: dict[str, object] = {}
-        self._clock, self._window_s = clock, window_s
+        self._clock = clock
+        self._window_s = window_s
         self._console = rich.console.Console(quiet=True) if quiet else console or _standard_error()
-        self._from, self._began = done, clock()
+        self._from = done
+        self._began = clock()
         self._marks = deque([(self._began, done)])
         self._printed = self._began
         self._bar = _bar(self._console) if self._console.is_interactive else None
@@ -84,7 +89,7 @@ class Progress:
         self._from += n
         self._marks = deque((at_s, done + n) for at_s, done in self._marks)
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Prints a line of its own, above the bar if there is one."""
         self._print(text)
 
@@ -110,9 +115,10 @@ class Progress:
         return f"{self.done:,.0f} of {self.total:,.0f} {self.unit}{share}"
 
     def _rest(self, now: float) -> list[str]:
-        """Rate, time left, and what the caller has to say."""
+        """Returns the rate, the remaining time and the values of the caller."""
         began, done = self._marks[0]
-        work, seconds = self.done - done, now - began
+        work = self.done - done
+        seconds = now - began
         rest = [_rate(work, seconds, self.unit)]
         if self.total is not None and work > 0 and self.done < self.total:
             rest.append(f"{_clock_time((self.total - self.done) * seconds / work)} left")
@@ -124,7 +130,7 @@ class Progress:
 
 @functools.cache
 def _standard_error() -> rich.console.Console:
-    """One for all, so that bars know of one another."""
+    """Returns one for all, so that bars know of one another."""
     return rich.console.Console(stderr=True)
 
 

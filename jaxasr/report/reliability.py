@@ -1,4 +1,4 @@
-"""Pictures of confidences: what they claim against what is right."""
+"""Reliability diagrams: confidences against the fraction of correct words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ Point = tuple[int, float, float]  # words of a bin, their mean confidence, the s
 
 
 def reliability(series: Mapping[str, Sequence[Point]], *, path: Path, title: str = "") -> "Figure":
-    """A line a series; on the diagonal words are right as often as they claim. Below it how many words have what confidence.
+    """Draws a line per series, which lies on the diagonal for calibrated confidences, and a histogram of words below it.
 
     Args:
         series: bins by name, such as "before" and "after", in the order of their confidences.

@@ -43,7 +43,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows in the order of the file. A line that isn't a whole row (a machine died) is warned of and left out.
+    """Returns the rows in the order of the file. A line that isn't a whole row (a machine died) is warned of and left out.
 
     Raises:
         FileNotFoundError: no such file.
@@ -66,7 +66,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def provenance(folder: Path) -> dict[str, Any]:
-    """Commit and versions, for a row of results.
+    """Returns commit and versions for a row of results.
 
     Args:
         folder: in the checkout whose commit is meant: that of the experiment's file.
@@ -94,7 +94,7 @@ def _plain(value: object) -> object:
 
 
 def _line_end_missing(file: Any) -> bytes:
-    """A line end if the last line has none: what a machine left that died while writing."""
+    """Returns a line end if the last line has none: what a machine left that died while writing."""
     end = file.seek(0, os.SEEK_END)
     if end == 0:
         return b""
@@ -103,7 +103,7 @@ def _line_end_missing(file: Any) -> bytes:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None if there is no git, or nothing that it knows here."""
+    """Returns the output of git; None if there is no git or no repository."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How work scales over devices: throughput and efficiency as curves."""
+"""Pictures of scaling over devices: throughput and efficiency as curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class ScalingPoint(NamedTuple):
 
 
 def scaling(points: Sequence[ScalingPoint], *, path: Path, title: str = "", unit: str = "audio s/s") -> "Figure":
-    """Throughput over the number of devices, a panel for each kind of work, and below them the efficiencies.
+    """Draws throughput over the number of devices, a panel per kind of work, and below them the efficiencies.
 
     Args:
         unit: of the rates.
@@ -60,9 +60,10 @@ _DASHES = ("-", "--", "-.", ":")
 
 
 def _styles(points: Sequence[ScalingPoint]) -> dict[tuple[str, str], Style]:
-    """One for each panel and line, the same in every panel it is drawn in."""
+    """Returns one for each panel and line, the same in every panel it is drawn in."""
     lines = list(dict.fromkeys((point.panel, point.line) for point in points))
-    colours, dashes = pictures.COLOURS, _DASHES
+    colours = pictures.COLOURS
+    dashes = _DASHES
     return {
         line: (colours[place % len(colours)], dashes[place // len(colours) % len(dashes)])
         for place, line in enumerate(lines)

@@ -1,4 +1,4 @@
-"""A number over the settings that it was measured with: a map of two of them, a profile of each otherwise."""
+"""Pictures of a measurement over settings: a map of two settings, otherwise a profile of each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RateBounds(NamedTuple):
-    """Where a rate lies."""
+    """The interval of a rate."""
 
     low: float
     high: float
@@ -69,7 +69,8 @@ def _map(points: Sequence[SurfacePoint], names: tuple[str, ...], path: Path, tit
     axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
     axes.set_xlabel(names[1])
     axes.set_ylabel(names[0])
-    middle, best = np.nanmean([np.nanmin(rates), np.nanmax(rates)]), np.nanmin(rates)
+    middle = np.nanmean([np.nanmin(rates), np.nanmax(rates)])
+    best = np.nanmin(rates)
     for (row, column), rate in np.ndenumerate(rates):
         weight = "bold" if rate == best else "normal"
         colour = "white" if rate < middle else pictures.INK

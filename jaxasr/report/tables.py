@@ -30,12 +30,12 @@ class Cell:
 
     @property
     def confirmed(self) -> float | None:
-        """In percent; None if it is unconfirmed."""
+        """The value in percent; None if it is unconfirmed."""
         return None if self.mark == "M" else float(self.percent)
 
     @property
     def shown(self) -> str:
-        """As it stands in a table."""
+        """The text of the cell."""
         return f"unconfirmed ({self.percent}?)" if self.mark == "M" else f"{self.percent} [{self.mark}]"
 
 
@@ -64,7 +64,7 @@ class Row:
 
 
 def cells(columns: Sequence[Column], percents: str, mark: Mark) -> dict[str, Cell]:
-    """The published figures of a row, in the order of the columns: `cells(COLUMNS, "2.1 4.3", "C2")`.
+    """Returns the published figures of a row, in the order of the columns: `cells(COLUMNS, "2.1 4.3", "C2")`.
 
     Raises:
         ValueError: there are more or fewer than columns.
@@ -73,7 +73,7 @@ def cells(columns: Sequence[Column], percents: str, mark: Mark) -> dict[str, Cel
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose columns are aligned; a column of figures only (an empty cell counts as one) stands to the right.
+    """Returns a table whose columns are aligned; a column of figures only (an empty cell counts as one) stands to the right.
 
     Raises:
         ValueError: a row has more or fewer cells than the header.

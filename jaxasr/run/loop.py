@@ -94,7 +94,7 @@ def train(
         for stage in stages:
             if stage is not stages[0]:
                 with clocks.pause("other"):
-                    saved = stage.from_previous(saved.train, bar.say)
+                    saved = stage.from_previous(saved.train, bar.print)
             state = saved.train
             log = MetricAccumulator(saved.metrics, folder=workdir.path, step_callback=step_callback)
             throughput.start_stage()
@@ -146,7 +146,7 @@ def train(
 
                     # Stop: at the end of the stage, or because a signal asks for it.
                     if ends or stops:
-                        bar.say(throughput.summary())
+                        bar.print(throughput.summary())
                     if stops:
                         raise TrainingInterrupt(requests.signum, done)
 

@@ -37,7 +37,7 @@ class RunReports:
         """
         self._writer.write(step, metrics)
         for line in self._monitor.warnings(step, metrics):
-            self._bar.say(line)
+            self._bar.print(line)
 
     def evaluation(self, step: int, result: EvalResult, summary: str) -> None:
         """Prints and writes the result of an evaluation, and draws the curves and the page anew.
@@ -47,7 +47,7 @@ class RunReports:
             result: the result on the validation split.
             summary: a line about the time and the speed of the run, for the page.
         """
-        self._bar.say(f"step {step:,}: {result.line}")
+        self._bar.print(f"step {step:,}: {result.line}")
         self.write(step, {f"validation/{name}": value for name, value in (result.scores | result.attention).items()})
         self._draw(summary)
 

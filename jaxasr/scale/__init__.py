@@ -1,4 +1,4 @@
-"""The one place that knows devices: how a step is compiled for them, and what they are."""
+"""Devices and processes: placing arrays, compiling steps, joining a job and watching it. No other package uses meshes."""
 
 from jaxasr.scale.cache import CompileCounter as CompileCounter
 from jaxasr.scale.cache import use_compile_cache as use_compile_cache

@@ -1,4 +1,4 @@
-"""What is compiled is kept between runs, and what is compiled in a run is counted."""
+"""The persistent compilation cache, and a counter of the programs that a run compiles."""
 
 import hashlib
 import math
@@ -21,11 +21,12 @@ _HIT = "/jax/compilation_cache/cache_hits"
 
 
 def use_compile_cache(folder: Path | None = None) -> Path:
-    """Turns on JAX's persistent cache for every program, however small, and gives its folder.
+    """Turns on JAX's persistent cache for programs of every size, and returns its folder.
 
     Args:
-        folder: None takes JAX_COMPILATION_CACHE_DIR, else a folder under ~/.cache/jaxasr/xla named by the features of
-            this processor: a program made for another one, on a home that several machines share, could crash here.
+        folder: None takes JAX_COMPILATION_CACHE_DIR. If that is unset, it takes a folder under ~/.cache/jaxasr/xla named by
+            the features of this processor. Several machines may share a home, and a program that was compiled for
+            another processor could crash here.
 
     Raises:
         PermissionError: the folder can't be written to.
@@ -44,12 +45,12 @@ def use_compile_cache(folder: Path | None = None) -> Path:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    compilation_cache.reset_cache()  # the folder is looked at once a process: look again
+    compilation_cache.reset_cache()  # JAX reads the folder's name once a process; this makes it read the name again
     return folder
 
 
 class CompileCounter:
-    """Counts what this process compiles, or takes from the cache compiled, while the counter is entered.
+    """A context manager that counts the programs that this process compiles or takes from the persistent cache.
 
     >>> with CompileCounter() as compiles:
     ...     step(state, batch)
@@ -59,18 +60,18 @@ class CompileCounter:
 
     def __init__(self):
         self.names: list[str] = []  # of the programs, in order
-        self.from_cache = 0  # how many of them the persistent cache had
-        self._spans: list[tuple[float, float]] = []  # of tracing, lowering and compiling, one after another
+        self.from_cache = 0  # number of programs that were in the persistent cache
+        self._spans: list[tuple[float, float]] = []  # start and end of tracing, lowering or compiling; disjoint, in order
         self._thread = threading.get_ident()
 
     @property
     def count(self) -> int:
-        """Programs compiled, those from the cache included."""
+        """The number of programs compiled, including those from the cache."""
         return len(self.names)
 
     @property
     def seconds(self) -> float:
-        """For which the thread that made the counter traced, lowered and compiled, each of them counted once."""
+        """The time that the thread of the counter spent on tracing, lowering and compiling. Nested events count once."""
         return math.fsum(end - start for start, end in self._spans)
 
     def __enter__(self) -> "CompileCounter":
@@ -91,7 +92,7 @@ class CompileCounter:
             self._span(time.perf_counter(), duration_secs)
 
     def _span(self, end: float, seconds: float) -> None:
-        """Adds what has just ended; what lies within it was told before."""
+        """Adds the span of an event that has just ended. It replaces the spans within it, because JAX reports those first."""
         start = end - seconds
         while self._spans and self._spans[-1][0] >= start:
             self._spans.pop()

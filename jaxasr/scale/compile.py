@@ -1,8 +1,8 @@
-"""One pure step, compiled for one device or for many: jit, pmap, or jit over a mesh. The step knows none of them.
+"""Compiles a pure step for one device or for many: jit, pmap, or jit over a mesh. The step has no code for devices.
 
-A step is `step(state, batch, across) -> (state, metrics)`, and all that it asks of the devices it asks of `across`
-(scale/gradient_reduction.py): the sums over examples (gradients, weights, metrics), before it divides. Then all three ways
-agree, however unequal the token counts of the devices are, and in any number of processes.
+A step is `step(state, batch, reduction) -> (state, metrics)`. The argument `reduction` (scale/gradient_reduction.py) sums
+over the examples of all devices: gradients, weights and metrics. The step divides only after these sums. So all three
+parallelisms give the same result for unequal token counts on the devices, and for any number of processes.
 """
 
 import math
@@ -30,32 +30,32 @@ PARALLELISMS = ("jit", "pmap", "mesh")
 
 @dataclass(frozen=True)
 class CompiledStep(Generic[State, Metrics]):
-    """A step for `mesh.devices`. Give it only what `place_state` and `place` gave."""
+    """A step for `mesh.devices`. It takes only states and batches that `place_state` and `place` returned."""
 
     parallelism: Parallelism
     mesh: Mesh  # of three axes (scale/layout.py)
     rules: Rules
     function: Any  # jitted: (state, batch) -> (state, metrics)
-    _executables: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # by the shapes of a batch
+    _executables: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # keys: shapes of a batch
 
     def __call__(self, state: State, batch: Any) -> tuple[State, Metrics]:
-        """The next state and the metrics, which are whole on every device. The state given is used up."""
+        """Returns the next state, and the metrics, replicated on every device. The given state is donated."""
         if jax.process_count() == 1:
             return self.function(state, batch)
-        return self._together(state, batch)
+        return self._call_synchronized(state, batch)
 
     @property
     def host_shard(self) -> HostShard:
-        """Which rows of a batch this process reads."""
+        """The rows of a batch that this process reads."""
         return process_shard(self.mesh, jax.process_index())
 
     def shardings(self, state: Any) -> Any:
-        """Where each leaf of a state, or of shapes of one, lies.
+        """Returns the sharding of each leaf of a state, or of a tree of its shapes.
 
         Raises:
-            ValueError: a rule of the table fits no leaf, does not fit one, or contradicts another (scale/rules.py).
+            ValueError: a rule of the table matches no leaf, does not fit one, or contradicts another (scale/rules.py).
         """
-        if self.parallelism == "pmap":  # as pmap gives it back: for another mesh it would compile the step once more
+        if self.parallelism == "pmap":  # pmap returns states on this mesh; it would compile again for a state on another
             line = Mesh(self.mesh.devices.reshape(-1), (DATA,), axis_types=(AxisType.Auto,))
             return jax.tree.map(lambda _: replicated(line), state)
         self.rules.check_all_rules_used(state)
@@ -63,11 +63,11 @@ class CompiledStep(Generic[State, Metrics]):
 
     @property
     def groups(self) -> int:
-        """Of devices: each has examples of its own."""
+        """The number of device groups that hold different examples."""
         return math.prod(self.mesh.shape[axis] for axis in ROWS)
 
     def check_divisible(self, examples: int) -> None:
-        """Raises: ValueError: a batch of so many examples can't be shared out evenly."""
+        """Raises ValueError if the device groups can't have equal shares of so many examples."""
         if examples % self.groups:
             raise ValueError(
                 f"a batch of {examples} examples can't be shared out evenly over {self.groups} devices; "
@@ -76,35 +76,35 @@ class CompiledStep(Generic[State, Metrics]):
             )
 
     def place_state(self, state: State) -> State:
-        """A copy of the state on the devices; the one given stays usable. In several processes each gives an equal one.
+        """Returns a copy of the state on the devices. The given state stays usable. All processes give equal states.
 
-        device_put alone won't do: over several devices it shares buffers with what it is given, may_alias=False or
-        not, and a step that is then given one buffer twice to reuse crashes the process.
+        `device_put` alone is not enough. Over several devices it shares buffers with its argument, even with
+        may_alias=False. A step that gets one buffer twice as a donation crashes the process.
         """
         shardings = self.shardings(state)
         copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)
         return copy(host_local_copy(state) if jax.process_count() > 1 else jax.device_put(state, shardings))
 
     def place(self, batch: Data) -> Data:
-        """The batch on its way to the devices, each of them its share of the examples; does not wait.
+        """Starts the copy of a batch to the devices and returns the arrays. Every device group gets its share of examples.
 
         Args:
-            batch: a tree of host arrays with the examples in front: in several processes the rows that `seat` says. Don't
-                write to them afterwards: a CPU device may read them where they lie.
+            batch: a tree of host arrays with the examples as first axis. With several processes it holds the rows of
+                `host_shard`. Don't write to the arrays afterwards: a CPU device may use their memory.
 
         Raises:
-            ValueError: the examples can't be shared out evenly.
+            ValueError: the device groups can't have equal shares of the examples.
         """
-        groups, hosts = self.groups, self.host_shard.hosts
+        hosts = self.host_shard.hosts
         for leaf in jax.tree.leaves(batch):
             self.check_divisible(leaf.shape[0] * hosts)
         if self.parallelism == "pmap":
-            here = groups // hosts
+            here = self.groups // hosts
             batch = jax.tree.map(lambda x: x.reshape(here, x.shape[0] // here, *x.shape[1:]), batch)
         return place_rows(batch, self.mesh)
 
-    def _together(self, state: Any, batch: Any) -> Any:
-        """Runs it when all processes have compiled it: one that is slower would run into the time limits of collectives."""
+    def _call_synchronized(self, state: Any, batch: Any) -> Any:
+        """Calls the step after all processes have compiled it. Collectives would time out on a slower process."""
         shape = tuple(leaf.shape for leaf in jax.tree.leaves(batch))
         if shape not in self._executables:
             self._executables[shape] = self.function.lower(state, batch).compile()
@@ -112,11 +112,11 @@ class CompiledStep(Generic[State, Metrics]):
         return self._executables[shape](state, batch)
 
     def lower(self, state: Any, batch: Any) -> jax.stages.Lowered:
-        """The step for shapes of a state and of a whole batch (trees of jax.ShapeDtypeStruct), not run: ahead of time."""
+        """Lowers the step ahead of time, for shapes of a state and of a global batch (trees of jax.ShapeDtypeStruct)."""
         placed = jax.tree.map(_at, state, self.shardings(state))
         rows = jax.tree.map(lambda leaf: _at(leaf, data_sharding(self.mesh)), batch)
         platform = self.mesh.devices.flat[0].platform
-        platforms = ("cuda" if platform == "gpu" else platform,)  # "gpu" is for a process that has one
+        platforms = ("cuda" if platform == "gpu" else platform,)  # "gpu" works only in a process that has a GPU
         return self.function.trace(placed, rows).lower(lowering_platforms=platforms)
 
 
@@ -128,23 +128,25 @@ def compile_step(
     rules: Rules | None = None,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> CompiledStep[State, Metrics]:
-    """The step for these devices; it is compiled when first called, once for each shape of a batch.
+    """Returns the step for these devices. It is compiled at the first call for each shape of a batch.
 
     Args:
-        step: pure; called as `step(state, batch, across)`, see above.
-        how: "jit" takes the first device; "pmap" and "mesh" all; "auto": mesh where there are several accelerators or
-            processes or a layout asks for it, else jit (a CPU has several devices only where they are made up).
-            Under pmap every device runs the whole step, and sums over examples meet in psum; over a mesh it is one
-            global step, of which XLA's partitioner splits what is not a sum over examples (across.Meshed).
-        layout: of the mesh; None: all devices share out the examples.
-        rules: where the state lies on the mesh; None: the built-in ones.
-        devices: None takes those JAX sees, of all processes. Those of a machine that is not here can be given, to `lower`.
+        step: pure; called as `step(state, batch, reduction)` (see the module's docstring).
+        parallelism: "jit" uses the first device; "pmap" and "mesh" use all. "auto" selects mesh if there are several
+            accelerators or processes, or if `layout` is not the default, and jit otherwise. (A CPU has several devices only
+            if they are virtual.) Under pmap every device runs the whole step, and psum adds the sums over examples. Over a
+            mesh there is one global step, and XLA's partitioner splits everything but the sums over examples
+            (`MeshReduction`).
+        layout: shape of the mesh; None: all devices are on the data axis.
+        rules: sharding rules of the state on the mesh; None: the built-in ones.
+        devices: None: all devices of all processes. Devices of a `Topology` that is not here serve for `lower` alone.
 
     Raises:
-        ValueError: jit with several processes, a layout for what is no mesh, or one that does not fit the devices.
+        ValueError: jit with several processes, a layout without a mesh, or a layout that does not fit the devices.
     """
     chosen = list(jax.devices() if devices is None else devices)
-    layout, rules = layout or MeshShape(), rules or Rules()
+    layout = layout or MeshShape()
+    rules = rules or Rules()
     parallelism = resolve_parallelism(parallelism, chosen, layout)
     if parallelism == "jit" and jax.process_count() > 1:
         raise ValueError(
@@ -158,7 +160,7 @@ def compile_step(
 
 
 def resolve_parallelism(parallelism: Parallelism, devices: Sequence[jax.Device], layout: MeshShape | None = None) -> Parallelism:  # pyright: ignore[reportInvalidTypeForm]
-    """What "auto" means on these devices (see compile_step)."""
+    """Returns the parallelism that "auto" selects on these devices (see compile_step). Returns any other one unchanged."""
     if parallelism not in ("auto", *PARALLELISMS):
         raise ValueError(f"how={parallelism!r}; a step is compiled by one of auto, {', '.join(PARALLELISMS)}")
     if parallelism != "auto":
@@ -168,7 +170,7 @@ def resolve_parallelism(parallelism: Parallelism, devices: Sequence[jax.Device],
 
 
 def place_rows(batch: Data, mesh: Mesh) -> Data:
-    """The rows of this process, on their way to its devices; those of all processes are one array."""
+    """Starts the copy of this process's rows to its devices. Returns the global arrays with the rows of all processes."""
     sharding = data_sharding(mesh)
     if jax.process_count() == 1:
         return jax.device_put(batch, sharding)
@@ -176,7 +178,7 @@ def place_rows(batch: Data, mesh: Mesh) -> Data:
     blocks = here.blocks_here()
     own = {group: blocks.index(block) for group, block in enumerate(here.blocks) if block in blocks}
 
-    def spread(rows: np.ndarray) -> jax.Array:
+    def global_array(rows: np.ndarray) -> jax.Array:
         size = rows.shape[0] // len(own)
         shape = (size * len(here.blocks), *rows.shape[1:])
         parts = []
@@ -185,7 +187,7 @@ def place_rows(batch: Data, mesh: Mesh) -> Data:
             parts.append(jax.device_put(rows[first : first + size], device))  # explicit, for the loop's transfer guard
         return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
-    return jax.tree.map(lambda leaf: spread(np.asarray(leaf)), batch)
+    return jax.tree.map(lambda leaf: global_array(np.asarray(leaf)), batch)
 
 
 def _at(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
@@ -200,11 +202,10 @@ def _compiled(step: Callable[..., Any], parallelism: Parallelism, mesh: Mesh, ru
 
         devices = list(mesh.devices.flat)
         return jax.pmap(one_step, DATA, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=0)
-    across = SINGLE_DEVICE if mesh.size == 1 else MeshReduction(mesh, rules)
-    stay = rules.shardings
+    reduction = SINGLE_DEVICE if mesh.size == 1 else MeshReduction(mesh, rules)
 
     def one_step(state: Any, batch: Any) -> Any:
-        new, metrics = step(state, batch, across)
-        return jax.lax.with_sharding_constraint((new, metrics), (stay(new, mesh), replicated(mesh)))
+        new, metrics = step(state, batch, reduction)
+        return jax.lax.with_sharding_constraint((new, metrics), (rules.shardings(new, mesh), replicated(mesh)))
 
     return jax.jit(one_step, donate_argnums=0)

@@ -1,4 +1,4 @@
-"""How a step sums over its examples, whichever devices they are on: the one thing that it asks of them."""
+"""Sums of gradients and metrics over the examples of all devices, for the steps of `compile_step`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,26 +8,26 @@ import jax
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxasr.scale.layout import ROWS
-from jaxasr.scale.rules import Rules, only
+from jaxasr.scale.rules import Rules, keep_axes
 
 Variables = Mapping[str, Any]  # "params" among them
-Gradients = Callable[[Variables, Any], tuple[Any, Any]]  # of a batch: gradients, a tree like the "params"; other sums
+Gradients = Callable[[Variables, Any], tuple[Any, Any]]  # variables, batch -> gradients (a tree like "params"), other sums
 
 
 @runtime_checkable
 class GradientReduction(Protocol):
-    """Given to a step with its state and batch."""
+    """A sum over the examples of all devices. A step gets it with its state and batch."""
 
     def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
-        """`gradients(variables, batch)` over the examples of all devices, before anything is divided.
+        """Returns the sums of `gradients(variables, batch)` over the examples of all devices. It divides nothing.
 
         Args:
-            gradients: pure; both of its trees are sums over examples. It is given parameters that are whole, but for what a
-                mesh splits over its tensor axis, and may be given a part of the examples.
-            variables: by the paths that they have in the state, for rules are written for those.
+            gradients: pure; both of its trees are sums over examples. It gets complete parameters, except for those that a
+                mesh splits over its tensor axis. It may get a part of the examples.
+            variables: under the paths that they have in the state, because sharding rules match these paths.
 
         Returns:
-            Gradients, which lie where their parameters do; the other sums, whole.
+            The gradients, sharded like their parameters, and the other sums, replicated.
         """
         ...
 
@@ -37,7 +37,7 @@ class SingleDevice:
     """A step that sees the whole batch and the whole state."""
 
     def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
-        """They are those of all examples already."""
+        """Returns `gradients(variables, batch)`, because the batch holds all examples."""
         return gradients(variables, batch)
 
 
@@ -48,35 +48,35 @@ class PmapReduction:
     axis: str
 
     def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
-        """One all-reduce of everything."""
+        """Returns the sums after one all-reduce of both trees."""
         return jax.lax.psum(gradients(variables, batch), self.axis)
 
 
 @dataclass(frozen=True)
 class MeshReduction:
-    """A step over a mesh. It sees the whole of everything, and XLA's partitioner splits it wherever it lies: but for this.
+    """A step over a mesh. XLA's partitioner splits the global step, except for the gradients, which run under shard_map.
 
-    Here each device has its own examples (shard_map), and what is said is said once a step: parameters that are split are
-    gathered before the forward pass; after the backward pass gradients are summed, each to where its parameter is kept
-    (ZeRO, Rajbhandari 2020, stage 2 with split parameters). Left to itself the partitioner would move activations: it splits
-    no FFT and no product that sums over time and examples at once (gradients of recurrent weights), and adds up gradients
-    in every pass of a loop. The tensor axis is left to it, here too.
+    Under shard_map each device has its own examples, and the devices communicate once a step. Split parameters are gathered
+    before the forward pass. After the backward pass the gradients are summed and scattered like their parameters (ZeRO,
+    Rajbhandari 2020, stage 2 with split parameters). The partitioner alone would move activations. It does not split FFTs,
+    nor products that sum over time and examples at once (gradients of recurrent weights), and it sums gradients in every
+    trip of a loop. The partitioner still splits the tensor axis here.
     """
 
     mesh: Mesh
     rules: Rules
 
     def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
-        """All-gather, compute, reduce-scatter."""
+        """Returns the sums after an all-gather of the parameters and a reduce-scatter of the gradients."""
         placed = self.rules.shardings(variables, self.mesh)
-        split = jax.tree.map(lambda each: only(ROWS, each.spec), placed)
+        split = jax.tree.map(lambda sharding: keep_axes(ROWS, sharding.spec), placed)
 
-        def of_own(variables: Variables, batch: Any) -> tuple[Any, Any]:
-            sums, others = gradients(jax.tree.map(_whole, variables, split), batch)
+        def local_sums(variables: Variables, batch: Any) -> tuple[Any, Any]:
+            sums, others = gradients(jax.tree.map(_gathered, variables, split), batch)
             return jax.tree.map(_scattered, sums, split["params"]), jax.lax.psum(others, ROWS)
 
         mapped = jax.shard_map(
-            of_own,
+            local_sums,
             mesh=self.mesh,
             in_specs=(split, PartitionSpec(ROWS)),
             out_specs=(split["params"], PartitionSpec()),
@@ -86,7 +86,7 @@ class MeshReduction:
         return mapped(variables, batch)
 
 
-def _whole(part: jax.Array, spec: PartitionSpec) -> jax.Array:
+def _gathered(part: jax.Array, spec: PartitionSpec) -> jax.Array:
     for dimension, axis in enumerate(spec):
         if axis is not None:
             part = jax.lax.all_gather(part, axis, axis=dimension, tiled=True)
@@ -94,7 +94,7 @@ def _whole(part: jax.Array, spec: PartitionSpec) -> jax.Array:
 
 
 def _scattered(own: jax.Array, spec: PartitionSpec) -> jax.Array:
-    """Of a sum over all devices the part that is kept here."""
+    """Returns the part of a sum over all devices that this device keeps."""
     for dimension, axis in enumerate(spec):
         if axis is not None:
             own = jax.lax.psum_scatter(own, axis, scatter_dimension=dimension, tiled=True)

@@ -1,7 +1,7 @@
-"""The processes and devices of this run: how they find each other, which one am I, and what do we run on.
+"""The processes of a run: start and end of a job, barriers, this process's number, and a description of the devices.
 
-Processes that joined end together: when one dies or ends by an error, JAX's coordination service ends the others
-(SIGABRT), at the latest JAXASR_HEARTBEAT_S after its last sign of life. One that lives but is stuck is the watchdog's.
+The processes of a job end together. When one dies or ends by an error, JAX's coordination service ends the others
+(SIGABRT), at the latest JAXASR_HEARTBEAT_S after its last heartbeat. scale/watchdog.py ends a process that hangs.
 """
 
 import atexit
@@ -27,19 +27,19 @@ from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, START, 
 DAY_S = 86_400.0
 
 _CPUINFO = Path("/proc/cpuinfo")
-_SILENCE_S = 20.0  # of a start that waits, before it says for whom
-_meetings = itertools.count()
+_SILENCE_S = 20.0  # a start that waits longer prints a line
+_barriers = itertools.count()
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a run ran on, for its row of results."""
+    """The hardware of a run, for its row of results."""
 
     platform: str  # cpu, gpu, tpu
-    kind: str  # as the maker calls it
+    kind: str  # the maker's name
     devices: int  # of all processes
     processes: int
-    cores: int  # of the host, that this process may use
+    cores: int  # of this host that this process may use
 
     def __str__(self) -> str:
         hosts = f" in {self.processes} processes" if self.processes > 1 else ""
@@ -47,31 +47,31 @@ class Hardware:
 
 
 def initialize(environment: Mapping[str, str] = os.environ) -> bool:
-    """Makes this process one of a job's, if its launcher says so; whether there are several.
+    """Joins the job that the launcher's variables name, if there is one. Returns True if the job is distributed.
 
     Call it before the first array is made; a second call changes nothing. It reads JAXASR_COORDINATOR=HOST:PORT,
-    JAXASR_PROCESSES=N and JAXASR_PROCESS=K, or JAXASR_DISTRIBUTED=auto. Its limits are JAXASR_HEARTBEAT_S (60), after
-    which a process without a sign of life is dead, and JAXASR_START_S (300), to find each other.
+    JAXASR_PROCESSES=N and JAXASR_PROCESS=K, or JAXASR_DISTRIBUTED=auto. A process without a heartbeat for
+    JAXASR_HEARTBEAT_S (60) seconds counts as dead. JAXASR_START_S (300) is the time for all processes to start.
 
     Raises:
-        ValueError: the variables make no sense, or JAX finds no job.
-        ConnectionError: process 0 does not answer within JAXASR_START_S. (Process 0 itself is ended by JAX when others
-            don't come; it says before for whom it waits.)
+        ValueError: the variables contradict each other, or JAX finds no job.
+        ConnectionError: process 0 does not answer within JAXASR_START_S. (If other processes are missing, JAX ends
+            process 0, which prints before that it waits.)
     """
-    said = read_launch_env(environment)
-    if said is not None and said.processes != 1 and not jax.distributed.is_initialized():
-        faulthandler.enable()  # when JAX's client aborts, one can see where this process was
-        _wait_for_first(said)
-        with _told_if_it_waits(said):
-            _initialize(said)
+    env = read_launch_env(environment)
+    if env is not None and env.processes != 1 and not jax.distributed.is_initialized():
+        faulthandler.enable()  # prints the stacks when JAX's client aborts
+        _wait_for_primary(env)
+        with _message_if_it_waits(env):
+            _initialize(env)
     return jax.distributed.is_initialized()
 
 
 @contextlib.contextmanager
 def distributed() -> Iterator[None]:
-    """`join`, and `leave` at the end. After an error this process will not wait for the others when it exits.
+    """Calls `initialize`, and `shutdown` at the end. After an error this process does not wait for the others at its exit.
 
-    They wait for its part of a collective, and would not know: the connections that close tell them.
+    The others may wait for it in a collective. They end when the exit closes its connections.
     """
     several = initialize()
     try:
@@ -84,31 +84,31 @@ def distributed() -> Iterator[None]:
 
 
 def shutdown() -> None:
-    """Waits until all processes are here and takes leave of the job; nothing in a process that is alone."""
+    """Waits for all processes and leaves the job. Does nothing without a distributed job."""
     if jax.distributed.is_initialized():
         barrier("leave")
         jax.distributed.shutdown()
 
 
 def barrier(name: str, *, timeout_s: float = DAY_S) -> None:
-    """Waits until every process has come here; no device takes part. All pass the same barriers in the same order.
+    """Waits until every process calls it; uses no device. All processes call the same barriers in the same order.
 
     Raises:
-        RuntimeError: some process did not come within `timeout_s`. One that dies ends the job sooner.
+        RuntimeError: a process did not call it within `timeout_s`. A process that dies ends the job sooner.
     """
     if jax.distributed.is_initialized():
-        client().wait_at_barrier(f"jaxasr/{next(_meetings)}/{name}", round(timeout_s * 1000))
+        client().wait_at_barrier(f"jaxasr/{next(_barriers)}/{name}", round(timeout_s * 1000))
 
 
 def broadcast_from_primary(name: str, value: str, *, timeout_s: float = DAY_S) -> str:
-    """What the first process gives; each gives its own, and all ask in the same order. No device takes part.
+    """Returns the value that the primary process passes; uses no device. All processes call it in the same order.
 
     Raises:
-        RuntimeError: the first did not give it within `timeout_s`. One that dies ends the job sooner.
+        RuntimeError: the primary process did not call it within `timeout_s`. A process that dies ends the job sooner.
     """
     if not jax.distributed.is_initialized():
         return value
-    key = f"jaxasr/{next(_meetings)}/{name}"
+    key = f"jaxasr/{next(_barriers)}/{name}"
     if process()[0] == 0:
         client().key_value_set(key, value)
         return value
@@ -116,23 +116,23 @@ def broadcast_from_primary(name: str, value: str, *, timeout_s: float = DAY_S) -
 
 
 def client() -> Any:
-    """JAX's client of the job's coordination service: keys, values, barriers. None in a process that is alone."""
+    """Returns JAX's client of the job's coordination service (keys, values, barriers), or None without a distributed job."""
     return jax_distributed.global_state.client
 
 
 def process() -> tuple[int, int]:
-    """Which process of how many, as the launcher counts; unlike `jax.process_index` it starts no backend."""
+    """Returns this process's number and the number of processes. Unlike `jax.process_index` it starts no backend."""
     state = jax_distributed.global_state
     return (state.process_id, state.num_processes) if jax.distributed.is_initialized() else (0, 1)
 
 
 def is_primary() -> bool:
-    """Whether this process writes what is written once a run: checkpoints' metadata, metrics, results."""
+    """Returns True in the process that writes the files of the run: checkpoints' metadata, metrics, results."""
     return jax.process_index() == 0
 
 
 def hardware() -> Hardware:
-    """The devices that JAX sees, described. Starts the backend if nothing did."""
+    """Returns a description of JAX's devices. It starts the backend if nothing did before."""
     devices = jax.devices()
     kinds = sorted({device.device_kind for device in devices})
     name = devices[0].platform
@@ -146,37 +146,37 @@ def hardware() -> Hardware:
 
 
 def cpu_info(entry: str) -> str:
-    """An entry of the first core in Linux's list ("model name", "flags"); elsewhere the machine's architecture."""
+    """Returns an entry of the first core in /proc/cpuinfo ("model name", "flags"), or the architecture if there is none."""
     lines = _CPUINFO.read_text().splitlines() if _CPUINFO.is_file() else []
     pairs = (line.partition(":") for line in lines)
     return next((value.strip() for name, _, value in pairs if name.strip() == entry), platform.machine())
 
 
-def _wait_for_first(said: LaunchEnv) -> None:
-    """Waits until process 0 answers: JAX's client would abort this process instead of raising an error."""
-    if said.coordinator is None or not said.process:
+def _wait_for_primary(env: LaunchEnv) -> None:
+    """Waits until process 0 answers. JAX's client would abort this process instead of raising an error."""
+    if env.coordinator is None or not env.process:
         return
-    end = time.monotonic() + said.start_s
+    end = time.monotonic() + env.start_s
     while True:
         try:
-            socket.create_connection(address(said.coordinator), timeout=5.0).close()
+            socket.create_connection(address(env.coordinator), timeout=5.0).close()
             return
         except OSError as error:
             if time.monotonic() > end:
                 raise ConnectionError(
-                    f"process {said.process} of {said.processes} on {socket.gethostname()} can't reach process 0 at "
-                    f"{COORDINATOR}={said.coordinator} ({error}) for {said.start_s} s. Was it started there, does the "
+                    f"process {env.process} of {env.processes} on {socket.gethostname()} can't reach process 0 at "
+                    f"{COORDINATOR}={env.coordinator} ({error}) for {env.start_s} s. Was it started there, does the "
                     f"name resolve here, is the port open? {START} is the time to wait"
                 ) from error
-        time.sleep(min(0.5, said.start_s / 10))
+        time.sleep(min(0.5, env.start_s / 10))
 
 
 @contextlib.contextmanager
-def _told_if_it_waits(said: LaunchEnv) -> Iterator[None]:
-    of = f"{said.process} of {said.processes}" if said.processes else "of a job that JAX found"
-    at = f" at {said.coordinator}" if said.coordinator else ""
-    line = f"process {of} waits for the others{at}; gives up {said.start_s} s after its start"
-    timer = threading.Timer(min(_SILENCE_S, said.start_s / 2), print, (line,), {"file": sys.stderr, "flush": True})
+def _message_if_it_waits(env: LaunchEnv) -> Iterator[None]:
+    number = f"{env.process} of {env.processes}" if env.processes else "of a job that JAX found"
+    at = f" at {env.coordinator}" if env.coordinator else ""
+    line = f"process {number} waits for the others{at}; gives up {env.start_s} s after its start"
+    timer = threading.Timer(min(_SILENCE_S, env.start_s / 2), print, (line,), {"file": sys.stderr, "flush": True})
     timer.daemon = True
     timer.start()
     try:
@@ -185,19 +185,19 @@ def _told_if_it_waits(said: LaunchEnv) -> Iterator[None]:
         timer.cancel()
 
 
-def _initialize(said: LaunchEnv) -> None:
-    # JAX's own notifier would take SIGTERM for good, in commands that never ask it too: run/interrupt.py does its work
+def _initialize(env: LaunchEnv) -> None:
+    # JAX's preemption notifier would install its handler of SIGTERM in every command. run/interrupt.py handles SIGTERM.
     jax.config.update("jax_enable_preemption_service", False)
-    found = said.processes is None
+    found = env.processes is None
     try:
         jax.distributed.initialize(
-            said.coordinator,
-            said.processes,
-            said.process,
+            env.coordinator,
+            env.processes,
+            env.process,
             cluster_detection_method=None if found else "deactivate",
-            initialization_timeout=said.start_s,
-            heartbeat_timeout_seconds=said.heartbeat_s,
-            shutdown_timeout_seconds=said.heartbeat_s,
+            initialization_timeout=env.start_s,
+            heartbeat_timeout_seconds=env.heartbeat_s,
+            shutdown_timeout_seconds=env.heartbeat_s,
         )
     except ValueError as error:
         raise ValueError(
@@ -205,7 +205,7 @@ def _initialize(said: LaunchEnv) -> None:
             f"launch/'s scripts, or set {COORDINATOR}, {PROCESSES} and JAXASR_PROCESS"
         ) from error
     except RuntimeError as error:
-        at = said.coordinator or "the address that JAX chose"
+        at = env.coordinator or "the address that JAX chose"
         raise RuntimeError(
             f"this process can't join the job at {at}: {error}. Is the port taken, or was JAX used before?"
         ) from error
@@ -213,7 +213,7 @@ def _initialize(said: LaunchEnv) -> None:
 
 def _end_at_once() -> None:
     if not jax.distributed.is_initialized():
-        return  # it took leave in good order
+        return  # `shutdown` was called
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

@@ -1,21 +1,25 @@
-"""What the launcher says of this process, in variables of the environment."""
+"""The environment variables by which a launcher describes the job to each of its processes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-COORDINATOR, PROCESSES, PROCESS = "JAXASR_COORDINATOR", "JAXASR_PROCESSES", "JAXASR_PROCESS"
-DISTRIBUTED, HEARTBEAT, START = "JAXASR_DISTRIBUTED", "JAXASR_HEARTBEAT_S", "JAXASR_START_S"
+COORDINATOR = "JAXASR_COORDINATOR"
+PROCESSES = "JAXASR_PROCESSES"
+PROCESS = "JAXASR_PROCESS"
+DISTRIBUTED = "JAXASR_DISTRIBUTED"
+HEARTBEAT = "JAXASR_HEARTBEAT_S"
+START = "JAXASR_START_S"
 
 
 @dataclass(frozen=True)
 class LaunchEnv:
-    """Where this process stands among those of its job; what is None is JAX's to find out."""
+    """A process's number and its job, as the launcher gives them. JAX finds the fields that are None."""
 
     coordinator: str | None  # HOST:PORT of process 0
     processes: int | None
     process: int | None
-    heartbeat_s: int = 60  # without a sign of life, and a process is dead and the job over
-    start_s: int = 300  # that the processes have to find each other
+    heartbeat_s: int = 60  # a process without a heartbeat for this time counts as dead, and the job ends
+    start_s: int = 300  # time for all processes to start
 
     def __post_init__(self):
         if self.coordinator is not None:
@@ -31,24 +35,26 @@ class LaunchEnv:
 
 
 def read_launch_env(environment: Mapping[str, str]) -> LaunchEnv | None:
-    """What is said of this process; None: it is alone.
+    """Returns the launcher's description of this process, or None without a distributed job.
 
     Raises:
-        ValueError: a variable is missing beside the others, is no number, or makes no sense.
+        ValueError: a variable is missing while others are set, is no number, or is out of range.
     """
-    said = {name: environment.get(name) or None for name in (COORDINATOR, PROCESSES, PROCESS)}
-    coordinator, *counts = said.values()
+    variables = {name: environment.get(name) or None for name in (COORDINATOR, PROCESSES, PROCESS)}
+    coordinator, *counts = variables.values()
     limits = {"heartbeat_s": _whole(environment, HEARTBEAT, 60), "start_s": _whole(environment, START, 300)}
-    way = environment.get(DISTRIBUTED) or None
-    if way not in (None, "auto"):
-        raise ValueError(f"{DISTRIBUTED}={way}; it is auto (Slurm, TPU VM, Kubernetes, as JAX finds them) or not set")
-    if way and not any(counts):
+    distributed = environment.get(DISTRIBUTED) or None
+    if distributed not in (None, "auto"):
+        raise ValueError(
+            f"{DISTRIBUTED}={distributed}; it is auto (Slurm, TPU VM, Kubernetes, as JAX finds them) or not set"
+        )
+    if distributed and not any(counts):
         return LaunchEnv(coordinator, None, None, **limits)
-    missing = [name for name, value in said.items() if value is None]
-    if missing == list(said):
+    missing = [name for name, value in variables.items() if value is None]
+    if missing == list(variables):
         return None
     if missing:
-        given = ", ".join(f"{name}={value}" for name, value in said.items() if value is not None)
+        given = ", ".join(f"{name}={value}" for name, value in variables.items() if value is not None)
         raise ValueError(
             f"{given}, but {' and '.join(missing)} not set; set all three ({COORDINATOR}=HOST:PORT of process 0, "
             f"{PROCESSES}, {PROCESS}), none of them, or {DISTRIBUTED}=auto"
@@ -57,10 +63,10 @@ def read_launch_env(environment: Mapping[str, str]) -> LaunchEnv | None:
 
 
 def address(coordinator: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT".
+    """Splits "HOST:PORT" into host and port.
 
     Raises:
-        ValueError: it is not of that form.
+        ValueError: the text does not have this form.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:

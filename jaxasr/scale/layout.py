@@ -1,4 +1,4 @@
-"""How the devices of a run are laid out, and which rows of a batch each process reads for those it holds."""
+"""The mesh of a run's devices, and the rows of a batch that each process reads for its devices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,19 +11,23 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-DATA, FSDP, TENSOR = AXES = ("data", "fsdp", "tensor")
+DATA = "data"
+FSDP = "fsdp"
+TENSOR = "tensor"
+AXES = (DATA, FSDP, TENSOR)
 ROWS = (DATA, FSDP)  # the axes that the examples of a batch are split over
 
 
 @dataclass(frozen=True)
 class MeshShape:
-    """Sizes of the mesh's axes.
+    """The sizes of the mesh's axes.
 
-    data: the examples are split over it, the state is not. fsdp: the examples are, and so is every large array of the state.
-    tensor: single products are, where the rules say so; it is the innermost, for its devices talk the most.
+    The examples are split over data and fsdp. Every large array of the state is split over fsdp, and none over data. Single
+    matrix products are split over tensor where the rules name them. Tensor is the innermost axis, because its devices
+    communicate the most.
     """
 
-    data: int = 0  # 0: as many devices as the other two leave
+    data: int = 0  # 0: the number of devices divided by the other two sizes
     fsdp: int = 1
     tensor: int = 1
 
@@ -34,14 +38,14 @@ class MeshShape:
             )
 
     def __str__(self) -> str:
-        return ",".join(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
+        return ",".join(f"{axis.name}={getattr(self, axis.name)}" for axis in fields(self))
 
     @classmethod
     def parse(cls, text: str) -> "MeshShape":
-        """Of "data=4,fsdp=2,tensor=2"; what is not named is as in `Layout()`.
+        """Parses a text like "data=4,fsdp=2,tensor=2". An axis that is missing has its default size.
 
         Raises:
-            ValueError: another axis, no number, an axis twice.
+            ValueError: an unknown axis, a size that is no number, or an axis twice.
         """
         sizes: dict[str, int] = {}
         for part in filter(None, text.split(",")):
@@ -54,10 +58,10 @@ class MeshShape:
         return cls(**sizes)
 
     def mesh(self, devices: Sequence[jax.Device]) -> Mesh:  # pyright: ignore[reportInvalidTypeForm]
-        """The devices in three axes, AXES; those that are linked best stand innermost.
+        """Returns a mesh of the devices with the three axes AXES. The devices with the fastest links are innermost.
 
         Raises:
-            ValueError: the devices are more or fewer, or slices of TPUs that the data axis does not share out.
+            ValueError: the number of devices does not fit, or the data axis is no multiple of the TPU slices.
         """
         rest, left = divmod(len(devices), self.fsdp * self.tensor)
         data = self.data or rest
@@ -66,19 +70,19 @@ class MeshShape:
                 f"the mesh {self} and {len(devices)} devices; data x fsdp x tensor must be {len(devices)} (data=0: what the "
                 "others leave)"
             )
-        sizes, types = (data, self.fsdp, self.tensor), (AxisType.Auto,) * len(AXES)
-        return Mesh(device_mesh(devices, sizes), AXES, axis_types=types)
+        types = (AxisType.Auto,) * len(AXES)
+        return Mesh(device_mesh(devices, (data, self.fsdp, self.tensor)), AXES, axis_types=types)
 
 
 def device_mesh(devices: Sequence[Any], sizes: tuple[int, int, int]) -> np.ndarray:
-    """The devices in so many rows of each axis, nodes of GPUs and slices of TPUs one behind the other along the first.
+    """Returns the devices as an array of these sizes. Nodes of GPUs and slices of TPUs follow each other on the first axis.
 
-    `jax.make_mesh` refuses several nodes or slices, and axes that are no side of a torus of TPUs.
+    `jax.make_mesh` raises an error for several nodes or slices, and for axes that are no side of a torus of TPUs.
 
     Raises:
-        ValueError: slices of TPUs that the first axis does not share out: the others would go through the slow network.
+        ValueError: the first axis is no multiple of the TPU slices, so another axis would use the slow network.
     """
-    slices = len({each.slice_index for each in devices}) if hasattr(devices[0], "slice_index") else 1
+    slices = len({device.slice_index for device in devices}) if hasattr(devices[0], "slice_index") else 1
     if devices[0].platform != "tpu" or slices == 1:
         return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     data, *inner = sizes
@@ -94,24 +98,24 @@ def device_mesh(devices: Sequence[Any], sizes: tuple[int, int, int]) -> np.ndarr
 
 @dataclass(frozen=True)
 class HostShard:
-    """Which rows of the plan's batches a process reads, and where all rows lie in the array that the devices hold.
+    """The rows of the plan's batches that a process reads, and the position of all rows in the global array.
 
-    A batch is cut into one block of rows for each group of devices that shares examples (data x fsdp). The blocks of a
-    process follow each other in the plan, wherever on the mesh its devices are; processes that a tensor axis spans read
-    the same ones.
+    A batch consists of one block of rows for each group of devices with the same examples (data x fsdp groups). The blocks
+    of a process are adjacent in the plan, wherever its devices are on the mesh. Processes that share a tensor axis read the
+    same blocks.
     """
 
-    host: int  # of the `hosts` that share out the rows
-    hosts: int
-    blocks: tuple[int, ...]  # by group: the block of the plan that its devices hold
+    host: int  # number of the share of rows, below `hosts`
+    hosts: int  # number of shares
+    blocks: tuple[int, ...]  # for each group: the block of the plan that its devices hold
 
     def blocks_here(self) -> range:
-        """The plan's blocks that this process reads."""
-        each = len(self.blocks) // self.hosts
-        return range(self.host * each, (self.host + 1) * each)
+        """Returns the numbers of the plan's blocks that this process reads."""
+        count = len(self.blocks) // self.hosts
+        return range(self.host * count, (self.host + 1) * count)
 
     def in_order(self, rows: np.ndarray) -> np.ndarray:
-        """The rows of a global array, as they stand in the plan."""
+        """Returns the rows of a global array in the order of the plan."""
         if self.blocks == tuple(range(len(self.blocks))):
             return rows
         blocks = np.split(rows, len(self.blocks))
@@ -119,18 +123,28 @@ class HostShard:
 
 
 def process_shard(mesh: Mesh, process: int) -> HostShard:
-    """Where a process sits at this mesh. Errors are those of `seat_among`."""
+    """Returns the shard of a process on this mesh.
+
+    Raises:
+        ValueError: as `host_shard`.
+    """
     holders = np.array([device.process_index for device in mesh.devices.flat])
     return host_shard(holders.reshape(-1, mesh.shape[TENSOR]), process)
 
 
 def host_shard(holders: Int[np.ndarray, "groups tensor"], process: int) -> HostShard:
-    """Where a process sits among those that hold the devices, a row for each group that shares examples.
+    """Returns the shard of a process from the processes that hold the devices.
+
+    Args:
+        holders: the process of each device, with one row for each group of devices with the same examples.
+        process: the process of the shard.
 
     Raises:
-        ValueError: processes that hold unequal numbers of groups, or share some of them and not others.
+        ValueError: processes hold unequal numbers of groups, share only some of them, or `process` holds none.
     """
-    groups = {each: tuple(np.flatnonzero((holders == each).any(1)).tolist()) for each in np.unique(holders).tolist()}
+    groups = {
+        holder: tuple(np.flatnonzero((holders == holder).any(1)).tolist()) for holder in np.unique(holders).tolist()
+    }
     shares = sorted(set(groups.values()))
     if sum(map(len, shares)) != len(holders) or len({len(share) for share in shares}) > 1 or process not in groups:
         raise ValueError(
@@ -138,31 +152,32 @@ def host_shard(holders: Int[np.ndarray, "groups tensor"], process: int) -> HostS
             f"overlap in part, or are unequally many, or process {process} holds none; let the mesh's tensor axis divide "
             "the devices of a process, or be a multiple of them"
         )
-    each = len(shares[0])
-    places = dict(zip(np.concatenate(shares).tolist(), range(len(holders)), strict=True))
+    blocks = dict(zip(np.concatenate(shares).tolist(), range(len(holders)), strict=True))
     return HostShard(
-        shares.index(groups[process]), len(holders) // each, tuple(places[group] for group in range(len(holders)))
+        host=shares.index(groups[process]),
+        hosts=len(holders) // len(shares[0]),
+        blocks=tuple(blocks[group] for group in range(len(holders))),
     )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Everything on every device."""
+    """Returns the sharding of an array that every device holds completely."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def data_sharding(mesh: Mesh) -> NamedSharding:
-    """The examples, which stand in front, split over ROWS."""
+    """Returns the sharding of an array whose first axis, the examples, is split over ROWS."""
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
 def host_local_copy(tree: Any) -> Any:
-    """What all processes hold alike, ready to be placed for all: a process's own arrays come to its host for that."""
-    return tree if jax.process_count() == 1 else jax.tree.map(_off_own_devices, tree)
+    """Returns a tree for placement by all processes: process-local arrays are copied to the host. Processes give equal trees."""
+    return tree if jax.process_count() == 1 else jax.tree.map(_host_copy, tree)
 
 
-def _off_own_devices(leaf: Any) -> Any:
+def _host_copy(leaf: Any) -> Any:
     if not isinstance(leaf, jax.Array) or not leaf.is_fully_addressable:
         return leaf
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(_off_own_devices(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        return jax.random.wrap_key_data(_host_copy(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
     return np.asarray(leaf)

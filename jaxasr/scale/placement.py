@@ -1,4 +1,4 @@
-"""Where a search runs: on one device, or on all, each with its share of the examples and all of the variables."""
+"""Placement of batches and variables for decoding: on one device, or on all with a share of the examples each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,25 +16,28 @@ Tree = TypeVar("Tree")
 
 @dataclass(frozen=True)
 class Placement:
-    """Some devices. What is placed by one of its methods goes into one compiled function with what is placed by the other."""
+    """A mesh for inference. One compiled function takes the arrays that `whole` and `shared` return."""
 
-    mesh: Mesh  # of three axes (scale/layout.py), of which the examples have the first
+    mesh: Mesh  # of three axes (scale/layout.py); the examples are split over the first
 
-    def seat(self, examples: Iterable[int]) -> HostShard:
-        """Which rows this process reads of batches of so many examples: all, where any of them can't be shared out evenly."""
+    def host_shard(self, examples: Iterable[int]) -> HostShard:
+        """Returns the rows that this process reads of batches with these numbers of examples.
+
+        Every process reads all rows if the devices can't have equal shares of one of the batches.
+        """
         own = process_shard(self.mesh, jax.process_index())
         return own if all(count % self.mesh.size == 0 for count in examples) else HostShard(0, 1, own.blocks)
 
     def whole(self, tree: Tree) -> Tree:
-        """On every device. In several processes each gives the same."""
+        """Returns the tree replicated on every device. All processes give equal trees."""
         sharding = replicated(self.mesh)
-        if jax.process_count() > 1:  # device_put would compare what they give
-            barrier("placed")  # one that is late would run into the time limit of the exchange
+        if jax.process_count() > 1:  # device_put would compare the trees of the processes
+            barrier("placed")  # the collective would time out on a late process
             return jax.jit(lambda tree: tree, out_shardings=sharding)(host_local_copy(tree))
         return jax.device_put(tree, sharding)
 
     def shared(self, batch: Tree, own: HostShard) -> Tree:
-        """The rows that a seat says to read, each device its share; all of them for all where they can't be shared out."""
+        """Returns a batch of the rows of a host shard, split over the devices. It is replicated if it can't be split evenly."""
         examples = {leaf.shape[0] * own.hosts for leaf in jax.tree.leaves(batch)}
         if any(count % self.mesh.size for count in examples):
             return self.whole(batch)
@@ -43,18 +46,18 @@ class Placement:
         return jax.device_put(batch, data_sharding(self.mesh))
 
     def gathered(self, found: Tree) -> Tree:
-        """What a compiled function gave, where this process can read it. All processes call it."""
+        """Returns the results of a compiled function such that this process can read them. All processes call it."""
         return found if jax.process_count() == 1 else self.whole(found)
 
     def gathered_rows(self, found: Tree, own: HostShard) -> Tree:
-        """The same of arrays with the examples in front: all of them, as the plan has them."""
+        """Returns the results, with the examples as first axis, of all rows in the order of the plan. All processes call it."""
         if jax.process_count() == 1:
             return found
         here: Any = jax.device_get(self.whole(found))
         return jax.tree.map(own.in_order, here) if own.hosts > 1 else here
 
 
-def placement(how: Parallelism) -> Placement:
-    """The devices that a step compiled in this way has: the first under jit, all of all processes otherwise."""
+def placement(parallelism: Parallelism) -> Placement:
+    """Returns the placement for a parallelism: the first device under jit, all devices of all processes otherwise."""
     devices = jax.devices()
-    return Placement(MeshShape().mesh(devices[:1] if resolve_parallelism(how, devices) == "jit" else devices))
+    return Placement(MeshShape().mesh(devices[:1] if resolve_parallelism(parallelism, devices) == "jit" else devices))

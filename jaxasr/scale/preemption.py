@@ -1,8 +1,8 @@
-"""Processes that make the same steps agree on one of them: each may ask, all do it after the same step.
+"""Agreement of all processes on the step after which they stop: any process may request it, all stop after the same step.
 
-No process waits for another until somebody asks, and none takes part with its main thread, which may be waiting for the
-others in a collective. A thread of each looks for a request; it then keeps its process from beginning another step, tells
-the others how far that one is, and when all have told, the step is the first that none has decided about yet.
+No process waits for another before a request. The main threads take no part, because they may be waiting in a collective. A
+thread of each process polls for a request. It then stops its process from beginning another step and publishes the step of
+its process. When all processes have published theirs, they agree on the first step that none has begun.
 """
 
 import itertools
@@ -18,17 +18,23 @@ _agreements = itertools.count()
 
 
 class PreemptionSync:
-    """Entered by all processes of a job in the same order. In a process that is alone, what is asked is due at once."""
+    """A context manager for a request to all processes, which take effect after the same step in each.
+
+    All processes of a job enter it in the same order. Without a distributed job a request takes effect at once.
+    """
 
     def __init__(self, *, poll_s: float = POLL_S):
-        self.reason = 0  # what was asked for: by this process at once, by another when it is agreed
+        self.reason = 0  # of the request: set at once by this process; for a request of another process, after agreement
         self._poll_s = poll_s
-        self._client, (self._number, self._count) = client(), process()
+        self._client = client()
+        self._number, self._count = process()
         self._key = f"jaxasr/agreement/{next(_agreements)}"
-        self._decided, self._at = -1, None  # steps: the last that was asked about, the one that is agreed
-        self._told = False
-        self._lock, self._over = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="agreement", daemon=True)
+        self._last_step = -1  # the last step that `reached` was called with
+        self._agreed_step: int | None = None
+        self._published = False
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="agreement", daemon=True)
 
     def __enter__(self) -> "PreemptionSync":
         if self._client is not None:
@@ -38,43 +44,47 @@ class PreemptionSync:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         if self._client is not None and error is None:
             self._thread.join()
-            self._tell()  # the others need not wait for one that makes no step any more
+            self._publish()  # the others then don't wait for this process, which makes no more steps
 
     def request(self, reason: int) -> None:
-        """Asks all processes, for a reason other than 0. A signal handler may do this."""
+        """Requests a stop of all processes. A signal handler may call it.
+
+        Args:
+            reason: a number other than 0.
+        """
         self.reason = reason
 
     def reached(self, step: int) -> bool:
-        """Whether now is the time. Every process calls it after each step, and gets the same answer for the same step."""
+        """Returns True from the agreed step on. Every process calls it after each step and gets the same result for it."""
         if self._client is None:
             return bool(self.reason)
         with self._lock:
-            self._decided = step
-            return self._at is not None and step >= self._at
+            self._last_step = step
+            return self._agreed_step is not None and step >= self._agreed_step
 
-    def _listen(self) -> None:
-        asked = False
-        while not self._over.wait(self._poll_s):
-            if self.reason and not asked:
-                self._client.key_value_set(f"{self._key}/asked/{self._number}", str(self.reason))
-                asked = True
-            requests = self._client.key_value_dir_get(f"{self._key}/asked/")
+    def _poll(self) -> None:
+        requested = False
+        while not self._stopped.wait(self._poll_s):
+            if self.reason and not requested:
+                self._client.key_value_set(f"{self._key}/requested/{self._number}", str(self.reason))
+                requested = True
+            requests = self._client.key_value_dir_get(f"{self._key}/requested/")
             if requests:
                 self._agree(int(requests[0][1]))
                 return
 
     def _agree(self, reason: int) -> None:
         with self._lock:
-            self._tell()
-            while len(told := self._client.key_value_dir_get(f"{self._key}/decided/")) < self._count:
+            self._publish()
+            while len(published := self._client.key_value_dir_get(f"{self._key}/steps/")) < self._count:
                 time.sleep(0.05)
-            self._at = max(int(step) for _, step in told) + 1
+            self._agreed_step = max(int(step) for _, step in published) + 1
             self.reason = self.reason or reason
 
-    def _tell(self) -> None:
-        if not self._told:
-            self._told = True
-            self._client.key_value_set(f"{self._key}/decided/{self._number}", str(self._decided))
+    def _publish(self) -> None:
+        if not self._published:
+            self._published = True
+            self._client.key_value_set(f"{self._key}/steps/{self._number}", str(self._last_step))

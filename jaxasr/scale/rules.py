@@ -1,8 +1,8 @@
-"""Which array of the state lies where on the mesh: a table from outside the model, which knows no mesh.
+"""Sharding rules: a table that places the arrays of the state on the mesh. Models have no code for meshes.
 
-A rule is a regular expression of leaves' paths, such as "decoder/readout/kernel$", and an axis (or None) for each dimension.
-The parameters, their average and what the optimizer keeps of each have paths with the same end, so one rule places all of
-them alike. What no rule names is split over fsdp along its longest dimension that can be, and whole along the others.
+A rule is a regular expression for paths of leaves, such as "decoder/readout/kernel$", and an axis (or None) for each
+dimension. A parameter, its average and its optimizer state have paths with the same end, so one rule places all of them.
+An array without a rule is split over fsdp along the longest dimension that fsdp divides.
 """
 
 import difflib
@@ -31,10 +31,10 @@ TENSOR_RULES: tuple[Rule, ...] = (
 
 @dataclass(frozen=True)
 class Rules:
-    """A table of your own, above TENSOR_RULES."""
+    """A table of sharding rules. They take precedence over TENSOR_RULES."""
 
     table: tuple[Rule, ...] = ()
-    split_from: int = 2**14  # numbers in an array that is worth splitting over fsdp; what is smaller is whole
+    split_from: int = 2**14  # elements; a smaller array is not split over fsdp
 
     def __post_init__(self):
         for pattern, axes in self.table:
@@ -47,7 +47,7 @@ class Rules:
                 )
 
     def shardings(self, tree: Any, mesh: Mesh) -> Any:
-        """Where each leaf of a state, or of shapes of one, lies.
+        """Returns the sharding of each leaf of a state, or of a tree of its shapes.
 
         Raises:
             ValueError: two rules of the table place a leaf differently (both are named), or one does not fit a leaf.
@@ -55,29 +55,33 @@ class Rules:
         sizes = dict(mesh.shape)
 
         def place(path: Any, leaf: Any) -> NamedSharding:
-            name, shape = _name(path), np.shape(leaf)
-            said = self._said(name, shape, sizes)
-            return NamedSharding(mesh, PartitionSpec(*(self._built_in(name, shape, sizes) if said is None else said)))
+            name = _name(path)
+            shape = np.shape(leaf)
+            axes = self._table_axes(name, shape, sizes)
+            return NamedSharding(mesh, PartitionSpec(*(self._built_in(name, shape, sizes) if axes is None else axes)))
 
         return jax.tree_util.tree_map_with_path(place, tree)
 
     def check_all_rules_used(self, state: Any) -> None:
-        """Raises: ValueError: a rule of the table fits no leaf of the state; the nearest path is named."""
+        """Raises ValueError if a rule of the table matches no leaf of the state. The message names the nearest paths."""
         names = [_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
         for pattern, _ in self.table:
             if not any(re.search(pattern, name) for name in names):
                 near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
                 raise ValueError(f"no leaf of the state has a path like {pattern!r}; there are {', '.join(near)} ...")
 
-    def _said(self, name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes | None:
-        """What the table says of a leaf; None: nothing. What the optimizer keeps may have fewer dimensions: then nothing."""
-        said = [(pattern, axes) for pattern, axes in self.table if re.search(pattern, name)]
-        if len({axes for _, axes in said}) > 1:
-            told = " and ".join(f"({pattern!r}, {axes})" for pattern, axes in said)
-            raise ValueError(f"{name} is placed by {told}; a leaf may be placed in one way: narrow one of the patterns")
-        if not said or (len(said[0][1]) != len(shape) and "optimizer" in name):
+    def _table_axes(self, name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes | None:
+        """Returns the axes that the table gives a leaf, or None if no rule matches.
+
+        Rules do not apply to optimizer states with another number of dimensions than the parameter.
+        """
+        matching = [(pattern, axes) for pattern, axes in self.table if re.search(pattern, name)]
+        if len({axes for _, axes in matching}) > 1:
+            listed = " and ".join(f"({pattern!r}, {axes})" for pattern, axes in matching)
+            raise ValueError(f"{name} is placed by {listed}; a leaf may be placed in one way: narrow one of the patterns")
+        if not matching or (len(matching[0][1]) != len(shape) and "optimizer" in name):
             return None
-        pattern, axes = said[0]
+        pattern, axes = matching[0]
         if len(axes) != len(shape) or any(axis and shape[i] % sizes[axis] for i, axis in enumerate(axes)):
             raise ValueError(
                 f"the rule ({pattern!r}, {axes}) does not fit {name}, of shape {tuple(shape)}, on the mesh {sizes}: an axis "
@@ -86,7 +90,7 @@ class Rules:
         return axes
 
     def _built_in(self, name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes:
-        """TENSOR_RULES as far as they fit, then fsdp. Layers may be stacked in front of the dimensions that a rule names."""
+        """Returns the axes of TENSOR_RULES that fit, with fsdp added. Stacked layers may add dimensions in front of a rule's."""
         rule = next((axes for pattern, axes in TENSOR_RULES if re.search(pattern, name)), ())
         ahead = len(shape) - len(rule)
         wanted = (None,) * ahead + rule if ahead >= 0 else (None,) * len(shape)
@@ -105,6 +109,6 @@ def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def only(axes: Sequence[str], spec: PartitionSpec) -> PartitionSpec:
-    """The same, whole along all other axes."""
-    return PartitionSpec(*(each if each in axes else None for each in spec))
+def keep_axes(axes: Sequence[str], spec: PartitionSpec) -> PartitionSpec:
+    """Returns the spec without the axes that are not in `axes`."""
+    return PartitionSpec(*(axis if axis in axes else None for axis in spec))

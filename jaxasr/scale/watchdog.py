@@ -1,7 +1,7 @@
-"""A process that is stuck ends, and leaves on the disk where it was.
+"""A watchdog that ends a process that hangs, and writes the stacks of its threads to a file.
 
-When one process of a job hangs, all hang: they wait in a collective for it, and nothing in JAX tells a slow one from one
-that will never come. So each watches itself, and the first that is late ends the job.
+When one process of a job hangs, the others wait for it in a collective. JAX does not distinguish a slow process from one
+that hangs. So every process has its own watchdog, and the first one past its limit ends the job.
 """
 
 import contextlib
@@ -26,10 +26,11 @@ _STEP = re.compile(rb"^last finished step +(\d+) at ", re.MULTILINE)
 
 
 class Watchdog:
-    """Ends this process with status STUCK when it makes no step for too long. FOLDER/hosts/host-K.txt says why.
+    """A context manager that ends this process with status STUCK when it finishes no step within a limit.
 
-    Each life of a process adds to the file: who it is, its last finished step (kept up to date at every beat), and if it
-    ends by a limit, a fatal signal (JAX's client aborts when another process died) or an error: every thread's stack.
+    Each attempt of a process adds to FOLDER/hosts/host-K.txt: the process, and its last finished step, which every beat
+    updates. If the attempt ends by a limit, a fatal signal or an error, every thread's stack follows. (JAX's client aborts
+    when another process died.)
 
     >>> with Watchdog(folder, limit_s=600.0, grace_s=3600.0) as watchdog:
     ...     for step in range(steps):
@@ -39,9 +40,9 @@ class Watchdog:
     ...             evaluate()
 
     Args:
-        folder: the run's.
-        limit_s: from one beat to the next.
-        grace_s: from the start to the first beat, which compiles, and within a pause.
+        folder: the workdir of the run.
+        limit_s: time from one beat to the next.
+        grace_s: time from the start to the first beat, which includes compiling, and time within a pause.
 
     Raises:
         ValueError: a limit is not positive.
@@ -50,21 +51,24 @@ class Watchdog:
     def __init__(self, folder: Path, limit_s: float, grace_s: float):
         if limit_s <= 0 or grace_s <= 0:
             raise ValueError(f"limit_s={limit_s} and grace_s={grace_s}; both must be positive")
-        self._limit_s, self._grace_s = limit_s, grace_s
+        self._limit_s = limit_s
+        self._grace_s = grace_s
         self._number, self._count = process()
         self.path = _file(folder, self._number)
-        self._step, self._allowed_s, self._due = 0, grace_s, 0.0
-        self._over = threading.Event()
+        self._step = 0
+        self._allowed_s = grace_s
+        self._due = 0.0  # on the monotonic clock
+        self._stopped = threading.Event()
 
     def __enter__(self) -> "Watchdog":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         self._file.seek(0, os.SEEK_END)
-        self._say(
+        self._write(
             f"process {self._number} of {self._count} on {socket.gethostname()}, pid {os.getpid()}, since {_now()}"
         )
-        self._line = self._file.tell()
-        self._say(self._steps())
+        self._step_position = self._file.tell()
+        self._write(self._step_line())
         self._was_enabled = faulthandler.is_enabled()
         faulthandler.enable(self._file)
         self._allow(self._grace_s)
@@ -75,7 +79,7 @@ class Watchdog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
         if self._was_enabled and sys.__stderr__ is not None:
@@ -83,21 +87,22 @@ class Watchdog:
         else:
             faulthandler.disable()
         if error is not None:
-            self._say(f"left at {_now()} by {type(error).__name__}\n" + "".join(traceback.format_exception(error)))
+            self._write(f"left at {_now()} by {type(error).__name__}\n" + "".join(traceback.format_exception(error)))
         self._file.close()
 
     def beat(self, step: int) -> None:
-        """A step is finished; `step` of them are by now."""
+        """Records that `step` steps are finished, and starts the limit of the next one."""
         self._step = step
         self._allow(self._limit_s)
-        os.pwrite(self._file.fileno(), self._steps().encode(), self._line)
+        os.pwrite(self._file.fileno(), self._step_line().encode(), self._step_position)
 
     @staticmethod
     def last_step(folder: Path, *, beyond: int = 0) -> int:
-        """The last finished step that process 0 of the run in `folder` has written down; 0 if none.
+        """Returns the last finished step in the file of process 0 of the run in `folder`; 0 if there is none.
 
         Args:
-            beyond: bytes of its file that are of earlier lives: `size` when those were over.
+            folder: the workdir of the run.
+            beyond: number of bytes at the start of the file to ignore: its `size` after earlier attempts.
         """
         path = _file(folder, 0)
         steps = _STEP.findall(path.read_bytes()[beyond:]) if path.is_file() else []
@@ -105,13 +110,17 @@ class Watchdog:
 
     @staticmethod
     def size(folder: Path) -> int:
-        """Bytes of what process 0 of the run in `folder` has written down in all its lives."""
+        """Returns the size in bytes of the file of process 0 of the run in `folder`, over all attempts."""
         path = _file(folder, 0)
         return path.stat().st_size if path.is_file() else 0
 
     @contextlib.contextmanager
     def pause(self, limit_s: float | None = None) -> Iterator[None]:
-        """Something that is no step, and has its own limit (grace_s): an evaluation, a checkpoint."""
+        """Sets another limit for the time within the context: for an evaluation or a checkpoint.
+
+        Args:
+            limit_s: None: `grace_s`.
+        """
         self._allow(self._grace_s if limit_s is None else limit_s)
         try:
             yield
@@ -119,15 +128,16 @@ class Watchdog:
             self._allow(self._limit_s)
 
     def _allow(self, seconds: float) -> None:
-        self._allowed_s, self._due = seconds, time.monotonic() + seconds
+        self._allowed_s = seconds
+        self._due = time.monotonic() + seconds
 
     def _watch(self) -> None:
         tick_s = min(1.0, self._limit_s / 4, self._grace_s / 4)
         while True:
-            if self._count > 1:  # should this thread not run at all, because somebody keeps the interpreter's lock
+            if self._count > 1:  # ends the process even if a thread holds the interpreter's lock and this one can't run
                 faulthandler.dump_traceback_later(self._allowed_s + tick_s, exit=True, file=self._file)
             before = time.monotonic()
-            if self._over.wait(tick_s):
+            if self._stopped.wait(tick_s):
                 return
             now = time.monotonic()
             if now - before > 2 * tick_s + 1.0:  # the process was suspended as a whole
@@ -137,7 +147,7 @@ class Watchdog:
 
     def _end(self) -> None:
         after = f"no step for {self._allowed_s:g} s after step {self._step}"
-        self._say(f"{after}; every thread's stack at {_now()}:")
+        self._write(f"{after}; every thread's stack at {_now()}:")
         faulthandler.dump_traceback(self._file)
         print(
             f"jaxasr: process {self._number} of {self._count}: {after}. It ends with status {STUCK}; the stacks of its "
@@ -145,12 +155,12 @@ class Watchdog:
             file=sys.stderr,
             flush=True,
         )
-        os._exit(STUCK)  # the main thread hangs, in a collective or worse: no exception would come through
+        os._exit(STUCK)  # the main thread hangs, so an exception could not end it
 
-    def _steps(self) -> str:
+    def _step_line(self) -> str:
         return f"last finished step {self._step:12d} at {_now()}"
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         self._file.write(f"{line}\n".encode())
 
 

@@ -1,4 +1,4 @@
-"""Which words of a hypothesis stand for which words of its reference, and how many stand for none."""
+"""Alignment of hypotheses with references, and counts of substitutions, deletions and insertions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Counts:
-    """Errors, and what they are counted against. Sums of counts are the counts of a set."""
+    """The errors of an utterance or a set, and the length of the reference. Counts can be added."""
 
     substitutions: int
     deletions: int
@@ -29,7 +29,7 @@ class Counts:
 
     @property
     def errors(self) -> int:
-        """All three kinds."""
+        """The sum of all three kinds."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
@@ -49,12 +49,12 @@ class Counts:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """The counts of a set."""
+    """Returns the counts of a set."""
     return sum(counts, start=Counts(0, 0, 0, 0))
 
 
 def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[tuple[Edit, ...]]:
-    """An alignment with the fewest word errors for each pair. Words are what stands between white space.
+    """Returns an alignment with the fewest word errors for each pair. Words are what stands between white space.
 
     Example: "a b c" against "a x" is equal a, substitute b by x, delete c.
     """
@@ -64,13 +64,13 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[tu
 
 
 def count_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
-    """The word errors of each pair."""
+    """Returns the word errors of each pair."""
     output = jiwer.process_words(_spaced(references), _spaced(hypotheses))
     return [_count(chunks) for chunks in output.alignments]
 
 
 def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
-    """The character errors of each pair. The space between words is a character, as in ESPnet; a run of them is one."""
+    """Returns the character errors of each pair. The space between words is a character, as in ESPnet; several count once."""
     output = jiwer.process_characters(_spaced(references), _spaced(hypotheses))
     return [_count(chunks) for chunks in output.alignments]
 
@@ -82,7 +82,8 @@ def _spaced(texts: Sequence[str]) -> list[str]:
 def _count(chunks: Iterable[jiwer.AlignmentChunk]) -> Counts:
     lengths = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
     for chunk in chunks:
-        said, heard = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
+        said = chunk.ref_end_idx - chunk.ref_start_idx
+        heard = chunk.hyp_end_idx - chunk.hyp_start_idx
         lengths[chunk.type] += max(said, heard)
     equal, substituted, deleted, inserted = lengths.values()
     return Counts(substituted, deleted, inserted, references=equal + substituted + deleted)

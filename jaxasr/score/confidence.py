@@ -1,4 +1,4 @@
-"""Word confidences: how well they tell right words from wrong ones, and the map that makes probabilities of them.
+"""Word confidences: measures of their reliability, and the map that calibrates them to probabilities.
 
 A confidence is a number in [0, 1] for each word of a hypothesis; the word is right if the alignment with the reference has it
 as equal. An inserted word is wrong, a deleted one has no confidence and does not count.
@@ -21,16 +21,16 @@ _RIDGE = 1e-3  # of the slope, in words: what decides where every word is right,
 
 
 class Bin(NamedTuple):
-    """Words of about the same confidence."""
+    """A bin of words with similar confidence."""
 
     words: int
     confidence: float  # mean
-    right: float  # share
+    right: float  # fraction
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What confidences are worth on a set of words. A measure that the set can't tell is NaN."""
+    """The reliability of confidences on a set of words. A measure that is not defined on the set is NaN."""
 
     words: int
     right: float  # share of the words that are right
@@ -58,19 +58,19 @@ class Platt:
 
 
 def words_right(references: Sequence[str], hypotheses: Sequence[str]) -> list[Bool[np.ndarray, " words"]]:
-    """For each hypothesis, which of its words are right, by an alignment with the fewest errors."""
+    """Returns for each hypothesis which words are correct, by an alignment with the fewest errors."""
     alignments = align_words(references, hypotheses)
     return [np.array([e.kind == "equal" for e in edits if e.kind != "delete"], bool) for edits in alignments]
 
 
 def logits(log_posteriors: Float[np.ndarray, " words"]) -> Float[np.ndarray, " words"]:
-    """log(p / (1 - p)) of p = e^x, no further from 0 than LEAST_WRONG allows."""
+    """Returns log(p / (1 - p)) of p = e^x, limited by LEAST_WRONG."""
     x = np.clip(log_posteriors, np.log(LEAST_WRONG), np.log1p(-LEAST_WRONG))
     return x - np.log(-np.expm1(x))
 
 
 def fit(log_posteriors: Float[np.ndarray, " words"], right: Bool[np.ndarray, " words"]) -> Platt:
-    """The map under which what was right is most probable, by Newton's method on two parameters.
+    """Returns the map under which what was right is most probable, by Newton's method on two parameters.
 
     Targets are Platt's: (right + 1) / (right + 2) for right words, 1 / (wrong + 2) for wrong ones, so that a set without an
     error does not claim that there are none. A slope below 0 would turn the order round: then it is 0, and the confidence of
@@ -86,7 +86,8 @@ def fit(log_posteriors: Float[np.ndarray, " words"], right: Bool[np.ndarray, " w
     x = logits(log_posteriors)
     slope, offset = _newton(x, targets)
     if slope < 0:
-        slope, offset = 0.0, _newton(np.zeros_like(x), targets)[1]
+        slope = 0.0
+        offset = _newton(np.zeros_like(x), targets)[1]
     return Platt(slope, offset)
 
 
@@ -102,7 +103,7 @@ def reliability(confidences: Float[np.ndarray, " words"], right: Bool[np.ndarray
     if not len(right):
         raise ValueError("no words to measure confidences on: the hypotheses are all empty")
     bins = tuple(_bins(confidences, right))
-    gaps = [each.words * abs(each.confidence - each.right) for each in bins]
+    gaps = [bin_.words * abs(bin_.confidence - bin_.right) for bin_ in bins]
     return Reliability(
         words=len(right),
         right=float(right.mean()),
@@ -114,9 +115,10 @@ def reliability(confidences: Float[np.ndarray, " words"], right: Bool[np.ndarray
 
 
 def _newton(x: Float[np.ndarray, " words"], targets: Float[np.ndarray, " words"]) -> tuple[float, float]:
-    """Slope and offset of the largest likelihood; a step that does not raise it is halved."""
+    """Finds slope and offset of the largest likelihood by Newton's method; a step that does not raise it is halved."""
     inputs = np.stack([x, np.ones_like(x)], axis=1)
-    ridge, prior = np.diag([_RIDGE, 1e-9]), np.array([1.0, 0.0])
+    ridge = np.diag([_RIDGE, 1e-9])
+    prior = np.array([1.0, 0.0])
     parameters = prior.copy()
 
     def loss(parameters: np.ndarray) -> float:
@@ -155,8 +157,9 @@ def _normalised_cross_entropy(confidences: Float[np.ndarray, " words"], right: B
 
 
 def _area(confidences: Float[np.ndarray, " words"], right: Bool[np.ndarray, " words"]) -> float:
-    """By ranks (Mann and Whitney); of equal confidences half."""
-    hits, misses = int(right.sum()), int((~right).sum())
+    """Returns the area under the ROC curve by ranks (Mann and Whitney); equal confidences count half."""
+    hits = int(right.sum())
+    misses = int((~right).sum())
     if not hits or not misses:
         return float("nan")
     return float((rankdata(confidences)[right].sum() - hits * (hits + 1) / 2) / (hits * misses))

@@ -26,7 +26,7 @@ def estimates(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """wer, cer, ser, bleu, rouge_1, rouge_2, rouge_l, and substitutions, deletions, insertions per reference word.
+    """Returns wer, cer, ser, bleu, rouge_1, rouge_2, rouge_l, and substitutions, deletions, insertions per reference word.
 
     Args:
         blocks: who speaks in each utterance; whole speakers are drawn then. None: utterances are drawn.
@@ -42,7 +42,8 @@ def estimates(
 
 
 def _row(utterance: UtteranceScores) -> Float64[np.ndarray, " columns"]:
-    words, characters = utterance.words, utterance.characters
+    words = utterance.words
+    characters = utterance.characters
     row = (
         words.substitutions,
         words.deletions,
@@ -61,10 +62,11 @@ def _row(utterance: UtteranceScores) -> Float64[np.ndarray, " columns"]:
 
 
 def _ratio(*errors: int, over: int) -> Callable[[np.ndarray], float]:
-    """The sum of columns over another; 0 over 0 is 0, and anything else over 0 infinite."""
+    """Returns the sum of columns over another; 0 over 0 is 0, and anything else over 0 infinite."""
 
     def ratio(row: np.ndarray) -> float:
-        above, below = float(row[list(errors)].sum()), float(row[over])
+        above = float(row[list(errors)].sum())
+        below = float(row[over])
         return above / below if below else (float("inf") if above else 0.0)
 
     return ratio

@@ -53,7 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What was said, and what was heard."""
+    """An utterance with its reference and its n-best list."""
 
     id: str
     speaker: str
@@ -63,28 +63,28 @@ class Utterance:
 
     @property
     def hypothesis(self) -> str:
-        """The best candidate's text."""
+        """The text of the best candidate."""
         return self.candidates[0].text
 
     @property
     def finished(self) -> bool:
-        """False: the best candidate was cut at the search's limit."""
+        """The answer to whether the best candidate ended before the search's limit."""
         return self.candidates[0].finished
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast the search was, from waves on the host to tokens on the host.
+    """The speed of a search, from waves on the host to tokens on the host.
 
-    The first batch of each shape is left out, for it may have been compiled; if every batch was the first of its shape
-    there is nothing to tell, and the rate is None.
+    The first batch of each shape is left out, because it may include compilation. If every batch was the first of its shape,
+    the rate is None.
     """
 
     samples: int
     wall_s: float
 
     def audio_per_wall(self, rate_hz: int) -> float | None:
-        """Seconds of audio per second (RTFx)."""
+        """Returns seconds of audio per second (RTFx)."""
         return self.samples / rate_hz / self.wall_s if self.wall_s else None
 
 
@@ -103,19 +103,23 @@ class EvalOutput:
 
     @cached_property
     def repetitive(self) -> tuple[str, ...]:
-        """Ids of utterances whose hypothesis repeats a phrase over and over, which the reference does not."""
-        return tuple(each.id for each in self.utterances if is_repetitive(each.hypothesis, each.reference))
+        """The ids of utterances whose hypothesis repeats a phrase again and again, unlike the reference."""
+        return tuple(
+            utterance.id for utterance in self.utterances if is_repetitive(utterance.hypothesis, utterance.reference)
+        )
 
     @cached_property
     def oracle(self) -> float:
-        """Word error rate if of each utterance's n best the best were chosen: what rescoring them could reach."""
-        pairs = [(each.reference, candidate.text) for each in self.utterances for candidate in each.candidates]
+        """The word error rate of the best hypothesis in each n-best list, a lower bound for rescoring."""
+        pairs = [
+            (utterance.reference, candidate.text) for utterance in self.utterances for candidate in utterance.candidates
+        ]
         errors = iter(count.errors for count in count_words(*zip(*pairs, strict=True)))
-        fewest = sum(min(islice(errors, len(each.candidates))) for each in self.utterances)
+        fewest = sum(min(islice(errors, len(utterance.candidates))) for utterance in self.utterances)
         return Counts(0, 0, fewest, self.scores.words.references).rate  # of what kind they are doesn't matter
 
     def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
-        """Every score with its bootstrap interval, for which utterances or whole speakers are drawn."""
+        """Returns every score with its bootstrap interval, for which utterances or whole speakers are drawn."""
         blocks = [utterance.speaker for utterance in self.utterances] if draw == "speakers" else None
         return estimates(self.scores, blocks=blocks)
 
@@ -148,32 +152,35 @@ def evaluate(
         utterances.extend(_utterances(labelled, found, decode_text, scorer_names))
         if progress is not None:
             progress.advance(len(labelled.ids))
-    scores = measure([each.reference for each in utterances], [each.hypothesis for each in utterances])
+    scores = measure(
+        [utterance.reference for utterance in utterances], [utterance.hypothesis for utterance in utterances]
+    )
     return EvalOutput(tuple(utterances), scores, watch.speed)
 
 
 class _Stopwatch:
-    """Times batches of shapes that it has seen before."""
+    """A timer of batches whose shape has occurred before."""
 
     def __init__(self) -> None:
         self.speed = Speed(0, 0.0)
         self._seen: set[tuple[int, ...]] = set()
 
     def timed(self, decode: Callable[[Batch], Hypotheses], labelled: LabelledBatch) -> "_HostHypotheses":
-        batch, began = labelled.batch, time.perf_counter()
+        batch = labelled.batch
+        began = time.perf_counter()
         found = _fetch(decode(batch))
         wall_s = time.perf_counter() - began
         shape = (*batch.wave_bn.shape, *batch.tokens_bu.shape)
         if shape in self._seen:
-            was = self.speed
-            self.speed = Speed(was.samples + sum(labelled.sample_lengths), was.wall_s + wall_s)
+            samples = self.speed.samples + sum(labelled.sample_lengths)
+            self.speed = Speed(samples, self.speed.wall_s + wall_s)
         self._seen.add(shape)
         return found
 
 
 @dataclass(frozen=True)
 class _HostHypotheses:
-    """Hypotheses on the host, without their attention."""
+    """The hypotheses of a batch on the host, without attention."""
 
     tokens_bwu: np.ndarray
     token_lengths_bw: np.ndarray
@@ -188,8 +195,11 @@ def _fetch(found: Hypotheses) -> _HostHypotheses:
     return _HostHypotheses(*jax.device_get((*leaves, found.scores_by_scorer_bwk)))
 
 
-def _utterances(labelled: LabelledBatch, found: _HostHypotheses, decode_text: DecodeText, parts: Sequence[str]) -> list[Utterance]:
-    names, valid_b = len(labelled.ids), np.asarray(labelled.batch.valid_b)
+def _utterances(
+    labelled: LabelledBatch, found: _HostHypotheses, decode_text: DecodeText, parts: Sequence[str]
+) -> list[Utterance]:
+    names = len(labelled.ids)
+    valid_b = np.asarray(labelled.batch.valid_b)
     if len(valid_b) == len(found.scores_bw) and (not valid_b[:names].all() or valid_b[names:].any()):
         raise ValueError(
             f"a batch came with {names} ids and {int(valid_b.sum())} valid rows; its valid rows come first, one an id"
@@ -201,7 +211,9 @@ def _utterances(labelled: LabelledBatch, found: _HostHypotheses, decode_text: De
     ]
 
 
-def _candidates(id: str, found: _HostHypotheses, i: int, decode_text: DecodeText, parts: Sequence[str]) -> tuple[Candidate, ...]:
+def _candidates(
+    id: str, found: _HostHypotheses, i: int, decode_text: DecodeText, parts: Sequence[str]
+) -> tuple[Candidate, ...]:
     if np.isnan(found.scores_bw[i]).any():
         raise FloatingPointError(f"the score of utterance {id} is NaN; the model's parameters are probably not finite")
     return tuple(

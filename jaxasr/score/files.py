@@ -28,7 +28,7 @@ def write_hypotheses(evaluation: EvalOutput, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = zip(evaluation.utterances, evaluation.scores.utterances, strict=True)
-    _write(path, (json.dumps(_row(each, scores.words), ensure_ascii=False) for each, scores in rows))
+    _write(path, (json.dumps(_row(utterance, scores.words), ensure_ascii=False) for utterance, scores in rows))
     _write(path.with_suffix(".txt"), aligned_text(evaluation))
     _write(path.with_suffix(".html"), [errors_page(evaluation, path.stem)])
 
@@ -41,7 +41,7 @@ def write_texts(reading: PerplexityResult, path: Path) -> None:
         path: its folder is made if it isn't there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [_text_row(each) for each in reading.texts]
+    rows = [_text_row(text) for text in reading.texts]
     rows += [dict.fromkeys(rows[0]) | {"id": id} for id in reading.out_of_vocabulary]
     _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
@@ -72,7 +72,8 @@ def aligned_text(evaluation: EvalOutput) -> Iterator[str]:
         Eval:     I     S
     """
     alignments = align_words(
-        [each.reference for each in evaluation.utterances], [each.hypothesis for each in evaluation.utterances]
+        [utterance.reference for utterance in evaluation.utterances],
+        [utterance.hypothesis for utterance in evaluation.utterances],
     )
     yield from _headlines(evaluation)
     yield from _confusions(alignments)
@@ -96,14 +97,14 @@ def _row(utterance: Utterance, words: Counts) -> dict[str, object]:
         "deletions": words.deletions,
         "insertions": words.insertions,
         "words": words.references,
-        "nbest": [_candidate(each) for each in utterance.candidates],
+        "nbest": [_candidate(candidate) for candidate in utterance.candidates],
     }
 
 
-def _candidate(each: Candidate) -> dict[str, object]:
-    scores = {"score": _finite(each.score), "log_prob": _finite(each.log_prob)}
-    shares = {name: _finite(round(share, 4)) for name, share in each.shares.items()}
-    return {"text": each.text, **scores, "finished": each.finished, **({"shares": shares} if shares else {})}
+def _candidate(candidate: Candidate) -> dict[str, object]:
+    scores = {"score": _finite(candidate.score), "log_prob": _finite(candidate.log_prob)}
+    shares = {name: _finite(round(share, 4)) for name, share in candidate.shares.items()}
+    return {"text": candidate.text, **scores, "finished": candidate.finished, **({"shares": shares} if shares else {})}
 
 
 def _finite(value: float) -> float | None:
@@ -112,8 +113,8 @@ def _finite(value: float) -> float | None:
 
 def _headlines(evaluation: EvalOutput) -> Iterator[str]:
     scores = evaluation.scores
-    words = [each.words for each in scores.utterances]
-    wer = rate_interval([each.errors for each in words], [each.references for each in words])
+    words = [utterance.words for utterance in scores.utterances]
+    wer = rate_interval([word.errors for word in words], [word.references for word in words])
     yield f"{len(evaluation.utterances)} utterances, {_counted(scores.words)}"
     yield (
         f"WER {scores.wer:.2%} ({wer.level:.0%} interval over utterances: {wer.low:.2%} to {wer.high:.2%}), "

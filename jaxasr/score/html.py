@@ -21,15 +21,18 @@ _KEY = (
 
 
 def errors_page(evaluation: EvalOutput, title: str) -> str:
-    """The page. Utterances without an error are hidden until the box is ticked.
+    """Returns the page. Utterances without an error are hidden until the box is ticked.
 
     Args:
         title: the run's and the split's names.
     """
-    utterances, scores = evaluation.utterances, evaluation.scores.utterances
-    alignments = align_words([each.reference for each in utterances], [each.hypothesis for each in utterances])
+    utterances = evaluation.utterances
+    scores = evaluation.scores.utterances
+    alignments = align_words(
+        [utterance.reference for utterance in utterances], [utterance.hypothesis for utterance in utterances]
+    )
     order = sorted(range(len(utterances)), key=lambda k: -scores[k].words.errors)
-    right = sum(not each.words.errors for each in scores)
+    right = sum(not score.words.errors for score in scores)
     sections = "".join(
         _section(f"{utterances[k].id}, {_counted(scores[k].words.errors, scores[k].words.references)}", alignments[k])
         for k in order
@@ -43,9 +46,10 @@ def errors_page(evaluation: EvalOutput, title: str) -> str:
 
 
 def _headline(evaluation: EvalOutput) -> str:
-    words = [each.words for each in evaluation.scores.utterances]
-    interval = rate_interval([each.errors for each in words], [each.references for each in words])
-    errors, references = sum(each.errors for each in words), sum(each.references for each in words)
+    words = [utterance.words for utterance in evaluation.scores.utterances]
+    interval = rate_interval([word.errors for word in words], [word.references for word in words])
+    errors = sum(word.errors for word in words)
+    references = sum(word.references for word in words)
     rate = f"{errors / references:.2%}" if references else "no reference words"
     return (
         f"WER {rate} [{interval.low:.2%}, {interval.high:.2%}]: {errors:,} errors in {references:,} words of "

@@ -1,7 +1,6 @@
-"""One evaluator for transcripts: error rates, BLEU and ROUGE, from reference and hypothesis texts as they are.
+"""Metrics of transcripts: error rates, BLEU and ROUGE of reference and hypothesis texts.
 
-Nothing is normalised here except white space: what counts as the same word is decided by the normaliser that the
-experiment names. All rates are fractions.
+Only white space is normalised here; the normaliser of the experiment decides which words are equal. All rates are fractions.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ NGRAMS = 4  # the longest of BLEU
 
 @dataclass(frozen=True)
 class UtteranceScores:
-    """What one utterance adds to the sums."""
+    """The counts of one utterance, which are added to sums over a set."""
 
     words: Counts
     characters: Counts
@@ -41,27 +40,27 @@ class Scores:
 
     @cached_property
     def words(self) -> Counts:
-        """Word errors of the set."""
+        """The word errors of the set."""
         return total(utterance.words for utterance in self.utterances)
 
     @cached_property
     def characters(self) -> Counts:
-        """Character errors of the set; spaces between words are characters."""
+        """The character errors of the set; spaces between words are characters."""
         return total(utterance.characters for utterance in self.utterances)
 
     @property
     def wer(self) -> float:
-        """Word error rate: all errors over all reference words (infinite if there are only insertions)."""
+        """The word error rate: all errors over all reference words (infinite if there are only insertions)."""
         return self.words.rate
 
     @property
     def cer(self) -> float:
-        """Character error rate, spaces between words counted as characters."""
+        """The character error rate, spaces between words counted as characters."""
         return self.characters.rate
 
     @property
     def ser(self) -> float:
-        """Share of utterances with at least one word error."""
+        """The fraction of utterances with at least one word error."""
         return sum(utterance.words.errors > 0 for utterance in self.utterances) / len(self.utterances)
 
     @cached_property
@@ -71,17 +70,17 @@ class Scores:
 
     @cached_property
     def rouge_1(self) -> float:
-        """Mean F measure of single words, of rouge-score on words between spaces; two empty texts agree (1)."""
+        """The mean F measure of single words by rouge-score on words between spaces; two empty texts agree (1)."""
         return float(np.mean([utterance.rouge_1 for utterance in self.utterances]))
 
     @cached_property
     def rouge_2(self) -> float:
-        """Mean F measure of pairs of words; a text of one word has none and gets 0, also if it is right."""
+        """The mean F measure of pairs of words; a text of one word has none and gets 0, also if it is correct."""
         return float(np.mean([utterance.rouge_2 for utterance in self.utterances]))
 
     @cached_property
     def rouge_l(self) -> float:
-        """Mean F measure of the longest common subsequence of words."""
+        """The mean F measure of the longest common subsequence of words."""
         return float(np.mean([utterance.rouge_l for utterance in self.utterances]))
 
 
@@ -98,7 +97,8 @@ def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
         )
     from rouge_score import rouge_scorer  # takes a second to import, and most commands count no error
 
-    words, characters = count_words(references, hypotheses), count_characters(references, hypotheses)
+    words = count_words(references, hypotheses)
+    characters = count_characters(references, hypotheses)
     counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS)  # the order doesn't matter for the counts
     rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_WordCounts())
     rows = zip(references, hypotheses, words, characters, strict=True)

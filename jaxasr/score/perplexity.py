@@ -1,8 +1,8 @@
-"""How well a language model foresees texts: perplexity by token and by word, bits by character.
+"""Perplexity of texts under a language model: per token and per word, and bits per character.
 
-Every text has an end, which is foreseen too: it counts as one token, as one word (SRILM's and KenLM's </s>) and as one
-character (the end of a line), so the three differ in nothing but what the log probability is divided by. Perplexities by
-token can be compared between models of one vocabulary only; the other two between all models of the same texts.
+The end of a text is predicted too. It counts as one token, as one word (</s> of SRILM and KenLM) and as one character (the
+end of a line), so the three measures differ only in the divisor of the log probability. Perplexities per token are comparable
+between models of one vocabulary only, the other two between all models of the same texts.
 """
 
 import math
@@ -22,7 +22,7 @@ from jaxasr.score.significance import RESAMPLES, percentiles, totals
 
 @dataclass(frozen=True)
 class TextScore:
-    """A text, and how probable the model finds it. All counts include the end."""
+    """A text and its log probability. All counts include the end."""
 
     id: str
     speaker: str
@@ -32,12 +32,12 @@ class TextScore:
 
     @property
     def words(self) -> int:
-        """Of the text, and the end."""
+        """The words of the text, and the end."""
         return len(self.text.split()) + 1
 
     @property
     def characters(self) -> int:
-        """Of the text, blanks included, and the end."""
+        """The characters of the text, blanks included, and the end."""
         return len(self.text) + 1
 
 
@@ -49,13 +49,13 @@ class PerplexityResult:
     out_of_vocabulary: tuple[str, ...]  # ids of texts that the vocabulary has no tokens for; they count nowhere
 
     def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
-        """perplexity, word_perplexity and bits_per_character with their bootstrap intervals."""
-        blocks = [each.speaker for each in self.texts] if draw == "speakers" else None
+        """Returns perplexity, word_perplexity and bits_per_character with their bootstrap intervals."""
+        blocks = [text.speaker for text in self.texts] if draw == "speakers" else None
         columns = [
-            [-each.log_prob for each in self.texts],
-            [each.tokens for each in self.texts],
-            [each.words for each in self.texts],
-            [each.characters for each in self.texts],
+            [-text.log_prob for text in self.texts],
+            [text.tokens for text in self.texts],
+            [text.words for text in self.texts],
+            [text.characters for text in self.texts],
         ]
         drawn = totals(columns, blocks=blocks, resamples=RESAMPLES)
         whole = np.sum(columns, axis=1)

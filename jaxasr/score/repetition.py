@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-LOOP = 4  # repetitions in a row; people say "no no no" but seldom more
+REPETITIONS = 4  # repetitions in a row; people say "no no no" but seldom more
 
 
 def repetitions(words: Sequence[str]) -> int:
-    """How often in a row the most repeated phrase (of any length) stands there; 1 if none is repeated, 0 for no words.
+    """Returns how often in a row the most repeated phrase (of any length) occurs; 1 if none is repeated, 0 for no words.
 
     Example: "on the mat on the mat on the" has "on the mat" (and "the mat on") 2 times.
     """
@@ -20,6 +20,6 @@ def repetitions(words: Sequence[str]) -> int:
 
 
 def is_repetitive(hypothesis: str, reference: str) -> bool:
-    """True if the hypothesis repeats a phrase LOOP times in a row or more, and more often than the reference does."""
+    """Returns True if the hypothesis repeats a phrase LOOP times in a row or more, and more often than the reference does."""
     repeated = repetitions(hypothesis.split())
-    return repeated >= LOOP and repeated > repetitions(reference.split())
+    return repeated >= REPETITIONS and repeated > repetitions(reference.split())

@@ -1,8 +1,8 @@
-"""How sure an error rate is, and whether one system is better than another on the same utterances.
+"""Confidence intervals of error rates, and paired comparisons of two systems on the same utterances.
 
-An utterance (or, better where there are several of each, a speaker) is drawn with replacement, the rate is computed anew,
-a thousand times over: what lies between the percentiles is the interval. Errors within an utterance are not independent,
-and those of a speaker hardly, so words are never drawn.
+Utterances (or speakers, which is better if there are several utterances of each) are drawn with replacement a thousand
+times. The interval lies between the percentiles of the resampled rates. Errors within an utterance are not independent, and
+those of a speaker hardly, so words are never drawn.
 
 Sources: Bisani & Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP;
 Liu & Peng 2020, arXiv:1912.09508 (blocks); Gillick & Cox 1989, ICASSP (matched pairs).
@@ -23,7 +23,7 @@ Column = Sequence[int] | Sequence[float] | np.ndarray  # one number an utterance
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a value lies at a level of confidence."""
+    """The interval of a value at a level of confidence."""
 
     low: float
     high: float
@@ -32,7 +32,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """System b against system a on the same utterances; negative means that b makes fewer errors."""
+    """The comparison of system b with system a on the same utterances; negative means that b makes fewer errors."""
 
     difference: float  # error rate of b less that of a
     interval: Interval  # of the difference
@@ -43,7 +43,7 @@ class Comparison:
 def totals(
     columns: Sequence[Column], *, blocks: Sequence[Hashable] | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Float64[np.ndarray, "resamples columns"]:
-    """The column sums of sets drawn with replacement, as many utterances (or blocks) as there are.
+    """Returns the column sums of sets drawn with replacement, as many utterances (or blocks) as there are.
 
     Args:
         columns: one number an utterance each, such as errors and words.
@@ -69,7 +69,7 @@ def totals(
 
 
 def percentiles(values: Sequence[float] | np.ndarray, level: float) -> Interval:
-    """The middle part of resampled values, `level` of them.
+    """Returns the middle part of resampled values, `level` of them.
 
     Raises:
         ValueError: level is not between 0 and 1.
@@ -82,7 +82,7 @@ def percentiles(values: Sequence[float] | np.ndarray, level: float) -> Interval:
 
 
 def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
-    """Where the mean over all seeds lies, judged by independent runs: Student's t, n - 1 degrees of freedom.
+    """Returns the interval of the mean over all seeds from independent runs: Student's t, n - 1 degrees of freedom.
 
     It knows nothing of the utterances that were drawn: the test set is taken as it is.
 
@@ -105,7 +105,7 @@ def rate_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """The interval of an error rate: errors over words, one number an utterance each.
+    """Returns the interval of an error rate: errors over words, one number an utterance each.
 
     Example: `rate_interval([1, 0, 2], [5, 4, 6])` is 0 to 0.333.
     """
@@ -122,7 +122,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """System b against system a, utterance by utterance: both see the same draws, so what is hard for both cancels.
+    """Compares system b with system a by utterance: both get the same draws, so utterances that are hard for both cancels.
 
     Args:
         words: of the references, which are the same for both.
@@ -139,7 +139,7 @@ def compare(
 
 
 def matched_pairs(differences: Column) -> float:
-    """Two-sided p-value of the mean difference of errors a segment, by the normal approximation (50 segments and more).
+    """Returns the two-sided p-value of the mean difference of errors per segment, by the normal approximation (50 and more).
 
     Segments are utterances (or speakers): they must be independent. 1 if all differences are 0 or there is one only.
 

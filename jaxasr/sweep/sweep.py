@@ -170,16 +170,16 @@ class _RunQueue:
                 del self.waiting[name]
                 self._skipped.append(name)
                 self._leave(name, bar, made=name in self._others)
-                bar.say(f"{name}: its rows are there")
+                bar.print(f"{name}: its rows are there")
             elif len(self.running) < jobs and not self._equal_runs(name):
                 if Workdir(self._folder / name).is_free():
-                    bar.say(f"{name}: begins ({self._fingerprints[name]}, {', '.join(missing)})")
+                    bar.print(f"{name}: begins ({self._fingerprints[name]}, {', '.join(missing)})")
                     self.running[name] = self._start_run(name, missing)
                     del self.waiting[name]
                     self._others.discard(name)
                 elif name not in self._others:
                     self._others.add(name)
-                    bar.say(f"{name}: another process holds {self._folder / name}; waits for it")
+                    bar.print(f"{name}: another process holds {self._folder / name}; waits for it")
 
     def poll(self, bar: report.Progress) -> None:
         """Checks which processes have ended, and how."""
@@ -192,17 +192,17 @@ class _RunQueue:
             if status == 0 and not missing:
                 self._done.append(name)
                 self._leave(name, bar, made=True)
-                bar.say(f"{name}: done")
+                bar.print(f"{name}: done")
                 continue
             if status and not Workdir(self._folder / name).is_free():
                 self.waiting[name] = self._built[name]
-                bar.say(f"{name}: another process was faster to take {self._folder / name}; waits for it")
+                bar.print(f"{name}: another process was faster to take {self._folder / name}; waits for it")
                 continue
             unlike = f"left no row of {self._fingerprints[name]} for {', '.join(missing)} (has the code changed since?)"
             why = f"ended with status {status}" if status else unlike
             self._failed[name] = f"{why}; the end of {run.log}:\n{run.tail()}"
             self._leave(name, bar, made=False)
-            bar.say(f"{name}: FAILED, {self._failed[name]}")
+            bar.print(f"{name}: FAILED, {self._failed[name]}")
 
     def finish(self, requests: StopRequests) -> SweepResult:
         """Stops the processes that still run, waits until they have saved, and returns the result of the sweep."""

@@ -147,7 +147,7 @@ def verify_resume(
     with report.Progress(experiment.steps + made, "verify-resume", "steps") as bar:
         traces = {}
         for attempt in (unbroken, *attempts):
-            bar.say(f"{attempt.name}: {attempt.processes} process{'es' * (attempt.processes > 1)}")
+            bar.print(f"{attempt.name}: {attempt.processes} process{'es' * (attempt.processes > 1)}")
             workdir = folder / (WHOLE if attempt is unbroken else BROKEN)
             worker_args = WorkerArgs(reference, assignments, str(data_dir), str(workdir))
             traces[attempt] = run_attempt(

@@ -42,7 +42,7 @@ def test_the_work_is_the_fullest_batch_of_the_plan_and_repeats_its_examples(tone
     assert sorted(work.batch.ids_b) == sorted(pipeline._keys)
     seconds = sum(pipeline.sources[0].samples) / 16_000
     assert work.real_amount == pytest.approx(seconds)
-    more, less = work.of(12), work.of(2)
+    more, less = work.resized(12), work.resized(2)
     np.testing.assert_array_equal(more.batch.wave_bn, [*work.batch.wave_bn, *work.batch.wave_bn[:4]])
     assert more.real_amount == pytest.approx(seconds + sum(work.batch.sample_lengths_b[:4]) / 16_000)
     assert (less.examples, less.shape, less.batch.tokens_bu.shape) == (2, work.shape, (2, 8))
@@ -97,7 +97,7 @@ def test_several_devices_are_held_against_one_round_by_round(work, monkeypatch):
     assert measurement_row(one, every)["speedup"] == 1.0
     assert (row["cpu_s"], row["cpu_ratio"]) == (6.0, 1.0)  # 6 of 3, 6 of 6, 24 of 24
     assert measurement_row(four, [four])["efficiency"] is None
-    other = measured(work.of(16), {("jit", 1): [1.0] * 3})
+    other = measured(work.resized(16), {("jit", 1): [1.0] * 3})
     assert speedup(four, [four, *other]) is None  # another batch
     *_, last = table(every).splitlines()
     assert [cell.strip() for cell in last.split("|")[2:-1]] == [

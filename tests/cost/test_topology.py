@@ -49,7 +49,7 @@ def test_what_is_not_installed_is_named():
     for text, module, package in (("v5e:2x2", "libtpu", "libtpu"), ("h100x8:1", "jax_plugins", "jax-cuda13-plugin")):
         if importlib.util.find_spec(module) is None:
             with pytest.raises(ValueError, match=package):
-                topology(text).refuse_unknown()
+                topology(text).check_known()
 
 
 DESCRIBED = """

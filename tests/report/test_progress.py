@@ -115,7 +115,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_lines_stand_above():
     with Progress(8, "train [a]", "steps", done=2, console=console, clock=clock) as bar:
         clock.now += 2
         bar.advance(1, loss=1.5)
-        bar.say("dev WER 12.1 %")
+        bar.print("dev WER 12.1 %")
         with Progress(4, "dev", "utterances", console=console, clock=clock) as inner:
             inner.advance(4)
         bar.advance(0)

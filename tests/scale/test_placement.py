@@ -15,8 +15,8 @@ def test_examples_are_shared_out_and_variables_are_whole(how, devices):
     here = placement(how)
     rows, odd = jnp.zeros((8, 3)), jnp.zeros((6, 3))
     assert here.mesh.size == devices
-    assert {shard.data.shape for shard in here.shared(rows, here.seat([8])).addressable_shards} == {(8 // devices, 3)}
-    assert {shard.data.shape for shard in here.shared(odd, here.seat([6])).addressable_shards} == {
+    assert {shard.data.shape for shard in here.shared(rows, here.host_shard([8])).addressable_shards} == {(8 // devices, 3)}
+    assert {shard.data.shape for shard in here.shared(odd, here.host_shard([6])).addressable_shards} == {
         (6, 3)
     }  # 6 for 4: all of them for all
     assert {shard.data.shape for shard in here.whole(rows).addressable_shards} == {(8, 3)}
@@ -28,7 +28,7 @@ def test_a_search_over_four_devices_finds_what_one_finds(rng):
     beam = Beam(3, nbest=2, ctc_weight=0.3, length_norm=0.5, max_tokens=MaxTokens(1.0, 2), scorers=scorers)
     find = jax.jit(lambda model, batch: beam(model, batch))
     found = [
-        find(here.whole(model), here.shared(batch, here.seat([8]))) for here in (placement("jit"), placement("mesh"))
+        find(here.whole(model), here.shared(batch, here.host_shard([8]))) for here in (placement("jit"), placement("mesh"))
     ]
     assert len(found[1].tokens_bwu.sharding.device_set) == 4
     for one, four in zip(*map(jax.tree.leaves, found), strict=True):

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jaxasr.scale import MeshShape, Rules
-from jaxasr.scale.rules import only
+from jaxasr.scale.rules import keep_axes
 
 BIG = (256, 512)
 STATE = {
@@ -94,7 +94,7 @@ def test_axes_that_are_none_are_refused(axes):
 
 
 def test_a_place_can_be_said_for_some_axes_alone():
-    assert only(("data", "fsdp"), P("tensor", "fsdp")) == P(None, "fsdp")
+    assert keep_axes(("data", "fsdp"), P("tensor", "fsdp")) == P(None, "fsdp")
 
 
 def test_scalars_and_keys_have_a_place_as_well():

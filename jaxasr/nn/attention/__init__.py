@@ -1,1 +1,1 @@
-"""The attention mechanisms behind one interface."""
+"""The attentions, which have one interface (interface.py)."""

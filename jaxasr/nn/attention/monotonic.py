@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.attention.alignment import AlignmentFn, Softmax
 from jaxasr.nn.attention.interface import AttentionOutput, Memory, Randomness
 from jaxasr.nn.attention.scored import ScoredAttention
-from jaxasr.ops.attention.monotonic import Stop, expected_alignment, expected_chunk, hard_chunk, hard_stop
+from jaxasr.ops.attention.monotonic import StopPosition, expected_alignment, expected_chunk, hard_chunk, hard_stop
 
 
 class MonotonicState(NamedTuple):
@@ -85,7 +85,7 @@ class Monotonic(AlignmentFn):
         stops_bs = expected_alignment(energy_bs, state.stops_bs, memory.valid_bs)
         return MonotonicState(state.position_b + 1, stops_bs)
 
-    def stop(self, energy_bs: Float[Array, "b s"], memory: Memory, state: Int[Array, " b"]) -> Stop:
+    def stop(self, energy_bs: Float[Array, "b s"], memory: Memory, state: Int[Array, " b"]) -> StopPosition:
         """Returns the stop of one step in decode form."""
         return hard_stop(self._energies(energy_bs), state, memory.valid_bs)
 

@@ -37,8 +37,8 @@ class Listener(Encoder):
     of these numbers and the stride of the subsampling. `pooling` selects the way of merging: "stack" concatenates them (LAS),
     "max" takes the maximum of each channel (Zeyer et al. 2018), "skip" takes the first position (ESPnet's subsampling).
 
-    `projection` is the width of a dense layer after the recurrent layers. If `projected` is "every", it follows every layer, and
-    tanh follows all but the last (ESPnet's BLSTMP). If "last", it follows the last layer only, with tanh (ESPnet's BLSTM).
+    `projection` is the width of a dense layer after the recurrent layers. If `projected` is "every", it follows every layer,
+    and tanh follows all but the last (ESPnet's BLSTMP). If "last", it follows the last layer, with tanh (ESPnet's BLSTM).
 
     With one direction it can encode a stream, stride by stride.
 

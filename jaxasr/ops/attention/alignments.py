@@ -1,8 +1,8 @@
-"""What attention weights say of themselves: how sharp, how orderly, how complete an alignment is. No labels are needed.
+"""Measures of attention weights without labels: sharpness, order and completeness of an alignment.
 
 Rows are steps of the decoder, columns positions of the encoder. A step attends if its weights sum to more than
-`LEAST_MASS`; one that does not (a monotonic attention that came to no stop) stays where the step before was and counts in
-no mean. The peak of a step is its position of most weight, the front the furthest peak so far.
+`LEAST_MASS`. A step that does not attend (a monotonic attention without a stop) keeps the position of the step before and is
+left out of all means. The peak of a step is its position of most weight, the front the furthest peak so far.
 
 Sources: the diagonal is that of guided attention, Tachibana et al. 2017 (1710.08969), equation 8; the lag is average
 lagging, Ma et al. 2019 (1810.08398), equation 8, in encoder positions.
@@ -80,27 +80,27 @@ def alignments(weights_buhs: Float[Array, "b u h s"], steps_b: Lengths, hidden_l
 
 
 def _mean(values_buh: Float[Array, "b u h"], counts_buh: Bool[Array, "b u h"]) -> Float[Array, "b h"]:
-    """Over the steps that count; 0 if none does."""
+    """Returns the mean over the steps that count; 0 if none does."""
     total_bh = jnp.sum(jnp.where(counts_buh, values_buh, 0.0), axis=1)
     return total_bh / jnp.maximum(jnp.sum(counts_buh, axis=1), 1)
 
 
 def _held(peak_buh: Int[Array, "b u h"], attends_buh: Bool[Array, "b u h"]) -> Int[Array, "b u h"]:
-    """The peak of the last step that attended; 0 before the first one."""
+    """Returns the peak of the last step that attended; 0 before the first one."""
     steps_u = jnp.arange(peak_buh.shape[1])[None, :, None]
     last_buh = jax.lax.cummax(jnp.where(attends_buh, steps_u, -1), axis=1)
     return jnp.where(last_buh < 0, 0, jnp.take_along_axis(peak_buh, jnp.maximum(last_buh, 0), axis=1))
 
 
 def _diagonal(steps_b: Lengths, hidden_lengths_b: Lengths, steps: int, positions: int) -> Float[Array, "b u s"]:
-    """exp(-d^2 / 2 g^2), d the distance of the middles of a step and a position, as shares of the utterance."""
+    """Returns exp(-d^2 / 2 g^2), with d the distance between the middles of a step and a position, as utterance fractions."""
     rows_bu = (jnp.arange(steps) + 0.5)[None, :] / jnp.maximum(steps_b, 1)[:, None]
     columns_bs = (jnp.arange(positions) + 0.5)[None, :] / jnp.maximum(hidden_lengths_b, 1)[:, None]
     return jnp.exp(-0.5 * ((rows_bu[:, :, None] - columns_bs[:, None, :]) / DIAGONAL) ** 2)
 
 
 def _coverage(weights_buhs: Float[Array, "b u h s"], hidden_lengths_b: Lengths) -> Float[Array, "b h"]:
-    """The overlap of where the weight lies with an even spread: 1 evenly, 1 / positions all on one."""
+    """Returns the overlap of where the weight lies with an even spread: 1 evenly, 1 / positions all on one."""
     had_bhs = jnp.sum(weights_buhs, axis=1)
     total_bh = jnp.sum(had_bhs, axis=-1)
     even_bh = total_bh / jnp.maximum(hidden_lengths_b, 1)[:, None]
@@ -114,7 +114,7 @@ def _again(weights_buhs: Float[Array, "b u h s"]) -> Float[Array, "b h"]:
 
 
 def _lag(front_buh: Int[Array, "b u h"], steps_b: Lengths, hidden_lengths_b: Lengths) -> Float[Array, "b h"]:
-    """mean over the steps until all is read: positions read, less those that an even pace would have read before it."""
+    """Returns the mean number of positions read ahead of an even pace, over the steps until all positions are read."""
     length_b11 = hidden_lengths_b[:, None, None]
     valid_bu1 = valid_from_lengths(steps_b, front_buh.shape[1])[..., None]
     read_buh = jnp.where(length_b11 > 0, front_buh + 1, 0)

@@ -12,7 +12,7 @@ from jaxasr.ops.products import plus, wide_einsum
 def additive_energy(
     query_bd: Float[Array, "b d"], keys_bsd: Float[Array, "b s d"], v_d: Float[Array, " d"]
 ) -> Float[Array, "b s"]:
-    """v . tanh(query + key), in float32 at least: both are projected already.
+    """Returns v . tanh(query + key) of projected queries and keys, in float32 at least.
 
     Source: Bahdanau et al. 2015, appendix A.1.2.
     """
@@ -20,7 +20,7 @@ def additive_energy(
 
 
 def masked_softmax(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s"]:
-    """Softmax over the valid positions in float32; all zero, with zero gradient, where nothing is valid."""
+    """Returns softmax over the valid positions in float32; all zero, with zero gradient, where nothing is valid."""
     energy = jnp.where(valid_bs, energy_bs.astype(jnp.float32), -jnp.inf)
     peak = jax.lax.stop_gradient(jnp.max(energy, axis=-1, keepdims=True, initial=-1e30))
     exp = jnp.where(valid_bs, jnp.exp(jnp.where(valid_bs, energy - peak, 0.0)), 0.0)
@@ -28,7 +28,7 @@ def masked_softmax(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"])
 
 
 def among_top(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"], *, top: int) -> Bool[Array, "b s"]:
-    """True at the `top` valid positions of the highest energy, and at those that are equal to the last of them.
+    """Returns True at the `top` valid positions of the highest energy, and at those that are equal to the last of them.
 
     Source: Chorowski et al. 2015, section 2.2.
     """
@@ -40,20 +40,20 @@ def among_top(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"], *, t
 
 
 def by_head(values_bse: Float[Array, "b s e"], heads: int) -> Float[Array, "x s d"]:
-    """The values as each head reads them: x = b * heads rows of d = e / heads columns."""
+    """Returns the values as each head reads them: x = b * heads rows of d = e / heads columns."""
     b, s, e = values_bse.shape
     return values_bse.reshape(b, s, heads, e // heads).swapaxes(1, 2).reshape(b * heads, s, e // heads)
 
 
 def read(weights_bhs: Float[Array, "b h s"], values_bse: Float[Array, "b s e"]) -> Float[Array, "b e"]:
-    """The mean of the values under the weights; each of the heads reads its own e / h columns."""
+    """Returns the mean of the values under the weights; each of the heads reads its own e / h columns."""
     b, heads, s = weights_bhs.shape
     weights_xs = weights_bhs.reshape(b * heads, s).astype(values_bse.dtype)
     return jnp.einsum("xs,xsd->xd", weights_xs, by_head(values_bse, heads)).reshape(b, -1)
 
 
 def location_features(weights_bs: Float[Array, "b s"], filters_kc: Float[Array, "k c"]) -> Float[Array, "b s c"]:
-    """A convolution of the previous weights, centred, k odd: f_s = sum_j F_j w_(s + j - k // 2).
+    """Returns a convolution of the previous weights, centred, k odd: f_s = sum_j F_j w_(s + j - k // 2).
 
     Written as one product with the matrix of shifted copies: a few hundred positions by a few hundred taps, where a
     convolution of one channel would leave a matrix unit idle.
@@ -71,7 +71,7 @@ def attention_weights(
     visible_bqk: Bool[Array, "#b #q k"],
     dtype: jnp.dtype = jnp.dtype(jnp.float32),
 ) -> Float[Array, "b h q k"]:
-    """Softmax over the visible keys of each query, in float32; all zero, with zero gradient, where none is visible.
+    """Returns softmax over the visible keys of each query, in float32; all zero, with zero gradient, where none is visible.
 
     Scores where nothing is visible may be anything, NaN too.
 
@@ -82,7 +82,7 @@ def attention_weights(
 
 
 def read_all(weights_bhqk: Float[Array, "b h q k"], values_bkhe: Float[Array, "b k h e"]) -> Float[Array, "b q m"]:
-    """The mean of the values under the weights of each query, the heads side by side: m = h * e."""
+    """Returns the mean of the values under the weights of each query, the heads side by side: m = h * e."""
     read_bqhe = jnp.einsum("bhqk,bkhe->bqhe", weights_bhqk.astype(values_bkhe.dtype), values_bkhe)
     return read_bqhe.reshape(*read_bqhe.shape[:2], -1)
 

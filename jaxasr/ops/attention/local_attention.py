@@ -7,19 +7,19 @@ from jaxasr.ops.attention.monotonic import shifted
 
 
 def near(centre_b: Float[Array, " b"], positions: int, *, left: int, right: int) -> Bool[Array, "b {positions}"]:
-    """True from `left` positions before the centre to `right` positions after it, both included."""
+    """Returns True from `left` positions before the centre to `right` positions after it, both included."""
     distance_bs = jnp.arange(positions, dtype=jnp.float32)[None] - centre_b[:, None]
     return (distance_bs >= -left) & (distance_bs <= right)
 
 
 def median(weights_bs: Float[Array, "b s"]) -> Int[Array, " b"]:
-    """The first position at which half of the row's weight is reached, to rounding; 0 where there is no weight."""
+    """Returns the first position at which half of the row's weight is reached, to rounding; 0 where there is no weight."""
     reached_bs = jnp.cumsum(weights_bs, axis=1) >= 0.5 * jnp.sum(weights_bs, axis=1, keepdims=True) - 1e-6
     return jnp.argmax(reached_bs, axis=1).astype(jnp.int32)
 
 
 def bell(centre_b: Float[Array, " b"], positions: int, *, spread: float) -> Float[Array, "b {positions}"]:
-    """A Gaussian of height 1 around each centre: exp(-(s - centre)^2 / (2 spread^2)).
+    """Returns a Gaussian of height 1 around each centre: exp(-(s - centre)^2 / (2 spread^2)).
 
     Source: Luong et al. 2015, equation 10.
     """
@@ -28,7 +28,7 @@ def bell(centre_b: Float[Array, " b"], positions: int, *, spread: float) -> Floa
 
 
 def moved_on(before_bs: Float[Array, "b s"], *, reach: int, move_b: Float[Array, " b"] | None) -> Float[Array, "b s"]:
-    """Where one may be who was at `before`: at the same position or up to `reach` positions further.
+    """Returns the weights after a move: each position stays or moves up to `reach` positions further.
 
     Args:
         move_b: the probability of moving, shared by all moves alike, where staying has the rest. None: staying and each of

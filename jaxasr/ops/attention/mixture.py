@@ -1,4 +1,4 @@
-"""Mixtures of what would be said at several positions: the mathematics of a latent attention. No parameters."""
+"""Mixtures of output distributions over several positions, for latent attention. No parameters."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ NEVER = -1e30  # the log probability of what is left out; finite, so that its gr
 
 
 def masked_log_softmax(energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s"]:
-    """Log-softmax over the valid positions in float32; zero, with zero gradient, at all others."""
+    """Returns log-softmax over the valid positions in float32; zero, with zero gradient, at all others."""
     energy_bs = jnp.where(valid_bs, energy_bs.astype(jnp.float32), NEVER)
     peak_b1 = jax.lax.stop_gradient(jnp.max(energy_bs, axis=-1, keepdims=True, initial=NEVER))
     exp_bs = jnp.where(valid_bs, jnp.exp(jnp.where(valid_bs, energy_bs - peak_b1, 0.0)), 0.0)
@@ -25,7 +25,7 @@ def mixed_log_probs(
     *,
     mixing: Literal["sum", "max"],
 ) -> Float[Array, "*batch v"]:
-    """log sum_w a_w softmax(logits_w), in float32; "max": the largest term instead of the sum, renormalised over v.
+    """Returns log sum_w a_w softmax(logits_w) in float32; "max": the largest term instead of the sum, renormalised over v.
 
     Args:
         log_probs_w: log a_w. Where nothing is valid the first component stands alone.

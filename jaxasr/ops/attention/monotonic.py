@@ -1,4 +1,4 @@
-"""Monotonic attention: where reading stops, as an expectation over all paths and as one path; chunks behind it; its loss.
+"""Monotonic attention: stops as an expectation over all paths and as one path, chunks behind the stops, the quantity loss.
 
 Every sum here is of numbers that are not negative, under factors of at most one. There is no division and no difference, so
 float32 is enough for any length and any probabilities.
@@ -19,8 +19,8 @@ from jaxasr.ops.products import widened
 _NOTHING = -1e30  # an energy that weighs nothing
 
 
-class Stop(NamedTuple):
-    """Where reading stopped. Where it did not, the position is the one it started from."""
+class StopPosition(NamedTuple):
+    """The position of a stop. Without a stop it is the position of the start."""
 
     position_b: Int[Array, " b"]
     found_b: Bool[Array, " b"]
@@ -29,7 +29,7 @@ class Stop(NamedTuple):
 def expected_alignment(
     energy_bs: Float[Array, "b s"], before_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"]
 ) -> Float[Array, "b s"]:
-    """The probability of stopping at each position, in float32 at least.
+    """Returns the probability of stopping at each position, in float32 at least.
 
     Reading goes on from the previous stop, which was at k with probability `before_bs[:, k]`, and stops at each position it
     comes to with probability sigmoid(energy). What is left over has stopped nowhere: a row sums to at most that of `before`.
@@ -42,8 +42,8 @@ def expected_alignment(
     return stop_bs * linear_recurrence(shifted(go_bs, 1), widened(before_bs))
 
 
-def hard_stop(energy_bs: Float[Array, "b s"], start_b: Int[Array, " b"], valid_bs: Bool[Array, "b s"]) -> Stop:
-    """The first position from `start_b` on whose probability of stopping is more than a half.
+def hard_stop(energy_bs: Float[Array, "b s"], start_b: Int[Array, " b"], valid_bs: Bool[Array, "b s"]) -> StopPosition:
+    """Returns the first position from `start_b` on whose probability of stopping is more than a half.
 
     Source: Raffel et al. 2017, algorithm 1.
     """
@@ -51,13 +51,13 @@ def hard_stop(energy_bs: Float[Array, "b s"], start_b: Int[Array, " b"], valid_b
     stops_bs = valid_bs & (energy_bs > 0) & (positions >= start_b[:, None])
     found_b = jnp.any(stops_bs, axis=1)
     first_b = jnp.argmax(stops_bs, axis=1) if energy_bs.shape[1] else start_b
-    return Stop(jnp.where(found_b, first_b, start_b).astype(start_b.dtype), found_b)
+    return StopPosition(jnp.where(found_b, first_b, start_b).astype(start_b.dtype), found_b)
 
 
 def expected_chunk(
     stops_bs: Float[Array, "b s"], energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"], *, width: int
 ) -> Float[Array, "b s"]:
-    """The expected weights where each stop is replaced by a softmax over it and the positions before it.
+    """Returns the expected weights where each stop is replaced by a softmax over it and the positions before it.
 
     Args:
         stops_bs: probability of stopping, zero at padding.
@@ -78,16 +78,16 @@ def expected_chunk(
 
 
 def hard_chunk(
-    stop: Stop, energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"], *, width: int
+    stop: StopPosition, energy_bs: Float[Array, "b s"], valid_bs: Bool[Array, "b s"], *, width: int
 ) -> Float[Array, "b s"]:
-    """The softmax over the stop and the positions before it, `width` together (0: all); nothing where it did not stop."""
+    """Returns the softmax over the stop and the positions before it, `width` together (0: all); zero without a stop."""
     behind_bs = stop.position_b[:, None] - jnp.arange(energy_bs.shape[1])[None]
     chunk_bs = (behind_bs >= 0) & (behind_bs < (width or energy_bs.shape[1]))
     return masked_softmax(energy_bs, valid_bs & chunk_bs & stop.found_b[:, None])
 
 
 def shifted(x_bs: Float[Array, "b s"], by: int, fill: float = 0.0) -> Float[Array, "b s"]:
-    """The row moved to later positions, to earlier ones if `by` is negative."""
+    """Returns the row moved to later positions, to earlier ones if `by` is negative."""
     s = x_bs.shape[1]
     if abs(by) >= s:
         return jnp.full_like(x_bs, fill)
@@ -99,9 +99,10 @@ def shifted(x_bs: Float[Array, "b s"], by: int, fill: float = 0.0) -> Float[Arra
 def linear_recurrence(
     decay_bs: Float[Array, "b s"], x_bs: Float[Array, "b s"], *, reverse: bool = False
 ) -> Float[Array, "b s"]:
-    """y_j = decay_j y_(j-1) + x_j from left to right, or y_j = decay_j y_(j+1) + x_j from right to left.
+    """Computes y_j = decay_j y_(j-1) + x_j from left to right, or y_j = decay_j y_(j+1) + x_j from right to left.
 
-    In log2(s) steps over the whole row. The backward pass is the same recurrence the other way, and keeps y alone.
+    It takes log2(s) steps over the whole row. The backward pass is the same recurrence in the other direction and stores only
+    y.
     """
     return _recurrence(reverse, decay_bs, x_bs)
 
@@ -135,7 +136,7 @@ _recurrence.defvjp(_recurrence_forward, _recurrence_backward)
 
 
 def quantity_loss(weights_buhs: Float[Array, "b u h s"], token_lengths_b: Int[Array, " b"]) -> Float[Array, " b"]:
-    """How far the expected number of stops is from the number of tokens, the end included; the mean over heads.
+    """Returns the absolute difference of the expected number of stops and the tokens, the end included; mean over heads.
 
     Args:
         weights_buhs: a row for each token and one for the end; rows behind it are not looked at.

@@ -1,4 +1,4 @@
-"""Where something stands, as numbers that products can read: sinusoids, rotations, distances."""
+"""Positional encodings: sinusoids, rotations, relative distances."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -21,7 +21,7 @@ def sinusoid(positions_t: Int[Array, " t"], width: int) -> Float[Array, "t {widt
 
 
 def rotary(x_bthe: Float[Array, "b t h e"], positions_t: Int[Array, " t"]) -> Float[Array, "b t h e"]:
-    """Each head turned by its position, column i with column i + e / 2: products of two depend on their distance alone.
+    """Rotates each head by its position, column i with column i + e / 2, so that products depend on distances alone.
 
     Raises:
         ValueError: heads of an odd width.
@@ -36,7 +36,7 @@ def rotary(x_bthe: Float[Array, "b t h e"], positions_t: Int[Array, " t"]) -> Fl
 
 
 def distances(positions: int) -> Int[Array, " r"]:
-    """All distances from a query back to a key among so many positions: t - 1, ..., 0, ..., -(t - 1)."""
+    """Returns all distances from a query back to a key among so many positions: t - 1, ..., 0, ..., -(t - 1)."""
     return jnp.arange(positions - 1, -positions, -1)
 
 

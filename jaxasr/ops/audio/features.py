@@ -25,14 +25,14 @@ VARIANCE_FLOOR = 1e-3  # in squared natural logarithms: speech has 1 to 10
 
 
 class MelFilterbank(NamedTuple):
-    """Frames with zeros at their padding, and how many are real."""
+    """The log-mel frames, zero at padding, and the number of real frames."""
 
     frames_btf: Frames
     frame_lengths_b: Lengths
 
 
 class FeatureSums(NamedTuple):
-    """What a mean and a deviation over a corpus are made of. Add those of many batches in float64, on the host."""
+    """The sums for mean and deviation over a corpus, of one batch. Add those of many batches in float64, on the host."""
 
     count: Float[Array, ""]
     values_f: Float[Array, " f"]
@@ -40,7 +40,7 @@ class FeatureSums(NamedTuple):
 
 
 def amplitude(wave_bn: Int16[Array | np.ndarray, "b n"]) -> Float32[Array, "b n"]:
-    """16-bit samples with full scale at 1."""
+    """Scales 16-bit samples to a full scale of 1."""
     return jnp.asarray(wave_bn).astype(jnp.float32) / 32768
 
 
@@ -57,7 +57,7 @@ def log_mel(
     mel_scale: MelScale = "htk",
     floor: float = QUANTIZATION,
 ) -> MelFilterbank:
-    """Natural logarithms of mel energies, of every window that lies wholly inside the real samples.
+    """Returns natural logarithms of mel energies of every window that lies completely inside the real samples.
 
     Args:
         wave_bn: Amplitude, full scale = 1.
@@ -68,7 +68,8 @@ def log_mel(
 
     Source: Davis and Mermelstein 1980, IEEE TASSP 28(4), without the cosine transform.
     """
-    window_samples, hop_samples = samples_from_ms(window_ms, rate_hz), samples_from_ms(hop_ms, rate_hz)
+    window_samples = samples_from_ms(window_ms, rate_hz)
+    hop_samples = samples_from_ms(hop_ms, rate_hz)
     fft_samples = 1 << (window_samples - 1).bit_length()
     filters_cf = mel_filters(
         rate_hz=rate_hz, fft_samples=fft_samples, bins=bins, low_hz=low_hz, high_hz=high_hz, mel_scale=mel_scale
@@ -85,7 +86,7 @@ def log_mel(
 def power_spectrum(
     windows_btn: Float32[Array, "b t n"], fft_samples: int, *, by: Literal["platform", "fft", "products"] = "platform"
 ) -> Float32[Array, "b t c"]:
-    """|X|^2 at c = fft_samples // 2 + 1 frequencies of windows that are filled with zeros to fft_samples.
+    """Returns |X|^2 at c = fft_samples // 2 + 1 frequencies of windows that are zero-padded to fft_samples.
 
     Args:
         by: an FFT, or two products with cosines and sines. Before jax 0.12, XLA's partitioner can't split an FFT: every
@@ -101,7 +102,7 @@ def power_spectrum(
         n = windows_btn.shape[-1]
         turns_nc = np.outer(np.arange(n), np.arange(fft_samples // 2 + 1)) % fft_samples * (2 * np.pi / fft_samples)
         parts = (np.cos(turns_nc).astype(np.float32), np.sin(turns_nc).astype(np.float32))
-        return sum(jnp.square(jnp.matmul(windows_btn, each, precision=lax.Precision.HIGHEST)) for each in parts)  # pyright: ignore[reportReturnType]
+        return sum(jnp.square(jnp.matmul(windows_btn, part, precision=lax.Precision.HIGHEST)) for part in parts)  # pyright: ignore[reportReturnType]
 
     if by == "platform":
         return lax.platform_dependent(windows_btn, cpu=by_fft, default=by_products)
@@ -128,9 +129,12 @@ def mel_filters(
         raise ValueError(f"low_hz={low_hz:g}, high_hz={high_hz:g} at {rate_hz} Hz; 0 <= low < high <= {rate_hz / 2:g}")
     low_mel, high_mel = _mel_from_hz(np.array([low_hz, high_hz]), mel_scale)
     corners_hz = _hz_from_mel(np.linspace(low_mel, high_mel, bins + 2), mel_scale)
-    left_f, peak_f, right_f = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
+    left_f = corners_hz[:-2]
+    peak_f = corners_hz[1:-1]
+    right_f = corners_hz[2:]
     hz_c1 = np.linspace(0, rate_hz / 2, fft_samples // 2 + 1)[:, None]
-    rise_cf, fall_cf = (hz_c1 - left_f) / (peak_f - left_f), (right_f - hz_c1) / (right_f - peak_f)
+    rise_cf = (hz_c1 - left_f) / (peak_f - left_f)
+    fall_cf = (right_f - hz_c1) / (right_f - peak_f)
     filters_cf = np.maximum(0, np.minimum(rise_cf, fall_cf))
     empty = np.flatnonzero(filters_cf.max(axis=0) == 0)
     if empty.size:
@@ -142,7 +146,7 @@ def mel_filters(
 
 
 def normalize_utterance(frames_btf: Frames, frame_lengths_b: Lengths) -> Frames:
-    """Mean 0 and variance 1 for each bin of each utterance, over its real frames.
+    """Normalises each bin of each utterance to mean 0 and variance 1 over its real frames.
 
     A bin that never changes becomes zero: the variance is raised by VARIANCE_FLOOR, so no gain exceeds 32.
     """
@@ -164,7 +168,7 @@ def normalize_global(
 
 
 def feature_sums(frames_btf: Frames, frame_lengths_b: Lengths) -> FeatureSums:
-    """Count, sum and sum of squares of the real frames, in float32: one batch, not a corpus."""
+    """Returns count, sum and sum of squares of the real frames of one batch, in float32."""
     frames_btf = masks.zero_padding(frames_btf.astype(jnp.float32), _valid(frames_btf, frame_lengths_b))
     count = frame_lengths_b.sum().astype(jnp.float32)
     return FeatureSums(count, frames_btf.sum(axis=(0, 1)), jnp.square(frames_btf).sum(axis=(0, 1)))

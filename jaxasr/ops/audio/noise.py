@@ -20,7 +20,7 @@ def add_noise(
     ids_b: Ids,
     key: PRNGKey,
 ) -> Wave:
-    """A share of the waves with noise at a signal-to-noise ratio drawn evenly from [low_db, high_db].
+    """Returns a share of the waves with noise at a signal-to-noise ratio drawn evenly from [low_db, high_db].
 
     Signal and noise are measured over the real samples of the utterance, so the drawn ratio is met exactly. Silence
     stays silent, padding stays as it was, and no gradient flows through the level of the noise.
@@ -44,7 +44,7 @@ def add_noise(
 def coloured_noise(
     keys_b: Key[Array, " b"], samples: int, colour_b: Float[Array, " b"]
 ) -> Float32[Array, "b {samples}"]:
-    """White noise at colour 0, pink (-3 dB an octave) at 1: sample n is white_0[n] + colour * sum_k white_k[n // 2^k].
+    """Draws noise, white at colour 0, pink (-3 dB per octave) at 1: white_0[n] + colour * sum_k white_k[n // 2^k].
 
     White is even over 256 levels, with variance 1: a window sums hundreds of samples, so its spectrum is Gaussian all
     the same. Draws come in blocks of 2^OCTAVES samples, octave k of a block in m = 2^(OCTAVES - k) bytes from m on: one

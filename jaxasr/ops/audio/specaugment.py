@@ -56,7 +56,8 @@ def time_warp(frames_btf: Frames, frame_lengths_b: Lengths, *, warp_frames: int,
     if warp_frames == 0:
         return frames_btf
     draws_b2 = _uniform(random.example_keys(key, ids_b), (2,))
-    length_b, margin = frame_lengths_b, warp_frames + 1
+    length_b = frame_lengths_b
+    margin = warp_frames + 1
     from_b = margin + _below(draws_b2[:, 0], length_b - 2 * margin)
     to_b = from_b - warp_frames + _below(draws_b2[:, 1], 2 * warp_frames + 1)
     warped_btf = jax.vmap(_resampled)(frames_btf, length_b, from_b, to_b)
@@ -120,7 +121,7 @@ def _covered(
     extent_b: Int[Array, " b"],
     positions: int,
 ) -> Bool[Array, "b {positions}"]:
-    """Where any of `count` intervals lies: widths uniform on 0..widest, then starts uniform on 0..extent - width."""
+    """Returns True inside any of `count` intervals: widths uniform on 0..widest, then starts uniform on 0..extent - width."""
     draws_bm2 = _uniform(keys_b, (count, 2))
     width_bm = _below(draws_bm2[..., 0], widest_b[:, None] + 1)
     start_bm = _below(draws_bm2[..., 1], extent_b[:, None] - width_bm + 1)
@@ -133,14 +134,14 @@ def _uniform(keys_b: Key[Array, " b"], shape: tuple[int, ...]) -> Float[Array, "
 
 
 def _below(uniform: Float[Array, "*any"], bound: Int[Array, "*#any"] | int) -> Int[Array, "*any"]:
-    """0 to bound - 1, evenly; 0 where bound < 1."""
+    """Draws uniform integers from 0 to bound - 1; 0 where bound < 1."""
     return jnp.clip(jnp.floor(uniform * bound).astype(jnp.int32), 0, jnp.maximum(bound - 1, 0))
 
 
 def _resampled(
     frames_tf: Float[Array, "t f"], length: Int[Array, ""], source: Int[Array, ""], target: Int[Array, ""]
 ) -> Float[Array, "t f"]:
-    """One utterance whose frame `source` now stands at `target`, with frames 0 and length - 1 where they were."""
+    """Returns one utterance whose frame `source` now stands at `target`, with frames 0 and length - 1 where they were."""
     at_t = jnp.arange(frames_tf.shape[0])
     last = length - 1
     before_t = at_t * (source / jnp.maximum(target, 1))

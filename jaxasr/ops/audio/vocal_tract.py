@@ -14,7 +14,7 @@ from jaxasr.shapes import Frames, Ids, PRNGKey
 
 
 def warp_factors(*, share: float, ids_b: Ids, key: PRNGKey) -> Float[Array, " b"]:
-    """A factor for each example, uniform in [1 - share, 1 + share]."""
+    """Returns a factor for each example, uniform in [1 - share, 1 + share]."""
     return jax.vmap(lambda k: jax.random.uniform(k, (), minval=1 - share, maxval=1 + share))(
         random.example_keys(key, ids_b)
     )
@@ -35,7 +35,7 @@ def warp_frequencies(frames_btf: Frames, factor_b: Float[Array, " b"], *, low_hz
 
 
 def _bent(hz_bf: Array, factor_b1: Array, high_hz: float) -> Float[Array, "b f"]:
-    """x * factor up to a knee, then straight to (high, high)."""
+    """Returns x * factor up to a knee, and a straight line to (high, high) above it."""
     knee_b1 = 0.8 * high_hz / jnp.maximum(factor_b1, 1.0)
     slope_b1 = (high_hz - factor_b1 * knee_b1) / (high_hz - knee_b1)
     return jnp.where(hz_bf <= knee_b1, hz_bf * factor_b1, high_hz - slope_b1 * (high_hz - hz_bf))

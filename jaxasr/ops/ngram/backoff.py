@@ -20,7 +20,7 @@ ROW_BYTES = 2**26  # that rows may take in all
 
 
 class Arcs(NamedTuple):
-    """Contexts of one length, whose arcs are searched."""
+    """The contexts of one length, whose arcs are searched."""
 
     firsts: Int[Array, " contexts_and_one"]
     shorter: Int[Array, " contexts"]  # the longest context that it ends with
@@ -56,7 +56,7 @@ class Backoff(NamedTuple):
         return jnp.broadcast_to(self.begin, (examples,))
 
     def step(self, state: Int[Array, " b"], tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], Int[Array, " b"]]:
-        """Natural log probabilities of all that may follow, and the contexts. END begins a sentence, whatever was before."""
+        """Returns natural log probabilities of all next tokens, and the contexts. END always begins a sentence."""
         contexts_b = jnp.where(tokens_b == END, self.begin, self.look_up(state, tokens_b).contexts_b)
         chain, ending_b = self._chain(contexts_b)
         log_probs_bv = _at(self.log_probs_kv, ending_b)
@@ -65,22 +65,25 @@ class Backoff(NamedTuple):
         return log_probs_bv, contexts_b
 
     def look_up(self, contexts_b: Int[Array, " b"], tokens_b: Int[Array, " b"]) -> "BackoffScores":
-        """One token after each context: how probable it is, and the context after it."""
+        """Returns one token after each context: how probable it is, and the context after it."""
         chain, ending_b = self._chain(contexts_b)
-        log_probs_b, leads_b = self.log_probs_kv[ending_b, tokens_b], self.leads_kv[ending_b, tokens_b]
+        log_probs_b = self.log_probs_kv[ending_b, tokens_b]
+        leads_b = self.leads_kv[ending_b, tokens_b]
         for link in reversed(chain):
             if not link.arcs.labels.shape[0]:
                 log_probs_b = log_probs_b + link.back_offs_b
                 continue
             places_b, there_b = _bisected(link, tokens_b)
-            longer_b, lead_b = _at(link.arcs.log_probs, places_b), _at(link.arcs.leads, places_b)
+            longer_b = _at(link.arcs.log_probs, places_b)
+            lead_b = _at(link.arcs.leads, places_b)
             log_probs_b = jnp.where(there_b, longer_b, log_probs_b + link.back_offs_b)
             leads_b = jnp.where(there_b & (lead_b >= 0), lead_b, leads_b)
         return BackoffScores(log_probs_b, leads_b)
 
     def _chain(self, contexts_b: Int[Array, " b"]) -> tuple[list["_Link"], Int[Array, " b"]]:
-        """Each context, what it ends with, and so on: those without a row from long to short, and the row at last."""
-        chain, stop = [], self.log_probs_kv.shape[0] + sum(arcs.shorter.shape[0] for arcs in self.longer)
+        """Returns each context, what it ends with, and so on: those without a row from long to short, and the row at last."""
+        chain = []
+        stop = self.log_probs_kv.shape[0] + sum(arcs.shorter.shape[0] for arcs in self.longer)
         for arcs in reversed(self.longer):
             stop -= arcs.shorter.shape[0]
             here_b = contexts_b >= stop
@@ -91,7 +94,7 @@ class Backoff(NamedTuple):
 
 
 class BackoffScores(NamedTuple):
-    """What `Backoff.look_up` gives."""
+    """The result of `Backoff.look_up`."""
 
     log_probs_b: Float[Array, " b"]
     contexts_b: Int[Array, " b"]
@@ -110,9 +113,10 @@ class _Link(NamedTuple):
 
 
 def _overlaid(log_probs_bv: Float[Array, "b v"], link: _Link) -> Float[Array, "b v"]:
-    """The rows of the contexts from those of what they end with."""
+    """Returns the rows of the contexts from those of what they end with."""
     log_probs_bv = log_probs_bv + link.back_offs_b[:, None]
-    arcs, nth_k = link.arcs, link.arcs.nth[None, :]
+    arcs = link.arcs
+    nth_k = link.arcs.nth[None, :]
     if not arcs.labels.shape[0]:
         return log_probs_bv
     places_bk = _at(arcs.firsts, link.places_b)[:, None] + nth_k
@@ -125,7 +129,7 @@ def _overlaid(log_probs_bv: Float[Array, "b v"], link: _Link) -> Float[Array, "b
 
 
 def _bisected(link: _Link, tokens_b: Int[Array, " b"]) -> tuple[Int[Array, " b"], Bool[Array, " b"]]:
-    """The arc with the token's label, and whether there is one."""
+    """Returns the arc with the token's label, and whether there is one."""
     arcs = link.arcs
     last = arcs.labels.shape[0] - 1
 
@@ -135,19 +139,20 @@ def _bisected(link: _Link, tokens_b: Int[Array, " b"]) -> tuple[Int[Array, " b"]
         less_b = (low_b < high_b) & (_at(arcs.labels, jnp.minimum(middle_b, last)) < tokens_b)
         return jnp.where(less_b, middle_b + 1, low_b), jnp.where(less_b, high_b, middle_b)
 
-    start_b, stop_b = _at(arcs.firsts, link.places_b), _at(arcs.firsts, link.places_b + 1)
+    start_b = _at(arcs.firsts, link.places_b)
+    stop_b = _at(arcs.firsts, link.places_b + 1)
     low_b, _ = jax.lax.fori_loop(0, arcs.nth.shape[0].bit_length(), halved, (start_b, stop_b))
     place_b = jnp.minimum(low_b, last)
     return place_b, link.here_b & (low_b < stop_b) & (_at(arcs.labels, place_b) == tokens_b)
 
 
 def _at(array: Array, places: Array) -> Array:
-    """What stands at places that are known to be inside: no check and no wrapping, which compile slowly."""
+    """Gathers at places that are known to be inside, without checks and wrapping, which compile slowly."""
     return array.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def backoff(model: NGram, words: Sequence[str], *, row_bytes: int = ROW_BYTES) -> Backoff:
-    """The model on the device, as one of tokens.
+    """Returns the model on the device, as one of tokens.
 
     Args:
         words: the word of the model that each token stands for, the first </s>. One that the model does not have is <unk>;
@@ -164,7 +169,8 @@ def backoff(model: NGram, words: Sequence[str], *, row_bytes: int = ROW_BYTES) -
 
 def laid_out(contexts: Contexts, words: Int64[np.ndarray, " v"], *, row_bytes: int) -> Backoff:
     """Contexts on the device; each token stands for a word by its number, -1 for none."""
-    contexts, vocab = labelled(contexts, words), len(words)
+    contexts = labelled(contexts, words)
+    vocab = len(words)
     starts = contexts.starts
     fitting = [n for n, stop in enumerate(starts) if n and 8 * vocab * stop <= row_bytes]
     lengths = max(fitting, default=1)

@@ -18,7 +18,7 @@ LN10 = float(np.log(10.0))
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
-    """Contexts from short to long, of which 0 is the empty one; arcs by context and label. Logarithms are natural."""
+    """The contexts of a model from short to long, 0 the empty one; arcs by context and label. Logarithms are natural."""
 
     starts: tuple[int, ...]  # the first context of each length; their number at last
     firsts: Int64[np.ndarray, " contexts_and_one"]  # the first arc of each
@@ -36,8 +36,9 @@ class Contexts:
 
 
 def contexts_of(model: NGram) -> Contexts:
-    """The automaton of a model. Labels are its words."""
-    numbers, starts = [np.zeros(1, np.int64)], [0, 1]  # of the n-grams that are contexts; -1 of the others
+    """Returns the automaton of a model. Labels are its words."""
+    numbers = [np.zeros(1, np.int64)]  # of the n-grams that are contexts; -1 of the others
+    starts = [0, 1]
     for grams, longer in zip(model.orders, [*model.orders[1:], None], strict=True):
         used = np.zeros(len(grams), np.bool_)
         if longer is not None:
@@ -58,15 +59,18 @@ def contexts_of(model: NGram) -> Contexts:
 
 
 def _shorter(sources: np.ndarray, labels: np.ndarray, leads: np.ndarray, starts: list[int]) -> np.ndarray:
-    """Of each context: what its context falls back to, one word further; as far back as there is such an arc."""
-    keys, shorter = gram_keys(sources, labels), np.zeros(starts[-1], np.int64)
+    """Returns for each context the longest shorter one with such an arc, from the back-off context of its prefix."""
+    keys = gram_keys(sources, labels)
+    shorter = np.zeros(starts[-1], np.int64)
     makers = np.full(starts[-1], -1)  # the arc that leads to each
     makers[leads[leads >= 0]] = np.flatnonzero(leads >= 0)
     for start, stop in pairwise(starts[2:]):
         arcs = makers[start:stop]
-        tried, found = sources[arcs], np.full(stop - start, -1)
+        tried = sources[arcs]
+        found = np.full(stop - start, -1)
         while (found < 0).any():
-            at_root, tried = tried == 0, shorter[tried]
+            at_root = tried == 0
+            tried = shorter[tried]
             wanted = gram_keys(tried, labels[arcs])
             places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
             lead = np.where(keys[places] == wanted, leads[places], -1)
@@ -76,12 +80,13 @@ def _shorter(sources: np.ndarray, labels: np.ndarray, leads: np.ndarray, starts:
 
 
 def labelled(contexts: Contexts, words: Int64[np.ndarray, " v"]) -> Contexts:
-    """The same with labels of another kind, of which each stands for a word (-1: for none); arcs of other words go."""
+    """Returns the contexts with new labels, each for one word (-1: for none); arcs of other words are removed."""
     order = np.argsort(words, kind="stable")
     lows, highs = (np.searchsorted(words[order], contexts.labels, side) for side in ("left", "right"))
     arcs = np.repeat(np.arange(len(lows)), highs - lows)
     nth = np.arange(len(arcs)) - np.repeat(np.cumsum(highs - lows) - (highs - lows), highs - lows)
-    labels, sources = order[lows[arcs] + nth], contexts.sources[arcs]
+    labels = order[lows[arcs] + nth]
+    sources = contexts.sources[arcs]
     by_label = np.argsort(gram_keys(sources, labels), kind="stable")
     arcs = arcs[by_label]
     return replace(
@@ -95,14 +100,14 @@ def labelled(contexts: Contexts, words: Int64[np.ndarray, " v"]) -> Contexts:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What follows each of the first contexts, back-off included: log probabilities, and the next context."""
+    """The dense rows of the first contexts, back-off included: log probability and next context of each token."""
 
     log_probs: Float64[np.ndarray, "contexts v"]
     leads: Int32[np.ndarray, "contexts v"]
 
 
 def rows(contexts: Contexts, vocab: int, lengths: int) -> Rows:
-    """The rows of all contexts of fewer than so many words."""
+    """Returns the rows of all contexts of fewer than so many words."""
     last = contexts.starts[lengths]
     log_probs = np.full((last, vocab), LOG10_MISSING * LN10)
     leads = np.zeros((last, vocab), np.int32)

@@ -13,7 +13,7 @@ from jaxasr.text.ngram import BEGIN, STOP, NGram
 
 
 class WordPrefix(NamedTuple):
-    """What a hypothesis has spelt."""
+    """The words and letters that a hypothesis has spelt so far."""
 
     contexts_b: Int[Array, " b"]  # after its last whole word
     hashes_b: UInt32[Array, " b"]  # of the letters of the word it is about, as in Spelling; 0: none yet
@@ -46,13 +46,14 @@ class WordBackoff(NamedTuple):
         return self.spelling.hash_v.shape[0]
 
     def start(self, examples: int) -> WordPrefix:
-        """Nothing has been spelt."""
+        """Returns the state of an empty prefix."""
         contexts_b = self.words.start(examples)
         return WordPrefix(contexts_b, jnp.zeros(examples, jnp.uint32), contexts_b)
 
     def step(self, state: WordPrefix, tokens_b: Int[Array, " b"]) -> tuple[Float[Array, "b v"], WordPrefix]:
-        """What each next token adds, in natural logarithms. END begins a sentence, whatever was before."""
-        begins_b, ends_b = self.spelling.begins_v[tokens_b], tokens_b == END
+        """Returns the log probability that each next token adds, and the states. END always begins a sentence."""
+        begins_b = self.spelling.begins_v[tokens_b]
+        ends_b = tokens_b == END
         contexts_b = jnp.where(begins_b, state.nexts_b, state.contexts_b)
         contexts_b = jnp.where(ends_b, self.words.begin, contexts_b)
         kept_b = jnp.where(begins_b, jnp.uint32(0), state.hashes_b * self.spelling.power_v[tokens_b])
@@ -68,7 +69,7 @@ class WordBackoff(NamedTuple):
         return added_bv.at[:, END].set(word_b + end_b), WordPrefix(contexts_b, hashes_b, nexts_b)
 
     def without_eos(self) -> "WordBackoff":
-        """The same model without what it says of the end of a sentence: the end only pays for the word before it."""
+        """Returns the same model without what it says of the end of a sentence: the end only pays for the word before it."""
         return self._replace(stop=jnp.full_like(self.stop, -1))
 
     def _word_of(self, hashes_b: UInt32[Array, " b"]) -> Int[Array, " b"]:
@@ -77,7 +78,7 @@ class WordBackoff(NamedTuple):
 
 
 def word_backoff(model: NGram, spelling: Spelling, hashes: UInt32[np.ndarray, " words"]) -> WordBackoff:
-    """The model on the device, as one of words that tokens spell.
+    """Returns the model on the device, as one of words that tokens spell.
 
     Args:
         spelling: of the tokens.
@@ -105,5 +106,5 @@ def word_backoff(model: NGram, spelling: Spelling, hashes: UInt32[np.ndarray, " 
 
 
 def _spelt(model: NGram) -> Bool[np.ndarray, " words"]:
-    """True where a word is one of letters."""
+    """Returns True where a word is one of letters."""
     return np.array([word not in (BEGIN, STOP) and i != model.unknown for i, word in enumerate(model.words)], np.bool_)

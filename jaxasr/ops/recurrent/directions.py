@@ -1,6 +1,6 @@
-"""What the recurrences share: several directions over the same examples in one loop, each reading and writing at its own end.
+"""Shared parts of the recurrences: several directions over the same examples in one loop, each from its own end.
 
-Sequences stand with time first. Nothing is turned around: a turned copy of the gates costs a tenth of a training step.
+Time is the first axis. Sequences are not reversed, because a reversed copy of the gates costs a tenth of a training step.
 """
 
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ Reverse = tuple[bool, ...]
 
 
 def time_major(x_btm: Float[Array, "b t m"]) -> Float[Array, "t b m"]:
-    """Time first."""
+    """Moves the time axis to the front."""
     return jnp.swapaxes(x_btm, 0, 1)
 
 
 def batch_major(x_tbm: Float[Array, "t b m"]) -> Float[Array, "b t m"]:
-    """What `time_major` turned, turned back."""
+    """Moves the time axis back behind the batch axis."""
     return jnp.swapaxes(x_tbm, 0, 1)
 
 
 def rows_at(step: Array, sequences: Sequence[Array], reverse: Reverse) -> list[Array]:
-    """What each direction sees at this step of the loop: a backward one began at the last position."""
+    """Returns the row of each direction at a step of the loop; a backward direction begins at the last position."""
     pairs = zip(sequences, reverse, strict=True)
     return [jax.lax.dynamic_index_in_dim(x, _position(step, x, back), keepdims=False) for x, back in pairs]
 
 
 def put_at(step: Array, sequences: Sequence[Array], rows: Sequence[Array], reverse: Reverse) -> tuple[Array, ...]:
-    """The sequences with what each direction made at this step of the loop."""
+    """Returns the sequences with what each direction made at this step of the loop."""
     triples = zip(sequences, rows, reverse, strict=True)
     put = jax.lax.dynamic_update_index_in_dim
     return tuple(put(x, row, _position(step, x, back), 0) for x, row, back in triples)
@@ -49,7 +49,7 @@ def weight_gradient(
     *,
     back: bool,
 ) -> Float[Array, "d m"]:
-    """The gradient of the recurrent weights: each state times the gradient of the gates it went into, in one product.
+    """Returns the gradient of the recurrent weights: each state times the gradient of the gates it went into, in one product.
 
     Args:
         start_bd: the state before the first step; None: zero.
@@ -65,10 +65,10 @@ def weight_gradient(
 
 
 def product(x_bd: Float[Array, "b d"], weights_dm: Float[Array, "d m"]) -> Float[Array, "b m"]:
-    """The product of two matrices of one dtype, its sums in float32 at least. For backward passes of one's own."""
+    """Returns the product of two matrices of one dtype, its sums in float32 at least. For backward passes of one's own."""
     return jnp.matmul(x_bd, weights_dm, preferred_element_type=wide(x_bd.dtype))
 
 
 def scaled(x_bd: Float[Array, "b d"], scale_bd: Float[Array, "b d"] | None) -> Float[Array, "b d"]:
-    """`x` times the scale, where there is one."""
+    """Returns `x` times the scale, if there is one."""
     return x_bd if scale_bd is None else x_bd * scale_bd

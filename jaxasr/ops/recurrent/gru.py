@@ -34,7 +34,7 @@ from jaxasr.ops.recurrent.directions import (
 def gru_cell(
     gates_bm: Float[Array, "b m"], hidden_bm: Float[Array, "b m"], h_bd: Float[Array, "b d"]
 ) -> Float[Array, "b d"]:
-    """The state after a step; m = 3 d: reset, update, candidate.
+    """Returns the state after a step; m = 3 d: reset, update, candidate.
 
     Args:
         gates_bm: the projected input with its bias.
@@ -52,7 +52,7 @@ def gru(
     *,
     reverse: bool = False,
 ) -> Float[Array, "b t d"]:
-    """Hidden states of one direction over the valid part; zero at padding, whatever stood there.
+    """Returns the hidden states of one direction over the valid part; zero at padding, whatever the input there.
 
     Args:
         gates_btm: the projected inputs with their bias, m = 3 d.
@@ -73,7 +73,7 @@ def gru_directions(
     reverse: tuple[bool, ...],
     scales: tuple[Float[Array, "b d"], ...] | None = None,
 ) -> tuple[Float[Array, "b t d"], ...]:
-    """Hidden states of several independent recurrences over the same examples, in one loop (see `gru`).
+    """Returns the hidden states of several independent recurrences over the same examples, in one loop (see `gru`).
 
     Args:
         scales: what a direction's hidden state is multiplied with on its way into the recurrent weights, the same at every
@@ -91,7 +91,7 @@ def gru_from(
     bias_d: Float[Array, " d"],
     lengths_b: Int[Array, " b"],
 ) -> tuple[Float[Array, "b t d"], Float[Array, "b d"]]:
-    """Hidden states of a recurrence that goes on from `start_bd`, and where it ends: after each example's last real step.
+    """Returns the hidden states of a recurrence from `start_bd` on, and the final state: after each example's last real step.
 
     For streams: its gradient is that of a plain scan.
     """
@@ -109,7 +109,7 @@ def gru_from(
 
 
 class _GruResiduals(NamedTuple):
-    """What the backward pass needs of one direction, in the order of its steps, in the dtype of its gates."""
+    """The residuals of one direction for the backward pass, in the order of its steps and in the dtype of its gates."""
 
     reset: Array
     update: Array
@@ -121,7 +121,8 @@ class _GruResiduals(NamedTuple):
 def _cell(gates_bm: Array, hidden_bm: Array, h_bd: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
     x_r, x_z, x_n = jnp.split(widened(gates_bm), 3, axis=-1)
     h_r, h_z, inner = jnp.split(widened(hidden_bm), 3, axis=-1)
-    r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+    r = jax.nn.sigmoid(x_r + h_r)
+    z = jax.nn.sigmoid(x_z + h_z)
     n = jnp.tanh(x_n + r * inner)
     return (1 - z) * n + z * h_bd, (r, z, n, inner)
 
@@ -131,8 +132,11 @@ def _forward(reverse: Reverse, inputs, recurrents, biases, valid_tb, scales):
 
     def step(state, i):
         states, hiddens = state
-        xs, valids = rows_at(i, inputs, reverse), rows_at(i, (valid_tb,) * len(inputs), reverse)
-        new, shown, traces = [], [], []
+        xs = rows_at(i, inputs, reverse)
+        valids = rows_at(i, (valid_tb,) * len(inputs), reverse)
+        new = []
+        shown = []
+        traces = []
         for h, x, v, w, bias, scale in zip(states, xs, valids, recurrents, on_candidate, scales, strict=True):
             moved, inside = _cell(x, product(scaled(h.astype(x.dtype), scale), w) + bias, h)
             new.append(jnp.where(v[:, None], moved, h))
@@ -164,8 +168,11 @@ def _scan_bwd(reverse: Reverse, saved, d_hiddens):
     def step(state, now):
         d_states, d_inputs = state
         i, steps = now
-        dys, valids = rows_at(i, d_hiddens, reverse), rows_at(i, (valid_tb,) * len(d_hiddens), reverse)
-        new, d_gates, d_parts = [], [], []
+        dys = rows_at(i, d_hiddens, reverse)
+        valids = rows_at(i, (valid_tb,) * len(d_hiddens), reverse)
+        new = []
+        d_gates = []
+        d_parts = []
         for dh, dy, trace, v, w, scale in zip(d_states, dys, steps, valids, transposed, scales, strict=True):
             keep = v[:, None]
             dh = dh + jnp.where(keep, dy, 0)
@@ -194,7 +201,7 @@ def _scan_bwd(reverse: Reverse, saved, d_hiddens):
 
 def _gate_gradients(dh: Array, trace: _GruResiduals) -> tuple[Array, Array]:
     """Gradients of the three gates before their non-linearities, and of the candidate's recurrent part."""
-    r, z, n = (widened(each) for each in (trace.reset, trace.update, trace.candidate))
+    r, z, n = (widened(gate) for gate in (trace.reset, trace.update, trace.candidate))
     d_n = dh * (1 - z) * (1 - n**2)
     d_z = dh * (trace.before - n) * z * (1 - z)
     d_r = d_n * trace.inner * r * (1 - r)

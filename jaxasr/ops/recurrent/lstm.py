@@ -33,24 +33,24 @@ from jaxasr.ops.recurrent.directions import (
 
 
 class Carry(NamedTuple):
-    """What one direction hands on: the hidden state and the cell."""
+    """The state of one direction: hidden state and cell."""
 
     h_bd: Float[Array, "b d"]
     c_bd: Float[Array, "b d"]
 
 
 def zero_carry(examples: int, width: int, dtype: jnp.dtype = jnp.dtype(jnp.float32)) -> Carry:
-    """The state before the first step; the cell, which adds up what it is given at every step, in float32 at least."""
+    """Returns the state before the first step; the cell, a sum over all steps, is in float32 at least."""
     return Carry(jnp.zeros((examples, width), dtype), jnp.zeros((examples, width), wide(dtype)))
 
 
 def carried(state: Carry, dtype: jnp.dtype) -> Carry:
-    """The state as a recurrence of gates of this dtype carries it."""
+    """Returns the state as a recurrence of gates of this dtype carries it."""
     return Carry(state.h_bd.astype(dtype), widened(state.c_bd))
 
 
 def lstm_cell(gates_bm: Float[Array, "b m"], before: Carry) -> Carry:
-    """The state after a step, from all that goes into the gates (input, recurrent part and bias; m = 4 d), in its dtypes."""
+    """Returns the state after a step from the sum of input, recurrent part and bias (m = 4 d), in the dtypes of `before`."""
     return _cell(gates_bm, before)[0]
 
 
@@ -61,7 +61,7 @@ def lstm(
     *,
     reverse: bool = False,
 ) -> Float[Array, "b t d"]:
-    """Hidden states of one direction over the valid part; zero at padding, whatever stood there.
+    """Returns the hidden states of one direction over the valid part; zero at padding, whatever the input there.
 
     Args:
         gates_btm: the projected inputs with their bias, m = 4 d.
@@ -75,7 +75,7 @@ def lstm(
 def lstm_from(
     start: Carry, gates_btm: Float[Array, "b t m"], recurrent_dm: Float[Array, "d m"], lengths_b: Int[Array, " b"]
 ) -> tuple[Float[Array, "b t d"], Carry]:
-    """Hidden states of a recurrence that goes on from `start`, and where it ends: after each example's last real step."""
+    """Returns the hidden states of a recurrence from `start` on, and the final state: after each example's last real step."""
     valid_tb = valid_from_lengths(lengths_b, gates_btm.shape[1]).T
     inputs = (time_major(gates_btm),)
     start = carried(start, gates_btm.dtype)
@@ -92,7 +92,7 @@ def lstm_directions(
     reverse: tuple[bool, ...],
     scales: tuple[Float[Array, "b d"], ...] | None = None,
 ) -> tuple[Float[Array, "b t d"], ...]:
-    """Hidden states of several independent recurrences over the same examples, in one loop (see `lstm`).
+    """Returns the hidden states of several independent recurrences over the same examples, in one loop (see `lstm`).
 
     Args:
         scales: what a direction's hidden state is multiplied with on its way into the recurrent weights, the same at every
@@ -105,7 +105,7 @@ def lstm_directions(
 
 
 class _LstmResiduals(NamedTuple):
-    """What the backward pass needs of one direction, in the order of its steps, in the dtype of its gates."""
+    """The residuals of one direction for the backward pass, in the order of its steps and in the dtype of its gates."""
 
     gates: tuple[Array, ...]  # after their non-linearities: input, forget, cell, output
     before: Array  # the cell before the step
@@ -114,7 +114,10 @@ class _LstmResiduals(NamedTuple):
 
 def _cell(gates_bm: Array, before: Carry) -> tuple[Carry, tuple[Array, ...], Array]:
     z_i, z_f, z_g, z_o = jnp.split(widened(gates_bm), 4, axis=-1)
-    i, f, g, o = jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o)
+    i = jax.nn.sigmoid(z_i)
+    f = jax.nn.sigmoid(z_f)
+    g = jnp.tanh(z_g)
+    o = jax.nn.sigmoid(z_o)
     c = f * before.c_bd + i * g
     tanh_c = jnp.tanh(c)
     return Carry((o * tanh_c).astype(before.h_bd.dtype), c), (i, f, g, o), tanh_c
@@ -123,14 +126,19 @@ def _cell(gates_bm: Array, before: Carry) -> tuple[Carry, tuple[Array, ...], Arr
 def _forward(reverse: Reverse, inputs, recurrents, valid_tb, scales, starts):
     def step(state, i):
         carries, hiddens = state
-        xs, valids = rows_at(i, inputs, reverse), rows_at(i, (valid_tb,) * len(inputs), reverse)
-        new, shown, traces = [], [], []
+        xs = rows_at(i, inputs, reverse)
+        valids = rows_at(i, (valid_tb,) * len(inputs), reverse)
+        new = []
+        shown = []
+        traces = []
         for carry, x, v, w, scale in zip(carries, xs, valids, recurrents, scales, strict=True):
             moved, gates, tanh_c = _cell(x + product(scaled(carry.h_bd, scale), w), carry)
             keep = v[:, None]
             new.append(Carry(jnp.where(keep, moved.h_bd, carry.h_bd), jnp.where(keep, moved.c_bd, carry.c_bd)))
             shown.append(jnp.where(keep, moved.h_bd, 0))
-            traces.append(jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _LstmResiduals(gates, carry.c_bd, tanh_c)))
+            traces.append(
+                jax.tree.map(lambda leaf, x=x: leaf.astype(x.dtype), _LstmResiduals(gates, carry.c_bd, tanh_c))
+            )
         return (tuple(new), put_at(i, hiddens, shown, reverse)), tuple(traces)
 
     t, b, width = *valid_tb.shape, len(recurrents[0])
@@ -158,8 +166,10 @@ def _scan_bwd(reverse: Reverse, saved, d_out):
     def step(state, now):
         carries, d_inputs = state
         i, steps = now
-        dys, valids = rows_at(i, d_hiddens, reverse), rows_at(i, (valid_tb,) * len(d_hiddens), reverse)
-        new, d_gates = [], []
+        dys = rows_at(i, d_hiddens, reverse)
+        valids = rows_at(i, (valid_tb,) * len(d_hiddens), reverse)
+        new = []
+        d_gates = []
         for (dh, dc), dy, trace, v, w, scale in zip(carries, dys, steps, valids, transposed, scales, strict=True):
             keep = v[:, None]
             dh = dh + jnp.where(keep, dy, 0)
@@ -188,7 +198,10 @@ def _gate_gradients(dh: Array, dc: Array, trace: _LstmResiduals) -> tuple[Array,
     """Gradients of the four gates before their non-linearities, and of the cell before the step."""
     i, f, g, o = map(widened, trace.gates)
     dc = dc + dh * o * (1 - trace.after**2)
-    d_i, d_f, d_g, d_o = dc * g, dc * trace.before, dc * i, dh * trace.after
+    d_i = dc * g
+    d_f = dc * trace.before
+    d_g = dc * i
+    d_o = dh * trace.after
     d_z = (d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o))
     return jnp.concatenate(d_z, axis=-1), dc * f
 

@@ -26,12 +26,13 @@ class Linear:
     """The products of one step by name: x @ weight for a matrix, and example by example for a weight [b, d, e]."""
 
     def __init__(self, weights: Weights, taps: Weights | None = None):
-        self._weights, self._taps = weights, taps
+        self._weights = weights
+        self._taps = taps
         self.inputs: Arrays = {}
         self.outputs: Arrays = {}
 
     def __call__(self, name: str, x: Float[Array, "b d"]) -> Float[Array, "b e"]:
-        """The product with the weight of this name, once a step, in float32 at least."""
+        """Returns the product with the weight of this name, once a step, in float32 at least."""
         if name in self.inputs:
             raise ValueError(f"the product {name!r} is taken twice in one step; give each its own name")
         product = _differentiable if self._taps is None else _product
@@ -45,7 +46,7 @@ Step = Callable[[Linear, Any, Any, Any], tuple[Any, Any]]  # linear, constants, 
 
 
 def scan(step: Step, weights: Weights, constants: Any, carry: Any, xs: Any) -> tuple[Any, Any]:
-    """The last carry and the stacked ys of `step` over the first axis of `xs`.
+    """Returns the last carry and the stacked ys of `step` over the first axis of `xs`.
 
     Args:
         step: pure; all it differentiates comes in through its arguments.
@@ -99,7 +100,7 @@ _scan.defvjp(_forward, _backward)
 
 
 def _outer(x: Array, dy: Array, weight: Array) -> Array:
-    """The gradient of a weight from the inputs and output gradients of all steps."""
+    """Returns the gradient of a weight from the inputs and output gradients of all steps."""
     how = "ubd,ube->de" if weight.ndim == 2 else "ubd,ube->bde"
     return jnp.einsum(how, x, dy.astype(x.dtype), preferred_element_type=dy.dtype).astype(weight.dtype)
 

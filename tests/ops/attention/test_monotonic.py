@@ -113,7 +113,7 @@ def test_chunks_hold_where_exponentials_would_not(rng, width, scale):
 def test_reading_hard_is_the_loop_of_the_paper(rng, width):
     energies_us, chunks_us = rng.normal(-0.7, 1.0, (2, 9, 7)).astype(np.float32)
     expected_us = reference.read_hard(energies_us, None if width is None else chunks_us, width)
-    stop = monotonic.Stop(jnp.zeros(1, jnp.int32), jnp.zeros(1, bool))
+    stop = monotonic.StopPosition(jnp.zeros(1, jnp.int32), jnp.zeros(1, bool))
     valid_bs = jnp.ones((1, 7), bool)
     assert not np.all(np.sum(expected_us, axis=1)), "it should also find nothing once"
     for energy_s, chunk_s, expected_s in zip(energies_us, chunks_us, expected_us, strict=True):
