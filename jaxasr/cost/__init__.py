@@ -1,4 +1,4 @@
-"""What a compiled program costs: FLOPs, memory traffic, collectives, roofline; chips and topologies. Knows no run."""
+"""Costs of a traced or compiled program: FLOPs, memory traffic, collectives, roofline; also chips and topologies."""
 
 from jaxasr.cost.chips import CHIPS as CHIPS
 from jaxasr.cost.chips import Chip as Chip
@@ -8,5 +8,3 @@ from jaxasr.cost.flops import Flops as Flops
 from jaxasr.cost.flops import Product as Product
 from jaxasr.cost.topology import Topology as Topology
 from jaxasr.cost.topology import topology as topology
-from jaxasr.cost.useful import LengthCost as LengthCost
-from jaxasr.cost.useful import length_cost as length_cost

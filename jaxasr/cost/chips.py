@@ -1,9 +1,9 @@
-"""What chips can do at most, by their makers' figures. Nothing here is measured.
+"""Peak figures of accelerator chips, from their makers' data sheets. Nothing here is measured.
 
-Figures are of one chip, dense (without sparsity). A link's bandwidth is what a chip sends over all its fast links together,
-in one direction: half of what makers call bidirectional. `flops_float32` is what float32 matrix products reach at JAX's
-default precision: one pass of bfloat16 on a TPU, TF32 on an NVIDIA GPU. Prices differ by place, contract and day: they
-aren't here.
+The figures are for one chip and dense products (without sparsity). `link_bandwidth` is the sum over all fast links of a chip
+in one direction, half of the bidirectional figure of the makers. `flops_float32` is the peak of float32 matrix products at
+JAX's default precision: one pass of bfloat16 on a TPU, TF32 on an NVIDIA GPU. Prices are left out, because they differ by
+place, contract and day.
 """
 
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ GIB = 2**30
 class Chip:
     """One kind of chip."""
 
-    name: str  # as its maker's pages call it, in short
-    kinds: tuple[str, ...]  # as JAX does: jax.Device.device_kind
-    flops_bf16: float  # a second, of matrix products
+    name: str  # short form of the maker's name
+    kinds: tuple[str, ...]  # values of jax.Device.device_kind
+    flops_bf16: float  # per second, of matrix products
     flops_float32: float
     memory_bytes: int
-    memory_bandwidth: float  # bytes a second
-    links: Literal["torus 2d", "torus 3d", "switch", "none"]  # what the fast links make of the chips
-    link_bandwidth: float  # bytes a second, sent
-    linked: int  # chips that fast links can connect at most
-    network_bandwidth: float  # bytes a second that it sends to chips beyond these; 0: the maker doesn't say
+    memory_bandwidth: float  # bytes per second
+    links: Literal["torus 2d", "torus 3d", "switch", "none"]  # structure of the fast links
+    link_bandwidth: float  # bytes per second, sent
+    linked: int  # maximum number of chips that fast links connect
+    network_bandwidth: float  # bytes per second, sent to chips beyond the fast links; 0: the maker gives no figure
     source: str
 
     def __post_init__(self):
@@ -35,9 +35,13 @@ class Chip:
                 raise ValueError(f"Chip.{name} is {getattr(self, name)}; it needs what {self.name} can do at most")
 
     def mfu(self, flops_per_s: int | float, *, chips: int = 1) -> float:
-        """Model FLOPs utilisation: the share of the peak in bfloat16 that so many chips together reach.
+        """Returns the model FLOPs utilisation: the share of the bfloat16 peak of this number of chips.
 
-        The peak is that of bfloat16 whatever the products are computed in, so that runs can be compared.
+        The peak is that of bfloat16 for every type of product, so that runs can be compared.
+
+        Args:
+            flops_per_s: of all chips together.
+            chips: number of chips.
 
         Source: Chowdhery et al. 2022, arXiv:2204.02311, section 4.1.
         """
@@ -166,16 +170,16 @@ CHIPS = {chip.name: chip for chip in (TPU_V4, TPU_V5E, TPU_V5P, TPU_V6E, TPU_7X,
 
 
 def chip_of(device_kind: str) -> Chip | None:
-    """The chip that JAX calls so; None for those that aren't here: processors, parts of a GPU, other models.
+    """Returns the chip of a device kind, or None if CHIPS has none: processors, parts of a GPU, other models.
 
     Args:
-        device_kind: the whole of `jax.Device.device_kind`: a GPU's other forms (PCIe, NVL) have other limits.
+        device_kind: the complete `jax.Device.device_kind`, because other forms of a GPU (PCIe, NVL) have other peaks.
     """
     return next((chip for chip in CHIPS.values() if device_kind in chip.kinds), None)
 
 
 def chips_among(devices: Iterable[Any]) -> int:
-    """How many chips the devices are: some TPUs show each of their two cores."""
+    """Returns the number of chips of the devices. Some TPUs have two devices on a chip, one for each core."""
     return len({_place(device) for device in devices})
 
 

@@ -1,13 +1,13 @@
-"""What the chips say to each other in one execution of a compiled program: how many bytes, by kind and by axis of the mesh.
+"""The communication volume of one execution of a compiled program: its collectives, by kind and by axis of the mesh.
 
-Bytes are counted as theory counts them, by the whole tensor and once for a group of chips, whatever algorithm moves them:
+`Collective.bytes` is the size of the complete tensor, counted once for a group of chips and independent of the algorithm:
 
     all-reduce            the tensor that is summed                 (data parallel: 4 bytes a parameter)
-    all-gather            the tensor that every chip ends up with   (fsdp: the parameters, at each use)
-    reduce-scatter        the tensor that is summed and shared out  (fsdp: the gradients)
-    all-to-all, collective-permute: what a chip gives away
+    all-gather            the tensor that every chip receives       (fsdp: the parameters, at each use)
+    reduce-scatter        the tensor that is summed and split       (fsdp: the gradients)
+    all-to-all, collective-permute: the data that a chip sends
 
-`Collective.wire_bytes` is what one chip sends when that runs as a ring: 2 (g - 1) / g of an all-reduce over g chips,
+`Collective.wire_bytes` is the number of bytes that one chip sends in a ring: 2 (g - 1) / g of an all-reduce over g chips,
 (g - 1) / g of the next three, all of a permute.
 """
 
@@ -21,55 +21,57 @@ import numpy as np
 from jaxasr.cost.hlo import Instruction, Program
 
 KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute", "collective-broadcast")
-_FUSED_SCATTER = "all-reduce-scatter"  # a TPU's computation: an all-reduce of which a chip keeps its own slice
+_FUSED_SCATTER = "all-reduce-scatter"  # name of a TPU's computation: an all-reduce of which a chip keeps its own slice
 _MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\((\[[^)]*?\](?:T\([\d,]*\))?)\))? \{([^}]*)\}")
 _IOTA = re.compile(r"replica_groups=(\[[\d,]+\])<=(\[[\d,]+\](?:T\([\d,]*\))?)")
 _LISTED = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
 _PAIRS = re.compile(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}")
-# A TPU prints a collective that is under way beside other work at every stage: it counts where it begins.
-_STAGE, _BEGUN = '"async_collective_fusion_config"', '"AsyncCollectiveStart"'
+# The text of a TPU's program has an asynchronous collective at each of its stages. It counts at the stage of its start.
+_STAGE = '"async_collective_fusion_config"'
+_START = '"AsyncCollectiveStart"'
 
 
 @dataclass(frozen=True)
 class Collective:
-    """One instruction that chips carry out together."""
+    """A collective instruction of a compiled program."""
 
     kind: str  # of KINDS
-    axes: tuple[str, ...]  # of the mesh, that its groups spread over
+    axes: tuple[str, ...]  # axes of the mesh that a group spans
     group: int  # chips in a group
-    bytes: int  # of the whole tensor, see above
-    times: int  # in one execution: the trips of the loops around it
-    nodes: int = 1  # that a group spreads over
+    bytes: int  # of the complete tensor (see the module's docstring)
+    times: int  # runs in one execution: the trips of the loops around it
+    nodes: int = 1  # nodes that a group spans
 
     @property
     def wire_bytes(self) -> float:
-        """What a chip sends each time, by a ring."""
+        """The bytes that a chip sends in one run, as a ring."""
         if self.kind in ("collective-permute", "collective-broadcast"):
             return float(self.bytes)
         return (2 if self.kind == "all-reduce" else 1) * (self.group - 1) / self.group * self.bytes
 
 
 def collectives_of(program: Program, mesh: Mapping[str, int], nodes: Sequence[int] = ()) -> tuple[Collective, ...]:
-    """The collectives of a program, those of one chip alone left out.
+    """Returns the collectives of a program, without those of a single chip.
 
     Args:
-        mesh: axes and their sizes; devices count row by row, as those of a jax.sharding.Mesh do.
-        nodes: by device, the node that it is in; empty: all are in one.
+        program: the compiled program.
+        mesh: axes and their sizes; devices are numbered in row-major order, as in a jax.sharding.Mesh.
+        nodes: for each device the number of its node; empty: there is one node.
     """
     found: list[Collective] = []
     for name, times in program.runs.items():
         computation = program.computations[name]
-        begins = any(_BEGUN in each.attributes for each in computation.values())
-        for each in computation.values():
-            kind = each.opcode.removesuffix("-start")
-            if kind not in KINDS or (_STAGE in each.attributes and not begins):
+        starts = any(_START in instruction.attributes for instruction in computation.values())
+        for instruction in computation.values():
+            kind = instruction.opcode.removesuffix("-start")
+            if kind not in KINDS or (_STAGE in instruction.attributes and not starts):
                 continue
             if kind == "all-reduce" and name.startswith(_FUSED_SCATTER):
                 kind = "reduce-scatter"
-            members = _members(each, math.prod(mesh.values()))
+            members = _members(instruction, math.prod(mesh.values()))
             if len(members) < 2:
                 continue
-            size = _size(each, [computation[operand].bytes for operand in each.operands])
+            size = _operand_bytes(instruction, [computation[operand].bytes for operand in instruction.operands])
             found.append(
                 Collective(
                     kind=kind,
@@ -83,48 +85,47 @@ def collectives_of(program: Program, mesh: Mapping[str, int], nodes: Sequence[in
     return tuple(found)
 
 
-def total_bytes(collectives: Sequence[Collective]) -> dict[tuple[str, str], int]:
-    """The bytes of one execution by kind and axes ("data", "data+fsdp"), most first."""
-    totals: dict[tuple[str, str], int] = {}
-    for each in collectives:
-        key = each.kind, "+".join(each.axes)
-        totals[key] = totals.get(key, 0) + each.bytes * each.times
-    return dict(sorted(totals.items(), key=lambda item: -item[1]))
-
-
-def _size(each: Instruction, operands: Sequence[int]) -> int:
-    """The bytes that go in; of a sum, what is summed: a TPU may widen bfloat16 to float32 on the way."""
-    if each.opcode != "all-reduce" or len(each.types) != len(operands):
+def _operand_bytes(instruction: Instruction, operands: Sequence[int]) -> int:
+    """Returns the bytes of the operands. For an all-reduce a wider result counts: a TPU may widen bfloat16 to float32."""
+    if instruction.opcode != "all-reduce" or len(instruction.types) != len(operands):
         return sum(operands)
-    return sum(max(into, out.bytes) for into, out in zip(operands, each.types, strict=True))
+    return sum(max(operand, result.bytes) for operand, result in zip(operands, instruction.types, strict=True))
 
 
 def _members(instruction: Instruction, devices: int) -> list[int]:
-    """The devices of the first group with more than one; of a permute, the first pair that differs."""
+    """Returns the devices of the first group with two or more; for a permute the first pair of different devices."""
     groups = replica_groups(instruction.attributes, devices)
     return next((group for group in groups if len(set(group)) > 1), [])
 
 
 def replica_groups(attributes: str, devices: int) -> list[list[int]]:
-    """The groups of devices that the attributes of a collective name, in any of XLA's four notations.
+    """Returns the groups of devices in the attributes of a collective, in any of XLA's four notations.
+
+    Args:
+        attributes: the text of the attributes.
+        devices: number of all devices; they form one group where the list of groups is empty.
 
     Raises:
-        ValueError: none of them is there.
+        ValueError: the attributes have none of the notations.
     """
     if found := _MESH.search(attributes):
         return _mesh_groups(*found.groups())
     if found := _IOTA.search(attributes):
         return _iota(found[2]).reshape(_numbers(found[1])).tolist()
     if found := _LISTED.search(attributes) or _PAIRS.search(attributes):
-        listed = [_numbers(each) for each in re.findall(r"\{([\d,]*)\}", found[1])]
+        listed = [_numbers(group) for group in re.findall(r"\{([\d,]*)\}", found[1])]
         return listed or [list(range(devices))]
     raise ValueError(f"no groups of devices in {attributes[:200]!r}")
 
 
 def _mesh_groups(sizes: str, ids: str | None, over: str) -> list[list[int]]:
-    """mesh['x'=4,'y'=2], device_ids=([2,4]T(1,0)) {'y'}; an axis may be there in part: 'x':(2)2, behind two, two of it."""
+    """Parses mesh['x'=4,'y'=2], device_ids=([2,4]T(1,0)) {'y'}.
+
+    A group may span a part of an axis: 'x':(2)2 is the part of size 2 after a part of size 2.
+    """
     axes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", sizes)}
-    dims, chosen = [], []
+    dims: list[int] = []
+    chosen: list[int] = []
     parts = {name: (before, size) for name, before, size in re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", over)}
     for name, whole in axes.items():
         before, size = parts.get(name, ("", ""))
@@ -138,17 +139,17 @@ def _mesh_groups(sizes: str, ids: str | None, over: str) -> list[list[int]]:
 
 
 def _iota(text: str) -> np.ndarray:
-    """[4,2]T(1,0): the first eight numbers in 4 x 2, transposed."""
+    """Parses a list of devices such as [4,2]T(1,0): the numbers 0 to 7 as a 4 x 2 array, transposed."""
     dims, _, order = text.partition("T")
     numbers = np.arange(math.prod(_numbers(dims))).reshape(_numbers(dims))
     return numbers.transpose(_numbers(order)) if order else numbers
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(each) for each in re.findall(r"\d+", text)]
+    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def _axes(members: Sequence[int], mesh: Mapping[str, int]) -> tuple[str, ...]:
-    """The axes along which the members differ."""
-    places = np.unravel_index(np.array(members), tuple(mesh.values()))
-    return tuple(name for name, place in zip(mesh, places, strict=True) if len(set(place.tolist())) > 1)
+    """Returns the axes along which the members differ."""
+    coordinates = np.unravel_index(np.array(members), tuple(mesh.values()))
+    return tuple(name for name, along in zip(mesh, coordinates, strict=True) if len(set(along.tolist())) > 1)

@@ -1,4 +1,4 @@
-"""What one equation of a jaxpr costs. The conventions stand in `flops`."""
+"""Rules for the FLOPs of one equation of a jaxpr. The conventions are in `flops`."""
 
 import math
 from typing import Literal, NamedTuple
@@ -56,7 +56,7 @@ _MOVEMENT = _words(
 
 
 class Cost(NamedTuple):
-    """Of one equation, once."""
+    """The cost of one run of an equation."""
 
     kind: Kind
     flops: int = 0
@@ -65,7 +65,7 @@ class Cost(NamedTuple):
 
 
 def cost_of(equation: Equation) -> Cost | None:
-    """The cost of an equation that is neither a loop nor a branch nor a call; None where there is no rule for it."""
+    """Returns the cost of an equation that is no loop, branch or call. Returns None if there is no rule for its primitive."""
     name = equation.name
     if name in _MOVEMENT:
         return Cost("movement")
@@ -98,38 +98,45 @@ def _matmul(equation: Equation) -> int:
 
 
 def _convolution(equation: Equation) -> int:
-    (left, right), out = (shape_of(atom) for atom in equation.operands), shape_of(equation.results[0])
-    lies = equation.convolution
-    taps = 1
-    for place in range(len(lies.strides)):
-        taps *= _taps(
-            size=left[lies.left_axes[2 + place]],
-            kernel=right[lies.right_axes[2 + place]],
-            results=out[lies.result_axes[2 + place]],
-            stride=lies.strides[place],
-            before=lies.padding[place][0],
-            spread=lies.left_dilation[place],
-            reach=lies.right_dilation[place],
+    left, right = (shape_of(atom) for atom in equation.operands)
+    out = shape_of(equation.results[0])
+    geometry = equation.convolution
+    pairs = 1
+    for axis in range(len(geometry.strides)):
+        pairs *= _real_pairs(
+            size=left[geometry.left_axes[2 + axis]],
+            kernel=right[geometry.right_axes[2 + axis]],
+            results=out[geometry.result_axes[2 + axis]],
+            stride=geometry.strides[axis],
+            before=geometry.padding[axis][0],
+            dilation=geometry.left_dilation[axis],
+            kernel_dilation=geometry.right_dilation[axis],
         )
-    examples, channels = (out[axis] for axis in lies.result_axes[:2])
-    return 2 * examples * channels * right[lies.right_axes[1]] * taps
+    examples, channels = (out[axis] for axis in geometry.result_axes[:2])
+    return 2 * examples * channels * right[geometry.right_axes[1]] * pairs
 
 
-def _taps(*, size: int, kernel: int, results: int, stride: int, before: int, spread: int, reach: int) -> int:
-    """Pairs of a result and a place of the kernel that meet on a real input, along one axis.
+def _real_pairs(
+    *, size: int, kernel: int, results: int, stride: int, before: int, dilation: int, kernel_dilation: int
+) -> int:
+    """Counts the pairs of a result and a kernel element along one axis that read a real input element.
 
     Args:
-        before: padding in front; may be negative.
-        spread: the input's dilation: its elements stand so far apart, with zeros between them.
-        reach: the kernel's.
+        size: length of the input.
+        kernel: length of the kernel.
+        results: length of the result.
+        stride: of the kernel's positions.
+        before: padding in front of the input; may be negative.
+        dilation: distance of the input's elements; zeros are between them.
+        kernel_dilation: distance of the kernel's elements.
     """
-    at = np.arange(results)[:, None] * stride + np.arange(kernel) * reach - before
-    return int(np.sum((at >= 0) & (at <= (size - 1) * spread) & (at % spread == 0)))
+    at = np.arange(results)[:, None] * stride + np.arange(kernel) * kernel_dilation - before
+    return int(np.sum((at >= 0) & (at <= (size - 1) * dilation) & (at % dilation == 0)))
 
 
 def _fft(equation: Equation) -> int:
-    into, out = _size(equation.operands[0]), _size(equation.results[0])
-    points = max(into, out) if equation.is_real else out
+    results = _size(equation.results[0])
+    points = max(_size(equation.operands[0]), results) if equation.is_real else results
     return int((2.5 if equation.is_real else 5.0) * points * math.log2(max(math.prod(equation.transformed), 1)))
 
 

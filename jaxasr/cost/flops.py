@@ -1,26 +1,25 @@
-"""How much arithmetic a function is, read from its jaxpr: loops are multiplied by their trips.
+"""Counts the FLOPs of a function from its jaxpr. The body of a loop counts once for each trip.
 
-XLA's own analysis counts the body of a loop once, so it is of no use for LSTMs, CTC and scanned layers. Conventions here:
+XLA's own analysis counts the body of a loop once, so it is wrong for LSTMs, CTC and scanned layers. Conventions:
 
 * A multiply-add is 2 FLOPs. A matrix product is 2 b m n k.
-* A convolution counts the multiply-adds of real elements alone: neither padding nor the zeros that a dilated input
-  is filled up with (the gradient of a strided convolution has those). Groups divide the input channels.
-* Everything elementwise is 1 a result, whatever it is: an addition, a comparison, a selection, a tanh, a random word.
-* A reduction is 1 an input; a cumulative one too (how XLA does it may take more); a windowed one 1 a place of the
-  window for each result; what is scattered with an operation 1 an update.
+* A convolution counts the multiply-adds of real elements. Padding does not count, nor do the zeros in a dilated input (the
+  gradient of a strided convolution has such zeros). Groups divide the input channels.
+* Every elementwise operation is 1 FLOP a result: an addition, a comparison, a selection, a tanh, a random word.
+* A reduction is 1 an input. A cumulative reduction is too (XLA's algorithm may need more). A windowed reduction is 1 for
+  each element of the window and each result. A scatter with an operation is 1 an update.
 * An FFT over n points is 5 n log2 n, with real input or output half of that; sorting n keys is n log2 n.
-* Moving, copying, converting, indexing and talking to other devices are nothing.
-* `scan` is its body by its length; `cond` its most expensive branch (of ways that
-  only the platform decides between the cheapest); under `shard_map` and `pmap` what one device does
-  by the devices. `while` is its body by its trips where these can be read off (a counter from a known start by a known
-  step to a known limit). Where more than the counter can end the loop the limit of the counter is taken and the loop named in
-  `at_most`; where nothing can be read the body is counted once and the loop named in `unbounded`.
-* What recomputes (jax.checkpoint) is counted as often as it is computed. For the FLOPs of the model alone trace it
-  without.
-* What no result depends on is not counted: XLA leaves it out.
-* A Pallas kernel is its body by the programs of its grid.
-* A primitive without a rule here is once what it calls, and is named in `assumed`. One that calls nothing that can be seen
-  (`ffi_call`, callbacks, the products and recurrences of cuDNN) is not counted, and is named in `uncounted`.
+* Moving, copying, converting, indexing and communication are 0.
+* `scan` is its body times its length. `cond` is its most expensive branch (the cheapest one if the platform selects the
+  branch). `shard_map` and `pmap` are the work of one device times the devices.
+* `while` is its body times its trips. The trips are known if a counter goes from a known start by a known step to a known
+  limit. If something else can end the loop too, the counter's limit counts and `at_most` names the loop. If the trips are
+  unknown, the body counts once and `unbounded` names the loop.
+* Recomputation (jax.checkpoint) counts each time. For the FLOPs of the model alone trace the function without it.
+* Equations that no result depends on do not count, because XLA removes them.
+* A Pallas kernel is its body times the programs of its grid.
+* A primitive without a rule counts as one run of the jaxprs that it calls, and `assumed` names it. If it calls no jaxpr
+  (`ffi_call`, callbacks, the products and recurrences of cuDNN), it does not count, and `uncounted` names it.
 """
 
 from collections.abc import Callable
@@ -32,57 +31,57 @@ from jaxasr.cost.tally import NOTES, FlopCounter, walk
 
 
 class Product(NamedTuple):
-    """Matrix products, or convolutions, of one shape: what the matrix units of a chip are for."""
+    """A group of equal matrix products or convolutions: the operations that run on the matrix units of a chip."""
 
     kind: Literal["matmul", "convolution"]
-    dtype: str  # of the operands; of two, the wider
-    flops: int  # of one
-    bytes: int  # operands and result of one
+    dtype: str  # the wider one of the operands' types
+    flops: int  # of one product
+    bytes: int  # operands and result of one product
     times: int
 
     @property
     def intensity(self) -> float:
-        """FLOPs for each byte that must at least be moved."""
+        """The FLOPs for each byte of operands and result."""
         return self.flops / self.bytes
 
 
 @dataclass(frozen=True)
 class Flops:
-    """What `count` found. Numbers of operations are exact under the conventions of this module."""
+    """The result of `count`. Numbers of operations are exact under the conventions of this module."""
 
     elementwise: int = 0
     reduction: int = 0
     other: int = 0  # FFTs and sorting
-    products: tuple[Product, ...] = ()  # by falling share of the FLOPs
-    bytes: int = 0  # operands and results of all that is counted, each time: traffic to memory if nothing were fused
+    products: tuple[Product, ...] = ()  # the largest share of the FLOPs first
+    bytes: int = 0  # operands and results of all counted operations: the memory traffic without any fusion
     at_most: tuple[str, ...] = ()  # loops that may end earlier, with their trips
     unbounded: tuple[str, ...] = ()  # loops of unknown trips, counted once
-    assumed: tuple[str, ...] = ()  # primitives without a rule, of which what they call is counted once
-    uncounted: tuple[str, ...] = ()  # primitives without a rule that call nothing that can be seen
+    assumed: tuple[str, ...] = ()  # primitives without a rule; the jaxprs that they call are counted once
+    uncounted: tuple[str, ...] = ()  # primitives without a rule that call no jaxpr
 
     @property
     def matmul(self) -> int:
-        """Of matrix products."""
-        return sum(each.flops * each.times for each in self.products if each.kind == "matmul")
+        """The FLOPs of matrix products."""
+        return sum(product.flops * product.times for product in self.products if product.kind == "matmul")
 
     @property
     def convolution(self) -> int:
-        """Of convolutions."""
-        return sum(each.flops * each.times for each in self.products if each.kind == "convolution")
+        """The FLOPs of convolutions."""
+        return sum(product.flops * product.times for product in self.products if product.kind == "convolution")
 
     @property
     def of_products(self) -> int:
-        """Of matrix products and convolutions: what MFU is made of."""
+        """The FLOPs of matrix products and convolutions, the numerator of MFU."""
         return self.matmul + self.convolution
 
     @property
     def product_bytes(self) -> int:
-        """Operands and results of the products: traffic to memory if all else were fused into them."""
-        return sum(each.bytes * each.times for each in self.products)
+        """The bytes of the products' operands and results: the memory traffic if all else is fused into the products."""
+        return sum(product.bytes * product.times for product in self.products)
 
     @property
     def total(self) -> int:
-        """All together."""
+        """The FLOPs of all kinds."""
         return self.of_products + self.elementwise + self.reduction + self.other
 
     def __str__(self) -> str:
@@ -94,7 +93,7 @@ class Flops:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the numbers has to know: what is counted in part, or not at all."""
+        """A list of texts that name the loops and primitives that are counted in part, or not at all."""
         kinds = {
             "at most": self.at_most,
             "counted once": self.unbounded,
@@ -105,16 +104,16 @@ class Flops:
 
 
 def count(function: Callable[..., Any], *shapes: Any) -> Flops:
-    """Counts what a call does. Nothing is compiled or computed.
+    """Counts the FLOPs of one call. Nothing is compiled or computed.
 
     Args:
-        function: pure; jitted or not. A jitted one keeps its trace: a later call with such arguments makes no other.
+        function: pure; jitted or not. A jitted one keeps its trace for later calls with such arguments.
         shapes: its arguments: arrays, or trees of jax.ShapeDtypeStruct.
     """
-    tally = FlopCounter()
-    walk(trace(function, *shapes), 1, tally)
-    products = [Product(*key, times) for key, times in tally.products.items() if times]
+    counter = FlopCounter()
+    walk(trace(function, *shapes), 1, counter)
+    products = [Product(*key, times) for key, times in counter.products.items() if times]
     products.sort(key=lambda product: -product.flops * product.times)
-    notes: dict[str, Any] = {kind: tuple(tally.notes[kind]) for kind in NOTES}
-    kinds = {kind: tally.kinds[kind] for kind in ("elementwise", "reduction", "other", "bytes")}
+    notes: dict[str, Any] = {kind: tuple(counter.notes[kind]) for kind in NOTES}
+    kinds = {kind: counter.kinds[kind] for kind in ("elementwise", "reduction", "other", "bytes")}
     return Flops(products=tuple(products), **kinds, **notes)

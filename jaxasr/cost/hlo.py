@@ -1,7 +1,8 @@
-"""The text of a compiled program, read: its computations, what they call, and how often each runs in one execution.
+"""A parser for the text of a compiled program: its computations, their calls, and their runs in one execution.
 
 XLA prints an optimised program as computations of instructions, `%name = type opcode(%operand, ...), attribute=...`. A loop
-is one `while` with a body and a condition; JAX's scans count up to a constant, which the condition, or XLA's own note, tells.
+is one `while` with a body and a condition. JAX's scans count up to a constant, which is in the condition or in XLA's
+attribute `known_trip_count`.
 """
 
 import math
@@ -27,11 +28,11 @@ class Type:
 
     dtype: str
     dims: tuple[int, ...]
-    space: int = 0  # of memory; 0: the chip's main one, on a TPU 1: its vector memory
+    space: int = 0  # memory space; 0: the chip's main memory, 1 on a TPU: its vector memory
 
     @property
     def bytes(self) -> int:
-        """Of the elements, without what a tiled layout pads."""
+        """The bytes of the elements, without the padding of a tiled layout."""
         bits = _BITS.get(self.dtype) if self.dtype in _BITS else int(re.findall(r"\d+", self.dtype)[0])
         return math.prod(self.dims) * (bits or 0) // 8
 
@@ -42,19 +43,19 @@ class Instruction:
 
     name: str
     opcode: str
-    types: tuple[Type, ...]  # of the result; of a tuple, all its arrays
+    types: tuple[Type, ...]  # of the result; for a tuple, of all its arrays
     operands: tuple[str, ...]
-    inner: str  # between the brackets, as printed: a parameter's number, a constant's value
+    inner: str  # text between the brackets: a parameter's number, a constant's value
     attributes: str
     is_root: bool
 
     @property
     def bytes(self) -> int:
-        """Of the result."""
-        return sum(each.bytes for each in self.types)
+        """The bytes of the result."""
+        return sum(array.bytes for array in self.types)
 
     def called(self, which: str = "calls") -> str:
-        """The computation that an attribute names; "" if it has none."""
+        """Returns the computation that an attribute names, or "" without this attribute."""
         found = re.search(rf"\b{which}=%?([\w.\-]+)", self.attributes)
         return found[1] if found else ""
 
@@ -71,17 +72,17 @@ class Program:
 
     @cached_property
     def runs(self) -> dict[str, int]:
-        """How often each computation runs in one execution, those that are fused into an instruction included.
+        """The runs of each computation in one execution, including computations that are fused into an instruction.
 
-        Every branch of a conditional counts, and a loop whose trips are not to be found counts once (`endless`).
+        Every branch of a conditional counts. A loop of unknown trips counts once (`unbounded_loops`).
         """
         times: dict[str, int] = defaultdict(int)
 
         def visit(name: str, count: int) -> None:
             times[name] += count
-            for each in self.computations[name].values():
-                inner = count * self.trips(name, each) if each.opcode == "while" else count
-                for called in _called(each):
+            for instruction in self.computations[name].values():
+                inner = count * self.trips(name, instruction) if instruction.opcode == "while" else count
+                for called in _called(instruction):
                     if called in self.computations:
                         visit(called, inner)
 
@@ -91,34 +92,39 @@ class Program:
     @cached_property
     def scheduled(self) -> tuple[str, ...]:
         """The computations whose instructions run one by one: the entry, bodies of loops, branches."""
-        names, left = [], [self.entry]
+        names: list[str] = []
+        left = [self.entry]
         while left:
             name = left.pop()
             if name in names:
                 continue
             names.append(name)
-            for each in self.computations[name].values():
-                if each.opcode in ("while", "conditional", "call"):
-                    left += [called for called in _called(each) if called in self.computations]
+            for instruction in self.computations[name].values():
+                if instruction.opcode in ("while", "conditional", "call"):
+                    left += [called for called in _called(instruction) if called in self.computations]
         return tuple(names)
 
     @property
     def unbounded_loops(self) -> tuple[str, ...]:
-        """The loops whose trips are not to be found."""
-        loops = ((name, each) for name in self.scheduled for each in self.computations[name].values())
-        return tuple(each.name for name, each in loops if each.opcode == "while" and self._trips(name, each) is None)
+        """The names of the loops of unknown trips."""
+        names: list[str] = []
+        for computation in self.scheduled:
+            for instruction in self.computations[computation].values():
+                if instruction.opcode == "while" and self._known_trips(computation, instruction) is None:
+                    names.append(instruction.name)
+        return tuple(names)
 
     def trips(self, where: str, loop: Instruction) -> int:
-        """How often the body of a `while` of the computation `where` runs; 1 if that is not to be found."""
-        found = self._trips(where, loop)
+        """Returns the trips of a `while` of the computation `where`; 1 if they are unknown."""
+        found = self._known_trips(where, loop)
         return 1 if found is None else found
 
-    def _trips(self, where: str, loop: Instruction) -> int | None:
+    def _known_trips(self, where: str, loop: Instruction) -> int | None:
         noted = _TRIPS.search(loop.attributes)
         if noted:
             return int(noted[1])
         condition = self.computations.get(loop.called("condition"), {})
-        compare = next((each for each in condition.values() if each.is_root and each.opcode == "compare"), None)
+        compare = _root(condition, "compare")
         if compare is None or "direction=LT" not in compare.attributes:
             return None
         counter = _source(condition, compare.operands[0])
@@ -137,22 +143,23 @@ class Program:
 
     def _stride(self, loop: Instruction, place: int) -> int:
         body = self.computations.get(loop.called("body"), {})
-        root = next((each for each in body.values() if each.is_root and each.opcode == "tuple"), None)
+        root = _root(body, "tuple")
         added = None if root is None else _source(body, root.operands[place])
         if added is None or added.opcode != "add":
             return 1
-        steps = [_constant(body, each) for each in added.operands]
-        return next((each for each in steps if each), 1)
+        steps = [_constant(body, operand) for operand in added.operands]
+        return next((step for step in steps if step), 1)
 
 
 def read_program(text: str) -> Program:
-    """The program of `compiled.as_text()`.
+    """Parses the text of `compiled.as_text()`.
 
     Raises:
         ValueError: the text has no entry computation.
     """
     computations: dict[str, Computation] = {}
-    entry, here = "", None
+    entry = ""
+    here: Computation | None = None
     for line in text.splitlines():
         header = _HEADER.match(line)
         if header:
@@ -171,25 +178,25 @@ def read_program(text: str) -> Program:
 def _instruction(name: str, rest: str, *, is_root: bool) -> Instruction:
     rest = re.sub(r"/\*.*?\*/", "", rest)
     end = _closing(rest) if rest.startswith("(") else rest.index(" ")
-    shown, rest = rest[:end], rest[end:].lstrip()
-    opcode, _, rest = rest.partition("(")
+    types = _types(rest[:end])
+    opcode, _, rest = rest[end:].lstrip().partition("(")
     close = _closing("(" + rest) - 1
-    inner, attributes = rest[: close - 1], rest[close:].lstrip(", ")
+    inner = rest[: close - 1]
     operands = tuple(re.findall(r"%([\w.\-]+)", inner))
-    return Instruction(name, opcode, _types(shown), operands, inner, attributes, is_root)
+    return Instruction(name, opcode, types, operands, inner, rest[close:].lstrip(", "), is_root)
 
 
 def _types(shown: str) -> tuple[Type, ...]:
     found = []
     for dtype, dims, layout in _ARRAY.findall(shown):
         space = _SPACE.search(layout)
-        sizes = tuple(int(each) for each in re.findall(r"\d+", dims))
+        sizes = tuple(int(size) for size in re.findall(r"\d+", dims))
         found.append(Type(dtype, sizes, int(space[1]) if space else 0))
     return tuple(found)
 
 
 def _closing(text: str) -> int:
-    """The place behind the bracket that closes the one at the beginning."""
+    """Returns the index after the bracket that closes the bracket at the start."""
     depth = 0
     for found in re.finditer(r"[()]", text):
         depth += 1 if found[0] == "(" else -1
@@ -204,8 +211,14 @@ def _called(instruction: Instruction) -> list[str]:
     return listed + _CALLED.findall(instruction.attributes)
 
 
+def _root(computation: Computation, opcode: str) -> Instruction | None:
+    """Returns the root of a computation if it has this opcode."""
+    roots = (instruction for instruction in computation.values() if instruction.is_root)
+    return next((root for root in roots if root.opcode == opcode), None)
+
+
 def _source(computation: Computation, name: str) -> Instruction | None:
-    """What a value was made of, behind copies and casts."""
+    """Returns the instruction that computes a value, through copies and casts."""
     found = computation.get(name)
     while found is not None and found.opcode in _LOOKED_THROUGH and found.operands:
         found = computation.get(found.operands[0])

@@ -1,20 +1,20 @@
 """The adapter for jaxprs: the only module that reads how JAX represents a traced function.
 
 JAX changes the structure of jaxprs and the parameters of its primitives between minor versions. This module depends on
-the following, with jax 0.10 and 0.12 (tests/scale/test_jaxprs.py checks each point on the version that is installed):
+the following, with jax 0.10 and 0.12 (tests/cost/test_jaxprs.py checks each point on the version that is installed):
 
-* A jaxpr has `invars`, `outvars`, `constvars` and `eqns`. A closed one has `consts` too; before 0.12 it is a class of its
-  own, and the open one is its `jaxpr`.
+* A jaxpr has `invars`, `outvars`, `constvars` and `eqns`. A closed one has `consts` too; before 0.12 it has a separate
+  class, and the open one is its `jaxpr`.
 * An equation has `primitive.name`, `params`, `invars`, `outvars`, `effects` and `source_info.name_stack`.
-* A variable is hashed by identity and has an `aval` with `shape` and `dtype`. A `Literal` has `val` besides.
-* A jaxpr that a primitive calls is a parameter, or an element of a tuple that is one.
+* A variable is hashed by identity and has an `aval` with `shape` and `dtype`. A `Literal` also has `val`.
+* A jaxpr that a primitive calls is a parameter, or an element of a tuple that is a parameter.
 * scan: `jaxpr`, `length`; carried values are the first results. Their number is `num_carry` in 0.10, and in 0.12 the
   length of the first part of `ft_out`.
-* while: `cond_jaxpr`, `body_jaxpr`, `cond_nconsts`, `body_nconsts`; operands are the constants of both, then what is carried.
-* cond: `branches`, and `branches_platforms` where the platform decides.
+* while: `cond_jaxpr`, `body_jaxpr`, `cond_nconsts`, `body_nconsts`; operands are the constants of both, then carried values.
+* cond: `branches`, and `branches_platforms` if the platform selects the branch.
 * shard_map: `mesh` and `newly_manual_axes`.
 * pallas_call: `grid_mapping.grid`. ffi_call: `target_name`.
-* call_hi_primitive (0.12): `_prim`, of which `expand`, called with values of the shapes `in_avals`, is the same computation.
+* call_hi_primitive (0.12): `_prim`, whose method `expand` does the same computation on values of the shapes `in_avals`.
 * dot_general: `dimension_numbers`, `precision`. conv_general_dilated: `dimension_numbers` (`lhs_spec`, `rhs_spec`,
   `out_spec`), `window_strides`, `padding`, `lhs_dilation`, `rhs_dilation`, `precision`. Windowed reductions:
   `window_dimensions`. fft: `fft_type`, `fft_lengths`. sort: `dimension`; top_k: `axis`; approx_top_k: `reduction_dimension`.
@@ -34,7 +34,7 @@ Atom = Any  # an operand or a result: a variable, which is hashed by identity, o
 
 
 class While(NamedTuple):
-    """A `while`: operands are the constants of the condition, those of the body, and what is carried."""
+    """The parts of a `while`. Its operands are constants of the condition, constants of the body, and carried values."""
 
     condition: "Graph"
     body: "Graph"
@@ -43,7 +43,7 @@ class While(NamedTuple):
 
 
 class Convolution(NamedTuple):
-    """How a convolution lies. Axes are batch or out-channels first, channels second, then the spatial ones."""
+    """The geometry of a convolution. Axes are batch or output channels first, channels second, then the spatial axes."""
 
     left_axes: tuple[int, ...]
     right_axes: tuple[int, ...]
@@ -55,45 +55,46 @@ class Convolution(NamedTuple):
 
 
 class Equation:
-    """One application of a primitive. A property that is not of this primitive raises KeyError or AttributeError."""
+    """An application of a primitive. A property of another primitive raises KeyError or AttributeError."""
 
     def __init__(self, raw: Any):
-        self._raw, self._params = raw, raw.params
+        self._raw = raw
+        self._params = raw.params
 
     @property
     def name(self) -> str:
-        """Of the primitive."""
+        """The name of the primitive."""
         return self._raw.primitive.name
 
     @property
     def label(self) -> str:
-        """The name, and what foreign function is called."""
+        """The name of the primitive, and of the foreign function that it calls."""
         called = self._params.get("target_name") or type(self._params.get("_prim")).__name__
         return f"{self.name} {called}" if self.name in ("ffi_call", "call_hi_primitive") else self.name
 
     @property
     def operands(self) -> list[Atom]:
-        """In the order of the primitive."""
+        """The operands in the order of the primitive."""
         return self._raw.invars
 
     @property
     def results(self) -> list[Atom]:
-        """In the order of the primitive."""
+        """The results in the order of the primitive."""
         return self._raw.outvars
 
     @property
     def has_effects(self) -> bool:
-        """Whether it does something besides its results, such as writing to a reference."""
+        """A boolean: the equation has an effect besides its results, such as a write to a reference."""
         return bool(self._raw.effects)
 
     @property
     def scope(self) -> str:
-        """The names of the functions and modules that it stands in."""
+        """The names of the functions and modules around the equation."""
         return str(self._raw.source_info.name_stack)
 
     @cached_property
     def called(self) -> tuple["Graph", ...]:
-        """The graphs that it calls, however often."""
+        """The graphs that the equation calls once or more."""
         if self.name == "call_hi_primitive":
             return _expanded(self._params["_prim"])
         return tuple(Graph(value) for value in _jaxprs(self._params.values()))
@@ -105,26 +106,29 @@ class Equation:
 
     @property
     def carried(self) -> int:
-        """How many of the results of a `scan` are carried from trip to trip; they come first."""
+        """The number of results of a `scan` that are carried from trip to trip. They come first."""
         if "num_carry" in self._params:
             return self._params["num_carry"]
         return len(self._params["ft_out"].unpack()[0])
 
     @cached_property
     def loop(self) -> While:
-        """A `while`."""
-        params = self._params
-        graphs = Graph(params["cond_jaxpr"]), Graph(params["body_jaxpr"])
-        return While(*graphs, params["cond_nconsts"], params["body_nconsts"])
+        """The parts of a `while`."""
+        return While(
+            condition=Graph(self._params["cond_jaxpr"]),
+            body=Graph(self._params["body_jaxpr"]),
+            condition_constants=self._params["cond_nconsts"],
+            body_constants=self._params["body_nconsts"],
+        )
 
     @property
     def platform_decides(self) -> bool:
-        """Whether the branches of a `cond` are one computation written for several platforms."""
+        """A boolean: the branches of a `cond` are one computation, written for several platforms."""
         return bool(self._params.get("branches_platforms"))
 
     @property
     def devices(self) -> int:
-        """On how many devices a called graph runs, each with its part of the data."""
+        """The number of devices that run a called graph on parts of the data."""
         if self.name != "shard_map":
             return 1
         mesh = self._params["mesh"]
@@ -132,7 +136,7 @@ class Equation:
 
     @property
     def programs(self) -> int | None:
-        """How often a `pallas_call` runs its kernel; None where a value of the program decides."""
+        """The runs of the kernel of a `pallas_call`; None if they depend on a value of the program."""
         grid = self._params["grid_mapping"].grid
         return math.prod(grid) if all(isinstance(size, int) for size in grid) else None
 
@@ -143,8 +147,9 @@ class Equation:
 
     @property
     def convolution(self) -> Convolution:
-        """A `conv_general_dilated`."""
-        params, numbers = self._params, self._params["dimension_numbers"]
+        """The geometry of a `conv_general_dilated`."""
+        params = self._params
+        numbers = params["dimension_numbers"]
         return Convolution(
             numbers.lhs_spec,
             numbers.rhs_spec,
@@ -157,12 +162,12 @@ class Equation:
 
     @property
     def precision(self) -> tuple[Any, ...]:
-        """Of a product: what is asked for each operand; empty: the default."""
+        """The precision of each operand of a product; empty: the default."""
         return self._params["precision"] or ()
 
     @property
     def window(self) -> tuple[int, ...]:
-        """Of a reduction over a window: its sizes."""
+        """The sizes of the window of a windowed reduction."""
         return self._params["window_dimensions"]
 
     @property
@@ -172,7 +177,7 @@ class Equation:
 
     @property
     def is_real(self) -> bool:
-        """Whether an `fft` has real input or output."""
+        """A boolean: an `fft` has real input or output."""
         return self._params["fft_type"].name in ("RFFT", "IRFFT")
 
     @property
@@ -191,26 +196,26 @@ class Graph:
 
     @property
     def inputs(self) -> list[Atom]:
-        """Without the constants."""
+        """The inputs without the constants."""
         return self._raw.invars
 
     @property
     def results(self) -> list[Atom]:
-        """What it gives back."""
+        """The results of the graph."""
         return self._raw.outvars
 
     @property
     def constants(self) -> list[tuple[Atom, Any]]:
-        """Variables and their values, where it is closed."""
+        """The constants of a closed jaxpr: variables and their values."""
         return list(zip(self._raw.constvars, self._constants, strict=False))
 
     @cached_property
     def equations(self) -> list[Equation]:
-        """In the order of their computation."""
+        """The equations in the order of their computation."""
         return [Equation(raw) for raw in self._raw.eqns]
 
     def everything(self) -> Iterator[Equation]:
-        """Every equation, those of loops, branches and calls included, once each."""
+        """Yields every equation once, including equations of loops, branches and calls."""
         for equation in self.equations:
             yield equation
             for inner in equation.called:
@@ -221,7 +226,7 @@ def trace(function: Callable[..., Any], *shapes: Any) -> Graph:
     """Traces a function. Nothing is compiled or computed.
 
     Args:
-        function: pure. A jitted one keeps its trace: a later call with such arguments makes no other.
+        function: pure. A jitted one keeps its trace for later calls with such arguments.
         shapes: its arguments: arrays, or trees of jax.ShapeDtypeStruct.
     """
     own = getattr(function, "trace", None)
@@ -229,22 +234,22 @@ def trace(function: Callable[..., Any], *shapes: Any) -> Graph:
 
 
 def is_literal(atom: Atom) -> bool:
-    """Whether the value stands in the graph itself."""
+    """Returns True for a value that is part of the graph."""
     return isinstance(atom, core.Literal)
 
 
 def literal(atom: Atom) -> Any:
-    """The value of a literal."""
+    """Returns the value of a literal."""
     return atom.val
 
 
 def shape_of(atom: Atom) -> tuple[int, ...]:
-    """The shape; () of what is no array."""
+    """Returns the shape, or () if the value is no array."""
     return getattr(atom.aval, "shape", ())
 
 
 def dtype_of(atom: Atom) -> Any:
-    """The dtype, which may be one of JAX's own; None of what is no array."""
+    """Returns the dtype, which may be an extended dtype of JAX, or None if the value is no array."""
     return getattr(atom.aval, "dtype", None)
 
 
@@ -256,7 +261,10 @@ def _jaxprs(values: Any) -> Iterator[Any]:
 
 
 def _expanded(primitive: Any) -> tuple[Graph, ...]:
-    """The computation of a primitive that JAX expands before it compiles; nothing where it works on types of its own."""
+    """Returns the computation of a primitive that JAX expands before it compiles.
+
+    Returns an empty tuple if the primitive can't be traced with its own types.
+    """
     try:
         return (trace(primitive.expand, *primitive.in_avals),)
     except (AttributeError, TypeError, NotImplementedError):

@@ -1,11 +1,11 @@
-"""How long a step takes on a chip, forecast from what it computes, moves and says. Every figure that is assumed is named.
+"""A roofline forecast of the time of a step on a chip, from its FLOPs, memory traffic, kernels and collectives.
 
     step = max(products / (share of peak), memory traffic / (share of bandwidth)) + kernels x latency
-           + what of the collectives is not hidden
+           + the part of the collectives that is not hidden
     a collective = bytes on the wire / (share of the link) + latency
 
-Products alone are arithmetic here; everything elementwise is taken to be bound by memory. Kernels are what a recurrence pays
-for: a loop of 600 trips runs its body's kernels 600 times, one after another, however small they are.
+Only products count as arithmetic; elementwise operations are assumed to be bound by memory. The latency of kernels dominates
+in recurrences: a loop of 600 trips runs the kernels of its body 600 times in sequence. `Assumptions` has all assumed figures.
 """
 
 from collections.abc import Sequence
@@ -16,43 +16,41 @@ from jaxasr.cost.collectives import Collective
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device can do at most, by its maker's figures."""
+    """The peak figures of a device, from its maker's data sheet."""
 
-    flops: float  # a second, in the type that products are computed in
+    flops: float  # per second, in the type of the products
     memory_bytes: int
-    memory_bandwidth: float  # bytes a second
-    link_bandwidth: float  # bytes a second that it sends over all its fast links
-    network_bandwidth: float = 0.0  # bytes a second that it sends to other nodes; 0: there are none
-    node_devices: int = 2**31  # that the fast links can connect at most
+    memory_bandwidth: float  # bytes per second
+    link_bandwidth: float  # bytes per second, sent over all fast links
+    network_bandwidth: float = 0.0  # bytes per second, sent to other nodes; 0: there are none
+    node_devices: int = 2**31  # maximum number of devices that fast links connect
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is not in a data sheet."""
+    """The assumed figures of a forecast, which no data sheet has."""
 
-    flops_share: float = 0.6  # of the peak that products reach
-    memory_share: float = 0.8
-    link_share: float = 0.8
+    flops_share: float = 0.6  # share of the peak FLOPs that products reach
+    memory_share: float = 0.8  # share of the memory bandwidth
+    link_share: float = 0.8  # share of the bandwidth of links and network
     kernel_s: float = 1e-6  # from one kernel to the next
-    collective_s: float = 10e-6  # of latency
-    hidden_share: float = 0.0  # of the collectives' time, behind computing
+    collective_s: float = 10e-6  # latency
+    hidden_share: float = 0.0  # share of the collectives' time that overlaps with computing
 
     def __post_init__(self):
-        for each in fields(self):
-            value = getattr(self, each.name)
-            low_enough = value < 1.0 if each.name == "hidden_share" else value <= 1.0
-            if (
-                not (0.0 if each.name.endswith("_s") or each.name == "hidden_share" else 1e-9) <= value
-                or not low_enough
-            ):
+        for assumption in fields(self):
+            name = assumption.name
+            value = getattr(self, name)
+            low_enough = value < 1.0 if name == "hidden_share" else value <= 1.0
+            if not (0.0 if name.endswith("_s") or name == "hidden_share" else 1e-9) <= value or not low_enough:
                 raise ValueError(
-                    f"{each.name}={value}; shares are in (0, 1], a hidden share in [0, 1), latencies 0 s or more"
+                    f"{name}={value}; shares are in (0, 1], a hidden share in [0, 1), latencies 0 s or more"
                 )
 
 
 @dataclass(frozen=True)
 class ProgramWork:
-    """One step, on one device."""
+    """The work of one step on one device."""
 
     flops: float  # of products
     memory_bytes: float
@@ -61,33 +59,33 @@ class ProgramWork:
 
     @property
     def intensity(self) -> float:
-        """FLOPs for each byte of main memory's traffic."""
+        """The FLOPs for each byte of main memory traffic."""
         return self.flops / max(self.memory_bytes, 1.0)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds of a step, by what takes them."""
+    """The forecast parts of the time of a step."""
 
     compute_s: float
     memory_s: float
     kernels_s: float
-    link_s: float  # of collectives, those that are hidden left out
+    link_s: float  # of collectives, without the hidden share
 
     @property
     def step_s(self) -> float:
-        """All together: computing and memory overlap, the rest follows."""
+        """The time of a step. Computing and memory traffic overlap; kernel latency and collectives add to it."""
         return max(self.compute_s, self.memory_s) + self.kernels_s + self.link_s
 
     @property
     def bound(self) -> str:
-        """What takes most of it."""
+        """The name of the largest part: compute, memory, kernels or link."""
         return max(("compute", "memory", "kernels", "link"), key=lambda name: getattr(self, f"{name}_s"))
 
 
 def forecast(work: ProgramWork, limits: Limits, assumed: Assumptions) -> Forecast:
-    """The seconds of a step."""
-    link_s = sum(collective_s(each, limits, assumed) * each.times for each in work.collectives)
+    """Returns the forecast parts of the time of a step."""
+    link_s = sum(collective_s(collective, limits, assumed) * collective.times for collective in work.collectives)
     return Forecast(
         compute_s=work.flops / (limits.flops * assumed.flops_share),
         memory_s=work.memory_bytes / (limits.memory_bandwidth * assumed.memory_share),
@@ -97,10 +95,10 @@ def forecast(work: ProgramWork, limits: Limits, assumed: Assumptions) -> Forecas
 
 
 def collective_s(collective: Collective, limits: Limits, assumed: Assumptions) -> float:
-    """The seconds of one collective, once.
+    """Returns the seconds of one run of a collective.
 
-    A ring over several nodes enters and leaves each node once for every member it has there, each over its own network card;
-    so a group goes as fast as the slower of the links and of its members' cards in one node together.
+    A ring over several nodes enters and leaves a node once for each member in the node, over the member's own network card.
+    So the bandwidth of a group is the smaller one of two: the links, or the network cards of its members in one node.
     """
     bandwidth = limits.link_bandwidth
     if collective.nodes > 1 and limits.network_bandwidth:
@@ -110,10 +108,19 @@ def collective_s(collective: Collective, limits: Limits, assumed: Assumptions) -
 
 
 def over(collectives: Sequence[Collective], devices: int, *, was: int, node_devices: int) -> tuple[Collective, ...]:
-    """The same collectives where those that spread over the data axis do so over another number of devices."""
+    """Returns the collectives with the groups on the data axis scaled to another number of devices.
 
-    def spread(each: Collective) -> Collective:
-        group = max(2, round(each.group * devices / was))
-        return replace(each, group=group, nodes=min(group, -(-devices // node_devices)))
+    Args:
+        collectives: of a program for `was` devices.
+        devices: the other number of devices.
+        was: number of devices of the program.
+        node_devices: number of devices in a node.
+    """
 
-    return tuple(spread(each) if "data" in each.axes else each for each in collectives)
+    def rescaled(collective: Collective) -> Collective:
+        if "data" not in collective.axes:
+            return collective
+        group = max(2, round(collective.group * devices / was))
+        return replace(collective, group=group, nodes=min(group, -(-devices // node_devices)))
+
+    return tuple(map(rescaled, collectives))

@@ -1,4 +1,4 @@
-"""The walk through a jaxpr that adds up what its equations cost. The conventions stand in `flops`."""
+"""Adds up the costs of the equations of a jaxpr. The conventions are in `flops`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from typing import Literal
 
 from jaxasr.cost.flop_rules import CALLS, Cost, cost_of
 from jaxasr.cost.jaxprs import Atom, Equation, Graph, is_literal
-from jaxasr.cost.trips import Known, known_inputs, known_constants, propagate_constants, trips_of
+from jaxasr.cost.trips import Known, known_constants, known_inputs, propagate_constants, trips_of
 
-NOTES = ("at_most", "unbounded", "assumed", "uncounted")  # as the fields of flops.Flops
+NOTES = ("at_most", "unbounded", "assumed", "uncounted")  # fields of flops.Flops
 _NOTHING: Known = {}
 
 
 class FlopCounter:
-    """Sums that grow during the walk."""
+    """The sums of a walk through a jaxpr."""
 
     def __init__(self):
         self.kinds: Counter[str] = Counter()
@@ -23,12 +23,12 @@ class FlopCounter:
 
     @property
     def total(self) -> int:
-        """FLOPs of all kinds."""
-        products = sum(each[2] * times for each, times in self.products.items())
+        """The FLOPs of all kinds."""
+        products = sum(flops * times for (_, _, flops, _), times in self.products.items())
         return products + sum(self.kinds[kind] for kind in ("elementwise", "reduction", "other"))
 
     def add(self, cost: Cost, times: int) -> None:
-        """Adds what a primitive costs."""
+        """Adds the cost of an equation that runs `times` times."""
         self.kinds["bytes"] += cost.bytes * times
         if cost.kind == "matmul" or cost.kind == "convolution":
             self.products[cost.kind, cost.dtype, cost.flops, cost.bytes] += times * bool(cost.flops)
@@ -36,11 +36,11 @@ class FlopCounter:
             self.kinds[cost.kind] += cost.flops * times
 
     def note(self, kind: str, text: str) -> None:
-        """Keeps what a reader of the count has to know."""
+        """Notes a loop or a primitive that is counted in part or not at all."""
         self.notes[kind][text] = None
 
     def merge(self, other: "FlopCounter") -> None:
-        """Adds all that another one holds."""
+        """Adds the sums and notes of another counter."""
         self.kinds.update(other.kinds)
         self.products.update(other.products)
         for kind, texts in other.notes.items():
@@ -50,11 +50,14 @@ class FlopCounter:
 def walk(
     graph: Graph, times: int, tally: FlopCounter, *, known: Known = _NOTHING, used: Sequence[bool] | None = None
 ) -> None:
-    """Adds what a graph does `times` times.
+    """Adds the costs of a graph that runs `times` times.
 
     Args:
-        known: the integers among its inputs that are known.
-        used: which of its results anybody needs; None: all.
+        graph: the jaxpr.
+        times: number of its runs.
+        tally: gets the costs.
+        known: values of integer inputs, where they are known.
+        used: True for each result that is used; None: all are.
     """
     known = {**known, **known_constants(graph.constants)}
     for equation, needed in live_equations(graph, used):
@@ -84,24 +87,31 @@ def walk(
 
 
 def _is_call(equation: Equation) -> bool:
-    """Whether it is what it calls, once."""
+    """Returns True for an equation that calls one graph once and computes nothing else."""
     return equation.name in CALLS and len(equation.called) == 1
 
 
 def _without_rule(equation: Equation, times: int, tally: FlopCounter) -> None:
-    """Counts what it calls, once, and names it."""
+    """Counts the called graphs once, and notes the primitive."""
     for called in equation.called:
         walk(called, times, tally)
     tally.note("assumed" if equation.called else "uncounted", equation.label)
 
 
 def live_equations(graph: Graph, used: Sequence[bool] | None) -> list[tuple[Equation, list[bool]]]:
-    """The equations that a result depends on, in order, and which of their own results anybody needs."""
-    return _traced_back(graph, used)[0]
+    """Returns the equations that a used result depends on, in order, each with True for its own results that are used.
+
+    Args:
+        graph: the jaxpr.
+        used: True for each result of the graph that is used; None: all are.
+    """
+    return _live_equations_and_inputs(graph, used)[0]
 
 
-def _traced_back(graph: Graph, used: Sequence[bool] | None) -> tuple[list[tuple[Equation, list[bool]]], list[bool]]:
-    """What `_needed` gives, and which inputs are read."""
+def _live_equations_and_inputs(
+    graph: Graph, used: Sequence[bool] | None
+) -> tuple[list[tuple[Equation, list[bool]]], list[bool]]:
+    """Returns the result of `live_equations`, and True for each input of the graph that is used."""
     outs = zip(graph.results, used or repeat(True), strict=False)
     live = {out for out, use in outs if use and not is_literal(out)}
     found = []
@@ -114,11 +124,11 @@ def _traced_back(graph: Graph, used: Sequence[bool] | None) -> tuple[list[tuple[
 
 
 def _read(equation: Equation, needed: list[bool]) -> list[Atom]:
-    """The operands that the needed results depend on."""
+    """Returns the operands that the needed results depend on."""
     if not _is_call(equation):
         return equation.operands
     (called,) = equation.called
-    _, read = _traced_back(called, needed)
+    _, read = _live_equations_and_inputs(called, needed)
     return [atom for atom, reads in zip(equation.operands, read, strict=True) if reads]
 
 

@@ -1,8 +1,8 @@
-"""Machines that are not here: their devices, as XLA describes them to itself, to compile for ahead of time.
+"""Topologies of accelerators for ahead-of-time compilation. The machines need not be present; XLA describes their devices.
 
-v5e:16x16 (v4, v5p, v6e and tpu7x likewise) is a slice of a TPU pod, whose chips talk over one torus; libtpu describes it.
-h100x8:8 is eight nodes of eight GPUs; JAX's CUDA plugin describes it, and neither a GPU nor NVIDIA's libraries are needed.
-cpu:8 is eight virtual devices of the processor here.
+v5e:16x16 is a slice of a TPU pod, whose chips form one torus. The package libtpu describes v4, v5e, v5p, v6e and tpu7x.
+h100x8:8 is eight nodes of eight GPUs. JAX's CUDA plugin describes it without a GPU and without NVIDIA's libraries.
+cpu:8 is eight virtual devices of this machine's processor.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ _NEEDS = {
     "cuda": ("jax_plugins.xla_cuda13", "jax-cuda13-plugin and jax-cuda13-pjrt"),
 }
 
-# What XLA has to know of an H100 SXM: the figures of NVIDIA's data sheet and of its device query (compute capability 9.0).
+# XLA's description of an H100 SXM. The figures are from NVIDIA's data sheet and its device query (compute capability 9.0).
 _H100 = """
 gpu_device_info {
   cuda_compute_capability { major: 9 minor: 0 feature_extension: ACCELERATED_FEATURES }
@@ -41,11 +41,11 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 @dataclass(frozen=True)
 class Topology:
-    """Some chips of one kind, and how they hang together."""
+    """A number of chips of one kind, and the structure of their links."""
 
     platform: Literal["tpu", "cuda", "cpu"]
     chip: str  # v5e, h100, cpu
-    dims: tuple[int, ...]  # of a TPU's torus; of others (nodes, chips of a node)
+    dims: tuple[int, ...]  # for TPUs the sides of the torus, otherwise (nodes, chips of a node)
 
     def __str__(self) -> str:
         if self.platform == "tpu":
@@ -54,50 +54,50 @@ class Topology:
 
     @property
     def chips(self) -> int:
-        """All of them."""
+        """The number of chips."""
         return math.prod(self.dims)
 
     @property
     def devices_per_chip(self) -> int:
-        """What JAX sees of a chip: two cores, on some TPUs."""
+        """The number of JAX devices on a chip: two cores on some TPUs."""
         return TPUS.get(self.chip, 1)
 
     @property
     def node_chips(self) -> int:
-        """Chips that talk over the fast links: all of a slice, those of a node."""
+        """The number of chips that fast links connect: all chips of a TPU slice, or the chips of a node."""
         return self.chips if self.platform == "tpu" else self.dims[1]
 
     @property
     def nodes(self) -> tuple[int, ...]:
-        """By device, the node that it is in; a slice counts as one."""
-        each = self.node_chips * self.devices_per_chip
-        return tuple(device // each for device in range(self.chips * self.devices_per_chip))
+        """The number of the node of each device. A TPU slice counts as one node."""
+        node_devices = self.node_chips * self.devices_per_chip
+        return tuple(device // node_devices for device in range(self.chips * self.devices_per_chip))
 
     def quarter(self) -> "Topology | None":
-        """A machine of a quarter of the chips; None: there is none."""
+        """Returns a topology with a quarter of the chips, or None if there is none."""
         if self.platform == "tpu":
             *rest, short, long = sorted(self.dims)
             if short % 2 or long % 2 or short * long < 16:
                 return None
             return Topology(self.platform, self.chip, tuple(sorted((*rest, short // 2, long // 2))))
-        nodes, each = self.dims
+        nodes, chips = self.dims
         if nodes % 4 == 0:
-            return Topology(self.platform, self.chip, (nodes // 4, each))
-        return Topology(self.platform, self.chip, (1, each // 4)) if nodes == 1 and each % 4 == 0 else None
+            return Topology(self.platform, self.chip, (nodes // 4, chips))
+        return Topology(self.platform, self.chip, (1, chips // 4)) if nodes == 1 and chips % 4 == 0 else None
 
     def environment(self) -> dict[str, str]:
-        """What has to stand in the environment of a process before it starts JAX to compile for this."""
+        """Returns the environment variables that a process needs before it starts JAX to compile for this topology."""
         common = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
         if self.platform == "tpu":
             quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}
             return common | quiet | {"TPU_ACCELERATOR_TYPE": "v5litepod-16", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
         if self.platform == "cuda":
-            # Triton's products are chosen by trying them on a GPU; without one the compiler may find no tiles at all.
+            # XLA tunes Triton's matrix products on a GPU. Without a GPU it may find no valid tile sizes.
             return common | {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false"}
         return common | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={self.chips}"}
 
     def check_known(self) -> None:
-        """Raises: ValueError: what describes these chips is not installed."""
+        """Raises ValueError if the package that describes these chips is not installed."""
         module, package = _NEEDS.get(self.platform, ("", ""))
         if module and not _installed(module):
             raise ValueError(
@@ -106,10 +106,10 @@ class Topology:
             )
 
     def devices(self) -> list[Any]:
-        """The devices, for `scale.compile_step(..., devices=...)` and its `lower`. Nothing can run on most.
+        """Returns the devices for `scale.compile_step(..., devices=...)` and its `lower`. Only CPU devices can run programs.
 
         Raises:
-            ValueError: what describes them is not installed, or there are not so many.
+            ValueError: the package that describes them is not installed, or it describes another number of devices.
         """
         self.check_known()
         devices = self._described()
@@ -122,28 +122,28 @@ class Topology:
     def _hint(self) -> str:
         if self.platform == "cpu":
             return "start the process with " + self.environment()["XLA_FLAGS"]
-        return "another version of what describes them may say so; correct jaxasr.scale.topology.TPUS"
+        return "another version of the package that describes them may differ; correct jaxasr.cost.topology.TPUS"
 
     def _described(self) -> list[Any]:
         if self.platform == "cpu":
             return jax.devices("cpu")
         if self.platform == "tpu":
             return list(topologies.get_topology_desc(platform="tpu", topology_name=str(self)).devices)
-        nodes, each = self.dims
+        nodes, chips = self.dims
         described = topologies.get_topology_desc(
-            platform="cuda", topology_name=self.chip, topology=f"1x{nodes}x{each}", target_config=_H100
+            platform="cuda", topology_name=self.chip, topology=f"1x{nodes}x{chips}", target_config=_H100
         )
         return list(described.devices)
 
 
 def topology(text: str) -> Topology:
-    """Of "v5e:16x16", "h100x8:8" or "cpu:8".
+    """Parses "v5e:16x16", "h100x8:8" or "cpu:8".
 
     Raises:
-        ValueError: another kind of chip, or sizes that are none.
+        ValueError: an unknown kind of chip, or invalid sizes.
     """
     name, _, sizes = text.partition(":")
-    numbers = tuple(int(each) for each in sizes.split("x") if each.isdigit())
+    numbers = tuple(int(size) for size in sizes.split("x") if size.isdigit())
     whole = re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", sizes) is not None
     gpu = re.fullmatch(r"([a-z]\w*?)x([1-9]\d*)", name)
     if whole and name in TPUS and len(numbers) in (2, 3):
@@ -159,7 +159,7 @@ def topology(text: str) -> Topology:
 
 
 def versions(platform: str) -> Mapping[str, str]:
-    """Versions of what compiles for a platform."""
+    """Returns the versions of the packages that compile for a platform."""
     from importlib import metadata
 
     packages = ["jax", "jaxlib", *{"tpu": ["libtpu"], "cuda": ["jax-cuda13-plugin"]}.get(platform, [])]

@@ -1,9 +1,9 @@
-"""What one execution of a compiled program reads and writes in a chip's main memory, and how many kernels it runs.
+"""The main memory traffic of one execution of a compiled program on a chip, and the number of its kernels.
 
 Every scheduled instruction reads its operands and writes its result, times the trips of the loops around it (XLA's own
-`bytes accessed` takes a loop's body once). Of what is sliced only the slice counts, and of what is updated in place only the
-update: that is what a scan does to its inputs and outputs. What XLA keeps in a TPU's vector memory costs nothing here, nor
-does room that is only set aside: a buffer that nothing has been written to yet, the workspace of a library's product.
+`bytes accessed` counts the body of a loop once). Of a sliced array only the slice counts, and of an array that is updated in
+place only the update. A scan does both with its inputs and outputs. Arrays in a TPU's vector memory do not count. Allocation
+without a write does not count either: an empty buffer, the workspace of a library's matrix product.
 """
 
 import re
@@ -16,120 +16,123 @@ _FREE = {
     *("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"),
     *("while", "conditional", "call", "opt-barrier", "add-dependency", "iota", "get-dimension-size"),
 }
-_FREE_TARGETS = ("AllocateBuffer", "ConcatBitcast")  # custom calls that give memory a name
+_FREE_TARGETS = ("AllocateBuffer", "ConcatBitcast")  # custom calls that only allocate or rename memory
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _PASSED = ("bitcast", "reshape", "copy", "convert")
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Of one execution, on one chip."""
+    """The memory traffic of one execution on one chip."""
 
     bytes: int  # read and written in main memory
-    kernels: (
-        int  # instructions that are run one by one; counters of loops don't count, a collective under way does once
-    )
-    loop_trips: int  # of all loops together: steps that have to wait for each other
+    kernels: int  # instructions that run one by one, without counters of loops; an asynchronous collective counts once
+    loop_trips: int  # of all loops together: steps that run in sequence
 
 
 def traffic_of(program: Program) -> Traffic:
-    """Reads and writes of a program, its kernels, and the trips of its loops."""
-    total = kernels = trips = 0
+    """Returns the memory traffic of a program, its kernels, and the trips of its loops."""
+    total = 0
+    kernels = 0
+    trips = 0
     for name in program.scheduled:
-        times, computation = program.runs[name], program.computations[name]
-        for each in computation.values():
-            if each.opcode == "while":
-                trips += times * program.trips(name, each)
-            if _free(each):
+        times = program.runs[name]
+        computation = program.computations[name]
+        for instruction in computation.values():
+            if instruction.opcode == "while":
+                trips += times * program.trips(name, instruction)
+            if _is_free(instruction):
                 continue
-            total += times * _moved(program, computation, each)
-            arrays = any(made.dims for made in each.types)
-            kernels += times * (arrays and not each.opcode.endswith("-done"))
+            total += times * _instruction_bytes(program, computation, instruction)
+            arrays = any(array.dims for array in instruction.types)
+            kernels += times * (arrays and not instruction.opcode.endswith("-done"))
     return Traffic(total, kernels, trips)
 
 
-def _free(each: Instruction) -> bool:
-    """Whether nothing runs."""
-    target = _TARGET.search(each.attributes) if each.opcode == "custom-call" else None
-    return each.opcode in _FREE or (target is not None and target[1] in _FREE_TARGETS)
+def _is_free(instruction: Instruction) -> bool:
+    """Returns True for an instruction that runs nothing."""
+    target = _TARGET.search(instruction.attributes) if instruction.opcode == "custom-call" else None
+    return instruction.opcode in _FREE or (target is not None and target[1] in _FREE_TARGETS)
 
 
-def _moved(program: Program, computation: Computation, each: Instruction) -> int:
-    """Bytes that an instruction reads and writes. What is begun reads, what is done writes."""
-    operands = [computation[name] for name in each.operands if name in computation]
-    if each.opcode.endswith("-done"):
-        return _hbm_bytes(each)
-    if each.opcode.endswith("-start"):
+def _instruction_bytes(program: Program, computation: Computation, instruction: Instruction) -> int:
+    """Returns the bytes that an instruction reads and writes. For an asynchronous one the start reads and the end writes."""
+    operands = [computation[name] for name in instruction.operands if name in computation]
+    opcode = instruction.opcode
+    if opcode.endswith("-done"):
+        return _hbm_bytes(instruction)
+    if opcode.endswith("-start"):
         return sum(map(_hbm_bytes, operands))
-    if each.opcode in ("dynamic-slice", "gather", "slice"):
-        return 2 * _hbm_bytes(each)
-    if each.opcode == "dynamic-update-slice":
+    if opcode in ("dynamic-slice", "gather", "slice"):
+        return 2 * _hbm_bytes(instruction)
+    if opcode == "dynamic-update-slice":
         return 2 * _hbm_bytes(operands[1])
-    if each.opcode == "custom-call":
-        return sum(map(_hbm_bytes, operands)) + _used_bytes(computation, each)
-    if each.opcode != "fusion":
-        return sum(map(_hbm_bytes, operands)) + _hbm_bytes(each)
-    fused = program.computations[each.called()]
-    reads = [_read(program, fused, place, operand) for place, operand in enumerate(operands)]
-    return sum(reads) + _written(fused, each)
+    if opcode == "custom-call":
+        return sum(map(_hbm_bytes, operands)) + _used_bytes(computation, instruction)
+    if opcode != "fusion":
+        return sum(map(_hbm_bytes, operands)) + _hbm_bytes(instruction)
+    fused = program.computations[instruction.called()]
+    reads = [_read_bytes(program, fused, number, operand) for number, operand in enumerate(operands)]
+    return sum(reads) + _written_bytes(fused, instruction)
 
 
-def _read(program: Program, fused: Computation, place: int, operand: Instruction) -> int:
-    """Bytes that a fused computation reads of an operand: of slices, what they cut out."""
-    parameter = next((x for x in fused.values() if x.opcode == "parameter" and x.inner.strip() == str(place)), None)
+def _read_bytes(program: Program, fused: Computation, number: int, operand: Instruction) -> int:
+    """Returns the bytes that a fused computation reads of an operand. Of a sliced operand the slices count."""
+    parameters = (instruction for instruction in fused.values() if instruction.opcode == "parameter")
+    parameter = next((one for one in parameters if one.inner.strip() == str(number)), None)
     if parameter is None or not _hbm_bytes(operand):
         return 0
-    sizes = [_used(program, value, user) for value, user in _uses(fused, parameter)]
+    sizes = [_user_bytes(program, value, user) for value, user in _uses(fused, parameter)]
     return min(_hbm_bytes(operand), sum(sizes))
 
 
-def _used(program: Program, value: Instruction, user: Instruction) -> int:
-    """Bytes of `value` that a user within a fused computation needs."""
+def _user_bytes(program: Program, value: Instruction, user: Instruction) -> int:
+    """Returns the bytes of `value` that a user within a fused computation reads."""
     if user.opcode in ("dynamic-slice", "gather", "slice") and user.operands[0] == value.name:
         return user.bytes
     if user.opcode == "dynamic-update-slice" and user.operands[0] == value.name:
         return 0
     if user.opcode == "fusion":
-        place = user.operands.index(value.name)
-        return _read(program, program.computations[user.called()], place, value)
+        number = user.operands.index(value.name)
+        return _read_bytes(program, program.computations[user.called()], number, value)
     return value.bytes
 
 
 def _uses(fused: Computation, value: Instruction) -> Iterable[tuple[Instruction, Instruction]]:
-    """Who uses a value within a fused computation, under this name or, behind a bitcast, under another."""
-    for each in fused.values():
-        if value.name in each.operands:
-            if each.opcode == "bitcast" and not each.is_root:
-                yield from _uses(fused, each)
+    """Yields the value or a bitcast of it, with each instruction of the fused computation that uses it."""
+    for user in fused.values():
+        if value.name in user.operands:
+            if user.opcode == "bitcast" and not user.is_root:
+                yield from _uses(fused, user)
             else:
-                yield value, each
+                yield value, user
 
 
-def _written(fused: Computation, fusion: Instruction) -> int:
-    """Bytes that a fusion writes: of an update in place, the update."""
-    root = next(each for each in fused.values() if each.is_root)
+def _written_bytes(fused: Computation, fusion: Instruction) -> int:
+    """Returns the bytes that a fusion writes. Of an update in place only the update counts."""
+    root = next(instruction for instruction in fused.values() if instruction.is_root)
     results = [fused[name] for name in root.operands] if root.opcode == "tuple" else [root]
     if len(results) != len(fusion.types):
         return _hbm_bytes(fusion)
     total = 0
-    for result, kept in zip(results, fusion.types, strict=True):
+    for result, array in zip(results, fusion.types, strict=True):
         while result.opcode in _PASSED and result.operands and result.operands[0] in fused:
             result = fused[result.operands[0]]
-        if kept.space == 0:
+        if array.space == 0:
             update = fused.get(result.operands[1]) if result.opcode == "dynamic-update-slice" else None
-            total += kept.bytes if update is None else update.bytes
+            total += array.bytes if update is None else update.bytes
     return total
 
 
 def _used_bytes(computation: Computation, called: Instruction) -> int:
-    """Bytes of a result in main memory, without the parts that nobody takes: a workspace."""
-    users = [each for each in computation.values() if called.name in each.operands]
-    places = {each.attributes.partition("index=")[2].partition(",")[0] for each in users}
-    if len(called.types) == 1 or called.is_root or any(each.opcode != "get-tuple-element" for each in users):
+    """Returns the bytes of a result in main memory, without unused elements of a tuple, such as a workspace."""
+    users = [user for user in computation.values() if called.name in user.operands]
+    used = {user.attributes.partition("index=")[2].partition(",")[0] for user in users}
+    if len(called.types) == 1 or called.is_root or any(user.opcode != "get-tuple-element" for user in users):
         return _hbm_bytes(called)
-    return sum(each.bytes for place, each in enumerate(called.types) if each.space == 0 and str(place) in places)
+    return sum(array.bytes for index, array in enumerate(called.types) if array.space == 0 and str(index) in used)
 
 
 def _hbm_bytes(instruction: Instruction) -> int:
-    """Bytes of a result that lie in main memory."""
-    return sum(each.bytes for each in instruction.types if each.space == 0)
+    """Returns the bytes of a result in main memory."""
+    return sum(array.bytes for array in instruction.types if array.space == 0)

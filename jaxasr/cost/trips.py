@@ -1,4 +1,4 @@
-"""How often a while loop goes round, where that can be read from its jaxpr: a counter, its step and its limit."""
+"""Finds the trips of a while loop in its jaxpr: from a counter, its step and its limit."""
 
 import math
 import operator
@@ -17,14 +17,14 @@ _UNCHANGED = ("convert_element_type", "copy", "copy_p", "stop_gradient")
 
 
 class Trips(NamedTuple):
-    """How often the body runs."""
+    """The number of runs of a loop's body."""
 
     number: int
-    exact: bool  # False: at most; something else may end the loop before
+    exact: bool  # False: `number` is an upper bound, because something else may end the loop earlier
 
 
 def trips_of(loop: Equation, known: Known) -> Trips | None:
-    """The trips of a `while` equation; None where no counter can be found."""
+    """Returns the trips of a `while` equation, or None if it has no counter with known start, step and limit."""
     cond, body, cond_consts, body_consts = loop.loop
     carried = loop.operands[cond_consts + body_consts :]
     starts = [value_of(atom, known) for atom in carried]
@@ -36,31 +36,30 @@ def trips_of(loop: Equation, known: Known) -> Trips | None:
         if start is not None and step == 0
     }
     counters = dict(zip(cond.inputs[cond_consts:], zip(starts, steps, strict=True), strict=True))
-    conditions = list(_conjuncts(cond, cond.results[0]))
-    found = [_rounds(each, counters, constants) for each in conditions]
+    found = [_rounds(condition, counters, constants) for condition in _conjuncts(cond, cond.results[0])]
     numbers = [number for number in found if number is not None]
     return Trips(min(numbers), exact=len(numbers) == len(found)) if numbers else None
 
 
 def value_of(atom: Atom, known: Known) -> int | None:
-    """The integer that an operand is, if it is known."""
+    """Returns the value of an integer operand, or None if it is unknown."""
     if not is_literal(atom):
         return known.get(atom)
     return int(literal(atom)) if _is_integer(atom) else None
 
 
 def known_constants(constants: Sequence[tuple[Atom, Any]]) -> Known:
-    """The integer scalars among constants and their values."""
+    """Returns the values of the integer scalars among the constants."""
     return {var: int(value) for var, value in constants if _is_integer(var)}
 
 
 def known_inputs(called: Graph, operands: Sequence[Atom], known: Known) -> Known:
-    """What is known of the inputs of a graph that is called with these operands."""
+    """Returns the known values of the inputs of a graph that is called with these operands."""
     return _given(called.inputs, operands, known)
 
 
 def propagate_constants(equation: Equation, known: Known) -> Known:
-    """What an equation adds to what is known."""
+    """Returns the known values of the results of an equation that copies or converts its operand."""
     if equation.name not in _UNCHANGED or len(equation.operands) != 1:
         return {}
     return _given(equation.results, equation.operands, known)
@@ -76,15 +75,15 @@ def _given(variables: Sequence[Atom], operands: Sequence[Atom], known: Known) ->
 
 
 def _steps(body: Graph, consts: int) -> list[int | None]:
-    """What each carried value grows by in the body; 0 if it is handed on as it is."""
+    """Returns the increment of each carried value in the body: 0 if it does not change, None if it is unknown."""
     made = {var: equation for equation in body.equations for var in equation.results}
-    return [_grows(out, into, made) for into, out in zip(body.inputs[consts:], body.results, strict=True)]
+    return [_increment(out, into, made) for into, out in zip(body.inputs[consts:], body.results, strict=True)]
 
 
-def _grows(out: Atom, into: Atom, made: dict[Atom, Equation]) -> int | None:
+def _increment(out: Atom, into: Atom, made: dict[Atom, Equation]) -> int | None:
     if out is into:
         return 0
-    equation = _maker(out, made)
+    equation = _producer(out, made)
     if equation is None or equation.name not in ("add", "sub"):
         return None
     left, right = equation.operands
@@ -94,20 +93,20 @@ def _grows(out: Atom, into: Atom, made: dict[Atom, Equation]) -> int | None:
     return value_of(left, {}) if right is into and equation.name == "add" else None
 
 
-def _maker(atom: Atom, made: dict[Atom, Equation]) -> Equation | None:
-    """The equation that a value comes from, whatever it was converted to since; None for an input or a constant."""
+def _producer(atom: Atom, made: dict[Atom, Equation]) -> Equation | None:
+    """Returns the equation that computes a value, before copies and conversions; None for an input or a constant."""
     equation = None if is_literal(atom) else made.get(atom)
     if equation is not None and equation.name in _UNCHANGED:
-        return _maker(equation.operands[0], made)
+        return _producer(equation.operands[0], made)
     return equation
 
 
 def _conjuncts(cond: Graph, out: Atom) -> Iterator[Equation | None]:
-    """The equations that all have to hold for another round; None for what no equation makes."""
+    """Yields the equations that all must be true for another trip; None for a value without an equation."""
     made = {var: equation for equation in cond.equations for var in equation.results}
     open_ends = [out]
     while open_ends:
-        equation = _maker(open_ends.pop(), made)
+        equation = _producer(open_ends.pop(), made)
         if equation is not None and equation.name == "and":
             open_ends += equation.operands
         else:
@@ -117,14 +116,18 @@ def _conjuncts(cond: Graph, out: Atom) -> Iterator[Equation | None]:
 def _rounds(
     condition: Equation | None, counters: dict[Atom, tuple[int | None, int | None]], constants: Known
 ) -> int | None:
-    """How often a comparison of a counter with a limit holds."""
+    """Returns the number of trips for which a comparison of a counter with a limit is true; None if it is unknown."""
     if condition is None or condition.name not in _HOLDS:
         return None
-    name, (left, right) = condition.name, condition.operands
-    if value_of(right, constants) is None:
-        name, left, right = _MIRRORED[name], right, left
+    name = condition.name
+    left, right = condition.operands
+    counter = left
     limit = value_of(right, constants)
-    start, step = (None, None) if is_literal(left) else counters.get(left, (None, None))
+    if limit is None:
+        name = _MIRRORED[name]
+        counter = right
+        limit = value_of(left, constants)
+    start, step = (None, None) if is_literal(counter) else counters.get(counter, (None, None))
     if limit is None or start is None or not step:
         return None
     if not _HOLDS[name](start, limit):

@@ -62,7 +62,7 @@ def _extended(tokens_bu: Tokens) -> Int[Array, "b m"]:
 def _forward(
     log_probs_bsv: Float[Array, "b s v"], lengths_b: Lengths, extended_bm: Int[Array, "b m"]
 ) -> tuple[Float[Array, "b m"], Int8[Array, "s b m"]]:
-    """Returns the best log probability of a path that ends in each state, and the number of states that each step advances."""
+    """Returns the best log probability of a path to each state, and the number of states that each step advances."""
     before_bm = jnp.pad(extended_bm, ((0, 0), (2, 0)), constant_values=BLANK)[:, :-2]
     leaves_blank_out_bm = (
         (extended_bm != BLANK) & (extended_bm != before_bm) & (jnp.arange(before_bm.shape[1]) >= 2)[None]

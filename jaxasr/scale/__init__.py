@@ -10,8 +10,8 @@ from jaxasr.scale.gradient_reduction import GradientReduction as GradientReducti
 from jaxasr.scale.hosts import Hardware as Hardware
 from jaxasr.scale.hosts import hardware as hardware
 from jaxasr.scale.hosts import is_primary as is_primary
-from jaxasr.scale.layout import MeshShape as MeshShape
 from jaxasr.scale.layout import HostShard as HostShard
+from jaxasr.scale.layout import MeshShape as MeshShape
 from jaxasr.scale.memory import keep_freed_memory as keep_freed_memory
 from jaxasr.scale.placement import Placement as Placement
 from jaxasr.scale.placement import placement as placement

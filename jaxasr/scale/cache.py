@@ -61,7 +61,9 @@ class CompileCounter:
     def __init__(self):
         self.names: list[str] = []  # of the programs, in order
         self.from_cache = 0  # number of programs that were in the persistent cache
-        self._spans: list[tuple[float, float]] = []  # start and end of tracing, lowering or compiling; disjoint, in order
+        self._spans: list[
+            tuple[float, float]
+        ] = []  # start and end of tracing, lowering or compiling; disjoint, in order
         self._thread = threading.get_ident()
 
     @property

@@ -15,9 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
-from jaxasr.scale.gradient_reduction import SINGLE_DEVICE, PmapReduction, MeshReduction
+from jaxasr.scale.gradient_reduction import SINGLE_DEVICE, MeshReduction, PmapReduction
 from jaxasr.scale.hosts import barrier
-from jaxasr.scale.layout import DATA, ROWS, MeshShape, HostShard, host_local_copy, data_sharding, process_shard, replicated
+from jaxasr.scale.layout import (
+    DATA,
+    ROWS,
+    HostShard,
+    MeshShape,
+    data_sharding,
+    host_local_copy,
+    process_shard,
+    replicated,
+)
 from jaxasr.scale.rules import Rules
 
 State = TypeVar("State")
@@ -55,7 +64,9 @@ class CompiledStep(Generic[State, Metrics]):
         Raises:
             ValueError: a rule of the table matches no leaf, does not fit one, or contradicts another (scale/rules.py).
         """
-        if self.parallelism == "pmap":  # pmap returns states on this mesh; it would compile again for a state on another
+        if (
+            self.parallelism == "pmap"
+        ):  # pmap returns states on this mesh; it would compile again for a state on another
             line = Mesh(self.mesh.devices.reshape(-1), (DATA,), axis_types=(AxisType.Auto,))
             return jax.tree.map(lambda _: replicated(line), state)
         self.rules.check_all_rules_used(state)
@@ -153,16 +164,22 @@ def compile_step(
             f"--parallelism jit is for one device of one process; there are {jax.process_count()} processes: use mesh"
         )
     if parallelism != "mesh" and (layout.fsdp, layout.tensor) != (1, 1):
-        raise ValueError(f"the mesh {layout} and --parallelism {parallelism}, which splits examples alone; use --parallelism mesh")
+        raise ValueError(
+            f"the mesh {layout} and --parallelism {parallelism}, which splits examples alone; use --parallelism mesh"
+        )
     chosen = chosen[:1] if parallelism == "jit" else chosen
     mesh = (MeshShape() if parallelism == "jit" else layout).mesh(chosen)
     return CompiledStep(parallelism, mesh, rules, _compiled(step, parallelism, mesh, rules))
 
 
-def resolve_parallelism(parallelism: Parallelism, devices: Sequence[jax.Device], layout: MeshShape | None = None) -> Parallelism:  # pyright: ignore[reportInvalidTypeForm]
+def resolve_parallelism(
+    parallelism: Parallelism,
+    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]
+    layout: MeshShape | None = None,
+) -> Parallelism:
     """Returns the parallelism that "auto" selects on these devices (see compile_step). Returns any other one unchanged."""
     if parallelism not in ("auto", *PARALLELISMS):
-        raise ValueError(f"how={parallelism!r}; a step is compiled by one of auto, {', '.join(PARALLELISMS)}")
+        raise ValueError(f"parallelism={parallelism!r}; a step is compiled by one of auto, {', '.join(PARALLELISMS)}")
     if parallelism != "auto":
         return parallelism
     several = jax.process_count() > 1 or (len(devices) > 1 and devices[0].platform != "cpu")

@@ -11,7 +11,9 @@ from jaxasr.scale.layout import ROWS
 from jaxasr.scale.rules import Rules, keep_axes
 
 Variables = Mapping[str, Any]  # "params" among them
-Gradients = Callable[[Variables, Any], tuple[Any, Any]]  # variables, batch -> gradients (a tree like "params"), other sums
+Gradients = Callable[
+    [Variables, Any], tuple[Any, Any]
+]  # variables, batch -> gradients (a tree like "params"), other sums
 
 
 @runtime_checkable

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax._src import distributed as jax_distributed  # the service's client has no public name; Orbax takes it from here as well
+from jax._src import (
+    distributed as jax_distributed,  # the service's client has no public name; Orbax takes it from here as well
+)
 
 from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, START, LaunchEnv, address, read_launch_env
 

@@ -171,7 +171,7 @@ def data_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def host_local_copy(tree: Any) -> Any:
-    """Returns a tree for placement by all processes: process-local arrays are copied to the host. Processes give equal trees."""
+    """Returns an equal tree of all processes for placement: process-local arrays are copied to the host."""
     return tree if jax.process_count() == 1 else jax.tree.map(_host_copy, tree)
 
 

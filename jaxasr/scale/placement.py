@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from jaxasr.scale.compile import Parallelism, place_rows, resolve_parallelism
 from jaxasr.scale.hosts import barrier
-from jaxasr.scale.layout import MeshShape, HostShard, host_local_copy, data_sharding, process_shard, replicated
+from jaxasr.scale.layout import HostShard, MeshShape, data_sharding, host_local_copy, process_shard, replicated
 
 Tree = TypeVar("Tree")
 
@@ -37,7 +37,7 @@ class Placement:
         return jax.device_put(tree, sharding)
 
     def shared(self, batch: Tree, own: HostShard) -> Tree:
-        """Returns a batch of the rows of a host shard, split over the devices. It is replicated if it can't be split evenly."""
+        """Returns the rows of a host shard, split over the devices, or replicated if they can't be split evenly."""
         examples = {leaf.shape[0] * own.hosts for leaf in jax.tree.leaves(batch)}
         if any(count % self.mesh.size for count in examples):
             return self.whole(batch)
@@ -50,7 +50,7 @@ class Placement:
         return found if jax.process_count() == 1 else self.whole(found)
 
     def gathered_rows(self, found: Tree, own: HostShard) -> Tree:
-        """Returns the results, with the examples as first axis, of all rows in the order of the plan. All processes call it."""
+        """Returns the results of all examples, the first axis, in the order of the plan. All processes call it."""
         if jax.process_count() == 1:
             return found
         here: Any = jax.device_get(self.whole(found))

@@ -24,7 +24,9 @@ class PreemptionSync:
     """
 
     def __init__(self, *, poll_s: float = POLL_S):
-        self.reason = 0  # of the request: set at once by this process; for a request of another process, after agreement
+        self.reason = (
+            0  # of the request: set at once by this process; for a request of another process, after agreement
+        )
         self._poll_s = poll_s
         self._client = client()
         self._number, self._count = process()

@@ -78,7 +78,9 @@ class Rules:
         matching = [(pattern, axes) for pattern, axes in self.table if re.search(pattern, name)]
         if len({axes for _, axes in matching}) > 1:
             listed = " and ".join(f"({pattern!r}, {axes})" for pattern, axes in matching)
-            raise ValueError(f"{name} is placed by {listed}; a leaf may be placed in one way: narrow one of the patterns")
+            raise ValueError(
+                f"{name} is placed by {listed}; a leaf may be placed in one way: narrow one of the patterns"
+            )
         if not matching or (len(matching[0][1]) != len(shape) and "optimizer" in name):
             return None
         pattern, axes = matching[0]
@@ -90,7 +92,7 @@ class Rules:
         return axes
 
     def _built_in(self, name: str, shape: Sequence[int], sizes: dict[str, int]) -> Axes:
-        """Returns the axes of TENSOR_RULES that fit, with fsdp added. Stacked layers may add dimensions in front of a rule's."""
+        """Returns the axes of TENSOR_RULES that fit, with fsdp added. An array may have more dimensions (stacked layers)."""
         rule = next((axes for pattern, axes in TENSOR_RULES if re.search(pattern, name)), ())
         ahead = len(shape) - len(rule)
         wanted = (None,) * ahead + rule if ahead >= 0 else (None,) * len(shape)

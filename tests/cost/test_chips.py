@@ -39,7 +39,8 @@ def test_tpus_agree_with_the_table_of_jax(name):
     version = {"v4": "TPU_V4", "v5e": "TPU_V5E", "v5p": "TPU_V5P", "v6e": "TPU_V6E", "tpu7x": "TPU_7X"}[name]
     version = getattr(table.ChipVersion, version)
     info = table.get_tpu_info_for_chip(version, 1)  # of one core
-    cores, chip = version.num_physical_tensor_cores_per_chip, CHIPS[name]
+    cores = version.num_physical_tensor_cores_per_chip
+    chip = CHIPS[name]
     assert chip.flops_bf16 == pytest.approx(cores * info.bf16_ops_per_second, rel=0.01)
     assert chip.memory_bytes == pytest.approx(cores * info.hbm_capacity_bytes, rel=0.02)
     assert chip.memory_bandwidth == pytest.approx(cores * info.mem_bw_bytes_per_second, rel=0.13)  # they differ on v5p

@@ -1,4 +1,4 @@
-"""What chips say to each other: parsed from snippets of all notations, and from steps compiled for data parallel and fsdp."""
+"""Tests of the communication volume: snippets in all notations, and steps compiled for data parallel and fsdp."""
 
 from collections import Counter
 from itertools import pairwise
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from jaxasr import scale
-from jaxasr.cost.collectives import Collective, collectives_of, replica_groups, total_bytes
+from jaxasr.cost.collectives import Collective, collectives_of, replica_groups
 from jaxasr.cost.hlo import read_program
+from tests.communication import total_bytes
 
 MESH = {"data": 2, "fsdp": 2, "tensor": 2}
 EIGHT = list(range(8))
@@ -78,10 +79,10 @@ def test_kinds_axes_and_bytes(line: str, expected: Collective):
 
 
 def test_a_sum_that_widens_what_goes_in_counts_as_what_comes_out():
-    """As libtpu prints the gradients of a model in bfloat16, whose sums over devices are float32."""
+    """libtpu prints such sums for the gradients of a model in bfloat16; its sums over devices are float32."""
     lines = """  %n = bf16[8,4] convert(%x)
   ROOT %r = (f32[8,4], f32[8,4]) all-reduce(%x, %n), replica_groups={{0,4},{1,5},{2,6},{3,7}}, to_apply=%a"""
-    assert [each.bytes for each in collectives_of(_program(lines), MESH)] == [2 * 8 * 4 * 4]
+    assert [collective.bytes for collective in collectives_of(_program(lines), MESH)] == [2 * 8 * 4 * 4]
 
 
 def test_a_group_of_one_says_nothing_to_anybody():
@@ -108,14 +109,14 @@ ENTRY %main (x: f32[8,4]) -> f32[32,4] {
 
 
 def test_stages_of_one_that_is_under_way_count_once():
-    assert [each.bytes for each in collectives_of(read_program(STAGES), MESH)] == [512]
+    assert [collective.bytes for collective in collectives_of(read_program(STAGES), MESH)] == [512]
 
 
 def test_what_has_one_channel_is_not_taken_for_one():
-    """Sums that a program asks for itself (psum under shard_map) all have the same."""
+    """All explicit sums of a program (psum under shard_map) have the same channel."""
     both = "%s = f32[8,4]{1,0} all-reduce(%%x), channel_id=1, replica_groups={}, to_apply=%%add"
     program = _program("  " + both % "%one" + "\n  ROOT " + both % "%two")
-    assert [each.bytes for each in collectives_of(program, MESH)] == [128, 128]
+    assert [collective.bytes for collective in collectives_of(program, MESH)] == [128, 128]
 
 
 def test_an_all_reduce_that_a_chip_keeps_its_slice_of_is_a_reduce_scatter():
@@ -148,8 +149,8 @@ SIZES = (128, 256, 160)
 PARAMETERS = sum(a * b for a, b in pairwise(SIZES))
 
 
-def _step(state: Any, batch: Any, across: Any) -> Any:
-    """Two layers, squared error, gradient descent."""
+def _step(state: Any, batch: Any, reduction: Any) -> Any:
+    """Runs a step of gradient descent on a model of two layers."""
 
     def loss(params: Any, batch: Any) -> jax.Array:
         return jnp.sum(jnp.tanh(batch["x"] @ params["one"]) @ params["two"] ** 2)
@@ -157,32 +158,32 @@ def _step(state: Any, batch: Any, across: Any) -> Any:
     def sums(variables: Any, batch: Any) -> tuple[Any, Any]:
         return jax.grad(loss)(variables["params"], batch), ()
 
-    gradients, _ = across.summed(sums, {"params": state["params"]}, batch)
+    gradients, _ = reduction.summed(sums, {"params": state["params"]}, batch)
     new = jax.tree.map(lambda p, g: p - 0.1 * g, state["params"], gradients)
     return {"params": new}, {}
 
 
-def _said(layout: scale.MeshShape) -> Counter[tuple[str, str]]:
+def _communicated(layout: scale.MeshShape) -> Counter[tuple[str, str]]:
     shapes = dict(zip(("one", "two"), pairwise(SIZES), strict=True))
     state = {"params": {name: jax.ShapeDtypeStruct(size, np.float32) for name, size in shapes.items()}}
     batch = {"x": jax.ShapeDtypeStruct((8, SIZES[0]), np.float32)}
     step = scale.compile_step(_step, "mesh", layout=layout)
     text = step.lower(state, batch).compile().as_text()
     assert text is not None
-    return Counter(total_bytes(collectives_of(read_program(text), dict(step.mesh.shape))))
+    return total_bytes(collectives_of(read_program(text), dict(step.mesh.shape)))
 
 
 def test_data_parallel_sums_all_gradients_once():
-    assert _said(scale.MeshShape()) == {("all-reduce", "data"): 4 * PARAMETERS}
+    assert _communicated(scale.MeshShape()) == {("all-reduce", "data"): 4 * PARAMETERS}
 
 
 def test_fsdp_gathers_all_parameters_once_and_sums_all_gradients_once():
     expected = {("all-gather", "fsdp"): 4 * PARAMETERS, ("reduce-scatter", "fsdp"): 4 * PARAMETERS}
-    assert _said(scale.MeshShape(fsdp=4)) == expected
+    assert _communicated(scale.MeshShape(fsdp=4)) == expected
 
 
 def test_data_and_fsdp_together_sum_over_data_what_is_left_after_fsdp():
-    assert _said(scale.MeshShape(fsdp=2)) == {
+    assert _communicated(scale.MeshShape(fsdp=2)) == {
         ("all-gather", "fsdp"): 4 * PARAMETERS,
         ("reduce-scatter", "fsdp"): 4 * PARAMETERS,
         ("all-reduce", "data"): 4 * PARAMETERS // 2,

@@ -1,4 +1,4 @@
-"""Reading a compiled program's text: types, calls, trips of loops."""
+"""Tests of the parser of compiled programs: types, calls, trips of loops."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def test_a_loop_without_a_limit_counts_once_and_is_named():
 def test_types_know_their_bytes_and_where_they_lie():
     p = _loop(0, 1).computations["body"]["p"]
     assert p.types == (Type("s32", ()), Type("bf16", (4, 8), space=1))
-    assert [each.bytes for each in p.types] == [4, 64]
+    assert [array.bytes for array in p.types] == [4, 64]
     assert Type("pred", (3,)).bytes == 3
     assert Type("s4", (6,)).bytes == 3
     assert Type("f8e4m3fn", (6,)).bytes == 6

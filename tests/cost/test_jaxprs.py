@@ -1,4 +1,4 @@
-"""The adapter for jaxprs, point by point of what it depends on."""
+"""Tests of the adapter for jaxprs: one for each property of JAX that it depends on."""
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ SQUARE = jax.ShapeDtypeStruct((4, 4), jnp.float32)
 
 
 def only(function, name, *shapes) -> Equation:
-    """The one equation of a primitive, wherever it stands."""
-    (found,) = [each for each in trace(function, *shapes or (SQUARE,)).everything() if each.name == name]
+    """Returns the only equation of a primitive in a function, also from inner graphs."""
+    (found,) = [equation for equation in trace(function, *shapes or (SQUARE,)).everything() if equation.name == name]
     return found
 
 
@@ -24,7 +24,7 @@ def test_a_graph_has_inputs_results_constants_and_equations():
     assert [shape_of(atom) for atom in graph.inputs] == [(4, 4)]
     assert [shape_of(atom) for atom in graph.results] == [(4, 4), (3,)]
     assert [np.asarray(value).tolist() for _, value in graph.constants] in ([[0.0, 1.0, 2.0]], [])  # in place in 0.12
-    (add,) = [each for each in graph.equations if each.name == "add"]
+    (add,) = [equation for equation in graph.equations if equation.name == "add"]
     assert add.operands[0] is graph.inputs[0]
     assert add.results[0] is graph.results[0]
     assert (is_literal(add.operands[0]), is_literal(add.operands[1])) == (False, True)
@@ -35,9 +35,9 @@ def test_a_graph_has_inputs_results_constants_and_equations():
 
 def test_closed_and_open_graphs_are_the_same():
     closed = jax.make_jaxpr(lambda x: jnp.sin(x) + x)(SQUARE)
-    assert [each.name for each in Graph(closed).equations] == ["sin", "add"]
+    assert [equation.name for equation in Graph(closed).equations] == ["sin", "add"]
     remat = only(jax.checkpoint(lambda x: jnp.sin(x) + x), "remat2")  # of which 0.10 keeps the open one
-    assert [each.name for each in remat.called[0].equations] == ["sin", "add"]
+    assert [equation.name for equation in remat.called[0].equations] == ["sin", "add"]
 
 
 def test_scopes_are_names():
@@ -57,10 +57,10 @@ def test_a_scan_knows_its_length_and_what_it_carries():
 
     scan = only(function, "scan")
     assert (scan.scan_length, scan.carried, len(scan.results)) == (7, 2, 5)
-    assert [each.name for each in scan.called[0].equations if each.name == "dot_general"] == ["dot_general"]
+    assert [equation.name for equation in scan.called[0].equations if equation.name == "dot_general"] == ["dot_general"]
     assert only(lambda x: lax.map(jnp.sin, x), "scan").carried == 0
     gradient = list(trace(jax.grad(lambda x: function(x)[0][0].sum()), SQUARE).everything())
-    for scan in (each for each in gradient if each.name == "scan"):
+    for scan in (equation for equation in gradient if equation.name == "scan"):
         assert 1 <= scan.carried <= 3
         body = scan.called[0]
         for kept, given in zip(scan.results[: scan.carried], body.results, strict=False):
@@ -75,15 +75,15 @@ def test_a_while_loop_tells_its_constants_apart():
     condition, body, condition_constants, body_constants = loop.loop
     assert (condition_constants, body_constants) == (1, 1)
     assert len(loop.operands) == 4
-    assert "lt" in [each.name for each in condition.equations]
-    assert [each.name for each in body.equations].count("dot_general") == 2
+    assert "lt" in [equation.name for equation in condition.equations]
+    assert [equation.name for equation in body.equations].count("dot_general") == 2
 
 
 def test_branches_come_in_order_and_say_who_decides():
     switch = only(
         lambda i, x: lax.switch(i, (jnp.sin, jnp.cos), x), "cond", jax.ShapeDtypeStruct((), jnp.int32), SQUARE
     )
-    assert [[each.name for each in branch.equations] for branch in switch.called] == [["sin"], ["cos"]]
+    assert [[equation.name for equation in branch.equations] for branch in switch.called] == [["sin"], ["cos"]]
     assert not switch.platform_decides
     assert only(lambda x: lax.platform_dependent(x, cpu=jnp.sin, default=jnp.cos), "cond").platform_decides
 
@@ -106,7 +106,7 @@ _cube.defvjp(lambda x: (_cube(x), x), lambda x, d: (d @ x,))
     ],
 )
 def test_a_call_has_one_graph(name, function):
-    (call,) = [each for each in trace(lambda x: function(x) + 1, SQUARE).equations if each.name == name]
+    (call,) = [equation for equation in trace(lambda x: function(x) + 1, SQUARE).equations if equation.name == name]
     assert len(call.called) == 1
     assert len(call.called[0].inputs) == len(call.operands)
 
@@ -119,11 +119,11 @@ def test_work_on_a_mesh_knows_its_devices():
 
 
 def test_a_primitive_that_is_expanded_later_is_expanded():
-    """A search in a sorted array is one in jax 0.12."""
+    """jax 0.12 has such a primitive for a search in a sorted array."""
     search = trace(jnp.searchsorted, jax.ShapeDtypeStruct((8,), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32))
-    late = [each for each in search.everything() if each.name == "call_hi_primitive"]
-    assert all(each.label == "call_hi_primitive SearchSorted" and len(each.called) == 1 for each in late)
-    assert [each.name for each in search.everything()].count("scan") == 1
+    late = [equation for equation in search.everything() if equation.name == "call_hi_primitive"]
+    assert all(equation.label == "call_hi_primitive SearchSorted" and len(equation.called) == 1 for equation in late)
+    assert [equation.name for equation in search.everything()].count("scan") == 1
 
 
 def test_products_windows_transforms_and_sorts():

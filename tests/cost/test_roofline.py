@@ -1,4 +1,4 @@
-"""Forecasts by hand."""
+"""Tests of the roofline forecasts against calculations by hand."""
 
 import pytest
 
@@ -21,9 +21,9 @@ def test_a_step_by_hand():
     assert found.compute_s == pytest.approx(1e-3)
     assert found.memory_s == pytest.approx(5e-4)
     assert found.kernels_s == pytest.approx(2e-4)
-    each = 2 * 3 / 4 * 4_000_000 / 100e9 + 10e-6
-    assert found.link_s == pytest.approx(10 * each / 2)
-    assert found.step_s == pytest.approx(1e-3 + 2e-4 + 5 * each)
+    collective_time_s = 2 * 3 / 4 * 4_000_000 / 100e9 + 10e-6
+    assert found.link_s == pytest.approx(10 * collective_time_s / 2)
+    assert found.step_s == pytest.approx(1e-3 + 2e-4 + 5 * collective_time_s)
     assert found.bound == "compute"
     assert work.intensity == pytest.approx(125.0)
 

@@ -1,4 +1,4 @@
-"""Machines that are not here: their names, and what libtpu and the CUDA plugin make of them where they are installed."""
+"""Tests of topologies: their names, and their devices where libtpu and the CUDA plugin are installed."""
 
 import importlib.util
 import os
@@ -54,7 +54,7 @@ def test_what_is_not_installed_is_named():
 
 DESCRIBED = """
 import sys
-from jaxasr.scale.topology import topology
+from jaxasr.cost.topology import topology
 found = topology(sys.argv[1])
 devices = found.devices()
 print(len(devices), devices[0].platform, len({d.process_index for d in devices}))

@@ -1,4 +1,4 @@
-"""What a program reads and writes: hand counts."""
+"""Tests of the memory traffic of programs against counts by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -57,13 +57,14 @@ def test_a_scan_reads_its_weights_at_every_step_and_its_inputs_once():
     text = jax.jit(function).lower(jnp.ones((64, 64)), jnp.ones((50, 4, 64))).compile().as_text()
     assert text is not None
     found = traffic_of(read_program(text))
-    weights, inputs = 50 * 64 * 64 * 4, 50 * 4 * 64 * 4
+    weights = 50 * 64 * 64 * 4
+    inputs = 50 * 4 * 64 * 4
     assert weights + inputs <= found.bytes <= weights + 12 * inputs  # the rest: carry, sums and tanh of each step
     assert found.loop_trips == 50
 
 
 def test_room_that_is_set_aside_is_neither_moved_nor_a_kernel():
-    """A TPU's buffer for what a loop stacks up; a product of a GPU's library, with its workspace."""
+    """Checks a TPU's buffer for the stacked results of a loop, and the workspace of a matrix product of a GPU's library."""
     text = """ENTRY %main (x: bf16[8,4], w: bf16[4,2]) -> bf16[8,2] {
   %x = bf16[8,4]{1,0} parameter(0)
   %w = bf16[4,2]{1,0} parameter(1)

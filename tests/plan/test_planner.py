@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxasr import cost, data, scale, tree
-from jaxasr.cost.collectives import Collective, total_bytes
+from jaxasr.cost.collectives import Collective
 from jaxasr.cost.roofline import Assumptions, Limits, ProgramWork
 from jaxasr.cost.traffic import Traffic
 from jaxasr.data.batching.shape import Shape
@@ -25,6 +25,7 @@ from jaxasr.plan.compile import CompileJob, CompileReport, StepCosts, compile_jo
 from jaxasr.plan.scaling import extrapolate_scaling, first_inefficient
 from jaxasr.plan.synthetic_lengths import synthetic_lengths
 from tests import tiny_lm
+from tests.communication import total_bytes
 from tests.trained_run import TINY
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,6 @@ import pytest
 
 from jaxasr import nn
 from jaxasr.cost.flops import count
-from jaxasr.cost.useful import length_cost
 from jaxasr.records import Batch
 from jaxasr.run.train_step import make_train_step, step_without_remat
 from jaxasr.training import new_state
@@ -65,19 +64,6 @@ def test_a_step_of_training_by_hand(shape):
     b, samples, _ = shape
     windows = (samples - 640) // 320 + 1
     assert found.other == pytest.approx(b * windows * 2.5 * 1024 * 10, rel=0.01)  # spectra of 1024 points
-
-
-def test_the_cost_of_lengths_is_exact_between_its_counts():
-    """A position is 640 samples, so no stride has to round up."""
-    experiment = tiny.experiment()
-
-    def flops(*shape):
-        return counted(experiment, *shape).of_products
-
-    cost = length_cost(flops, examples=4, samples=640 * 40, tokens=39)
-    step = cost.of_step(np.full(4, 640 * 31), np.full(4, 17))
-    assert step == pytest.approx(flops(4, 640 * 31, 17), rel=1e-6)
-    assert abs(cost.per_step) < 1e-6 * step
 
 
 def test_what_is_computed_again_is_no_work_of_the_model():

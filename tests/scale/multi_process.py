@@ -1,4 +1,4 @@
-"""Real processes that join one job on this machine."""
+"""Helpers for tests with several processes that join one job on this machine."""
 
 import contextlib
 import os
@@ -16,17 +16,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A process that came to its end."""
+class ProcessResult:
+    """The result of a process that has ended."""
 
     status: int  # negative: the signal that killed it
-    out: str  # without what Gloo says of itself
+    out: str  # without Gloo's log lines
     err: str
 
 
 @contextlib.contextmanager
 def several(code: str, count: int = 2, **variables: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """Starts `code` in so many processes that JAXASR's variables make one job; none outlives the context."""
+    """Starts `code` in several processes of one job, set by JAXASR's variables. The context kills those that remain."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "PYTHONUNBUFFERED": "1"}
     environment |= {"JAXASR_COORDINATOR": f"127.0.0.1:{free_port()}", "JAXASR_PROCESSES": str(count), **variables}
     started: list[subprocess.Popen[str]] = []
@@ -49,18 +49,18 @@ def several(code: str, count: int = 2, **variables: str) -> Iterator[list[subpro
             process.communicate(timeout=PROCESS_S)
 
 
-def ended(processes: list[subprocess.Popen[str]], timeout_s: float = PROCESS_S) -> list[Ended]:
-    """What came of them; an error if one is still there after that time."""
+def ended(processes: list[subprocess.Popen[str]], timeout_s: float = PROCESS_S) -> list[ProcessResult]:
+    """Waits for the processes and returns their results. Raises an error if one runs longer than `timeout_s`."""
     results = []
     for process in processes:
         out, err = process.communicate(timeout=timeout_s)
         own = "".join(line for line in out.splitlines(keepends=True) if not line.startswith("[Gloo]"))
-        results.append(Ended(process.returncode, own, err))
+        results.append(ProcessResult(process.returncode, own, err))
     return results
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

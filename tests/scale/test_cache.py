@@ -1,4 +1,4 @@
-"""The compile cache and the count of compilations."""
+"""Tests of the compilation cache and of the counter of compilations."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ NAMES = (
 
 @pytest.fixture(autouse=True)
 def settings_of_before():
-    """The cache is the process's: other tests get it back as it was."""
+    """Restores the process's settings of the cache for other tests."""
     before = {name: getattr(jax.config, name) for name in NAMES}
     yield
     for name, value in before.items():
@@ -98,7 +98,7 @@ def test_the_seconds_of_compiling_are_counted_once():
     with counter:
         other.start()
         other.join(PROCESS_S)
-    assert counter.seconds == again_s  # another thread holds nobody up
+    assert counter.seconds == again_s  # another thread's time does not count
 
 
 @pytest.mark.parametrize(

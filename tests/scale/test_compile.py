@@ -1,4 +1,4 @@
-"""jit, pmap and mesh are one step: equal on unequal token counts, and on what the two tempting ways get wrong."""
+"""Tests that jit, pmap and mesh compute equal steps, also for unequal token counts on the devices."""
 
 import functools
 
@@ -10,12 +10,12 @@ import pytest
 from jaxasr.scale.cache import CompileCounter
 from jaxasr.scale.compile import compile_step
 
-WAYS = ("jit", "pmap", "mesh")
+PARALLELISMS = ("jit", "pmap", "mesh")
 LENGTHS = np.array([9, 8, 1, 0, 1, 2, 9, 1], np.int32)  # 17, 1, 3, 10 tokens on four devices
 
 
 def loss_sum(params, batch):
-    """Cross-entropy of a linear classifier, summed over the real tokens, and their count."""
+    """Returns the cross-entropy of a linear classifier, summed over the real tokens, and their count."""
     logits = batch["x"] @ params["kernel"] + params["bias"][None, None]
     log_probs = jax.nn.log_softmax(logits)
     picked = jnp.take_along_axis(log_probs, batch["targets"][..., None], -1)[..., 0]
@@ -23,14 +23,14 @@ def loss_sum(params, batch):
     return -jnp.sum(picked * valid), jnp.sum(valid).astype(jnp.float32)
 
 
-def step(state, batch, across):
-    """Gradient descent with momentum; what is summed over the examples of all devices is divided once."""
+def step(state, batch, reduction):
+    """Runs a step of gradient descent with momentum. It divides once, after the sums over all devices' examples."""
 
     def sums(variables, batch):
         (loss, weight), gradient = jax.value_and_grad(loss_sum, has_aux=True)(variables["params"], batch)
         return gradient, (loss, weight)
 
-    gradient, (loss, weight) = across.summed(sums, {"params": state["params"]}, batch)
+    gradient, (loss, weight) = reduction.summed(sums, {"params": state["params"]}, batch)
     velocity = jax.tree.map(lambda v, g: 0.9 * v + g / weight, state["velocity"], gradient)
     params = jax.tree.map(lambda p, v: p - 0.3 * v, state["params"], velocity)
     return {"params": params, "velocity": velocity, "step": state["step"] + 1}, {"loss": loss, "weight": weight}
@@ -50,13 +50,14 @@ def batch_of(rng, examples=8, tokens=9):
 
 
 @functools.cache
-def compiled_step(how):
-    """Compiled once for the whole file."""
-    return compile_step(step, how)
+def compiled_step(parallelism):
+    """Returns the compiled step, one for all tests of the file."""
+    return compile_step(step, parallelism)
 
 
 def run(compiled, batches):
-    state, losses = compiled.place_state(new_state()), []
+    state = compiled.place_state(new_state())
+    losses = []
     for batch in batches:
         state, metrics = compiled(state, compiled.place(batch))
         losses.append(float(metrics["loss"] / metrics["weight"]))
@@ -68,19 +69,19 @@ def batches(rng):
     return [batch_of(rng) for _ in range(3)]
 
 
-@pytest.mark.parametrize("how", ["pmap", "mesh"])
-def test_every_way_makes_the_same_steps(batches, how):
+@pytest.mark.parametrize("parallelism", ["pmap", "mesh"])
+def test_every_way_makes_the_same_steps(batches, parallelism):
     one, losses = run(compiled_step("jit"), batches)
-    many, losses_of_many = run(compiled_step(how), batches)
+    many, losses_of_many = run(compiled_step(parallelism), batches)
     assert one["step"] == many["step"] == 3
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), one, many)
     np.testing.assert_allclose(losses, losses_of_many, rtol=1e-6)
 
 
 def test_the_mean_of_means_would_differ(batches):
-    """The witness: with the mean over devices of each device's mean the same batches lead elsewhere."""
+    """Checks that the batches distinguish the two: the mean over devices of each device's mean gives other parameters."""
 
-    def mean_of_means(state, batch, across):
+    def mean_of_means(state, batch, reduction):
         def mean(params, batch):
             loss, weight = loss_sum(params, batch)
             return loss / jnp.maximum(weight, 1.0)
@@ -88,20 +89,20 @@ def test_the_mean_of_means_would_differ(batches):
         def means(variables, batch):
             return jax.grad(mean)(variables["params"], batch), jnp.ones(())
 
-        gradient, devices = across.summed(means, {"params": state["params"]}, batch)
+        gradient, devices = reduction.summed(means, {"params": state["params"]}, batch)
         return {**state, "params": jax.tree.map(lambda p, g: p - 0.3 * g / devices, state["params"], gradient)}, {}
 
     kernels = []
-    for how in ("jit", "mesh"):
-        compiled = compile_step(mean_of_means, how)
+    for parallelism in ("jit", "mesh"):
+        compiled = compile_step(mean_of_means, parallelism)
         state, _ = compiled(compiled.place_state(new_state()), compiled.place(batches[0]))
         kernels.append(np.asarray(state["params"]["kernel"]))
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("how", WAYS)
-def test_nothing_moves_behind_our_back_and_nothing_compiles_twice(batches, how):
-    compiled = compiled_step(how)
+@pytest.mark.parametrize("parallelism", PARALLELISMS)
+def test_nothing_moves_behind_our_back_and_nothing_compiles_twice(batches, parallelism):
+    compiled = compiled_step(parallelism)
     state = compiled.place_state(new_state())
     state, _ = compiled(state, compiled.place(batches[0]))
     placed = [compiled.place(batch) for batch in batches]  # ahead of time
@@ -112,28 +113,28 @@ def test_nothing_moves_behind_our_back_and_nothing_compiles_twice(batches, how):
     assert metrics["loss"].shape == ()
 
 
-@pytest.mark.parametrize("how", WAYS)
-def test_the_state_is_donated_and_the_one_placed_is_not(batches, how):
+@pytest.mark.parametrize("parallelism", PARALLELISMS)
+def test_the_state_is_donated_and_the_one_placed_is_not(batches, parallelism):
     given = new_state()
-    given["twin"] = given["params"]  # the same buffers twice, as in an average that begins as the parameters
+    given["average"] = given["params"]  # the same buffers twice, as in an average that starts as the parameters
     given["key"] = jax.random.key(3)
 
-    def twin_step(state, batch, across):
-        new, metrics = step(state, batch, across)
-        return {**new, "twin": state["twin"], "key": state["key"]}, metrics
+    def averaging_step(state, batch, reduction):
+        new, metrics = step(state, batch, reduction)
+        return {**new, "average": state["average"], "key": state["key"]}, metrics
 
-    compiled = compile_step(twin_step, how)
+    compiled = compile_step(averaging_step, parallelism)
     state = compiled.place_state(given)
     after, _ = compiled(state, compiled.place(batches[0]))
     assert state["params"]["kernel"].is_deleted()
     np.testing.assert_array_equal(given["params"]["kernel"], 0.0)
-    np.testing.assert_array_equal(after["twin"]["kernel"], 0.0)
+    np.testing.assert_array_equal(after["average"]["kernel"], 0.0)
     assert after["key"] == jax.random.key(3)
 
 
-@pytest.mark.parametrize(("how", "devices"), [("jit", 1), ("pmap", 4), ("mesh", 4)])
-def test_every_device_works_on_its_share(batches, how, devices):
-    compiled = compiled_step(how)
+@pytest.mark.parametrize(("parallelism", "devices"), [("jit", 1), ("pmap", 4), ("mesh", 4)])
+def test_every_device_works_on_its_share(batches, parallelism, devices):
+    compiled = compiled_step(parallelism)
     placed = compiled.place(batches[0])
     shards = placed["x"].addressable_shards
     assert len({shard.device for shard in shards}) == devices
@@ -143,10 +144,10 @@ def test_every_device_works_on_its_share(batches, how, devices):
     assert len(state["params"]["kernel"].devices()) == devices
 
 
-@pytest.mark.parametrize("how", ["pmap", "mesh"])
-def test_two_of_four_devices_make_the_same_step(batches, how):
+@pytest.mark.parametrize("parallelism", ["pmap", "mesh"])
+def test_two_of_four_devices_make_the_same_step(batches, parallelism):
     one, _ = run(compiled_step("jit"), batches[:1])
-    two, _ = run(compile_step(step, how, devices=jax.devices()[2:]), batches[:1])
+    two, _ = run(compile_step(step, parallelism, devices=jax.devices()[2:]), batches[:1])
     np.testing.assert_allclose(two["params"]["kernel"], one["params"]["kernel"], rtol=0, atol=1e-6)
 
 

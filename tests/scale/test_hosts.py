@@ -1,4 +1,4 @@
-"""The processes of a job meet and end together; what a run says of the machine it ran on."""
+"""Tests that the processes of a job join, meet and end together, and of the description of the hardware."""
 
 import os
 import time
@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from jaxasr.scale import hosts
-from jaxasr.scale.hosts import Hardware, barrier, client, hardware, is_primary, initialize, shutdown, process
+from jaxasr.scale.hosts import Hardware, barrier, client, hardware, initialize, is_primary, process, shutdown
 from tests.scale.multi_process import ended, free_port, several
 
 
@@ -41,9 +41,9 @@ TWO = """
     import numpy as np
     from jax.experimental.multihost_utils import process_allgather
     from jaxasr.scale import hosts
-    with hosts.joined():
+    with hosts.distributed():
         number, count = hosts.process()
-        print(number, count, hosts.is_first(), hosts.hardware().processes)
+        print(number, count, hosts.is_primary(), hosts.hardware().processes)
         print(process_allgather(np.float32(number + 1)).sum())
         hosts.barrier("a")
         hosts.barrier("a")
@@ -58,8 +58,8 @@ TWO = """
 def test_two_processes_join_meet_and_leave():
     with several(TWO) as processes:
         results = ended(processes)
-    assert [each.status for each in results] == [0, 0], results
-    assert [each.out.split() for each in results] == [
+    assert [result.status for result in results] == [0, 0], results
+    assert [result.out.split() for result in results] == [
         ["0", "2", "True", "2", "3.0", "left"],
         ["1", "2", "False", "2", "3.0", "left"],
     ]

@@ -1,4 +1,4 @@
-"""What the launcher says of a process is taken whole or refused."""
+"""Tests of the launcher's environment variables: complete, missing and invalid ones."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_variable_that_is_missing_is_named(missing):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"JAXASR_PROCESSES": "four"}, "JAXASR_PROCESSES=four; it must be a whole number"),
         ({"JAXASR_PROCESS": "-1"}, "JAXASR_PROCESS=-1; it must be a whole number"),
@@ -34,8 +34,8 @@ def test_a_variable_that_is_missing_is_named(missing):
         ({"JAXASR_COORDINATOR": "n0:99999"}, "it is HOST:PORT of process 0"),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_refused(wrong, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_variable_that_makes_no_sense_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         read_launch_env(WHOLE | wrong)
 
 

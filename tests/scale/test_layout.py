@@ -1,4 +1,4 @@
-"""The mesh, and who reads which rows: for any number of processes, and for a tensor axis that spans some of them."""
+"""Tests of the mesh, and of the rows that each process reads, also if a tensor axis spans processes."""
 
 from types import SimpleNamespace
 
@@ -6,18 +6,23 @@ import jax
 import numpy as np
 import pytest
 
-from jaxasr.scale.layout import MeshShape, HostShard, device_mesh, process_shard, host_shard
+from jaxasr.scale.layout import HostShard, MeshShape, device_mesh, host_shard, process_shard
 
 
 def held_by(data, fsdp, tensor, processes):
-    """The process that holds each device, one after another: a row for each group that shares examples."""
+    """Returns the process of each device, in order, with one row for each group of devices with the same examples."""
     count = data * fsdp * tensor
     return np.repeat(np.arange(processes), count // processes).reshape(-1, tensor)
 
 
 @pytest.mark.parametrize(
     ("text", "layout"),
-    [("", MeshShape()), ("fsdp=2", MeshShape(fsdp=2)), ("data=4,fsdp=2,tensor=2", MeshShape(4, 2, 2)), ("data=8", MeshShape(8))],
+    [
+        ("", MeshShape()),
+        ("fsdp=2", MeshShape(fsdp=2)),
+        ("data=4,fsdp=2,tensor=2", MeshShape(4, 2, 2)),
+        ("data=8", MeshShape(8)),
+    ],
 )
 def test_a_layout_is_written_as_it_is_read(text, layout):
     assert MeshShape.parse(text) == layout
@@ -43,16 +48,18 @@ def test_data_takes_the_devices_that_the_others_leave():
     assert dict(MeshShape(fsdp=2).mesh(jax.devices()).shape) == {"data": 2, "fsdp": 2, "tensor": 1}
 
 
-def gpus(nodes, each):
-    """As JAX lists those of several nodes: every node is a slice."""
+def gpus(nodes, gpus_per_node):
+    """Returns GPUs as JAX lists those of several nodes: every node is a slice."""
     return [
-        SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3", id=number, slice_index=number // each)
-        for number in range(nodes * each)
+        SimpleNamespace(
+            platform="gpu", device_kind="NVIDIA H100 80GB HBM3", id=number, slice_index=number // gpus_per_node
+        )
+        for number in range(nodes * gpus_per_node)
     ]
 
 
 def tpus(slices, sides):
-    """Tori of TPU v5p."""
+    """Returns the devices of tori of TPU v5p."""
     places = list(np.ndindex(sides))
     return [
         SimpleNamespace(
@@ -64,27 +71,27 @@ def tpus(slices, sides):
 
 
 def ids(devices, sizes):
-    return np.vectorize(lambda each: each.id)(device_mesh(devices, sizes))
+    return np.vectorize(lambda device: device.id)(device_mesh(devices, sizes))
 
 
 def test_nodes_of_gpus_stand_one_behind_the_other_and_an_axis_may_span_them():
-    """jax.make_mesh refuses them: "does not support multi-slice topologies"."""
+    """jax.make_mesh raises "does not support multi-slice topologies" for them."""
     for sizes in ((16, 1, 1), (4, 2, 2), (1, 16, 1), (2, 4, 2)):
         np.testing.assert_array_equal(ids(gpus(2, 8)[::-1], sizes), np.arange(16).reshape(sizes))
 
 
 def test_an_axis_that_is_no_side_of_a_torus_splits_one():
-    """jax.make_mesh refuses it on v5p. Devices that talk most are neighbours."""
+    """jax.make_mesh raises an error for it on v5p. Devices of the innermost axis are neighbours."""
     found = device_mesh(tpus(1, (4, 4, 4)), (32, 1, 2))
     assert found.shape == (32, 1, 2)
-    assert len({each.id for each in found.flat}) == 64
+    assert len({device.id for device in found.flat}) == 64
     assert all(sum(abs(np.subtract(a.coords, b.coords))) == 1 for a, b in found[:, 0])
 
 
 def test_slices_of_tpus_are_shared_out_by_the_data_axis_alone():
     found = device_mesh(tpus(2, (2, 2, 1)), (4, 2, 1))
-    assert [each.slice_index for each in found[:, 0, 0]] == [0, 0, 1, 1]
-    assert {each.slice_index for each in found[2:].flat} == {1}
+    assert [device.slice_index for device in found[:, 0, 0]] == [0, 0, 1, 1]
+    assert {device.slice_index for device in found[2:].flat} == {1}
     with pytest.raises(
         ValueError, match=r"\(1, 8, 1\) over 2 slices of TPUs; the first axis, data, must be a multiple of 2"
     ):
@@ -97,13 +104,13 @@ def test_slices_of_tpus_are_shared_out_by_the_data_axis_alone():
 )
 def test_every_row_is_read_and_lies_where_the_devices_of_its_reader_are(sizes, processes):
     holders = held_by(*sizes, processes)
-    seats = [host_shard(holders, process) for process in range(processes)]
+    shards = [host_shard(holders, process) for process in range(processes)]
     groups = len(holders)
-    assert {block for each in seats for block in each.blocks_here()} == set(range(groups))
-    for process, each in enumerate(seats):
+    assert {block for shard in seats for block in shard.blocks_here()} == set(range(groups))
+    for process, shard in enumerate(seats):
         held = [group for group in range(groups) if process in holders[group]]
-        assert {each.blocks[group] for group in held} == set(each.blocks_here())
-        assert each.hosts == min(processes, groups)
+        assert {shard.blocks[group] for group in held} == set(shard.blocks_here())
+        assert shard.hosts == min(processes, groups)
 
 
 def test_processes_that_a_tensor_axis_spans_read_the_same_rows():
@@ -112,7 +119,8 @@ def test_processes_that_a_tensor_axis_spans_read_the_same_rows():
 
 def test_rows_come_back_in_the_order_of_the_plan_however_the_devices_stand():
     holders = np.array([[1], [0], [1], [0]])
-    first, second = host_shard(holders, 0), host_shard(holders, 1)
+    first = host_shard(holders, 0)
+    second = host_shard(holders, 1)
     assert (first.host, second.host) == (1, 0)  # the one with the first group reads first
     assert first.blocks == second.blocks
     plan = np.arange(8)

@@ -1,4 +1,4 @@
-"""Malloc told to keep what is freed: the second use of a block costs no page fault; in processes of their own."""
+"""Tests in separate processes that the second use of a block costs no page fault after `keep_freed_memory`."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def use():
     block = libc.malloc(megabytes << 20)
     ctypes.memset(block, 1, megabytes << 20)
     libc.free(block)
-def measure():  # in a thread that is not the first, as XLA's are
+def measure():  # in a thread that is not the main thread, like XLA's threads
     use()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(3):

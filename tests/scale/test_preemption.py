@@ -1,4 +1,4 @@
-"""Processes agree on one step that none of them has begun, whoever asks; here they are threads with one store of keys.
+"""Tests that processes agree on one step that none has begun. Here they are threads with a common store of keys.
 
 Real processes: tests/run/test_interrupt.py.
 """
@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from jaxasr.scale import preemption as agreement
+from jaxasr.scale import preemption
 from jaxasr.scale.preemption import PreemptionSync
 
 
 class Store:
-    """What of the coordination service's client is used."""
+    """A replacement of the coordination service's client, with the methods that are used."""
 
     def __init__(self):
         self.values: dict[str, str] = {}
@@ -29,14 +29,15 @@ class Store:
 
 @pytest.fixture
 def processes(monkeypatch):
-    """Makes the agreements of so many processes."""
+    """Returns a function that makes the `PreemptionSync` of each of `count` processes."""
 
     def make(count: int) -> list[PreemptionSync]:
-        store, made = Store(), []
+        store = Store()
+        made = []
         for number in range(count):
-            monkeypatch.setattr(agreement, "client", lambda: store)
-            monkeypatch.setattr(agreement, "process", lambda number=number: (number, count))
-            monkeypatch.setattr(agreement, "_agreements", iter([0]))
+            monkeypatch.setattr(preemption, "client", lambda: store)
+            monkeypatch.setattr(preemption, "process", lambda number=number: (number, count))
+            monkeypatch.setattr(preemption, "_agreements", iter([0]))
             made.append(PreemptionSync(poll_s=0.01))
         return made
 
@@ -61,35 +62,35 @@ def test_a_process_alone_does_at_once_what_it_is_asked():
 def test_the_step_is_the_first_that_none_has_decided_about(processes):
     first, second, third = processes(3)
     with first, second, third:
-        assert not any([first.due(4), second.due(6), third.due(5)])
-        third.ask(10)
-        until(lambda: all(each.reason for each in (first, second, third)))
-        assert [first.due(5), first.due(6), first.due(7)] == [False, False, True]
-        assert second.due(7)
-        assert [third.due(6), third.due(7), third.due(8)] == [False, True, True]
-        assert {each.reason for each in (first, second, third)} == {10}
+        assert not any([first.reached(4), second.reached(6), third.reached(5)])
+        third.request(10)
+        until(lambda: all(process.reason for process in (first, second, third)))
+        assert [first.reached(5), first.reached(6), first.reached(7)] == [False, False, True]
+        assert second.reached(7)
+        assert [third.reached(6), third.reached(7), third.reached(8)] == [False, True, True]
+        assert {process.reason for process in (first, second, third)} == {10}
 
 
 def test_nobody_waits_for_one_that_has_made_its_last_step(processes):
     first, second = processes(2)
     with first:
         with second:
-            assert not first.due(3)
-            assert not second.due(3)
-        first.ask(15)
+            assert not first.reached(3)
+            assert not second.reached(3)
+        first.request(15)
         steps = itertools.count(4)
-        until(lambda: first.due(next(steps)))
+        until(lambda: first.reached(next(steps)))
 
 
 def test_a_process_begins_no_step_while_the_others_tell_how_far_they_are(processes):
-    """The second has not come to its loop yet; the first may not go on before it is known how far that is."""
+    """The second process is not in its loop yet. The first must wait until the second has published its step."""
     first, second = processes(2)
     decided: list[bool] = []
     with first:
-        assert not first.due(1)
-        first.ask(15)
+        assert not first.reached(1)
+        first.request(15)
         until(lambda: first._lock.locked())
-        step = threading.Thread(target=lambda: decided.append(first.due(2)))
+        step = threading.Thread(target=lambda: decided.append(first.reached(2)))
         step.start()
         step.join(0.1)
         assert step.is_alive()

@@ -1,4 +1,4 @@
-"""A table from outside the model says where its state lies; contradictions and what fits nothing are refused by name."""
+"""Tests of sharding rules: the table, the built-in rules, and errors for contradictions and rules that match nothing."""
 
 import jax
 import jax.numpy as jnp

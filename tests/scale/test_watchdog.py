@@ -1,4 +1,4 @@
-"""A process that is stuck, and one whose peer died, end within their limits and leave stacks and steps behind."""
+"""Tests that a process that hangs, and one whose peer died, end within their limits and write their stacks and steps."""
 
 import faulthandler
 import re
@@ -24,7 +24,7 @@ JOB = """
         if "APART" not in os.environ:
             process_allgather(np.float32(step))
         time.sleep(0.05)
-    with hosts.joined(), Watchdog(Path(os.environ["FOLDER"]), limit_s=2.0, grace_s=60.0) as watchdog:
+    with hosts.distributed(), Watchdog(Path(os.environ["FOLDER"]), limit_s=2.0, grace_s=60.0) as watchdog:
         for step in range(10_000):
             train_step(step)
             watchdog.beat(step + 1)
@@ -43,7 +43,7 @@ def last_step(text: str) -> int:
 
 
 def test_when_one_hangs_the_others_end_and_say_where_they_were(tmp_path):
-    """The second is stopped, as a process is that waits for a disk that is gone; at last it goes on, and ends as well."""
+    """Stops the second process by a signal, like one that waits for a lost disk. Later it resumes, and ends as well."""
     with several(JOB, FOLDER=str(tmp_path), JAXASR_HEARTBEAT_S="30") as (first, second):
         wait_until_they_run([first, second])
         second.send_signal(signal.SIGSTOP)
@@ -64,7 +64,7 @@ def test_when_one_hangs_the_others_end_and_say_where_they_were(tmp_path):
 
 
 def test_when_one_dies_the_other_ends_within_the_heartbeat(tmp_path):
-    """It was not even waiting for it: JAX's client aborts it."""
+    """Checks a process that does not wait for the other in a collective: JAX's client aborts it."""
     with several(JOB, FOLDER=str(tmp_path), APART="1", JAXASR_HEARTBEAT_S="2") as (first, second):
         wait_until_they_run([first, second])
         second.kill()
@@ -93,12 +93,14 @@ with Watchdog(Path(sys.argv[1]), limit_s=0.2, grace_s=30.0) as watchdog:
 
 
 def test_a_pause_has_its_own_limit(tmp_path):
-    life = subprocess.run([sys.executable, "-c", ALONE, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (life.returncode, life.stdout) == (STUCK, "paused\n")
-    assert "process 0 of 1: no step for 0.2 s after step 41" in life.stderr
+    attempt = subprocess.run(
+        [sys.executable, "-c", ALONE, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (attempt.returncode, attempt.stdout) == (STUCK, "paused\n")
+    assert "process 0 of 1: no step for 0.2 s after step 41" in attempt.stderr
 
 
-def test_every_life_is_kept_and_an_error_is_written_down(tmp_path):
+def test_every_attempt_is_kept_and_an_error_is_written_down(tmp_path):
     was_enabled = faulthandler.is_enabled()
 
     def fails():
@@ -118,7 +120,7 @@ def test_every_life_is_kept_and_an_error_is_written_down(tmp_path):
     assert faulthandler.is_enabled() == was_enabled
 
 
-def test_others_can_read_where_a_run_is_and_tell_its_lives_apart(tmp_path):
+def test_others_can_read_where_a_run_is_and_tell_its_attempts_apart(tmp_path):
     assert (Watchdog.last_step(tmp_path), Watchdog.size(tmp_path)) == (0, 0)
     with Watchdog(tmp_path, limit_s=60.0, grace_s=60.0) as watchdog:
         watchdog.beat(4_000_000)
