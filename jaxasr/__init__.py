@@ -6,8 +6,8 @@
     jaxasr.train(experiment, "runs/mine")
     rows = jaxasr.evaluate(experiment, "runs/mine")
 
-The names below and the packages `data`, `decode`, `nn`, `text` and `training` are the public interface. They are imported when
-they are used, so that `jaxasr --help` need not wait for JAX.
+The names below and the packages `data`, `decode`, `nn`, `text` and `training` are the public interface. They are imported
+when they are used, so that `jaxasr --help` need not wait for JAX.
 """
 
 import importlib

@@ -1,8 +1,9 @@
-"""The house stands: what lies where, that all of it can be imported, and that it says what it is for."""
+"""The layout of the package: every module imports and has a docstring, and no module, function or folder is too long."""
 
 import ast
 import importlib
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "jaxasr").rglob("*.py"))
 TOP = {"pyproject.toml", "README.md", "LICENSE", "jaxasr", "experiments", "tests", "launch"}
-DRAWERS = {"utils.py", "util.py", "common.py", "helpers.py", "misc.py", "registry.py", "trainer.py", "config.py"}
+ODDS_AND_ENDS = {"utils.py", "util.py", "common.py", "helpers.py", "misc.py", "registry.py", "trainer.py", "config.py"}
 MOST_LINES = 300
-WITNESSES = ("jaxasr.bench.pytorch", "jaxasr.bench.pytorch_layers")
+MOST_FUNCTION_LINES = 66
+MOST_LOOP_LINES = 120  # of the training loop, which is read from top to bottom
+LOOP = ("jaxasr.run.loop", "train")
+MOST_MODULES = 16  # of a folder
+PYTORCH = ("jaxasr.bench.pytorch", "jaxasr.bench.pytorch_layers")
 
 
 def name_of(path: Path) -> str:
@@ -22,8 +27,10 @@ def name_of(path: Path) -> str:
 
 @pytest.mark.parametrize("name", [name_of(path) for path in MODULES])
 def test_every_module_imports(name):
-    if name in WITNESSES:
-        pytest.importorskip("torch", reason="a witness of the benchmarks is written in PyTorch, which is no dependency")
+    if name in PYTORCH:
+        pytest.importorskip(
+            "torch", reason="a baseline of the benchmarks is written in PyTorch, which is no dependency"
+        )
     assert importlib.import_module(name).__doc__, f"{name} does not say what it is"
 
 
@@ -33,13 +40,24 @@ def test_everything_public_says_what_it_is(path):
     assert silent == [], f"{path.relative_to(ROOT)}: without a docstring"
 
 
-def test_no_module_outgrows_a_head():
+def test_no_module_is_too_long():
     lines = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
-def test_there_are_no_drawers():
-    assert [str(path.relative_to(ROOT)) for path in MODULES if path.name in DRAWERS] == []
+def test_no_function_is_too_long():
+    lines = {(name_of(path), node.name): length(node) for path in MODULES for node in functions(path)}
+    assert 0 < lines.pop(LOOP) <= MOST_LOOP_LINES
+    assert {name: count for name, count in lines.items() if count > MOST_FUNCTION_LINES} == {}
+
+
+def test_no_folder_has_too_many_modules():
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py")
+    assert {folder: count for folder, count in counts.items() if count > MOST_MODULES} == {}
+
+
+def test_no_module_is_named_for_odds_and_ends():
+    assert [str(path.relative_to(ROOT)) for path in MODULES if path.name in ODDS_AND_ENDS] == []
 
 
 def test_the_top_level_has_what_it_may_have():
@@ -59,11 +77,25 @@ def test_tests_lie_where_their_modules_lie():
 
 
 def public(module: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
-    """Functions and classes that others may use, and the named methods that a class does not take from a base."""
+    """Yields the public functions and classes, and the public methods of classes without a base."""
     for node in module.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield node
             if isinstance(node, ast.ClassDef) and not node.bases:
                 yield from (
-                    each for each in node.body if isinstance(each, ast.FunctionDef) and not each.name.startswith("_")
+                    member
+                    for member in node.body
+                    if isinstance(member, ast.FunctionDef) and not member.name.startswith("_")
                 )
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yields the functions of a module, inner ones included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Returns the lines of a function, its docstring included."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1

@@ -60,16 +60,16 @@ class SearchEvaluator:
         latest: list[tuple[Batch, Hypotheses]] = []
         attention_sums: list[dict[str, Sum]] = []
         variables, lms = self._placement.whole((variables, self._lms))
-        seat = self._placement.host_shard(shape.examples for shape in self.data.eval_plan.shapes)
+        shard = self._placement.host_shard(shape.examples for shape in self.data.eval_plan.shapes)
 
         def decode(batch: Batch) -> Hypotheses:
-            found, sums = self._search(variables, self._placement.shared(batch, seat), lms)
-            found = self._placement.gathered_rows(found, seat)
+            found, sums = self._search(variables, self._placement.shared(batch, shard), lms)
+            found = self._placement.gathered_rows(found, shard)
             latest[:] = [(batch, found)]
             attention_sums.append(self._placement.gathered(sums))
             return found
 
-        with self.data.eval_batches(workers=workers, host=seat.host, hosts=seat.hosts) as batches:
+        with self.data.eval_batches(workers=workers, host=shard.host, hosts=shard.hosts) as batches:
             evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._scorer_names)
         first, *others = attention_sums
         totals = {name: sum((sums[name] for sums in others), first[name]) for name in first}

@@ -28,8 +28,11 @@ class ThroughputMonitor:
     FLOPs are those of the products (cost/flops.py), padding included. `useful_share` is the share of them that is not for
     padding. It is computed as if the FLOPs of a shape were spread evenly over its samples (without audio: its tokens). That
     is too much where attention over the whole utterance dominates, and too little where the decoder dominates and the
-    transcripts have less padding than the audio. MFU is the share of the chips' peak in bfloat16 (cost/chips.py) over the
-    time of the line. That time includes compiling and waiting for data, and excludes evaluations and saving.
+    transcripts have less padding than the audio. For batches of lengths down to 0.85 and 0.6 of the longest it is 0.930 and
+    0.855, and FLOPs counted at the length of each example give 0.915 and 0.841 for LAS-6-1280.
+
+    MFU is the share of the chips' peak in bfloat16 (cost/chips.py) over the time of the line. That time includes compiling
+    and waiting for data, and excludes evaluations and saving.
     """
 
     def __init__(

@@ -200,7 +200,8 @@ def place_rows(batch: Data, mesh: Mesh) -> Data:
         shape = (size * len(here.blocks), *rows.shape[1:])
         parts = []
         for device, index in sharding.addressable_devices_indices_map(shape).items():
-            first = own[(index[0].start or 0) // size] * size
+            start = index[0].start if index else None  # None: the device holds all rows
+            first = own[(start or 0) // size] * size
             parts.append(jax.device_put(rows[first : first + size], device))  # explicit, for the loop's transfer guard
         return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 

@@ -69,7 +69,7 @@ def fake_compile(job: CompileJob, log_fn: object = None) -> CompileReport:
 def _compiler(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(MODULE, "synthetic_lengths", partial(synthetic_lengths, utterances=400))
     monkeypatch.setattr(MODULE, "compile_in_subprocess", fake_compile)
-    monkeypatch.setattr(cost.Topology, "refuse_unknown", lambda self: None)
+    monkeypatch.setattr(cost.Topology, "check_known", lambda self: None)
 
 
 def _planned(**options: object) -> Plan:

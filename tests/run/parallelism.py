@@ -55,8 +55,8 @@ def five_steps(data_dir: Path, how: Parallelism, layout: MeshShape) -> dict[str,
     state = step.place_state(init_feature_statistics(initial_state(here, data), here, data))
     losses = []
     examples = []
-    seat = step.host_shard
-    with data.batches(0, host=seat.host, hosts=seat.hosts, stop_step=STEPS) as batches:
+    shard = step.host_shard
+    with data.batches(0, host=shard.host, hosts=shard.hosts, stop_step=STEPS) as batches:
         for _, row, batch in batches:
             state, sums = step(state, step.place(batch))
             losses.append(jax.device_get(sums["loss"]).mean)

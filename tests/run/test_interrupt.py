@@ -58,14 +58,14 @@ JOB = """
     from jax.experimental.multihost_utils import process_allgather
     from jaxasr.run.interrupt import requests_to_stop
     from jaxasr.scale import hosts
-    with hosts.joined():
+    with hosts.distributed():
         for _ in range(2):
             with requests_to_stop() as requests:
                 for step in range(1, 10_000):
                     process_allgather(np.float32(step))
                     if step == 5:
                         print("runs", flush=True)
-                    if requests.due(step):
+                    if requests.should_stop(step):
                         break
                 print("stops", step, requests.signum, flush=True)
 """

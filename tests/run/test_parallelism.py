@@ -16,7 +16,7 @@ WAYS = {
 }
 CODE = """
     from jaxasr.scale import hosts, use_compile_cache
-    with hosts.joined():
+    with hosts.distributed():
         use_compile_cache()
         from tests.run.parallelism import write_five_steps
         for file, how, layout in {runs!r}:

@@ -6,15 +6,15 @@ JOB = """
     import os
     from dataclasses import replace
     from types import SimpleNamespace
-    from jaxasr.run.same_run import refuse_another
+    from jaxasr.run.same_run import check_same_run_on_all_hosts
     from jaxasr.scale import hosts
     from tests import tiny_experiments as tiny
-    with hosts.joined():
+    with hosts.distributed():
         second = hosts.process()[0] == 1
-        refuse_another(tiny.experiment(), SimpleNamespace(hash="0123"), 80)
+        check_same_run_on_all_hosts(tiny.experiment(), SimpleNamespace(hash="0123"), 80)
         print("one run", flush=True)
         changed = replace(tiny.experiment(), seed=7) if second else tiny.experiment()
-        refuse_another(changed, SimpleNamespace(hash="4567" if second else "0123"), 0 if second else 80)
+        check_same_run_on_all_hosts(changed, SimpleNamespace(hash="4567" if second else "0123"), 0 if second else 80)
         hosts.barrier("never reached by both")
 """
 

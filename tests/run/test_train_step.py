@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import jax
-import numpy as np
 import pytest
 
 from jaxasr import nn
 from jaxasr.cost.flops import count
+from jaxasr.data import Shape
 from jaxasr.records import Batch
 from jaxasr.run.train_step import make_train_step, step_without_remat
 from jaxasr.training import new_state
@@ -17,20 +17,13 @@ VOCAB = tiny.TOKENS.size
 
 
 def batch_of(examples, samples, tokens):
-    lengths_b = np.zeros(examples, np.int32)
-    return Batch(
-        wave_bn=np.zeros((examples, samples), np.int16),
-        sample_lengths_b=lengths_b,
-        tokens_bu=np.zeros((examples, tokens), np.int32),
-        token_lengths_b=lengths_b,
-        ids_b=np.zeros(examples, np.uint32),
-        valid_b=np.zeros(examples, bool),
-    )
+    return Batch.blank(Shape(samples=samples, tokens=tokens, examples=examples))
 
 
 def state_of(experiment):
     def make(key, batch):
-        return new_state(experiment.model.init(key, batch, step=None), experiment.optimizer.build(), key)
+        variables = experiment.model.init(key, batch, step=None)
+        return new_state(variables, experiment.optimizer.build(), key, keeps_average=experiment.keeps_average)
 
     return jax.eval_shape(make, jax.random.key(0), batch_of(4, 4_000, 3))
 

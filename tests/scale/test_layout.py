@@ -106,8 +106,8 @@ def test_every_row_is_read_and_lies_where_the_devices_of_its_reader_are(sizes, p
     holders = held_by(*sizes, processes)
     shards = [host_shard(holders, process) for process in range(processes)]
     groups = len(holders)
-    assert {block for shard in seats for block in shard.blocks_here()} == set(range(groups))
-    for process, shard in enumerate(seats):
+    assert {block for shard in shards for block in shard.blocks_here()} == set(range(groups))
+    for process, shard in enumerate(shards):
         held = [group for group in range(groups) if process in holders[group]]
         assert {shard.blocks[group] for group in held} == set(shard.blocks_here())
         assert shard.hosts == min(processes, groups)
