@@ -18,10 +18,12 @@ import jax
 import numpy as np
 import pytest
 
+from jaxasr.report import measurements
 from tests.limits import SLOW_TEST_S, TEST_S, time_limit
 from tests.trained_lm import LmRun, lm_run
 from tests.trained_run import TrainedRun, trained_run
 
+measurements.RAISES = True  # an error of a measurement fails a test without the fixture `errors_are_left_out`
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("jaxasr", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("jaxasr")
@@ -35,6 +37,12 @@ STDERR = pytest.StashKey[int]()
 def rng() -> np.random.Generator:
     """Numbers that are the same in every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def errors_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of measurements are reported and left out, as they are outside tests."""
+    monkeypatch.setattr(measurements, "RAISES", False)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,5 +1,6 @@
-"""What the README shows is run, and the figures of the experiments' pages are those of their rows."""
+"""Tests of the READMEs: their code runs, their links, commands and options exist, and their figures are those of rows."""
 
+import argparse
 import importlib.util
 import re
 import shutil
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr import decode, nn, report, text, tree
+from jaxasr import decode, nn, report, text, training, tree
 from jaxasr.bench import run_suite, train_and_test
 from jaxasr.bench.toy_task import table as toy_task_table
+from jaxasr.cli.main import build_parser
 from jaxasr.experiment.files import load_module
 from jaxasr.score import mean_interval
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
@@ -23,12 +25,34 @@ from tests.trained_run import TINY, compile_cache, shared_folder, spoken, traine
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-AN4, ALIGNABLE = ROOT / "experiments/an4", ROOT / "experiments/alignable"
+AN4 = ROOT / "experiments/an4"
+ALIGNABLE = ROOT / "experiments/alignable"
+PAGES = sorted(
+    {
+        *ROOT.glob("README.md"),
+        *ROOT.glob("*/README.md"),
+        *ROOT.glob("experiments/*/README.md"),
+        ROOT / ".github/CONTRIBUTING.md",
+    }
+)
+SUBPARSERS = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+COMMANDS: dict[str, argparse.ArgumentParser] = SUBPARSERS.choices
+FOREIGN_OPTIONS = {"--xla_force_host_platform_device_count", "--signal", "--dry-run"}  # of XLA, Slurm, launch/tpu_vm.sh
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.fixture
 def cosine(tmp_path):
-    """The attention of the README as a module."""
+    """Yields the attention of the README as a module."""
     block = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "CosineAttention" in code)
     path = tmp_path / "cosine.py"
     path.write_text(block)
@@ -75,46 +99,94 @@ def test_it_learns_its_toy_task(cosine):
 
 
 def test_its_python_trains_evaluates_and_transcribes(tmp_path, tmp_path_factory, monkeypatch, capsys):
-    """The block of the README, with an experiment that has been trained already."""
-    block = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "run.train(" in code)
-    for theirs, ours in {"experiments/quickstart/spoken.py": str(TINY), '{"seed": 1}': "{}"}.items():
-        assert theirs in block
-        block = block.replace(theirs, ours)
-    made = trained_run(tmp_path_factory)
-    shutil.copytree(made.workdir, tmp_path / "runs/notebook")
-    (tmp_path / ".cache/jaxasr").mkdir(parents=True)
-    (tmp_path / ".cache/jaxasr/data").symlink_to(made.data_dir)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    """The block of the README runs with an experiment that has been trained already."""
+    block = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "jaxasr.train(" in code)
+    for documented, trained in {"experiments/quickstart/spoken.py": str(TINY), '{"seed": 1}': "{}"}.items():
+        assert documented in block
+        block = block.replace(documented, trained)
+    run = trained_run(tmp_path_factory)
+    shutil.copytree(run.workdir, tmp_path / "runs/notebook")
+    shutil.copytree(run.workdir, tmp_path / "runs/other", ignore=shutil.ignore_patterns("checkpoints"))
+    monkeypatch.setenv("JAXASR_DATA", str(run.data_dir))
     monkeypatch.chdir(tmp_path)
     names = {"wave_n": spoken("CAD")}
     with compile_cache(shared_folder(tmp_path_factory)):
         exec(block, names)
-    assert capsys.readouterr().out.splitlines()[-1].startswith("CAD (Word(text='CAD', start_s=")
+    *_, transcript, compared = capsys.readouterr().out.splitlines()
+    assert transcript.startswith("CAD (Word(text='CAD', start_s=")
+    assert compared.startswith("0.0 ")
     assert [row["split"] for row in names["rows"]] == ["train", "test"]
     tokens_bu = np.asarray(names["batch"].tokens_bu)
     assert names["outputs"].logits_buv.shape[:2] == (len(tokens_bu), tokens_bu.shape[1] + 1)
-    assert names["found"].tokens_bwu.shape[:2] == (len(tokens_bu), 1)
+    assert names["hypotheses"].tokens_bwu.shape[:2] == (len(tokens_bu), 1)
 
 
 def test_every_name_of_the_table_of_choices_is_there():
     section = README.partition("## What there is to choose from")[2].partition("\n## ")[0]
     names = set(re.findall(r"`([A-Z]\w+)", section))
     assert len(names) > 40
-    assert not {name for name in names if not any(hasattr(wing, name) for wing in (nn, train, decode))}
-    exported = {name for name, each in vars(nn).items() if isinstance(each, type) and issubclass(each, nn.Attention)}
-    assert exported - names == {"Attention", "ScoredAttention"}
+    assert not {name for name in names if not any(hasattr(package, name) for package in (nn, training, decode))}
+    attentions = {
+        name for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Attention)
+    }
+    assert attentions - names == {"Attention", "ScoredAttention"}
 
 
 def test_its_beam_is_one_and_every_name_of_its_section_is_there():
-    section = README.partition("## Searching")[2].partition("\n## ")[0]
-    code = section.partition("```python\n")[2].partition("```")[0]
-    beam = eval(code, {"decode": decode, "TOKENS": text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")})
-    assert beam.scorer_names == (
-        *("attention", "ctc", "chars", "internal", "length", "coverage", "loops", "progress", "hotwords", "merged"),
-    )
-    names = set(re.findall(r"`(?:decode\.)?([A-Z]\w+)(?:\(.*\))?`", section)) - {"Hypotheses"}
-    assert names
-    assert not {name for name in names if not hasattr(decode, name)}
+    section = README.partition("## Search and language models")[2].partition("\n## ")[0]
+    names = {"decode": decode, "TOKENS": text.Characters(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
+    exec(section.partition("```python\n")[2].partition("```")[0], names)
+    assert names["search"].scorer_names == ("attention", "ctc", "chars", "internal", "progress", "hotwords")
+    mentioned = set(re.findall(r"decode\.([A-Z]\w+)", section))
+    assert len(mentioned) > 8
+    assert not {name for name in mentioned if not hasattr(decode, name)}
+
+
+def test_it_is_no_longer_than_a_reader_has_patience():
+    assert len(README.splitlines()) <= 350
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_relative_links_exist(page):
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / path if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_commands_and_options_are_known_to_the_parser(page):
+    """Options that follow a subcommand are options of this subcommand; others belong to any subcommand."""
+    known = {option for command in COMMANDS.values() for option in command._option_string_actions}
+    unknown = []
+    for line in code_lines(page):
+        call = re.match(r".*\bjaxasr ([a-z][\w-]*)", line)
+        if call and call[1] not in COMMANDS:
+            unknown.append(line)
+        elif call:
+            unknown += sorted(options(line[call.end() :]) - set(COMMANDS[call[1]]._option_string_actions))
+        elif line.startswith("--"):
+            unknown += sorted(options(line) - known - FOREIGN_OPTIONS)
+    assert unknown == []
+
+
+def code_lines(page: Path) -> list[str]:
+    """Returns the shell lines of a page: of its fenced and indented blocks without Python, and its code spans."""
+    blocks = re.split(r"^```(\w*)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    fenced = [block for language, block in zip(blocks[1::3], blocks[2::3], strict=True) if language != "python"]
+    prose = "\n".join(blocks[::3])
+    lines = "\n".join([*fenced, *re.findall(r"^    (.*)$", prose, re.MULTILINE)]).replace("\\\n", " ").splitlines()
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+    return [line.partition(" #")[0] for line in lines if not line.startswith("#")] + spans
+
+
+def options(words: str) -> set[str]:
+    return {word.partition("=")[0] for word in words.split() if word.startswith("--")}
 
 
 def test_the_figures_of_an4_are_those_of_its_rows():
@@ -125,7 +197,7 @@ def test_the_figures_of_an4_are_those_of_its_rows():
         ours = f"{percent(b['wer'])} [{', '.join(map(percent, b['intervals']['wer']))}] | {percent(b['cer'])}"
         assert f"| {a['seed']} | {percent(a['wer'])} | {ours} |" in page
     over = mean_interval([row["wer"] for row in test])
-    of_dev, of_test, of_cer = (percent(mean(each, key)) for each, key in ((dev, "wer"), (test, "wer"), (test, "cer")))
+    of_dev, of_test, of_cer = (percent(mean(part, key)) for part, key in ((dev, "wer"), (test, "wer"), (test, "cer")))
     over_seeds = f"**{of_test}** [{percent(over.low)}, {percent(over.high)} over seeds]"
     assert f"| mean of 3 | {of_dev} | {over_seeds} | {of_cer} |" in page
     assert f"test {over_seeds}, dev {of_dev} |" in README

@@ -31,7 +31,7 @@ from jaxasr.evaluation.decode_split import evaluated_variables
 from jaxasr.evaluation.language_models import NO_LMS, load_language_models
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.records import LanguageModel
-from jaxasr.scale import Parallelism, MeshShape, Placement
+from jaxasr.scale import MeshShape, Parallelism, Placement
 
 PARTS = ("step", "evaluation", "loader", "loop")
 STEP_PARALLELISM: Mapping[str, Parallelism] = {

@@ -23,7 +23,7 @@ from jaxasr import decode, nn, score, tree
 from jaxasr.data import Tones
 from jaxasr.experiment.files import load_function
 from jaxasr.records import Batch, Outputs
-from jaxasr.report import pictures
+from jaxasr.report import Measurements, pictures
 from jaxasr.report.progress import Progress
 from jaxasr.report.results import append, provenance, read
 from jaxasr.report.tables import markdown
@@ -124,7 +124,8 @@ def run_suite(reference: str, results: Path) -> Iterator[str]:
             yield json.dumps(row)
     rows = [done[name, tree.fingerprint(task)] | {"steps": task.steps} for name, task in tasks.items()]
     picture = results.with_name(f"{reference.rpartition(':')[2]}.png")
-    draw(rows, picture)
+    with Measurements().optional("the picture of the errors"):
+        draw(rows, picture)
     yield table(rows)
     yield f"picture: {picture}"
 

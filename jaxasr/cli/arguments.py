@@ -183,8 +183,9 @@ def load_sharding_rules(file: str | None) -> Any:
 
 def set_up_process() -> None:
     """Turns on the compile cache and keeps freed memory with the process. Neither changes a number."""
-    from jaxasr import scale
+    from jaxasr import report, scale
 
-    scale.keep_freed_memory()
+    with report.Measurements().optional("keeping freed memory"):
+        scale.keep_freed_memory()
     # on stderr, because stdout is for the results
     print(f"compiled programs are kept in {scale.use_compile_cache()}", file=sys.stderr)

@@ -63,7 +63,7 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
 
 def train(options: argparse.Namespace) -> int:
     """Trains a run, or resumes it, and evaluates it at its end."""
-    from jaxasr import run, scale
+    from jaxasr import report, run, scale
     from jaxasr.evaluation import check_data_ready, check_lms_used, select_splits
     from jaxasr.run.goodput import process_start_s
 
@@ -74,6 +74,10 @@ def train(options: argparse.Namespace) -> int:
     runtime = runtime_config(options)
     decoded = (experiment.validation, *select_splits(experiment, options.splits).values())
     check_data_ready(decoded, options.data_dir, lms)
+    started_s = None
+    if sys.argv[1:2] == ["train"]:  # the process does nothing but train, so its start is the start of the run
+        with report.Measurements().optional("the time before training"):
+            started_s = process_start_s()
     try:
         run.train(
             experiment,
@@ -82,8 +86,7 @@ def train(options: argparse.Namespace) -> int:
             teacher=options.teacher,
             fusion_lm=options.fusion_lm,
             lms=lms,
-            # only where the process does nothing but train is its start the start of the run
-            started_s=process_start_s() if sys.argv[1:2] == ["train"] else None,
+            started_s=started_s,
         )
     except run.TrainingInterrupt as interrupt:
         if scale.is_primary():

@@ -140,7 +140,7 @@ class CombinedScorer:
         return ScoredStep(scores_bkv, step.weights_bhs, (step.state, tuple(states)))
 
     def upper_bound(self, memory: Any, state: Any, left_b: Int[Array, " b"]) -> Float[Array, " b"]:
-        """Returns the most that may still be added to a hypothesis that `left_b` more tokens, the end included, may follow."""
+        """Returns the most that may still be added to a hypothesis by `left_b` more tokens, the end included."""
         parts = zip(self.scorers, memory[1], state[1], strict=True)
         return sum((scorer.upper_bound(m, s, left_b) for scorer, m, s in parts), jnp.zeros(left_b.shape))
 

@@ -1,7 +1,7 @@
 """Decoding of a split: error rates, hypotheses and a picture of the attention."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class SearchEvaluator:
         data_dir: Path,
         lms: Mapping[str, LanguageModel] = NOTHING,
         parallelism: Parallelism = "jit",
+        measurements: report.Measurements | None = None,
     ):
         """Opens the split; nothing is compiled before the first call.
 
@@ -45,7 +46,9 @@ class SearchEvaluator:
             name: the name of the split in files and metrics.
             lms: the language models that the search may fuse, by name.
             parallelism: under "jit" one device decodes everything; otherwise all devices share the examples.
+            measurements: those of the run; the picture and the pages are some of them.
         """
+        self._measurements = measurements or report.Measurements()
         self.name = name
         self.data: BoundPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
@@ -71,19 +74,28 @@ class SearchEvaluator:
 
         with self.data.eval_batches(workers=workers, host=shard.host, hosts=shard.hosts) as batches:
             evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._scorer_names)
-        first, *others = attention_sums
-        totals = {name: sum((sums[name] for sums in others), first[name]) for name in first}
-        self.alignments = {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
-        score.write_hypotheses(evaluation, workdir.path / f"hypotheses.{self.name}.jsonl")
+        self.alignments = {}
+        with self._measurements.optional("the measures of attention"):
+            self.alignments = _means(attention_sums)
+        path = workdir.path / f"hypotheses.{self.name}.jsonl"
+        score.write_hypotheses(evaluation, path, measurements=self._measurements)
         if is_primary():  # the other processes have other rows of the batch
-            draw_alignment(
-                *latest[0],
-                self.data,
-                rate_hz=self._rate_hz,
-                path=workdir.pictures / f"alignment.{self.name}.png",
-                title=self.name,
-            )
+            with self._measurements.optional("the picture of an alignment"):
+                draw_alignment(
+                    *latest[0],
+                    self.data,
+                    rate_hz=self._rate_hz,
+                    path=workdir.pictures / f"alignment.{self.name}.png",
+                    title=self.name,
+                )
         return evaluation
+
+
+def _means(batches: Sequence[Mapping[str, Sum]]) -> dict[str, float]:
+    """Returns the means of sums over batches, on the host; those without weight are left out."""
+    first, *others = batches
+    totals = {name: sum((sums[name] for sums in others), first[name]) for name in first}
+    return {name: total.mean for name, total in jax.device_get(totals).items() if total.weight}
 
 
 def draw_alignment(

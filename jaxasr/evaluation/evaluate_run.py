@@ -48,13 +48,14 @@ def evaluate_run(
         FileNotFoundError: no such run or checkpoint.
     """
     chosen = select_splits(experiment, splits)
+    measurements = report.Measurements(print_fn if is_primary() else None)
     loaded = load_language_models(lms, experiment.tokenizer)
     with Workdir.for_this_process(workdir) as run:
         variables, about = _restored(experiment, run, checkpoint, source)
         rows = []
         for split_name, split in chosen.items():
             evaluator = make_evaluator(
-                experiment, split_name, split, runtime.data_dir, loaded.models, runtime.parallelism
+                experiment, split_name, split, runtime.data_dir, loaded.models, runtime.parallelism, measurements
             )
             result = evaluator(variables, run, workers=runtime.workers)
             row = {

@@ -15,6 +15,7 @@ from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, headline, r
 from jaxasr.experiment.experiment import Experiment, Split
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel
+from jaxasr.report import Measurements
 from jaxasr.scale import Parallelism
 from jaxasr.training import log_probs_of
 
@@ -47,6 +48,7 @@ def make_evaluator(
     data_dir: Path,
     lms: Mapping[str, LanguageModel] = NOTHING,
     parallelism: Parallelism = "jit",
+    measurements: Measurements | None = None,
 ) -> Evaluator:
     """Returns the evaluator that fits the experiment's model.
 
@@ -54,10 +56,11 @@ def make_evaluator(
         name: the name of the split in files and metrics.
         lms: the language models that a search may fuse, by name.
         parallelism: selects the devices that a search runs on (scale.placement).
+        measurements: those of the run; pictures and pages are some of them.
     """
     if isinstance(experiment.model, nn.Lm):
         return _LmEvaluator(experiment.model, name, split, data_dir)
-    return _AsrEvaluator(SearchEvaluator(experiment, name, split, data_dir, lms, parallelism), split)
+    return _AsrEvaluator(SearchEvaluator(experiment, name, split, data_dir, lms, parallelism, measurements), split)
 
 
 class _AsrEvaluator:

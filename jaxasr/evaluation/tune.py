@@ -95,11 +95,12 @@ def tune(
     about = {"split": split, "data": metadata.data, "checkpoint": checkpoint, "lms": loaded.provenance}
     about |= {"of": render_search(search_of(chosen))}
     write_whole(run.path / "tuned.json", json.dumps(about | _json_rows(points), indent=1) + "\n")
-    report.surfaces.surface(
-        [_surface_point(point) for point in points],
-        path=run.pictures / "tuned.png",
-        title=f"word error rate on {split}",
-    )
+    with report.Measurements(print_fn).optional("the picture of the points"):
+        report.surfaces.surface(
+            [_surface_point(point) for point in points],
+            path=run.pictures / "tuned.png",
+            title=f"word error rate on {split}",
+        )
     return points
 
 

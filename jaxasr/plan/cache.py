@@ -29,7 +29,7 @@ _KEY_SOURCES = (  # files and folders that determine a compiled step and its rep
     *(f"scale/{name}.py" for name in ("compile", "gradient_reduction", "layout", "rules")),
     *(
         f"cost/{name}.py"
-        for name in ("topology", "hlo", "collectives", "traffic", "flops", "flop_rules", "trips", "tally")
+        for name in ("topology", "hlo", "collectives", "traffic", "flops", "flop_rules", "trips", "tally", "jaxprs")
     ),
 )
 

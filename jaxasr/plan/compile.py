@@ -8,7 +8,7 @@ import json
 import pickle
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from jaxasr.evaluation.attention_metrics import with_alignment_metrics
 from jaxasr.experiment.variants import ExperimentRef
 from jaxasr.plan.synthetic_lengths import synthetic_lengths
 from jaxasr.records import Batch
+from jaxasr.report import Measurements
 from jaxasr.run.initial_state import initial_state, make_apply_fn, resolve_objective
 from jaxasr.training import TrainState, make_step
 from jaxasr.training.step import StepFunction
@@ -68,6 +69,8 @@ class CompileReport:
     out_of_memory: str = (
         ""  # the compiler's message if the step does not fit; only the costs before compilation are set then
     )
+    unread: str = ""  # the reason why traffic, collectives and loops are unknown
+    notes: tuple[str, ...] = ()  # FLOPs that are counted in part, or not at all
 
     @property
     def memory_bytes(self) -> int:
@@ -83,6 +86,7 @@ class StepCosts:
     product_flops: int  # of the global batch, padding included
     flops: int  # with elementwise and all other operations
     dtype: str  # of most product FLOPs
+    notes: tuple[str, ...] = ()  # FLOPs that are counted in part, or not at all
 
 
 def compile_job(job: CompileJob) -> CompileReport:
@@ -102,18 +106,26 @@ def compile_job(job: CompileJob) -> CompileReport:
     text = program.as_text()
     if memory is None or text is None:
         raise RuntimeError(f"what compiles for {job.topology} tells neither its memory nor its program")
-    ready = read_program(text)
     return CompileReport(
         arguments=memory.argument_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         results=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        traffic=traffic_of(ready),
-        collectives=collectives_of(ready, dict(placed.mesh.shape), job.topology.nodes),
-        unbounded_loops=ready.unbounded_loops,
         compile_s=spent_s,
+        **read_costs(text, dict(placed.mesh.shape), job.topology.nodes),
         **known,
     )
+
+
+def read_costs(text: str, mesh: Mapping[str, int], nodes: Sequence[int]) -> dict[str, Any]:
+    """Returns traffic, collectives and loops of a program's text; only the reason if the text cannot be read."""
+    reasons: list[str] = []
+    costs: dict[str, Any] = {"traffic": Traffic(0, 0, 0), "collectives": (), "unbounded_loops": ()}
+    with Measurements(reasons.append).optional("the communication and memory traffic of the compiled program"):
+        program = read_program(text)
+        costs["collectives"] = collectives_of(program, mesh, nodes)
+        costs |= {"traffic": traffic_of(program), "unbounded_loops": program.unbounded_loops}
+    return costs | ({"unread": reasons[0]} if reasons else {})
 
 
 def count_costs(job: CompileJob) -> StepCosts:
@@ -154,6 +166,7 @@ def _count_costs(step: StepFunction, state: TrainState, batch: Batch) -> StepCos
         product_flops=flops.of_products,
         flops=flops.total,
         dtype=max(by_type, key=by_type.__getitem__, default="float32"),
+        notes=tuple(flops.notes),
     )
 
 
@@ -166,9 +179,9 @@ def from_json(line: str) -> CompileReport:
     """Reads a report that `to_json` wrote."""
     fields: dict[str, Any] = json.loads(line)
     collectives = tuple(Collective(**{**item, "axes": tuple(item["axes"])}) for item in fields.pop("collectives"))
-    loops = tuple(fields.pop("unbounded_loops"))
+    fields |= {name: tuple(fields.get(name, ())) for name in ("unbounded_loops", "notes")}
     traffic = Traffic(**fields.pop("traffic"))
-    return CompileReport(**fields, collectives=collectives, unbounded_loops=loops, traffic=traffic)
+    return CompileReport(**fields, collectives=collectives, traffic=traffic)
 
 
 @dataclass(frozen=True)

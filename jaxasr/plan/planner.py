@@ -123,7 +123,7 @@ class Planner:
 
     def extrapolate(self, chosen: MeshCandidate, buckets: Sequence[BucketForecast]) -> tuple[ScalingForecast, ...]:
         """Forecasts the commonest batch shape on other numbers of chips."""
-        if self.chip is None:
+        if self.chip is None or any(bucket.program.unread for bucket in buckets):
             return ()
         place = max(range(len(buckets)), key=lambda place: buckets[place].share)
         bucket = buckets[place]
@@ -132,7 +132,8 @@ class Planner:
         small = None
         if less is not None:
             (found,) = self._forecast_all([(less, place)])
-            small = None if found.program.out_of_memory else (found.work, _device_count(less.topology))
+            unknown = found.program.out_of_memory or found.program.unread
+            small = None if unknown else (found.work, _device_count(less.topology))
         return extrapolate_scaling(bucket.work, _device_count(chosen.topology), small, limits, self.assumptions)
 
     def _forecast_all(self, wanted: Sequence[tuple[MeshCandidate, int]]) -> list[BucketForecast]:
@@ -160,7 +161,7 @@ class Planner:
             collectives=program.collectives,
         )
         step = None
-        if self.chip is not None and not program.out_of_memory:
+        if self.chip is not None and not program.out_of_memory and not program.unread:
             step = forecast(work, limits_of(self.chip, where, program.dtype), self.assumptions)
         return BucketForecast(shape, float(shares[place]), float(real_shares[place]), program, work, step)
 

@@ -115,6 +115,9 @@ def _shapes(plan: Plan) -> list[str]:
         "against the peak in bfloat16."
     ]
     notes += [f"Loops of unknown trips, counted once: {', '.join(loops)}."] if loops else []
+    programs = [bucket.program for bucket in plan.buckets]
+    notes += [f"{reason}." for reason in dict.fromkeys(program.unread for program in programs if program.unread)]
+    notes += [f"FLOPs: {note}." for note in dict.fromkeys(note for program in programs for note in program.notes)]
     return [*table, "", *notes]
 
 
@@ -129,9 +132,7 @@ def _bucket(plan: Plan, bucket: BucketForecast) -> tuple[str, ...]:
         _gib(program.temporaries + program.code),
         f"{program.product_flops / 1e12:,.2f}",
         f"{program.product_flops * bucket.real_share / 1e12:,.2f}",
-        f"{program.traffic.bytes / 1e9:,.1f}",
-        f"{bucket.work.intensity:,.0f}",
-        f"{program.traffic.kernels:,}",
+        *(("", "", "") if program.unread else _moved(bucket)),
     )
     if program.out_of_memory:
         return *shown, "", "", "", "", "", "does not fit"
@@ -141,8 +142,15 @@ def _bucket(plan: Plan, bucket: BucketForecast) -> tuple[str, ...]:
     return *shown, *map(_ms, parts), _mfu(plan, float(program.product_flops), step.step_s)
 
 
+def _moved(bucket: BucketForecast) -> tuple[str, str, str]:
+    traffic = bucket.program.traffic
+    return f"{traffic.bytes / 1e9:,.1f}", f"{bucket.work.intensity:,.0f}", f"{traffic.kernels:,}"
+
+
 def _communication(plan: Plan) -> list[str]:
     bucket = plan.commonest
+    if bucket.program.unread:
+        return [f"{bucket.program.unread}."]
     groups: dict[tuple[str, str, int], list[float]] = {}
     for collective in bucket.program.collectives:
         key = (collective.kind, "+".join(collective.axes), collective.group)
@@ -171,7 +179,10 @@ def _communication(plan: Plan) -> list[str]:
 
 def _run(plan: Plan) -> list[str]:
     if plan.step_s is None or plan.chip is None:
-        return ["No forecast: a shape does not fit, or there are no published figures of this processor."]
+        return [
+            "No forecast: a shape does not fit, its program could not be read, or there are no published figures of this "
+            "processor."
+        ]
     seconds = plan.step_s * plan.experiment.steps
     chips = plan.request.topology.chips
     flops = sum(bucket.share * bucket.program.product_flops for bucket in plan.buckets)

@@ -3,6 +3,7 @@
 from jaxasr.report import pictures as pictures
 from jaxasr.report import surfaces as surfaces
 from jaxasr.report.histogram import text_histogram as text_histogram
+from jaxasr.report.measurements import Measurements as Measurements
 from jaxasr.report.page import page as page
 from jaxasr.report.progress import Progress as Progress
 from jaxasr.report.results import append as append

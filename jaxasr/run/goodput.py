@@ -23,9 +23,11 @@ from types import TracebackType
 from typing import Any, Literal
 
 from jaxasr.cost.chips import Chip
+from jaxasr.report import Measurements
 from jaxasr.scale import CompileCounter
 
 FILE = "goodput.jsonl"
+NAME = "the goodput"  # its name in messages
 
 Kind = Literal["step", "compile", "restore", "stall", "evaluation", "checkpoint", "lost", "other"]
 KINDS: tuple[Kind, ...] = ("step", "compile", "restore", "stall", "evaluation", "checkpoint", "lost", "other")
@@ -83,18 +85,29 @@ class Goodput:
     ...         ...
     """
 
-    def __init__(self, folder: Path, *, started_s: float | None = None, clock: Callable[[], float] = time.perf_counter):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        started_s: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        measurements: Measurements | None = None,
+    ):
         """Reads the lines that earlier attempts wrote in `folder`.
 
         Args:
             folder: the workdir of the run.
             started_s: the clock's reading when this attempt started; None: now.
             clock: seconds, from any origin.
+            measurements: those of the run; goodput is one of them, so its errors are reported and not raised.
         """
         self._path = folder / FILE
         self._clock = clock
-        _drop_unfinished(self._path)
-        self._before = read_goodput(folder)
+        self._measurements = measurements or Measurements()
+        self._before: list[GoodputTotals] = []
+        with self._optional():
+            _drop_unfinished(self._path)
+            self._before = read_goodput(folder)
         last = self._before[-1] if self._before else GoodputTotals()
         self._attempt = last.attempt + 1
         self._step = last.step
@@ -107,26 +120,26 @@ class Goodput:
         self._since = clock() if started_s is None else started_s
 
     def __enter__(self) -> "Goodput":
-        self._compiles.__enter__()
+        with self._optional():
+            self._compiles.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.write(self._step)
-        self._compiles.__exit__(kind, error, trace)
+        with self._optional():
+            self._compiles.__exit__(kind, error, trace)
 
     @contextlib.contextmanager
     def record(self, kind: Kind) -> Iterator[None]:
         """Counts the time of the block as this kind, except compiling, stalls and blocks of other kinds inside."""
-        self._count_elapsed()
         outer = self._kind
-        self._kind = kind
+        self._switch_to(kind)
         try:
             yield
         finally:
-            self._count_elapsed()
-            self._kind = outer
+            self._switch_to(outer)
 
     def resume_at(self, step: int) -> None:
         """Notes that the run resumes after so many steps: later steps of earlier attempts are lost."""
@@ -143,8 +156,9 @@ class Goodput:
 
     def record_stall(self, seconds: float) -> None:
         """Counts a part of the time that has just passed as waiting for data."""
-        self._count_elapsed()
-        self._move(seconds, "stall")
+        with self._optional():
+            self._count_elapsed()
+            self._move(seconds, "stall")
 
     def record_flops(self, flops: int | float, useful: int | float) -> None:
         """Counts the FLOPs of a step; `useful` are those that were not for padding."""
@@ -163,8 +177,17 @@ class Goodput:
             step: steps done.
         """
         self._step = step
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._optional(), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.totals().line) + "\n")
+
+    def _optional(self) -> contextlib.AbstractContextManager[None]:
+        return self._measurements.optional(NAME)
+
+    def _switch_to(self, kind: Kind) -> None:
+        """Counts the time from now on as `kind`."""
+        with self._optional():
+            self._count_elapsed()
+        self._kind = kind
 
     def _count_elapsed(self) -> None:
         """Adds the time since the last call to the current kind."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from jaxasr import report, tree
-from jaxasr.cost.chips import chip_of, chips_among
+from jaxasr.cost.chips import Chip, chip_of, chips_among
 from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.language_models import NO_LMS
 from jaxasr.experiment.experiment import Experiment, selection_metric
@@ -65,14 +65,16 @@ def train(
     with contextlib.ExitStack() as resources:
         # Open the workdir, the data and the checkpoints.
         enter = resources.enter_context
-        workdir = enter(enter(Workdir.for_this_process(folder)).held())
-        goodput = enter(Goodput(workdir.path, started_s=started_s))
-        data = experiment.train_data.open(runtime.data_dir)
-        stages = stage_trainers(experiment, data, runtime, lms)
-        workdir.keep_experiment(experiment)
         print_fn = print_fn if is_primary() else _print_nothing
-        for line in run_summary(experiment, data):
-            print_fn(line)
+        measurements = report.Measurements(print_fn)
+        workdir = enter(enter(Workdir.for_this_process(folder)).held())
+        goodput = enter(Goodput(workdir.path, started_s=started_s, measurements=measurements))
+        data = experiment.train_data.open(runtime.data_dir)
+        stages = stage_trainers(experiment, data, runtime, lms, measurements)
+        workdir.keep_experiment(experiment)
+        with measurements.optional("the summary of the run"):
+            for line in run_summary(experiment, data):
+                print_fn(line)
         checkpoints = enter(_open_checkpoints(experiment, workdir))
 
         # Restore the last checkpoint, or initialise the first stage.
@@ -87,8 +89,9 @@ def train(
         # Start the handlers of signals, the reports and the clocks.
         requests = enter(requests_to_stop())
         bar = enter(report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_primary()))
-        reports = RunReports(workdir, enter(Writer(workdir.path, resume_step=done)), bar)
-        throughput = enter(_throughput_monitor(stages[0], workdir, goodput))
+        writer = enter(Writer(workdir.path, resume_step=done, measurements=measurements))
+        reports = RunReports(workdir, writer, bar, measurements)
+        throughput = enter(_throughput_monitor(stages[0], workdir, goodput, measurements))
         clocks = Clocks(goodput, throughput, enter(runtime.watchdog(folder)))
 
         for stage in stages:
@@ -146,7 +149,7 @@ def train(
 
                     # Stop: at the end of the stage, or because a signal asks for it.
                     if ends or stops:
-                        bar.print(throughput.summary())
+                        reports.print(throughput.summary())
                     if stops:
                         raise TrainingInterrupt(requests.signum, done)
 
@@ -184,16 +187,24 @@ def _open_checkpoints(experiment: Experiment, workdir: Workdir) -> Checkpoints:
     )
 
 
-def _throughput_monitor(stage: StageTrainer, workdir: Workdir, goodput: Goodput) -> ThroughputMonitor:
+def _throughput_monitor(
+    stage: StageTrainer, workdir: Workdir, goodput: Goodput, measurements: report.Measurements
+) -> ThroughputMonitor:
     """Returns the clock that measures the run on the devices of its step, which are those of every stage."""
     pipeline = stage.experiment.train_data
     devices = list(stage.step.mesh.devices.flat)
+    chip: Chip | None = None
+    chips = 1
+    with measurements.optional("the MFU"):
+        chip = chip_of(devices[0].device_kind)
+        chips = chips_among(devices)
     return ThroughputMonitor(
         workdir.path,
         rate_hz=pipeline.rate_hz if pipeline.shapes.audio else None,
         goodput=goodput,
-        chip=chip_of(devices[0].device_kind),
-        chips=chips_among(devices),
+        chip=chip,
+        chips=chips,
+        measurements=measurements,
     )
 
 

@@ -10,23 +10,29 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 from jaxasr.training import Writer, read_metrics
 
+WARNINGS = "the attention monitor"  # its name in messages
+
 
 class RunReports:
     """The reports of one run. They are measurements: no parameter depends on them."""
 
-    def __init__(self, workdir: Workdir, writer: Writer, bar: report.Progress):
+    def __init__(self, workdir: Workdir, writer: Writer, bar: report.Progress, measurements: report.Measurements):
         """Replays the warnings of earlier attempts, so that none is printed twice.
 
         Args:
             workdir: takes the curves and the page.
             writer: takes the lines of metrics.
             bar: prints lines for people.
+            measurements: those of the run; everything but the lines of metrics is one of them.
         """
+        self._measurements = measurements
         self._workdir = workdir
         self._writer = writer
         self._bar = bar
         self._monitor = AttentionCollapseMonitor()
-        replay_warnings(read_metrics(workdir.metrics), self._monitor)
+        rows = read_metrics(workdir.metrics)
+        with measurements.optional(WARNINGS):
+            replay_warnings(rows, self._monitor)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a line of metrics, and prints the warnings that it gives.
@@ -36,7 +42,13 @@ class RunReports:
             metrics: numbers by name, such as "train/loss".
         """
         self._writer.write(step, metrics)
-        for line in self._monitor.warnings(step, metrics):
+        with self._measurements.optional(WARNINGS):
+            for line in self._monitor.warnings(step, metrics):
+                self._bar.print(line)
+
+    def print(self, line: str) -> None:
+        """Prints a line for people; an empty one, of a measurement that failed, is left out."""
+        if line:
             self._bar.print(line)
 
     def evaluation(self, step: int, result: EvalResult, summary: str) -> None:
@@ -49,14 +61,16 @@ class RunReports:
         """
         self._bar.print(f"step {step:,}: {result.line}")
         self.write(step, {f"validation/{name}": value for name, value in (result.scores | result.attention).items()})
-        self._draw(summary)
+        with self._measurements.optional("the page of the run"):
+            self._draw(summary)
 
     def _draw(self, summary: str) -> None:
         """Draws the curves and writes the page of the run."""
         workdir = self._workdir
         rows = read_metrics(workdir.metrics)
         curves = workdir.pictures / "curves.png"
-        report.pictures.curves(rows, path=curves)
+        with self._measurements.optional("the picture of the curves"):
+            report.pictures.curves(rows, path=curves)
         pictures: list[Any] = [curves, *sorted(workdir.pictures.glob("alignment.*.png"))]
         page = report.page(
             workdir.path.resolve().name,

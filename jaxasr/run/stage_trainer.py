@@ -16,6 +16,7 @@ from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.stages import init_next_stage
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel, pytree
+from jaxasr.report import Measurements
 from jaxasr.run.initial_state import (
     PretrainedRuns,
     checkpoint_metadata,
@@ -59,6 +60,7 @@ class StageTrainer:
         data: BoundPipeline,
         runtime: RuntimeConfig,
         lms: Mapping[str, LanguageModel],
+        measurements: Measurements,
         *,
         is_last: bool,
     ) -> "StageTrainer":
@@ -87,7 +89,15 @@ class StageTrainer:
             step,
             step_without_remat(experiment, objective, step.function),
             jax.jit(experiment.optimizer.rate),
-            make_evaluator(experiment, "validation", experiment.validation, runtime.data_dir, lms, runtime.parallelism),
+            make_evaluator(
+                experiment,
+                "validation",
+                experiment.validation,
+                runtime.data_dir,
+                lms,
+                runtime.parallelism,
+                measurements,
+            ),
             runtime.workers,
             is_last,
         )
@@ -162,7 +172,11 @@ class StageTrainer:
 
 
 def stage_trainers(
-    experiment: Experiment, data: BoundPipeline, runtime: RuntimeConfig, lms: Mapping[str, str]
+    experiment: Experiment,
+    data: BoundPipeline,
+    runtime: RuntimeConfig,
+    lms: Mapping[str, str],
+    measurements: Measurements,
 ) -> list[StageTrainer]:
     """Returns the stages of a run in the order of training. Errors are those of StageTrainer.create and of the models.
 
@@ -171,10 +185,12 @@ def stage_trainers(
         data: its training data.
         runtime: data folder, parallelism and loader.
         lms: the paths of the language models that the search of the validation split fuses, by name.
+        measurements: those of the run.
     """
     models = load_language_models(lms, experiment.tokenizer).models
     return [
-        StageTrainer.create(stage, data, runtime, models, is_last=stage is experiment) for stage in experiment.stages
+        StageTrainer.create(stage, data, runtime, models, measurements, is_last=stage is experiment)
+        for stage in experiment.stages
     ]
 
 

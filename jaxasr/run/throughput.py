@@ -9,10 +9,13 @@ from typing import Any
 from jaxasr.cost.chips import Chip
 from jaxasr.cost.flops import count
 from jaxasr.data import Batches, PlanRow, Shape
+from jaxasr.report import Measurements
+from jaxasr.run.goodput import NAME as GOODPUT
 from jaxasr.run.goodput import Goodput
 from jaxasr.scale import CompileCounter
 
 SPEED = "speed.jsonl"
+NAME = "the speed"  # its name in messages
 STEP_NAME = "one_step"  # of the compiled step, as JAX reports it
 
 
@@ -43,6 +46,7 @@ class ThroughputMonitor:
         goodput: Goodput | None = None,
         chip: Chip | None = None,
         chips: int = 1,
+        measurements: Measurements | None = None,
     ):
         """Adds lines to the file in `folder`.
 
@@ -52,7 +56,9 @@ class ThroughputMonitor:
             goodput: takes the stalls and the FLOPs, and writes a line with each of these.
             chip: the chip that the step runs on; None: unknown, and there is no MFU.
             chips: number of these chips.
+            measurements: those of the run; the speed is one of them, so its errors are reported and not raised.
         """
+        self.measurements = measurements or Measurements()
         self._path = folder / SPEED
         self._rate_hz = rate_hz
         self._goodput = goodput
@@ -62,12 +68,14 @@ class ThroughputMonitor:
         self.start_stage()
 
     def __enter__(self) -> "ThroughputMonitor":
-        self._compiles.__enter__()
+        with self.measurements.optional(NAME):
+            self._compiles.__enter__()
         self._start_line()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._compiles.__exit__(*error)  # pyright: ignore[reportArgumentType]
+        with self.measurements.optional(NAME):
+            self._compiles.__exit__(*error)  # pyright: ignore[reportArgumentType]
 
     def start_stage(self) -> None:
         """Forgets the shapes and programs of the stage before: the next stage has another step."""
@@ -86,7 +94,12 @@ class ThroughputMonitor:
             arguments: arrays, or their shapes.
         """
         if shape not in self._flops_of:
-            self._flops_of[shape] = count(step, *arguments).of_products
+            self._flops_of[shape] = 0
+            with self.measurements.optional("the count of FLOPs"):
+                flops = count(step, *arguments)
+                self._flops_of[shape] = flops.of_products
+                for note in flops.notes:
+                    self.measurements.print_once(f"the FLOPs of a step: {note}")
 
     def add(self, row: PlanRow, batches: Batches) -> None:
         """Counts a step that was just dispatched.
@@ -95,6 +108,17 @@ class ThroughputMonitor:
             RecompilationError: the step was compiled again for a shape.
         """
         self._shapes.add(row.shape)
+        with self.measurements.optional(NAME):
+            self._count(row, batches)
+        compiled = sum(STEP_NAME in name for name in self._compiles.names[self._compiled_before :])
+        if compiled > len(self._shapes):
+            raise RecompilationError(
+                f"the training step was compiled {compiled} times for {len(self._shapes)} shapes; each shape may be "
+                "compiled once. An argument changes its type, its weak type or its placement from step to step"
+            )
+
+    def _count(self, row: PlanRow, batches: Batches) -> None:
+        """Adds the samples, the FLOPs and the waiting time of a step."""
         self._useful += row.padding.real
         self._padded += row.padding.padded
         self._steps += 1
@@ -108,12 +132,6 @@ class ThroughputMonitor:
         if self._goodput is not None:
             self._goodput.record_stall(stalled_s)
             self._goodput.record_flops(flops, useful_flops)
-        compiled = sum(STEP_NAME in name for name in self._compiles.names[self._compiled_before :])
-        if compiled > len(self._shapes):
-            raise RecompilationError(
-                f"the training step was compiled {compiled} times for {len(self._shapes)} shapes; each shape may be "
-                "compiled once. An argument changes its type, its weak type or its placement from step to step"
-            )
 
     def exclude_time(self, seconds: float) -> None:
         """Excludes time that was spent on something else than steps: an evaluation, a checkpoint."""
@@ -128,9 +146,22 @@ class ThroughputMonitor:
         Returns:
             The values that the progress bar shows, by name.
         """
+        shown: dict[str, str] = {}
+        with self.measurements.optional(NAME):
+            shown = self._write(step)
+        if self._goodput is not None:
+            self._goodput.write(step)
+        self._start_line()
+        return shown
+
+    def _write(self, step: int) -> dict[str, str]:
+        """Writes the line and returns the values for the progress bar."""
         elapsed_s = max(time.perf_counter() - self._started_s, 1e-9)
         amount = "audio_s_per_s" if self._rate_hz else "tokens_per_s"
-        mfu = self._chip.mfu(self._flops / elapsed_s, chips=self._chips) if self._chip and self._flops else None
+        mfu = None
+        if self._chip and self._flops:
+            with self.measurements.optional("the MFU"):
+                mfu = self._chip.mfu(self._flops / elapsed_s, chips=self._chips)
         line: dict[str, Any] = {
             "step": step,
             "steps_per_s": self._steps / elapsed_s,
@@ -145,9 +176,6 @@ class ThroughputMonitor:
         rounded = {name: value if value is None else round(value, 4) for name, value in line.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rounded) + "\n")
-        if self._goodput is not None:
-            self._goodput.write(step)
-        self._start_line()
         shown = {} if mfu is None else {"MFU": f"{mfu:.1%}"}
         return shown | {
             "audio" if self._rate_hz else "tokens": f"{line[amount]:,.0f}{' s' if self._rate_hz else ''}/s",
@@ -157,7 +185,11 @@ class ThroughputMonitor:
 
     def summary(self) -> str:
         """Returns a line about the whole run: the shares of its wall time, and its MFU. Empty without goodput."""
-        return "" if self._goodput is None else self._goodput.totals().summary(self._chip, self._chips)
+        summary = ""
+        if self._goodput is not None:
+            with self.measurements.optional(GOODPUT):
+                summary = self._goodput.totals().summary(self._chip, self._chips)
+        return summary
 
     def _start_line(self) -> None:
         self._started_s = time.perf_counter()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jaxasr.files import write_whole
+from jaxasr.report import Measurements
 from jaxasr.score.alignment import Counts, Edit, align_words
 from jaxasr.score.evaluate import Candidate, EvalOutput, Utterance
 from jaxasr.score.html import errors_page
@@ -16,7 +17,7 @@ from jaxasr.score.significance import rate_interval
 CONFUSIONS = 20  # listed at most
 
 
-def write_hypotheses(evaluation: EvalOutput, path: Path) -> None:
+def write_hypotheses(evaluation: EvalOutput, path: Path, *, measurements: Measurements | None = None) -> None:
     """Writes `path` (JSON lines) and beside it, as .txt and .html, the aligned texts. Each file appears when it is whole.
 
     A line of JSON: id, speaker, reference, hypothesis, score, finished, substitutions, deletions, insertions, words (of
@@ -24,13 +25,17 @@ def write_hypotheses(evaluation: EvalOutput, path: Path) -> None:
     probability, by scorer. A score that is not finite is null.
 
     Args:
-        path: of the JSON lines; its folder is made if it isn't there.
+        path: of the JSON lines; its folder is created if needed.
+        measurements: those of the run; the aligned texts are some of them, and left out after an error.
     """
+    measurements = measurements or Measurements()
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = zip(evaluation.utterances, evaluation.scores.utterances, strict=True)
     _write(path, (json.dumps(_row(utterance, scores.words), ensure_ascii=False) for utterance, scores in rows))
-    _write(path.with_suffix(".txt"), aligned_text(evaluation))
-    _write(path.with_suffix(".html"), [errors_page(evaluation, path.stem)])
+    with measurements.optional("the text of the errors"):
+        _write(path.with_suffix(".txt"), aligned_text(evaluation))
+    with measurements.optional("the page of the errors"):
+        _write(path.with_suffix(".html"), [errors_page(evaluation, path.stem)])
 
 
 def write_texts(reading: PerplexityResult, path: Path) -> None:

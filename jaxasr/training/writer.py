@@ -6,13 +6,14 @@ are not finite are written as "nan", "inf" or "-inf", because JSON has no such n
 
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsFloat
 
 from jaxasr.files import write_whole
+from jaxasr.report import Measurements
+from jaxasr.training.tensorboard import EventFile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,25 +25,26 @@ Row = dict[str, int | float]
 
 
 class Writer:
-    """A writer of the metrics of one run. Every line has left the process when `write` returns."""
+    """A writer of the metrics of one run. Every line has left the process when `write` returns.
 
-    def __init__(self, folder: Path, *, resume_step: int = 0):
+    An error of TensorBoard is reported once, an error of the lines is raised.
+    """
+
+    def __init__(self, folder: Path, *, resume_step: int = 0, measurements: Measurements | None = None):
         """Opens the files and removes lines of later steps than `resume_step`, which will be written again.
 
         Args:
             resume_step: steps that are done; 0 starts new files.
+            measurements: those of the run; TensorBoard is one of them.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS
         _cut(self._path, resume_step)
         self._lines = self._path.open("a", encoding="utf-8")
-        from tensorboardX import SummaryWriter  # here, because it imports PyTorch where that is installed: seconds
-
-        self._tensorboard = SummaryWriter(
-            str(folder / TENSORBOARD),
-            purge_step=resume_step + 1 if resume_step else 0,
-            filename_suffix=f".{time.time_ns()}",  # two attempts within a second would write to one file
-        )
+        self._measurements = measurements or Measurements()
+        self._tensorboard: EventFile | None = None
+        with self._measurements.optional("TensorBoard"):
+            self._tensorboard = EventFile(folder / TENSORBOARD, purge_step=resume_step + 1 if resume_step else 0)
 
     def __enter__(self) -> "Writer":
         return self
@@ -65,17 +67,23 @@ class Writer:
         row = {name: _number(value) for name, value in metrics.items()}
         self._lines.write(json.dumps({"step": step} | {name: _json(value) for name, value in row.items()}) + "\n")
         self._lines.flush()
-        for name, value in row.items():
-            self._tensorboard.add_scalar(name, value, step)
+        if self._tensorboard is not None:
+            with self._measurements.optional("TensorBoard"):
+                for name, value in row.items():
+                    self._tensorboard.number(step, name, value)
 
     def figure(self, step: int, name: str, figure: "Figure") -> None:
         """Adds a picture to TensorBoard; the figure is left open."""
-        self._tensorboard.add_figure(name, figure, step, close=False)
+        if self._tensorboard is not None:
+            with self._measurements.optional("TensorBoard"):
+                self._tensorboard.figure(step, name, figure)
 
     def close(self) -> None:
         """Closes the files and flushes TensorBoard."""
+        if self._tensorboard is not None:
+            with self._measurements.optional("TensorBoard"):
+                self._tensorboard.close()
         self._lines.close()
-        self._tensorboard.close()
 
 
 def read_metrics(path: Path) -> list[Row]:

@@ -20,7 +20,7 @@ from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 from jaxasr.records import LanguageModel
-from jaxasr.report import Progress
+from jaxasr.report import Measurements, Progress
 from jaxasr.report.reliability import reliability as draw
 from jaxasr.score.confidence import BINS, Platt, Reliability, fit, reliability, words_right
 from jaxasr.text.tokenizer import Tokenizer
@@ -87,7 +87,8 @@ def calibrate(
     write_whole(run.confidence, json.dumps(kept, indent=1, default=str) + "\n")
     last = list(measured)[-1]
     bins = {when: value.bins for when, value in measured[last].items()}
-    draw(bins, path=run.pictures / "confidence.png", title=last)
+    with Measurements(print_fn).optional("the picture of the confidences"):
+        draw(bins, path=run.pictures / "confidence.png", title=last)
     return platt
 
 

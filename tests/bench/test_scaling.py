@@ -42,7 +42,8 @@ def test_the_work_is_the_fullest_batch_of_the_plan_and_repeats_its_examples(tone
     assert sorted(work.batch.ids_b) == sorted(pipeline._keys)
     seconds = sum(pipeline.sources[0].samples) / 16_000
     assert work.real_amount == pytest.approx(seconds)
-    more, less = work.resized(12), work.resized(2)
+    more = work.resized(12)
+    less = work.resized(2)
     np.testing.assert_array_equal(more.batch.wave_bn, [*work.batch.wave_bn, *work.batch.wave_bn[:4]])
     assert more.real_amount == pytest.approx(seconds + sum(work.batch.sample_lengths_b[:4]) / 16_000)
     assert (less.examples, less.shape, less.batch.tokens_bu.shape) == (2, work.shape, (2, 8))

@@ -1,14 +1,15 @@
-"""The golden run: 30 steps whose losses, parameters, average and optimizer state are those of the golden file, bit for bit.
+"""The golden run: 30 steps whose numbers are those of tests/golden/run_30_steps.json, bit for bit.
 
 The run has noise, speed perturbation, SpecAugment, dropout, scheduled sampling, weight noise, accumulated gradients, an
-exponential moving average, a learning rate that reacts to evaluations, a pretraining stage until step 10, and a SIGTERM
-after step 19, in the middle of the second stage and between two batches of one update.
+exponential moving average and a learning rate that reacts to evaluations. A pretraining stage ends after step 10. SIGTERM
+comes at step 19, in the middle of the second stage and between the two batches of one update; then the run is resumed.
 
-The bits depend on the compiler and on the CPU that it compiles for, so the golden file has one entry a jaxlib version and
-machine. On others the numbers are compared within a tolerance. A change of code that is meant to change numbers renews the
-file; the entries of other machines are dropped then. Otherwise it adds the entry of this one:
+Bits depend on the compiler and on the CPU that it compiles for, so the golden file has an entry for each jaxlib version
+and machine. Elsewhere the numbers are compared within a tolerance. If a change of numbers is meant, this renews the file:
 
     JAXASR_RENEW_GOLDEN=1 python -m pytest tests/run/test_golden_run.py
+
+On a machine without an entry the same command adds one and changes nothing else, provided the numbers are near.
 """
 
 import hashlib
@@ -29,12 +30,13 @@ from jaxasr.__main__ import main
 from jaxasr.experiment import Experiment, Stage
 from jaxasr.training import read_metrics
 from tests import tiny_experiments as tiny
+from tests.nn.tiny import compiled_quickly
 from tests.run.test_loop import run_attempt
 from tests.trained_run import compile_cache, saved_state, shared_folder, write_tones
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_30_steps.json"
 RENEW = "JAXASR_RENEW_GOLDEN"
-PACKAGES = ("jax", "flax", "optax", "numpy", "soxr")  # what else decides the numbers; listed where bits differ
+PACKAGES = ("jax", "flax", "optax", "numpy", "soxr")  # their versions are named where bits differ
 TREES = {  # of a checkpoint: name in the golden file -> path prefix
     "params": "train/params/",
     "average": "train/ema_params/",
@@ -42,8 +44,9 @@ TREES = {  # of a checkpoint: name in the golden file -> path prefix
     "optimizer": "train/optimizer/",
 }
 STAGE_ENDS = 10
-STOPS_AT = 18  # the number of the step that is under way: 19 are done then, and one update is half accumulated
-RTOL = 1e-3  # of a norm, for other compilers and CPUs
+STOPS_AT = 18  # index of the step during which SIGTERM comes: 19 are done then, and an update is half accumulated
+RTOL = 1e-3  # of a loss or norm; other instruction sets and optimisation levels make differences below 1e-4
+TINY = 1e-6  # norms below it count as this
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,7 @@ class GoldenRun:
 
 
 def experiment() -> Experiment:
-    """Returns the recogniser of tones that the golden run trains.
-
-    Flax draws initial parameters from the names of sub-modules: another name is another run.
-    """
+    """Returns the golden run's experiment: a small recogniser of tones with all kinds of randomness."""
     base = tiny.experiment()
     return replace(
         base,
@@ -91,7 +91,7 @@ def experiment() -> Experiment:
             clip_norm=1.0,
             weight_decay=0.01,
             accumulate_steps=2,
-            on_plateau=training.Newbob(0.5),
+            on_plateau=training.Newbob(0.5, threshold=0.5),
         ),
         weight_noise=training.WeightNoise(0.01, from_step=STAGE_ENDS + 3),
         pretraining=(
@@ -121,7 +121,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> GoldenRun:
     folder = tmp_path_factory.mktemp("golden")
     write_tones(folder / "wavs")
     prepare = ["prepare", "manifest", "--from", str(folder / "wavs"), "--data-dir", str(folder / "data"), "name=tones"]
-    with compile_cache(shared_folder(tmp_path_factory)):
+    with compile_cache(shared_folder(tmp_path_factory)), compiled_quickly():
         assert main(prepare) == 0
         first, interrupted = run_attempt(experiment(), folder / "run", folder / "data", stop_at=STOPS_AT)
         assert interrupted is not None
@@ -133,88 +133,95 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> GoldenRun:
         tree: {path.removeprefix(prefix): np.asarray(state[path]) for path in sorted(state) if path.startswith(prefix)}
         for tree, prefix in TREES.items()
     }
-    rows = read_metrics(folder / "run" / "metrics.jsonl")
+    losses = [row["train/loss"] for row in read_metrics(folder / "run" / "metrics.jsonl") if "train/loss" in row]
     batches = json.dumps([*first.examples, *second.examples])
-    return GoldenRun(
-        hashlib.sha256(batches.encode()).hexdigest(), [row["train/loss"] for row in rows if "train/loss" in row], leaves
-    )
+    return GoldenRun(hashlib.sha256(batches.encode()).hexdigest(), losses, leaves)
 
 
 @pytest.fixture(scope="module")
 def golden(found: GoldenRun) -> dict[str, Any]:
     """The golden file, renewed first where that is asked for."""
-    old = json.loads(GOLDEN.read_text()) if GOLDEN.is_file() else {"bits": {}}
     if os.environ.get(RENEW):
+        old = json.loads(GOLDEN.read_text()) if GOLDEN.is_file() else {}
         GOLDEN.write_text(lines_of(renewed(old, found)) + "\n")
     assert GOLDEN.is_file(), f"{GOLDEN} is missing: {RENEW}=1 python -m pytest {__file__}"
     return json.loads(GOLDEN.read_text())
 
 
 def test_it_takes_the_batches_of_the_golden_run(found, golden):
-    assert found.batches == golden["batches"], "utterances, their order or the keys of their randomness differ"
+    assert found.batches == golden["batches"], "the utterances, their order or the keys of their randomness differ"
 
 
 def test_its_state_has_the_names_and_shapes_of_the_golden_run(found, golden):
-    """A parameter of another name is initialised with other numbers: see this before a difference of numbers."""
-    expected = {tree: {path: row[0] for path, row in leaves.items()} for tree, leaves in golden["leaves"].items()}
-    assert {tree: {path: shape_of(leaf) for path, leaf in leaves.items()} for tree, leaves in found.leaves.items()} == (
-        expected
-    )
+    """Fails before the numbers do where a module has another name, from which Flax draws other initial parameters."""
+    for tree, leaves in golden["leaves"].items():
+        shapes = {path: shape_of(leaf) for path, leaf in found.leaves[tree].items()}
+        assert shapes == {path: shape for path, (shape, *_) in leaves.items()}, tree
 
 
 def test_its_numbers_are_near_the_golden_ones_on_every_machine(found, golden):
-    np.testing.assert_allclose(found.losses, golden["losses"], rtol=RTOL)
-    for tree, leaves in golden["leaves"].items():
-        for path, (_, total, norm) in leaves.items():
-            leaf = np.asarray(found.leaves[tree][path], np.float64)
-            near = RTOL * max(norm, 1e-6)
-            assert np.linalg.norm(leaf) == pytest.approx(norm, abs=near), f"norm of {tree}/{path}"
-            assert leaf.sum() == pytest.approx(total, abs=near * leaf.size**0.5), f"sum of {tree}/{path}"
+    assert far(golden, found) == []
 
 
 def test_its_bits_are_the_golden_ones_where_those_are_known(found, golden):
-    """The losses come first: the number of the first that differs says where to look."""
-    known = golden["bits"].get(machine())
+    known, bits = golden["bits"].get(machine()), bits_of(found)
     if known is None:
         pytest.skip(f"no bits are known for {machine()}; its numbers are compared within a tolerance")
-    bits = bits_of(found)
-    differing = [name for name in bits if bits[name] != known[name] and name != "packages"]
-    steps = [step for step, pair in enumerate(zip(known["losses"], found.losses, strict=True), 1) if len(set(pair)) > 1]
-    packages = [f"{there} -> {here}" for there, here in zip(known["packages"], bits["packages"], strict=True)]
-    assert differing == [], f"the first loss that differs is of step {steps[:1] or 'none'}; packages: {packages}"
+    losses = zip(known["losses"], found.losses, strict=True)
+    first = next((step for step, (there, here) in enumerate(losses, 1) if there != here), None)
+    updates = sorted(set(known["packages"]) ^ set(bits["packages"]))
+    differing = [name for name in bits if name != "packages" and bits[name] != known[name]]
+    assert differing == [], f"first step whose loss differs: {first}; packages that differ: {updates}"
+
+
+def far(golden: dict[str, Any], run: GoldenRun) -> list[str]:
+    """Returns what differs from the golden numbers by more than the tolerance; a line each."""
+    pairs = zip(golden["losses"], run.losses, strict=True)
+    lines = [
+        f"loss of step {step}: {there} -> {here}"
+        for step, (there, here) in enumerate(pairs, 1)
+        if abs(here - there) > RTOL * there
+    ]
+    for tree, leaves in golden["leaves"].items():
+        for path, (_, total, norm) in leaves.items():
+            leaf = run.leaves[tree].get(path)
+            if leaf is None:
+                lines.append(f"{tree}/{path} is missing")
+                continue
+            _, here_total, here_norm = row_of(leaf)
+            limit = RTOL * max(norm, TINY)
+            if abs(here_norm - norm) > limit or abs(here_total - total) > limit * leaf.size**0.5:
+                lines.append(f"{tree}/{path}: sum {total} -> {here_total}, norm {norm} -> {here_norm}")
+    return lines
 
 
 def bits_of(run: GoldenRun) -> dict[str, Any]:
-    """Returns what is compared bit for bit: the losses, and a digest of each tree whatever its leaves are called."""
+    """Returns the losses and a digest of each tree, which does not depend on the names in it."""
 
     def digest(leaf: np.ndarray) -> str:
         return hashlib.sha256(shape_of(leaf).encode() + leaf.tobytes()).hexdigest()
 
-    def of_all(leaves: Iterable[np.ndarray]) -> str:
-        return hashlib.sha256("".join(sorted(digest(leaf) for leaf in leaves)).encode()).hexdigest()
+    def digest_of_all(leaves: Iterable[np.ndarray]) -> str:
+        return hashlib.sha256("".join(sorted(map(digest, leaves))).encode()).hexdigest()
 
     packages = [f"{name} {metadata.version(name)}" for name in PACKAGES]
-    trees = {name: of_all(leaves.values()) for name, leaves in run.leaves.items()}
+    trees = {tree: digest_of_all(leaves.values()) for tree, leaves in run.leaves.items()}
     return {"packages": packages, "losses": run.losses} | trees
 
 
 def renewed(old: dict[str, Any], run: GoldenRun) -> dict[str, Any]:
-    """Returns the golden file's contents with this machine's entry; the others stay if this one's numbers did."""
+    """Returns the contents of the golden file after this run."""
     bits = bits_of(run)
     here = machine()
-    same = all(bits[name] == value for name, value in old["bits"].get(here, bits).items() if name != "packages")
-    leaves = {
-        tree: {
-            path: [shape_of(leaf), rounded(leaf.sum(dtype=np.float64)), rounded(np.linalg.norm(leaf.astype(float)))]
-            for path, leaf in leaves.items()
-        }
-        for tree, leaves in run.leaves.items()
-    }
+    known = old.get("bits", {})
+    if known and here not in known and old["batches"] == run.batches and not far(old, run):
+        return old | {"bits": known | {here: bits}}
+    same = {**known.get(here, {}), "packages": bits["packages"]} == bits
     return {
         "batches": run.batches,
         "losses": [rounded(loss) for loss in run.losses],
-        "bits": (old["bits"] if same else {}) | {here: bits},
-        "leaves": leaves,
+        "bits": (known if same else {}) | {here: bits},
+        "leaves": {tree: {path: row_of(leaf) for path, leaf in leaves.items()} for tree, leaves in run.leaves.items()},
     }
 
 
@@ -231,6 +238,12 @@ def machine() -> str:
 def shape_of(leaf: np.ndarray) -> str:
     """Returns dtype and shape, such as float32[8, 4]."""
     return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def row_of(leaf: np.ndarray) -> list[Any]:
+    """Returns what the golden file has of a leaf: dtype and shape, sum, norm."""
+    numbers = leaf.astype(np.float64)
+    return [shape_of(leaf), rounded(numbers.sum()), rounded(float(np.linalg.norm(numbers)))]
 
 
 def rounded(number: float) -> float:

@@ -236,7 +236,9 @@ def test_distillation_by_hand(rng):
 
 
 def test_a_term_of_weight_zero_is_not_computed(rng):
-    sums = jax.jit(Objective(auxiliary=(GuidedAttentionLoss(0.0), Reinforce(0.0))).__call__)(weighted_outputs(rng), THREE)
+    sums = jax.jit(Objective(auxiliary=(GuidedAttentionLoss(0.0), Reinforce(0.0))).__call__)(
+        weighted_outputs(rng), THREE
+    )
     assert set(sums) == {"loss", "cross_entropy", "accuracy"}
 
 
@@ -246,7 +248,9 @@ def test_distillation_wants_a_teacher(rng):
 
 
 def test_reinforce_wants_draws(rng):
-    with pytest.raises(ValueError, match=r"Reinforce but the attention draws nothing; give it the focus nn.HardAttention"):
+    with pytest.raises(
+        ValueError, match=r"Reinforce but the attention draws nothing; give it the focus nn.HardAttention"
+    ):
         Objective(auxiliary=(Reinforce(),))(weighted_outputs(rng), THREE)
 
 
@@ -257,7 +261,10 @@ def test_reinforce_wants_draws(rng):
         (lambda: Reinforce(entropy=float("nan")), r"Reinforce\.entropy is nan"),
         (lambda: Distill(1.0, temperature=0.0), r"Distill\.temperature is 0\.0"),
         (lambda: GuidedAttentionLoss(1.0, width=0.0), r"Guide\.width is 0\.0; it must be more than 0"),
-        (lambda: Objective(auxiliary=(GuidedAttentionLoss(1.0), GuidedAttentionLoss(2.0))), "guide, guide; each may stand there once"),
+        (
+            lambda: Objective(auxiliary=(GuidedAttentionLoss(1.0), GuidedAttentionLoss(2.0))),
+            "guide, guide; each may stand there once",
+        ),
         (lambda: Objective(prior=(0.5, 0.6)), "2 frequencies with sum 1.1"),
         (lambda: Objective(base_weight=-1.0), r"objective\.share is -1\.0"),
     ],

@@ -8,7 +8,19 @@ import numpy as np
 import optax
 import pytest
 
-from jaxasr.training import AdaDelta, Adafactor, Adam, Constant, Lion, Muon, Newbob, ScheduleFree, Sgd, update_plateau, plateau_scale
+from jaxasr.training import (
+    AdaDelta,
+    Adafactor,
+    Adam,
+    Constant,
+    Lion,
+    Muon,
+    Newbob,
+    ScheduleFree,
+    Sgd,
+    plateau_scale,
+    update_plateau,
+)
 from jaxasr.training.optimizers import own_average
 from jaxasr.training.plateau import new_plateau
 from tests.nn.tiny import compiled_quickly

@@ -1,13 +1,16 @@
 """Metrics: they read back as they were written, and a resumed run's are those of an unbroken one."""
 
 import math
+from pathlib import Path
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from tensorboardX import record_writer
 from tensorboardX.proto.event_pb2 import Event
 
+from jaxasr.report import Measurements
 from jaxasr.training.writer import Writer, read_metrics
 
 
@@ -55,6 +58,34 @@ def test_tensorboard_has_the_same_numbers_and_drops_what_comes_again(tmp_path):
     ]
     assert [e.step for e in events(second) if e.HasField("session_log")] == [3]  # TensorBoard purges from here
     assert [e.step for e in events(second) for v in e.summary.value if v.tag == "train/tokens"] == [3, 4]
+
+
+@pytest.mark.usefixtures("errors_are_left_out")
+def test_without_room_lines_end_the_run_and_tensorboard_is_left_out(tmp_path, monkeypatch):
+    """Thousands of numbers and no reader: tensorboardX's own writer would wait for ever after the tenth."""
+    printed = []
+    with Path("/dev/full").open("wb", buffering=0) as full, Writer(tmp_path / "run") as writer:
+        monkeypatch.setattr(record_writer, "open_file", lambda _: full)
+        with Writer(tmp_path, measurements=Measurements(printed.append)) as another:
+            for step in range(1_000):
+                another.write(step, {"train/loss": 1.0})
+        monkeypatch.setattr(writer._lines, "write", lambda line: full.write(line.encode()))
+        with pytest.raises(OSError, match="No space left on device"):
+            writer.write(1, {"train/loss": 1.0})
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1_000
+    (line,) = printed
+    assert line.startswith("WARNING: TensorBoard is left out: OSError: [Errno 28] No space left on device (at ")
+
+
+@pytest.mark.usefixtures("errors_are_left_out")
+def test_a_folder_for_tensorboard_that_cannot_be_made_is_reported_once(tmp_path):
+    (tmp_path / "tensorboard").touch()
+    printed = []
+    with Writer(tmp_path, measurements=Measurements(printed.append)) as writer:
+        writer.write(1, {"train/loss": 1.0})
+    assert [line.partition(" (at ")[0] for line in printed] == [
+        f"WARNING: TensorBoard is left out: FileExistsError: [Errno 17] File exists: '{tmp_path}/tensorboard'"
+    ]
 
 
 def test_a_figure_goes_to_tensorboard(tmp_path):

@@ -53,7 +53,8 @@ def test_attempts_that_prove_nothing_are_refused(hosts, steps, message):
 def test_a_row_is_named_by_its_example_and_its_content():
     def batch(waves, tokens, ids, valid) -> Batch:
         lengths = np.ones(len(ids), np.int32)
-        waves, tokens = np.array(waves, np.int16), np.array(tokens, np.int32)
+        waves = np.array(waves, np.int16)
+        tokens = np.array(tokens, np.int32)
         return Batch(waves, lengths, tokens, lengths, np.array(ids, np.uint32), np.array(valid))
 
     names = example_names(batch([[1, 2], [1, 2], [0, 0]], [[3], [3], [0]], [7, 7, 0], [True, True, False]))
@@ -117,7 +118,8 @@ def test_another_order_another_loss_and_another_beginning_are_none():
 
 
 def test_the_distance_of_parameters_is_relative_to_their_length():
-    whole, broken = {"a": np.array([3.0, 0.0]), "b": np.array(4.0)}, {"a": np.array([3.0, 0.3]), "b": np.array(3.6)}
+    whole = {"a": np.array([3.0, 0.0]), "b": np.array(4.0)}
+    broken = {"a": np.array([3.0, 0.3]), "b": np.array(3.6)}
     assert relative_distance(whole, broken) == pytest.approx(0.1)
     assert relative_distance(whole, whole) == 0.0
 
@@ -256,4 +258,4 @@ def test_on_other_numbers_of_processes_a_run_resumes_as_if_it_had_not_been_kille
 def test_on_the_same_number_it_resumes_bit_by_bit(lines, tmp_path, capsys):
     assert main(command(lines, tmp_path / "run", "2,2")) == 0
     printed = capsys.readouterr().out
-    assert "parameters after the last step: bit-equal (allowed: bit-equal)" in text
+    assert "parameters after the last step: bit-equal (allowed: bit-equal)" in printed
