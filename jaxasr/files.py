@@ -1,10 +1,17 @@
-"""Files that are written whole or not at all, for every package that keeps something on disk."""
+"""Files for every package: written whole or not at all, and the default folder of prepared data."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+DATA_DIR = "JAXASR_DATA"  # the environment variable of the data folder
+
+
+def default_data_dir() -> Path:
+    """Returns the folder of prepared corpora: $JAXASR_DATA, or else ~/.cache/jaxasr/data."""
+    return Path(os.environ.get(DATA_DIR) or Path.home() / ".cache" / "jaxasr" / "data")
 
 
 @contextlib.contextmanager

@@ -75,7 +75,8 @@ def test_its_weights_are_the_softmax_of_cosines_and_blind_to_padding(cosine, rng
     given = (jnp.asarray(hidden_bsd), jnp.asarray(LENGTHS), queries_ubd)
     (_, contexts, weights), variables = module.init_with_output(jax.random.key(0), *given, None, method=read_all)
     query, key = (np.asarray(variables["params"][name]["kernel"], float) for name in ("query", "key"))
-    q_d, keys_sd = np.asarray(queries_ubd[0, 0], float) @ query, hidden_bsd[0].astype(float) @ key
+    q_d = np.asarray(queries_ubd[0, 0], float) @ query
+    keys_sd = hidden_bsd[0].astype(float) @ key
     cosines_s = keys_sd @ q_d / np.linalg.norm(keys_sd, axis=1) / np.linalg.norm(q_d)
     np.testing.assert_allclose(weights[0, 0, 0], np.exp(10 * cosines_s) / np.exp(10 * cosines_s).sum(), rtol=1e-4)
     _, *spoilt = module.apply(variables, with_garbage(hidden_bsd, LENGTHS, extra=3), *given[1:], None, method=read_all)
@@ -204,10 +205,12 @@ def test_the_figures_of_an4_are_those_of_its_rows():
 
 
 def test_the_figures_of_its_searches_are_those_of_their_rows():
-    page, rows = (AN4 / "README.md").read_text(), report.read(AN4 / "searches.jsonl")
+    page = (AN4 / "README.md").read_text()
+    rows = report.read(AN4 / "searches.jsonl")
     for name in load_module(AN4 / "searches.py").SEARCHES:
         own = sorted((row for row in rows if row["split"] == f"test-{name}"), key=lambda row: row["seed"])
-        wers, speeds = [percent(row["wer"]) for row in own], [row["audio_s_per_s"] for row in own]
+        wers = [percent(row["wer"]) for row in own]
+        speeds = [row["audio_s_per_s"] for row in own]
         oracle = f" {percent(mean(own, 'oracle_wer'))}" if own[0]["search"].get("nbest") else ""
         line = f"| {' '.join(wers)} | {percent(mean(own, 'wer'))} |{oracle} | {min(speeds):.0f} to {max(speeds):.0f} |"
         assert line in page.replace("**", ""), name

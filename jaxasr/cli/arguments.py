@@ -1,12 +1,11 @@
 """Options that several subcommands share: their declarations, the parsers of their values and the objects they stand for."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-DATA_DIR = "JAXASR_DATA"
+from jaxasr.files import DATA_DIR, default_data_dir
 
 
 def experiment_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +92,7 @@ def sharding_rules_argument(parser: argparse.ArgumentParser) -> None:
 
 def data_dir_argument(parser: argparse.ArgumentParser) -> None:
     """Declares the folder of the prepared corpora."""
-    default = Path(os.environ.get(DATA_DIR) or Path.home() / ".cache" / "jaxasr" / "data")
+    default = default_data_dir()
     parser.add_argument(
         "--data-dir",
         type=Path,

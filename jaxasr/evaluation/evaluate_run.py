@@ -20,8 +20,8 @@ RESULTS = "results.jsonl"
 
 def evaluate_run(
     experiment: Experiment,
-    workdir: Path,
-    runtime: RuntimeConfig,
+    workdir: str | Path,
+    runtime: RuntimeConfig | None = None,
     *,
     splits: Sequence[str] = (),
     checkpoint: Choice = "best",
@@ -35,6 +35,7 @@ def evaluate_run(
 
     Args:
         workdir: the folder of the run.
+        runtime: data folder and devices; None: the defaults.
         splits: names; none means all.
         checkpoint: "best" (by the validation split), "last", a step, or "mean": the mean of all that are kept.
         name: the name of the run in tables; the name of its folder if empty.
@@ -47,10 +48,12 @@ def evaluate_run(
         KeyError: no such split.
         FileNotFoundError: no such run or checkpoint.
     """
+    folder = Path(workdir)
+    runtime = runtime or RuntimeConfig()
     chosen = select_splits(experiment, splits)
     measurements = report.Measurements(print_fn if is_primary() else None)
     loaded = load_language_models(lms, experiment.tokenizer)
-    with Workdir.for_this_process(workdir) as run:
+    with Workdir.for_this_process(folder) as run:
         variables, about = _restored(experiment, run, checkpoint, source)
         rows = []
         for split_name, split in chosen.items():
@@ -59,7 +62,7 @@ def evaluate_run(
             )
             result = evaluator(variables, run, workers=runtime.workers)
             row = {
-                "name": name or workdir.resolve().name,
+                "name": name or folder.resolve().name,
                 "split": split_name,
                 **result.row,
                 "lms": loaded.provenance,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxasr.files import default_data_dir
 from jaxasr.scale import MeshShape, Parallelism, Rules, Watchdog
 
 SLOW_STEP_FACTOR = 16.0  # step timeouts that a first step, which compiles, an evaluation or a save may take
@@ -15,7 +16,7 @@ class RuntimeConfig:
     No number depends on them beyond float tolerance.
     """
 
-    data_dir: Path
+    data_dir: Path = field(default_factory=default_data_dir)  # of prepared corpora
     parallelism: Parallelism = "auto"
     workers: int = 0  # loader processes; 0: threads of this one
     layout: MeshShape = field(default_factory=MeshShape)  # of the mesh

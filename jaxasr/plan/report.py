@@ -100,7 +100,7 @@ def _shapes(plan: Plan) -> list[str]:
             "GiB state+batch",
             "GiB temporary",
             "TFLOP",
-            "without padding",
+            "unpadded",
             "GB moved",
             "FLOP/byte",
         ),

@@ -34,8 +34,8 @@ MAX_SKIPPED = 20  # examples that the summary lists as left out
 
 def train(
     experiment: Experiment,
-    folder: Path,
-    runtime: RuntimeConfig,
+    workdir: str | Path,
+    runtime: RuntimeConfig | None = None,
     *,
     teacher: Path | None = None,
     fusion_lm: Path | None = None,
@@ -48,8 +48,8 @@ def train(
 
     Args:
         experiment: the experiment, whose pretraining stages come first.
-        folder: the workdir of the run: checkpoints, metrics, pictures, hypotheses.
-        runtime: data folder and devices; no number depends on them beyond float tolerance.
+        workdir: the folder of the run: checkpoints, metrics, pictures, hypotheses.
+        runtime: data folder and devices; no number depends on them beyond float tolerance. None: the defaults.
         teacher: the workdir of the teacher's run, if the experiment has a teacher. It is read at the first step only.
         fusion_lm: the workdir of the language model that the decoder fuses, if it does. It is read at the first step only.
         lms: the paths of the language models that the search of the validation split fuses, by name.
@@ -62,44 +62,47 @@ def train(
         TrainingInterrupt: SIGTERM or SIGINT came; the state is saved.
         DivergenceError: a loss is not finite; the message names the step, its utterances and the last finite step.
     """
+    runtime = runtime or RuntimeConfig()
     with contextlib.ExitStack() as resources:
         # Open the workdir, the data and the checkpoints.
         enter = resources.enter_context
         print_fn = print_fn if is_primary() else _print_nothing
         measurements = report.Measurements(print_fn)
-        workdir = enter(enter(Workdir.for_this_process(folder)).held())
-        goodput = enter(Goodput(workdir.path, started_s=started_s, measurements=measurements))
+        run_dir = enter(enter(Workdir.for_this_process(Path(workdir))).held())
+        goodput = enter(Goodput(run_dir.path, started_s=started_s, measurements=measurements))
         data = experiment.train_data.open(runtime.data_dir)
         stages = stage_trainers(experiment, data, runtime, lms, measurements)
-        workdir.keep_experiment(experiment)
+        run_dir.keep_experiment(experiment)
         with measurements.optional("the summary of the run"):
             for line in run_summary(experiment, data):
                 print_fn(line)
-        checkpoints = enter(_open_checkpoints(experiment, workdir))
+        checkpoints = enter(_open_checkpoints(experiment, run_dir))
 
         # Restore the last checkpoint, or initialise the first stage.
         done = checkpoints.last() or 0
         check_same_run_on_all_hosts(experiment, data, done)
         stages = [stage for stage in stages if stage.experiment.steps >= done]
         with goodput.record("restore" if done else "other"):
-            pretrained = PretrainedRuns(teacher, fusion_lm)
-            saved = stages[0].restore(checkpoints, print_fn) if done else stages[0].init(pretrained)
+            if done:
+                saved = stages[0].restore(checkpoints, print_fn)
+            else:
+                saved = stages[0].init(PretrainedRuns(teacher, fusion_lm))
         goodput.resume_at(done)
 
         # Start the handlers of signals, the reports and the clocks.
         requests = enter(requests_to_stop())
         bar = enter(report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_primary()))
-        writer = enter(Writer(workdir.path, resume_step=done, measurements=measurements))
-        reports = RunReports(workdir, writer, bar, measurements)
-        throughput = enter(_throughput_monitor(stages[0], workdir, goodput, measurements))
-        clocks = Clocks(goodput, throughput, enter(runtime.watchdog(folder)))
+        writer = enter(Writer(run_dir.path, resume_step=done, measurements=measurements))
+        reports = RunReports(run_dir, writer, bar, measurements)
+        throughput = enter(_throughput_monitor(stages[0], run_dir, goodput, measurements))
+        clocks = Clocks(goodput, throughput, enter(runtime.watchdog(Path(workdir))))
 
         for stage in stages:
             if stage is not stages[0]:
                 with clocks.pause("other"):
                     saved = stage.from_previous(saved.train, bar.print)
             state = saved.train
-            log = MetricAccumulator(saved.metrics, folder=workdir.path, step_callback=step_callback)
+            log = MetricAccumulator(saved.metrics, folder=run_dir.path, step_callback=step_callback)
             throughput.start_stage()
             with clocks.run_steps(), stage.batches(done) as batches:
                 for number in range(done, stage.experiment.steps):
@@ -135,7 +138,7 @@ def train(
                     scores = None
                     if evaluates:
                         with clocks.pause("evaluation"):
-                            result = stage.evaluate(state, workdir)
+                            result = stage.evaluate(state, run_dir)
                             state = stage.update_plateau(state, result.scores)
                             reports.evaluation(done, result, throughput.summary())
                             scores = result.scores if stage.is_last else None

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from jaxasr import cost, scale
+from jaxasr import cost, scale, tree
 from jaxasr.data.batching.shape import Shape
 from jaxasr.experiment import ExperimentRef
 from jaxasr.plan import cache as plan_cache
 from jaxasr.plan import report as report
 from jaxasr.plan.compile import CompileJob, StepCosts, compile_job, count_costs, from_json, to_json
+from tests import tiny_lm
 from tests.communication import total_bytes
 from tests.plan.test_planner import GOLDEN, ROOT, fake_compile
+
+LM = str(Path(tiny_lm.__file__))
+
+
+def _job(source: ExperimentRef, shape: Shape, topology: str) -> CompileJob:
+    return CompileJob(source, tree.fingerprint(source.load()), shape, cost.topology(topology), scale.MeshShape())
 
 
 def _lm_job(**changes: object) -> CompileJob:

@@ -12,18 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from jaxasr import cost, data, scale, tree
+from jaxasr import cost, data, scale
 from jaxasr.cost.collectives import Collective
 from jaxasr.cost.roofline import Assumptions, Limits, ProgramWork
 from jaxasr.cost.traffic import Traffic
-from jaxasr.data.batching.shape import Shape
 from jaxasr.experiment import ExperimentRef
 from jaxasr.plan import Plan, PlanRequest, plan
 from jaxasr.plan import report as report
 from jaxasr.plan.compile import CompileJob, CompileReport
 from jaxasr.plan.scaling import extrapolate_scaling, first_inefficient
 from jaxasr.plan.synthetic_lengths import synthetic_lengths
-from tests import tiny_lm
 from tests.trained_run import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +29,6 @@ GOLDEN = ROOT / "tests" / "golden"
 SHAPES = data.Buckets(seconds=(12.5, 24.5), tokens=400, seconds_per_batch=784.0, examples_multiple=4)
 STEPS = 1_000_000
 SOURCE = ExperimentRef(str(TINY), {"train_data.shapes": SHAPES, "steps": STEPS})
-LM = str(Path(tiny_lm.__file__))
 PARAMETERS = 1_000_000
 MODULE = importlib.import_module("jaxasr.plan.planner")  # `jaxasr.plan.plan` is its function
 
@@ -177,7 +174,3 @@ def test_a_growing_batch_pays_for_its_collectives_alone():
     assert points[1].weak_s == pytest.approx(1e-3 + 1.5e-3)
     assert points[1].weak == pytest.approx(2 / 2.5)
     assert points[0].strong is None
-
-
-def _job(source: ExperimentRef, shape: Shape, topology: str) -> CompileJob:
-    return CompileJob(source, tree.fingerprint(source.load()), shape, cost.topology(topology), scale.MeshShape())

@@ -103,7 +103,7 @@ def test_the_n_best_are_those_of_the_search_scored_by_teacher_forcing(trained_ru
     experiment = tiny.experiment()
     opened = experiment.train_data.open(trained_run.data_dir)
     search = decode.Beam(3, nbest=2, max_tokens=decode.MaxTokens(0.0, 5))
-    objective = replace(experiment.objective, extra=(training.ExpectedErrors(search),))
+    objective = replace(experiment.objective, auxiliary=(training.ExpectedErrors(search),))
     bound = resolve_objective(replace(experiment, objective=objective), opened)
     with opened.batches(0, stop_step=1) as batches:
         batch = jax.tree.map(jnp.asarray, next(iter(batches))[2])
