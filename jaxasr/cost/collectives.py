@@ -12,7 +12,6 @@
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,13 +21,6 @@ from jaxasr.cost.hlo import Instruction, Program
 
 KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute", "collective-broadcast")
 _FUSED_SCATTER = "all-reduce-scatter"  # name of a TPU's computation: an all-reduce of which a chip keeps its own slice
-_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\((\[[^)]*?\](?:T\([\d,]*\))?)\))? \{([^}]*)\}")
-_IOTA = re.compile(r"replica_groups=(\[[\d,]+\])<=(\[[\d,]+\](?:T\([\d,]*\))?)")
-_LISTED = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
-_PAIRS = re.compile(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}")
-# The text of a TPU's program has an asynchronous collective at each of its stages. It counts at the stage of its start.
-_STAGE = '"async_collective_fusion_config"'
-_START = '"AsyncCollectiveStart"'
 
 
 @dataclass(frozen=True)
@@ -61,10 +53,10 @@ def collectives_of(program: Program, mesh: Mapping[str, int], nodes: Sequence[in
     found: list[Collective] = []
     for name, times in program.runs.items():
         computation = program.computations[name]
-        starts = any(_START in instruction.attributes for instruction in computation.values())
+        starts = any(instruction.begins_stages for instruction in computation.values())
         for instruction in computation.values():
             kind = instruction.opcode.removesuffix("-start")
-            if kind not in KINDS or (_STAGE in instruction.attributes and not starts):
+            if kind not in KINDS or (instruction.is_stage and not starts):
                 continue
             if kind == "all-reduce" and name.startswith(_FUSED_SCATTER):
                 kind = "reduce-scatter"
@@ -94,59 +86,8 @@ def _operand_bytes(instruction: Instruction, operands: Sequence[int]) -> int:
 
 def _members(instruction: Instruction, devices: int) -> list[int]:
     """Returns the devices of the first group with two or more; for a permute the first pair of different devices."""
-    groups = replica_groups(instruction.attributes, devices)
+    groups = instruction.groups(devices)
     return next((group for group in groups if len(set(group)) > 1), [])
-
-
-def replica_groups(attributes: str, devices: int) -> list[list[int]]:
-    """Returns the groups of devices in the attributes of a collective, in any of XLA's four notations.
-
-    Args:
-        attributes: the text of the attributes.
-        devices: number of all devices; they form one group where the list of groups is empty.
-
-    Raises:
-        ValueError: the attributes have none of the notations.
-    """
-    if found := _MESH.search(attributes):
-        return _mesh_groups(*found.groups())
-    if found := _IOTA.search(attributes):
-        return _iota(found[2]).reshape(_numbers(found[1])).tolist()
-    if found := _LISTED.search(attributes) or _PAIRS.search(attributes):
-        listed = [_numbers(group) for group in re.findall(r"\{([\d,]*)\}", found[1])]
-        return listed or [list(range(devices))]
-    raise ValueError(f"no groups of devices in {attributes[:200]!r}")
-
-
-def _mesh_groups(sizes: str, ids: str | None, over: str) -> list[list[int]]:
-    """Parses mesh['x'=4,'y'=2], device_ids=([2,4]T(1,0)) {'y'}.
-
-    A group may span a part of an axis: 'x':(2)2 is the part of size 2 after a part of size 2.
-    """
-    axes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", sizes)}
-    dims: list[int] = []
-    chosen: list[int] = []
-    parts = {name: (before, size) for name, before, size in re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", over)}
-    for name, whole in axes.items():
-        before, size = parts.get(name, ("", ""))
-        split = [int(before), int(size), whole // int(before) // int(size)] if size else [1, whole, 1]
-        if name in parts:
-            chosen.append(len(dims) + 1)
-        dims += split
-    devices = (_iota(ids) if ids else np.arange(math.prod(axes.values()))).reshape(dims)
-    behind = np.moveaxis(devices, chosen, range(-len(chosen), 0))
-    return behind.reshape(-1, math.prod(dims[axis] for axis in chosen)).tolist()
-
-
-def _iota(text: str) -> np.ndarray:
-    """Parses a list of devices such as [4,2]T(1,0): the numbers 0 to 7 as a 4 x 2 array, transposed."""
-    dims, _, order = text.partition("T")
-    numbers = np.arange(math.prod(_numbers(dims))).reshape(_numbers(dims))
-    return numbers.transpose(_numbers(order)) if order else numbers
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def _axes(members: Sequence[int], mesh: Mapping[str, int]) -> tuple[str, ...]:

@@ -11,14 +11,21 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
+from jaxasr.cost.hlo_groups import replica_groups
+
 _BITS = {"pred": 8, "token": 0, "opaque": 0, "e8m0fnu": 8}
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=\s]*)\](?:\{([^}]*)\})?")
 _SPACE = re.compile(r"S\((\d+)\)")
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_OPCODE = re.compile(r"[a-z][a-z0-9\-]*")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_TARGET = re.compile(r'custom_call_target="([^"]*)"')
+# The text of a TPU's program has an asynchronous collective at each of its stages. It counts at the stage of its start.
+_STAGE = '"async_collective_fusion_config"'
+_START = '"AsyncCollectiveStart"'
 _LOOKED_THROUGH = ("copy", "bitcast", "convert", "reshape")
 
 
@@ -59,6 +66,32 @@ class Instruction:
         found = re.search(rf"\b{which}=%?([\w.\-]+)", self.attributes)
         return found[1] if found else ""
 
+    def groups(self, devices: int) -> list[list[int]]:
+        """Returns the groups of devices of a collective (`replica_groups`)."""
+        return replica_groups(self.attributes, devices)
+
+    @property
+    def target(self) -> str:
+        """The function of a custom call; "" for other instructions."""
+        found = _TARGET.search(self.attributes)
+        return found[1] if found else ""
+
+    @property
+    def place(self) -> int | None:
+        """The index of a get-tuple-element among the results, or of a parameter among the arguments."""
+        text = self.inner if self.opcode == "parameter" else self.attributes.partition("index=")[2].partition(",")[0]
+        return int(text) if text.strip().isdecimal() else None
+
+    @property
+    def is_stage(self) -> bool:
+        """The answer to whether it is a stage of an asynchronous collective."""
+        return _STAGE in self.attributes
+
+    @property
+    def begins_stages(self) -> bool:
+        """The answer to whether it starts an asynchronous collective."""
+        return _START in self.attributes
+
 
 Computation = dict[str, Instruction]
 
@@ -88,6 +121,11 @@ class Program:
 
         visit(self.entry, 1)
         return dict(times)
+
+    @property
+    def opcodes(self) -> set[str]:
+        """Of all its instructions."""
+        return {each.opcode for computation in self.computations.values() for each in computation.values()}
 
     @cached_property
     def scheduled(self) -> tuple[str, ...]:
@@ -131,7 +169,7 @@ class Program:
         limit = _constant(condition, compare.operands[1])
         if counter is None or limit is None or counter.opcode != "get-tuple-element":
             return None
-        place = int(counter.attributes.partition("index=")[2].partition(",")[0])
+        place = counter.place or 0
         first = self._first(self.computations[where], loop, place)
         return math.ceil((limit - first) / self._stride(loop, place))
 
@@ -178,12 +216,14 @@ def read_program(text: str) -> Program:
 def _instruction(name: str, rest: str, *, is_root: bool) -> Instruction:
     rest = re.sub(r"/\*.*?\*/", "", rest)
     end = _closing(rest) if rest.startswith("(") else rest.index(" ")
-    types = _types(rest[:end])
+    shown = rest[:end]
     opcode, _, rest = rest[end:].lstrip().partition("(")
     close = _closing("(" + rest) - 1
     inner = rest[: close - 1]
     operands = tuple(re.findall(r"%([\w.\-]+)", inner))
-    return Instruction(name, opcode, types, operands, inner, rest[close:].lstrip(", "), is_root)
+    if not _OPCODE.fullmatch(opcode):
+        raise ValueError(f"no opcode in the instruction %{name} = {shown} {opcode[:80]}: XLA prints it in a new way")
+    return Instruction(name, opcode, _types(shown), operands, inner, rest[close:].lstrip(", "), is_root)
 
 
 def _types(shown: str) -> tuple[Type, ...]:

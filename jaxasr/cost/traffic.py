@@ -6,7 +6,6 @@ place only the update. A scan does both with its inputs and outputs. Arrays in a
 without a write does not count either: an empty buffer, the workspace of a library's matrix product.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ _FREE = {
     *("while", "conditional", "call", "opt-barrier", "add-dependency", "iota", "get-dimension-size"),
 }
 _FREE_TARGETS = ("AllocateBuffer", "ConcatBitcast")  # custom calls that only allocate or rename memory
-_TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _PASSED = ("bitcast", "reshape", "copy", "convert")
 
 
@@ -51,8 +49,7 @@ def traffic_of(program: Program) -> Traffic:
 
 def _is_free(instruction: Instruction) -> bool:
     """Returns True for an instruction that runs nothing."""
-    target = _TARGET.search(instruction.attributes) if instruction.opcode == "custom-call" else None
-    return instruction.opcode in _FREE or (target is not None and target[1] in _FREE_TARGETS)
+    return instruction.opcode in _FREE or instruction.target in _FREE_TARGETS
 
 
 def _instruction_bytes(program: Program, computation: Computation, instruction: Instruction) -> int:
@@ -79,7 +76,7 @@ def _instruction_bytes(program: Program, computation: Computation, instruction: 
 def _read_bytes(program: Program, fused: Computation, number: int, operand: Instruction) -> int:
     """Returns the bytes that a fused computation reads of an operand. Of a sliced operand the slices count."""
     parameters = (instruction for instruction in fused.values() if instruction.opcode == "parameter")
-    parameter = next((one for one in parameters if one.inner.strip() == str(number)), None)
+    parameter = next((one for one in parameters if one.place == number), None)
     if parameter is None or not _hbm_bytes(operand):
         return 0
     sizes = [_user_bytes(program, value, user) for value, user in _uses(fused, parameter)]
@@ -127,10 +124,10 @@ def _written_bytes(fused: Computation, fusion: Instruction) -> int:
 def _used_bytes(computation: Computation, called: Instruction) -> int:
     """Returns the bytes of a result in main memory, without unused elements of a tuple, such as a workspace."""
     users = [user for user in computation.values() if called.name in user.operands]
-    used = {user.attributes.partition("index=")[2].partition(",")[0] for user in users}
+    used = {user.place for user in users}
     if len(called.types) == 1 or called.is_root or any(user.opcode != "get-tuple-element" for user in users):
         return _hbm_bytes(called)
-    return sum(array.bytes for index, array in enumerate(called.types) if array.space == 0 and str(index) in used)
+    return sum(array.bytes for index, array in enumerate(called.types) if array.space == 0 and index in used)
 
 
 def _hbm_bytes(instruction: Instruction) -> int:

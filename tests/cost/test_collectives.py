@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from jaxasr import scale
-from jaxasr.cost.collectives import Collective, collectives_of, replica_groups
+from jaxasr.cost.collectives import Collective, collectives_of
 from jaxasr.cost.hlo import read_program
+from jaxasr.cost.hlo_groups import replica_groups
 from tests.communication import total_bytes
 
 MESH = {"data": 2, "fsdp": 2, "tensor": 2}

@@ -1,5 +1,8 @@
 """Tests of the adapter for jaxprs: one for each property of JAX that it depends on."""
 
+import ast
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,28 @@ from jax.sharding import AxisType, PartitionSpec
 
 from jaxasr.cost.jaxprs import Equation, Graph, dtype_of, is_literal, literal, shape_of, trace
 
+ROOT = Path(__file__).parents[2]
+ADAPTER, READERS = "jaxasr/cost/jaxprs.py", ("jaxasr/cost/hlo.py", "jaxasr/cost/hlo_groups.py")
+SNIPPETS = tuple(f"tests/cost/test_{name}.py" for name in ("hlo", "collectives", "traffic", "jaxprs"))
+OF_JAXPRS = {"eqns", "invars", "outvars", "constvars", "jaxpr", "aval", "primitive", "source_info", "name_stack"}
+PARAMETERS = (
+    "num_carry",
+    "num_consts",
+    "ft_out",
+    "ft_in",
+    "cond_jaxpr",
+    "body_jaxpr",
+    "call_jaxpr",
+    "branches_platforms",
+)
+OF_HLO = (
+    "HloModule",
+    "replica_groups=",
+    "source_target_pairs=",
+    "custom_call_target=",
+    "to_apply=",
+    "known_trip_count",
+)
 SQUARE = jax.ShapeDtypeStruct((4, 4), jnp.float32)
 
 
@@ -170,3 +195,57 @@ def test_a_jitted_function_is_traced_once():
     trace(function, SQUARE)
     function(jnp.ones((4, 4)))
     assert traced == [(4, 4)]
+
+
+def python_files():
+    for folder in ("jaxasr", "experiments", "tests", "launch"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def attributes(tree):
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def texts(tree):
+    """The strings that are no docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    own = [
+        node.body[0] for node in ast.walk(tree) if isinstance(node, documented) and ast.get_docstring(node) is not None
+    ]
+    docstrings = {expression.value for expression in own if isinstance(expression, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in docstrings)
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def names(tree):
+    """What is imported, and from where."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_no_other_file_reads_jaxprs():
+    found = {}
+    for path, tree in python_files():
+        if path in (ADAPTER, "tests/cost/test_jaxprs.py"):
+            continue
+        found[path] = sorted(attributes(tree) & OF_JAXPRS) + [text for text in texts(tree) if text in PARAMETERS]
+        makes_primitives = path in ("tests/cost/test_flops.py", "tests/cost/test_flops_structure.py")
+        found[path] += ["jax.extend.core"] * ("jax.extend.core" in names(tree) and not makes_primitives)
+    assert {path: what for path, what in found.items() if what} == {}, (
+        f"{ADAPTER} has what is needed, or should have it"
+    )
+
+
+def test_no_other_file_reads_the_text_of_compiled_programs():
+    found = {}
+    for path, tree in python_files():
+        if path in READERS:
+            continue
+        marks = [mark for mark in OF_HLO if any(mark in text for text in texts(tree))] if path not in SNIPPETS else []
+        asks = "as_text" in attributes(tree) and "jaxasr.cost.hlo.read_program" not in names(tree)
+        found[path] = marks + ["as_text"] * asks + sorted(attributes(tree) & {"attributes"})
+    assert {path: what for path, what in found.items() if what} == {}, (
+        f"{READERS[0]} has what is needed, or should have it"
+    )

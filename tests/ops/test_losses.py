@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxasr.cost.jaxprs import trace
 from jaxasr.ops import losses
 from tests.reference import ctc as ctc_reference
 from tests.reference import losses as reference
@@ -45,10 +46,10 @@ def test_a_prior_is_weighed_in_float32_wherever_the_default_of_products_is_narro
             logits_buv, targets_bu, valid_bu, smoothing=0.1, prior_v=prior_v
         ).loss_bu.sum()
 
-    lowered = jax.jit(jax.value_and_grad(loss)).lower(logits_buv).as_text()
-    products = [line for line in lowered.splitlines() if "dot_general" in line]
+    graph = trace(jax.value_and_grad(loss), logits_buv)
+    products = [equation for equation in graph.everything() if equation.name == "dot_general"]
     assert products
-    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+    assert all(equation.precision == (jax.lax.Precision.HIGHEST,) * 2 for equation in products)
 
 
 def test_cross_entropy_gives_padding_no_gradient_whatever_stands_there(rng):

@@ -49,4 +49,4 @@ def test_a_line_is_printed_once():
 def test_in_tests_an_error_is_a_failure(monkeypatch):
     monkeypatch.setattr(module, "RAISES", True)
     with pytest.raises(KeyError), Measurements().optional("the page"):
-        raise KeyError("num_carry")
+        raise KeyError("length")
