@@ -9,7 +9,6 @@ extras=$(IFS=,; echo "$*")
 }
 stamp=$(cat pyproject.toml launch/constraints.txt | cksum; "$python" --version)
 if [ "$(cat "$venv/.jaxasr-$extras" 2>/dev/null)" != "$stamp" ]; then
-    echo "installing the tested versions into $venv ($extras)"
     release='import sys; print("%d.%d" % sys.version_info[:2])'
     has=$("$venv/bin/python" -c "$release" 2> /dev/null || true)
     if [ -n "$has" ] && [ "$has" != "$("$python" -c "$release")" ]; then
@@ -20,7 +19,9 @@ if [ "$(cat "$venv/.jaxasr-$extras" 2>/dev/null)" != "$stamp" ]; then
     elif ! "$venv/bin/python" -m pip --version > /dev/null 2>&1; then # new, or left half made where ensurepip was missing
         "$python" -m venv "$venv"
     fi
+    echo "installing the versions tested with $("$venv/bin/python" --version) into $venv ($extras)"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c launch/constraints.txt -e ".[$extras]"
+    "$venv/bin/python" -c 'from jaxasr import report; print("installed:", *report.version_lines(), sep="\n  ")'
     echo "$stamp" > "$venv/.jaxasr-$extras"
 fi
 case $venv in /*) ;; *) venv=$PWD/$venv ;; esac

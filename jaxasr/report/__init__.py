@@ -17,3 +17,5 @@ from jaxasr.report.tables import Column as Column
 from jaxasr.report.tables import Row as Row
 from jaxasr.report.tables import cells as cells
 from jaxasr.report.tables import markdown as markdown
+from jaxasr.report.versions import version as version
+from jaxasr.report.versions import version_lines as version_lines

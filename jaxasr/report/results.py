@@ -5,7 +5,6 @@ same for every row of a process.
 """
 
 import fcntl
-import importlib.metadata
 import json
 import os
 import platform
@@ -17,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-_PACKAGES = ("jaxasr", "jax", "jaxlib", "flax", "optax", "numpy")
+from jaxasr.report.versions import version
+
+_PACKAGES = ("python", "jaxasr", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -73,17 +74,16 @@ def provenance(folder: Path) -> dict[str, Any]:
 
     Returns:
         `commit` (40 hex digits, or "unknown" outside of a git checkout), `dirty` (whether a tracked file other than a
-        results.jsonl differs from it; None if unknown), `python`, `platform`, and a version for each of the packages
-        that decide about numbers.
+        results.jsonl differs from it; None if unknown), `platform`, and the versions of `python` and of the packages
+        that decide about numbers ("unknown" of one that is not installed).
     """
     commit = _git(folder, "rev-parse", "HEAD")
     changed = _git(folder, "status", "--porcelain", "-uno", "--", ":/", ":(top,exclude,glob)**/results.jsonl")
     return {
         "commit": commit or "unknown",
         "dirty": None if commit is None or changed is None else bool(changed),
-        "python": platform.python_version(),
         "platform": platform.platform(),
-        **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        **{package: version(package) for package in _PACKAGES},
     }
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxasr import nn, text, tree
+from jaxasr import nn, report, text, tree
 from jaxasr.data import BoundPipeline
 from jaxasr.experiment.experiment import Experiment, Model
 from jaxasr.experiment.restore import variables_of
@@ -94,7 +93,7 @@ def checkpoint_metadata(experiment: Experiment, data: BoundPipeline) -> Metadata
         fingerprint=tree.fingerprint(experiment),
         tokenizer=experiment.tokenizer.digest,
         data=data.hash,
-        versions={name: metadata.version(name) for name in packages},
+        versions={name: report.version(name) for name in packages},
         longest_s=data.shapes[-1].samples / data.rate_hz,
     )
 

@@ -158,7 +158,7 @@ def train(
 
 
 def run_summary(experiment: Experiment, data: BoundPipeline) -> list[str]:
-    """Returns a few lines about the run: fingerprint, size, data, shapes, and examples that are left out."""
+    """Returns a few lines about the run: fingerprint, size, versions, data, shapes, and examples that are left out."""
     *smaller, own = (parameter_count_m(stage, data) for stage in experiment.stages)
     lines = [
         f"experiment {tree.fingerprint(experiment)}: {own} M parameters, {experiment.steps:,} steps, "
@@ -167,6 +167,7 @@ def run_summary(experiment: Experiment, data: BoundPipeline) -> list[str]:
             f"until step {stage.until:,}: {size} M parameters, {', '.join(stage.changes)}"
             for stage, size in zip(experiment.pretraining, smaller, strict=True)
         ),
+        *report.version_lines(),
         *data.describe().splitlines(),
     ]
     skipped = [

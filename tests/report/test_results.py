@@ -106,7 +106,7 @@ def test_provenance_names_commit_and_versions(tmp_path):
     assert report.provenance(experiments)["dirty"] is False  # runs append to it
     (tmp_path / "code.py").write_text("changed")
     assert report.provenance(experiments)["dirty"] is True
-    assert {"python", "platform", "jax", "flax", "optax", "jaxasr"} <= clean.keys()
+    assert {"python", "platform", "jax", "jaxlib", "flax", "optax", "jaxasr"} <= clean.keys()
     assert json.loads(json.dumps(clean)) == clean
 
 

@@ -5,6 +5,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -236,6 +237,7 @@ def test_the_introduction_names_what_is_left_out(trained_run):
     data = replace(experiment.train_data, shapes=shapes).open(trained_run.data_dir)
     lines = run_summary(experiment, data)
     assert re.match(r"experiment [0-9a-f]{8}: 0.01 M parameters, 160 steps, seed 0, data [0-9a-f]{12}, ", lines[0])
+    assert lines[1].startswith(f"Python {platform.python_version()}, jax {jax.__version__}, jaxlib ")
     assert lines[-1] == "left out: tones train-5: fits no shape at any speed (0.840 s, 7 tokens)"
     assert "left out: 1 (fits no shape at any speed)" in lines
 
