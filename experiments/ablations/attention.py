@@ -69,5 +69,5 @@ def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
     terms = {"sampled": (training.Reinforce(weight=1.0),), "MoChA": (training.QuantityLoss(weight=0.1),)}
     for seed in (0, 1, 2):
         for name, attention in rows.items():
-            changes = {"model.decoder.attention": attention, "objective.extra": terms.get(name, ())}
+            changes = {"model.decoder.attention": attention, "objective.auxiliary": terms.get(name, ())}
             yield f"{name}-{seed}", changes | {"seed": seed}

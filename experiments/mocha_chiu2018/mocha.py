@@ -47,7 +47,7 @@ def experiment() -> Experiment:
 def attentions():
     """Yields soft, hard monotonic, chunkwise from scratch and chunkwise after a soft start; three seeds a row."""
     warm = nn.WarmStart(nn.Softmax(), MOCHA, until=46_875)
-    soft = {"soft": {"model.decoder.attention.focus": nn.Softmax(), "objective.extra": ()}}
+    soft = {"soft": {"model.decoder.attention.focus": nn.Softmax(), "objective.auxiliary": ()}}
     hard = {"monotonic": STOPS, "mocha": MOCHA, "warm": warm}
     rows = soft | {row: {"model.decoder.attention.focus": focus} for row, focus in hard.items()}
     for row, changes in rows.items():

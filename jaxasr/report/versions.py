@@ -5,7 +5,7 @@ import platform
 import re
 from collections.abc import Mapping
 
-# The lowest and the highest versions with which both commands of the README pass: those of launch/constraints.txt and the upper
+# The lowest and highest versions with which both commands of the README pass: those of launch/constraints.txt, the upper
 # bounds of pyproject.toml (tests/report/test_versions.py compares them).
 TESTED: Mapping[str, tuple[str, str]] = {
     "python": ("3.11", "3.13"),

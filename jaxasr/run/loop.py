@@ -66,8 +66,7 @@ def train(
     with contextlib.ExitStack() as resources:
         # Open the workdir, the data and the checkpoints.
         enter = resources.enter_context
-        print_fn = print_fn if is_primary() else _print_nothing
-        measurements = report.Measurements(print_fn)
+        measurements = report.Measurements(print_fn := print_fn if is_primary() else _print_nothing)
         run_dir = enter(enter(Workdir.for_this_process(Path(workdir))).held())
         goodput = enter(Goodput(run_dir.path, started_s=started_s, measurements=measurements))
         data = experiment.train_data.open(runtime.data_dir)
@@ -83,10 +82,8 @@ def train(
         check_same_run_on_all_hosts(experiment, data, done)
         stages = [stage for stage in stages if stage.experiment.steps >= done]
         with goodput.record("restore" if done else "other"):
-            if done:
-                saved = stages[0].restore(checkpoints, print_fn)
-            else:
-                saved = stages[0].init(PretrainedRuns(teacher, fusion_lm))
+            pretrained = PretrainedRuns(teacher, fusion_lm)
+            saved = stages[0].restore(checkpoints, print_fn) if done else stages[0].init(pretrained)
         goodput.resume_at(done)
 
         # Start the handlers of signals, the reports and the clocks.

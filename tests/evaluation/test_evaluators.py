@@ -108,7 +108,7 @@ def test_what_does_not_fit_a_language_model_is_refused():
 def test_a_recogniser_learns_what_a_language_model_would_write(rng):
     """Distillation from a teacher that reads (Bai et al. 2019): its logits stand beside the recogniser's."""
     calm, teacher = tiny.experiment(), tiny_lm.experiment().model
-    objective = replace(calm.objective, extra=(training.Distill(0.5),))
+    objective = replace(calm.objective, auxiliary=(training.Distill(0.5),))
     experiment = replace(calm, teacher=teacher, objective=objective)
     apply = make_apply_fn(experiment.model, objective, experiment.teacher)
     batch = batch_of(rng, samples=(16_000, 9_000), tokens=(3, 2))
