@@ -66,8 +66,8 @@ def test_golden_parameters(file):
 
 def test_no_golden_is_left_over():
     known = {f"{name_of(path)}{suffix}" for path in FILES for suffix in (".txt", ".params.txt")}
-    # those of plans are tests/run/test_plan's
-    found = {path.name for path in GOLDEN.iterdir() if not path.name.startswith("plan_")}
+    others = ("plan_", "hlo_", "run_")  # of tests/plan, tests/cost/test_hlo.py and tests/run/test_golden_run.py
+    found = {path.name for path in GOLDEN.iterdir() if not path.name.startswith(others)}
     assert found <= known, "remove those whose experiment is gone"
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "jaxasr"
-TREES = {path.relative_to(PACKAGE): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {
+    path.relative_to(PACKAGE): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
+}
 PARTICIPLES = {"Given", "Seen", "Said", "Found", "Heard", "Spelt", "Spoken", "Fed", "Known", "Told", "Spent"}
 MOST_LINES = 66
 LONG_FUNCTIONS = {"run/loop.py": "train"}  # the training loop is read from top to bottom

@@ -47,7 +47,6 @@ def train(
     """Trains to the experiment's last step, from the start or from the last checkpoint.
 
     Args:
-        experiment: the experiment, whose pretraining stages come first.
         workdir: the folder of the run: checkpoints, metrics, pictures, hypotheses.
         runtime: data folder and devices; no number depends on them beyond float tolerance. None: the defaults.
         teacher: the workdir of the teacher's run, if the experiment has a teacher. It is read at the first step only.
@@ -66,7 +65,8 @@ def train(
     with contextlib.ExitStack() as resources:
         # Open the workdir, the data and the checkpoints.
         enter = resources.enter_context
-        measurements = report.Measurements(print_fn := print_fn if is_primary() else _print_nothing)
+        print_fn = print_fn if is_primary() else _print_nothing
+        measurements = report.Measurements(print_fn)
         run_dir = enter(enter(Workdir.for_this_process(Path(workdir))).held())
         goodput = enter(Goodput(run_dir.path, started_s=started_s, measurements=measurements))
         data = experiment.train_data.open(runtime.data_dir)

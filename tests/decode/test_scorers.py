@@ -136,7 +136,14 @@ COMBINATIONS = {
     "internal": (LmScorer("a", 0.6), InternalLm(-0.3)),
     "paid": (LengthReward(0.8), Coverage(0.5, threshold=0.4)),
     "guarded": (NoRepeatNgram(2, 2), AttentionStallRule(stall=2, back=1), LmScorer("b", 0.3)),
-    "all": (LmScorer("a", 0.5), LmScorer("b", -0.2), InternalLm(-0.1), LengthReward(0.3), Coverage(0.2), NoRepeatNgram(1, 3)),
+    "all": (
+        LmScorer("a", 0.5),
+        LmScorer("b", -0.2),
+        InternalLm(-0.1),
+        LengthReward(0.3),
+        Coverage(0.2),
+        NoRepeatNgram(1, 3),
+    ),
 }
 
 
@@ -221,7 +228,10 @@ def test_a_second_pass_over_every_transcript_is_the_one_search(rng):
 
 def test_what_a_scorer_lacks_is_said(rng):
     batch, model = batch_of(rng, 3), fused_toy(0)
-    for scorer, message in ((LmScorer("c", 0.3), "--lm c=PATH"), (LmScorer("a", 0.3), "has 3 tokens and the recogniser 4")):
+    for scorer, message in (
+        (LmScorer("c", 0.3), "--lm c=PATH"),
+        (LmScorer("a", 0.3), "has 3 tokens and the recogniser 4"),
+    ):
         other = model if scorer.name == "c" else replace(toy(4), lms=model.lms)
         with pytest.raises(ValueError, match=message):
             jax.eval_shape(lambda batch, s=scorer, m=other: Beam(2, scorers=(s,))(m, batch), batch)
@@ -229,6 +239,11 @@ def test_what_a_scorer_lacks_is_said(rng):
         jax.eval_shape(lambda batch: Beam(2, scorers=(InternalLm(-0.1),))(toy(3), batch), batch)
     with pytest.raises(ValueError, match="same name: attention, a, a"):
         Beam(2, scorers=(LmScorer("a", 0.1), LmScorer("a", 0.2)))
-    for build in (lambda: NoRepeatNgram(0, 2), lambda: NoRepeatNgram(3, 1), lambda: AttentionStallRule(stall=0), lambda: Coverage(-1.0)):
+    for build in (
+        lambda: NoRepeatNgram(0, 2),
+        lambda: NoRepeatNgram(3, 1),
+        lambda: AttentionStallRule(stall=0),
+        lambda: Coverage(-1.0),
+    ):
         with pytest.raises(ValueError, match="needed"):
             build()

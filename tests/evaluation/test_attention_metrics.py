@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from jaxasr import decode
-from jaxasr.evaluation.attention_metrics import FROM_STEP, AttentionCollapseMonitor, alignment_sums, hypothesis_sums, replay_warnings, with_alignment_metrics
+from jaxasr.evaluation.attention_metrics import (
+    FROM_STEP,
+    AttentionCollapseMonitor,
+    alignment_sums,
+    hypothesis_sums,
+    replay_warnings,
+    with_alignment_metrics,
+)
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
 from tests import tiny_experiments as tiny
 
@@ -63,7 +70,9 @@ def test_of_several_samples_the_first_is_watched(rng):
     twice = np.repeat(weights, 2, axis=0)
     twice[1::2] = 0.0
     given = batch([5, 5], [True, True])
-    one, two = (with_alignment_metrics(criterion)(outputs(w, [8, 8]), given)["attention_entropy"].mean for w in (weights, twice))
+    one, two = (
+        with_alignment_metrics(criterion)(outputs(w, [8, 8]), given)["attention_entropy"].mean for w in (weights, twice)
+    )
     assert one == two > 0.0
 
 

@@ -119,7 +119,9 @@ def test_nothing_is_drawn_of_an_empty_hypothesis(trained_run, tmp_path):
 
 def test_all_devices_together_decode_what_one_does(trained_run, copy):
     rows = [
-        evaluate_run(tiny.experiment(), copy, RuntimeConfig(trained_run.data_dir, how), splits=("train",), print_fn=str)[0]
+        evaluate_run(
+            tiny.experiment(), copy, RuntimeConfig(trained_run.data_dir, how), splits=("train",), print_fn=str
+        )[0]
         for how in ("jit", "mesh")
     ]
     assert rows[0]["wer"] == rows[1]["wer"]

@@ -64,9 +64,9 @@ def test_the_loop_leaves_what_it_leaves_of_a_recogniser(lm_run):
         assert checkpoints.best() == min(watched, key=watched.get)
     assert (lm_run.workdir / "pictures" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "validation/word_perplexity" in (lm_run.workdir / "page.html").read_text()
-    assert {json.loads(line)["id"] for line in (lm_run.workdir / "texts.validation.jsonl").read_text().splitlines()} == {
-        f"lines-{number}" for number in range(1, 10)
-    }
+    assert {
+        json.loads(line)["id"] for line in (lm_run.workdir / "texts.validation.jsonl").read_text().splitlines()
+    } == {f"lines-{number}" for number in range(1, 10)}
     speed = [json.loads(line) for line in (lm_run.workdir / "speed.jsonl").read_text().splitlines()]
     assert all(line["tokens_per_s"] > 0 for line in speed)
 
@@ -93,7 +93,9 @@ def test_what_does_not_fit_a_language_model_is_refused():
     heard, read = tiny.experiment(), tiny_lm.experiment()
     with pytest.raises(ValueError, match=r"reads transcripts alone, and train_data\.shapes are Buckets; give it"):
         changed(train_data=replace(read.train_data, shapes=heard.train_data.shapes))
-    with pytest.raises(ValueError, match=r"Seq2Seq, which reads audio, and validation\.data\.shapes are ChooseTokenBuckets"):
+    with pytest.raises(
+        ValueError, match=r"Seq2Seq, which reads audio, and validation\.data\.shapes are ChooseTokenBuckets"
+    ):
         replace(heard, validation=replace(heard.validation, data=replace(heard.validation.data, shapes=tiny_lm.SHAPES)))
     with pytest.raises(ValueError, match="validation has the search Greedy"):
         changed(validation=replace(read.validation, search=decode.Greedy()))

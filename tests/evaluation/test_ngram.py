@@ -68,7 +68,11 @@ def test_in_a_beam_the_share_of_a_model_is_the_score_of_the_text(rng, tmp_path):
         text.write_arpa(model, tmp_path / f"{name}.arpa")
     lms = {name: read_ngram(tmp_path / f"{name}.arpa", tokens) for name in models}
     lms["last"] = lms["words"]
-    fused = (decode.LmScorer("words", 0.4), decode.LmScorer("letters", 0.7), decode.LmScorer("last", 0.4, score_eos=False))
+    fused = (
+        decode.LmScorer("words", 0.4),
+        decode.LmScorer("letters", 0.7),
+        decode.LmScorer("last", 0.4, score_eos=False),
+    )
     beam = decode.Beam(5, nbest=5, scorers=fused)
     found = jax.jit(beam)(replace(toy(tokens.size), lms=lms), batch_of(rng, 6, 4))
     ended = np.argwhere(found.finished_bw)

@@ -7,7 +7,14 @@ import pytest
 
 from jaxasr import tree
 from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, NoRepeatNgram, Rescoring
-from jaxasr.evaluation.searches import select_search, read_tuned, search_for_files, named_searches, tuned_changes, render_search
+from jaxasr.evaluation.searches import (
+    select_search,
+    read_tuned,
+    search_for_files,
+    named_searches,
+    tuned_changes,
+    render_search,
+)
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
 
@@ -16,7 +23,9 @@ REWARDED = Beam(3, scorers=(LengthReward(0.5),))
 
 def experiment(**searches):
     """The tiny one with these searches, by split."""
-    changes = {f"evals.{name}.search" if name != "validation" else "validation.search": each for name, each in searches.items()}
+    changes = {
+        f"evals.{name}.search" if name != "validation" else "validation.search": each for name, each in searches.items()
+    }
     return tree.override(tiny.experiment(), changes)
 
 

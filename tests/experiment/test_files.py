@@ -43,7 +43,8 @@ def test_two_files_of_one_stem_have_classes_of_their_own(tmp_path):
     """Annotations are strings, which are looked up in the module of the class when an override is read."""
     number = write(tmp_path / "a", "int", 3)
     word = write(tmp_path / "b", "str", "'three'")
-    first, second = load(str(number)), load(str(word))
+    first = load(str(number))
+    second = load(str(word))
     assert type(first.optimizer.schedule) is not type(second.optimizer.schedule)
     changed = tree.override(first, {"optimizer.schedule.level": "4"})
     assert changed.optimizer.schedule.level == 4

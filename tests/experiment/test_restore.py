@@ -79,15 +79,18 @@ def test_a_folder_that_is_no_run_says_so(experiment, tmp_path):
         trained_variables(experiment, Workdir(tmp_path), "mean")
 
 
-def test_statistics_of_the_data_are_measured_once_saved_and_brought_back(trained_run, tmp_path):
-    """A checkpoint without them would be worthless, because they decide the values of a frame."""
-    restless = tree.override(tiny.restless(), {"steps": 2})
+def test_a_run_without_an_average_saves_statistics_and_its_last_parameters(trained_run, tmp_path):
+    """The statistics are computed once. A checkpoint without them would be worthless: they decide the values of a frame."""
+    restless = tree.override(tiny.restless(), {"steps": 2, "ema_decay": 0.0})
     opened = restless.train_data.open(trained_run.data_dir)
     expected = init_feature_statistics(initial_state(restless, opened), restless, opened).statistics["statistics"][
         "frontend"
     ]
     train(restless, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=lambda _: None)
     variables, _ = trained_variables(restless, Workdir(tmp_path))
+    saved = saved_state(tmp_path, 2)
+    assert not [path for path in saved if "ema_params" in path]
+    np.testing.assert_array_equal(readout(variables), saved["train/params/decoder/readout/kernel"])
     for name in ("mean", "deviation"):
         np.testing.assert_array_equal(variables["statistics"]["frontend"][name], expected[name])
         assert np.ptp(expected[name]) > 0.1

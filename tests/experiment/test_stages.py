@@ -82,7 +82,7 @@ def state_of(optimizer, number, **shapes):
 
 
 def stepped(state, optimizer, steps):
-    """After so many batches of the same gradient, and what the last one changed."""
+    """Returns the state after so many batches of the same gradient, and the last updates."""
     update = jax.jit(optimizer.build().update)
     updates = {}
     gradients = jax.tree.map(jnp.ones_like, state.params)
@@ -105,6 +105,14 @@ def test_what_has_the_same_place_and_shape_is_inherited():
     for params in (state.params, state.ema_params):
         np.testing.assert_array_equal(params["kept"], np.ones((3, 2)))
         np.testing.assert_array_equal(params["wider"], np.zeros(4))
+
+
+def test_an_average_begins_at_the_parameters_of_a_stage_without_one():
+    free = training.ScheduleFree(RAMP)
+    before = replace(state_of(training.Sgd(RAMP), 1, kept=(3, 2)), ema_params=None)
+    state, _ = init_next_stage(state_of(free, 0, kept=(3, 2), new=1), before, free)
+    np.testing.assert_array_equal(state.ema_params["kept"], np.ones((3, 2)))
+    assert init_next_stage(before, state, training.Sgd(RAMP))[0].ema_params is None
 
 
 def test_the_optimizer_goes_on_where_all_that_it_keeps_has_its_place():

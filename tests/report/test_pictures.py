@@ -87,7 +87,10 @@ def test_curves_bear_what_is_not_finite_and_draw_only_what_there_is(tmp_path):
 
 
 def test_curves_have_a_panel_for_attention(tmp_path):
-    rows = [{"step": 50, "train/attention_diffuse": 0.9, "train/attention_lag": 3.0}, {"step": 50, "validation/wer": 0.5}]
+    rows = [
+        {"step": 50, "train/attention_diffuse": 0.9, "train/attention_lag": 3.0},
+        {"step": 50, "validation/wer": 0.5},
+    ]
     errors, attention = pictures.curves(rows, path=tmp_path / "c.png").axes
     assert (errors.get_ylabel(), attention.get_ylabel()) == ("errors, %", "attention, shares")
     assert texts(attention) == ["train/attention_diffuse"]

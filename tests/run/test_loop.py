@@ -219,7 +219,7 @@ def test_four_devices_come_where_one_comes(restless, trained_run, whole, tmp_pat
 
 
 def test_a_run_goes_on_with_other_devices(restless, trained_run, whole, tmp_path):
-    """It begins with its state split over a mesh, and ends with all of it on each of four devices under pmap."""
+    """The state is split over a mesh at first, and whole on each of four devices under pmap at the end."""
     folder, _ = whole
     split = {"layout": MeshShape(fsdp=2, tensor=2), "rules": Rules(split_from=16)}
     run_attempt(restless, tmp_path / "moved", trained_run.data_dir, stop_at=STOP_AT, parallelism="mesh", **split)

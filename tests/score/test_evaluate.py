@@ -101,13 +101,20 @@ def test_where_nothing_was_said_rates_are_infinite_or_nothing():
 def test_each_candidate_keeps_what_every_scorer_added():
     def shared(batch: Batch) -> Hypotheses:
         found = told(batch)
-        return replace(found, scores_by_scorer_bwk=jnp.stack([0.75 * found.log_probs_bw, 0.25 * found.log_probs_bw], axis=-1))
+        return replace(
+            found, scores_by_scorer_bwk=jnp.stack([0.75 * found.log_probs_bw, 0.25 * found.log_probs_bw], axis=-1)
+        )
 
-    first, second = score.evaluate(shared, [SECOND], decode_text, scorer_names=("attention", "ctc")).utterances[0].candidates
+    first, second = (
+        score.evaluate(shared, [SECOND], decode_text, scorer_names=("attention", "ctc")).utterances[0].candidates
+    )
     assert first.shares == {"attention": -2.25, "ctc": -0.75}
     assert second.shares == {"attention": -3.75, "ctc": -1.25}
     assert score.evaluate(shared, [SECOND], decode_text).utterances[0].candidates[0].shares == {}
-    assert score.evaluate(told, [SECOND], decode_text, scorer_names=("attention",)).utterances[0].candidates[0].shares == {}
+    assert (
+        score.evaluate(told, [SECOND], decode_text, scorer_names=("attention",)).utterances[0].candidates[0].shares
+        == {}
+    )
 
 
 def test_estimates_draw_utterances_or_speakers():
