@@ -54,14 +54,14 @@ def programs_are_let_go() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", name="trained_run")
-def river_fixture(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    """A corpus of tones and a run that has learnt it."""
+def trained_run_fixture(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A corpus of tones and a run trained on it."""
     return trained_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="session", name="lm_run")
 def lm_run_fixture(tmp_path_factory: pytest.TempPathFactory) -> LmRun:
-    """A corpus of lines and a language model that has learnt it."""
+    """A corpus of lines and a language model trained on it."""
     return lm_run(tmp_path_factory)
 
 

@@ -45,9 +45,9 @@ def fault_of(node: ast.AST, text: str) -> str:
         return "begins with a relative clause or a pronoun"
     if isinstance(node, ast.ClassDef) and not NOUN_PHRASE.match(text):
         return "a class's begins with an article"
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        if not VERB.match(text) and not (is_property(node) and NOUN_PHRASE.match(text)):
-            return "a function's begins with a verb in the third person"
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    if is_function and not VERB.match(text) and not (is_property(node) and NOUN_PHRASE.match(text)):
+        return "a function's begins with a verb in the third person"
     return ""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxasr import decode, tree
 from jaxasr.__main__ import main
-from jaxasr.evaluation import evaluate_run, check_data_ready
+from jaxasr.evaluation import check_data_ready, evaluate_run
 from jaxasr.evaluation.decode_split import SearchEvaluator, compiled_search, draw_alignment, headline, row_of
 from jaxasr.experiment import RuntimeConfig, Split
 from jaxasr.experiment.restore import trained_variables

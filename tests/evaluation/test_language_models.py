@@ -7,7 +7,7 @@ import pytest
 from jaxasr import decode, text, tree
 from jaxasr.bench.search import ForbidEnd
 from jaxasr.evaluation import evaluate_run
-from jaxasr.evaluation.language_models import load_language_models, check_lms_used
+from jaxasr.evaluation.language_models import check_lms_used, load_language_models
 from jaxasr.evaluation.ngram import token_words
 from jaxasr.experiment import RuntimeConfig
 from tests import tiny_experiments as tiny

@@ -8,12 +8,12 @@ import pytest
 from jaxasr import tree
 from jaxasr.decode import Beam, CtcGreedy, Greedy, LengthReward, MaxTokens, NoRepeatNgram, Rescoring
 from jaxasr.evaluation.searches import (
-    select_search,
-    read_tuned,
-    search_for_files,
     named_searches,
-    tuned_changes,
+    read_tuned,
     render_search,
+    search_for_files,
+    select_search,
+    tuned_changes,
 )
 from tests import tiny_experiments as tiny
 from tests import tiny_lm

@@ -45,9 +45,9 @@ def test_a_step_is_read_when_the_next_one_is_there(log):
     assert log.metrics["loss"].tolist() == [0.0, 0.0]
     log.add(1, batch(), ["a"], sums(1.0))
     assert log.metrics["loss"].tolist() == [6.0, 1.0]
-    log.settle()
+    log.flush()
     assert log.metrics["loss"].tolist() == [7.0, 2.0]
-    log.settle()
+    log.flush()
     assert log.metrics["loss"].tolist() == [7.0, 2.0]
 
 
@@ -90,4 +90,4 @@ def test_what_is_not_finite_is_named_with_its_step_its_utterances_and_its_batch(
 def test_the_very_first_step_may_be_the_one(log):
     log.add(0, batch(), ["a"], sums(float("nan")))
     with pytest.raises(DivergenceError, match="step 0 is not finite; there was no finite step"):
-        log.settle()
+        log.flush()
