@@ -76,6 +76,15 @@ def test_tests_lie_where_their_modules_lie():
     assert [str(folder) for folder, place in places.items() if not place.is_dir()] == []
 
 
+def test_hooks_have_the_pinned_versions():
+    """The commit hooks check with the versions that launch/test.sh installs."""
+    pinned = dict(
+        line.split("==") for line in (ROOT / "launch/constraints.txt").read_text().splitlines() if "==" in line
+    )
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert f"rev: v{pinned['ruff']}\n" in hooks
+
+
 def public(module: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
     """Yields the public functions and classes, and the public methods of classes without a base."""
     for node in module.body:
