@@ -76,7 +76,9 @@ def test_a_step_fits_at_full_size(file):
     experiment = load(str(file))
 
     def before() -> Any:
-        return new_state(variables(experiment, batch()), experiment.optimizer.build(), jax.random.key(0))
+        optimizer = experiment.optimizer.build()
+        key = jax.random.key(0)
+        return new_state(variables(experiment, batch()), optimizer, key, keeps_average=experiment.keeps_average)
 
     step = make_step(
         make_apply_fn(experiment.model),

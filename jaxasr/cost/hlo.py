@@ -124,8 +124,8 @@ class Program:
 
     @property
     def opcodes(self) -> set[str]:
-        """Of all its instructions."""
-        return {each.opcode for computation in self.computations.values() for each in computation.values()}
+        """The opcodes of all instructions."""
+        return {line.opcode for computation in self.computations.values() for line in computation.values()}
 
     @cached_property
     def scheduled(self) -> tuple[str, ...]:

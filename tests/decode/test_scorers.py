@@ -235,7 +235,7 @@ def test_what_a_scorer_lacks_is_said(rng):
         other = model if scorer.name == "c" else replace(toy(4), lms=model.lms)
         with pytest.raises(ValueError, match=message):
             jax.eval_shape(lambda batch, s=scorer, m=other: Beam(2, scorers=(s,))(m, batch), batch)
-    with pytest.raises(ValueError, match="has no silent"):
+    with pytest.raises(ValueError, match="has no without_audio"):
         jax.eval_shape(lambda batch: Beam(2, scorers=(InternalLm(-0.1),))(toy(3), batch), batch)
     with pytest.raises(ValueError, match="same name: attention, a, a"):
         Beam(2, scorers=(LmScorer("a", 0.1), LmScorer("a", 0.2)))

@@ -97,7 +97,7 @@ def test_at_the_end_it_goes_on_without_reading_as_the_offline_search_does():
     stream, segment, _, _ = write(search, stream_of([[1], []]), search.init(1))
     _, segment, written, more = write(search, stream, segment, last=True)
     assert written == [[(8, 1), (8, 1), (8, 1), (END, 1)]]
-    assert (more, segment.over_b.tolist()) == ([False], [True])
+    assert (more, segment.done_b.tolist()) == ([False], [True])
 
 
 def test_an_end_begins_a_segment_behind_it_which_is_silent_if_it_reads_nothing():
@@ -105,7 +105,7 @@ def test_an_end_begins_a_segment_behind_it_which_is_silent_if_it_reads_nothing()
     stream = stream_of([[1, END, 5], [2], [END], []])
     stream, segment, written, _ = write(search, stream, search.init(1), last=True)
     assert written == [[(1, 0), (END, 0), (2, 1), (END, 2)]]
-    assert segment.over_b.tolist() == [True]
+    assert segment.done_b.tolist() == [True]
     assert write(search, stream, segment, last=True)[2] == [[]]
 
 
@@ -124,7 +124,7 @@ def test_tokens_wait_for_the_positions_that_allow_them():
     stream, segment, written, _ = write(search, hear(stream, 3), segment)
     assert written == [[(3, 0), (4, 0)]]
     _, segment, written, _ = write(search, stream, segment, last=True)
-    assert (written, segment.over_b.tolist()) == ([[]], [True])
+    assert (written, segment.done_b.tolist()) == ([[]], [True])
 
 
 def test_limits_are_those_of_the_offline_search_and_never_end():

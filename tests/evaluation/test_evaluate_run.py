@@ -84,7 +84,7 @@ def test_what_would_be_missing_in_the_end_is_missed_before_the_first_step(tmp_pa
         assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     fused = Split(tiny.experiment().validation.data, decode.Beam(3, scorers=(decode.LmScorer("words", 0.2),)))
-    with pytest.raises(ValueError, match=r"fuses a language model 'words'; given: none. Give it: --lm words=PLACE"):
+    with pytest.raises(ValueError, match=r"fuses a language model 'words'; given: none. Give it: --lm words=PATH"):
         check_data_ready([fused], tmp_path / "data", {})
     check_data_ready([fused], tmp_path / "data", {"words": "a.arpa"})
 

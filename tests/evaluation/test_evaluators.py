@@ -82,7 +82,7 @@ def test_what_is_printed(lm_run):
 
 def test_it_hears_nothing(lm_run):
     with pytest.raises(ValueError, match="model is a LstmLm, a language model: it hears nothing"):
-        next(transcribe(tiny_lm.experiment(), Workdir(lm_run.workdir), [FILE]))
+        next(transcribe(tiny_lm.experiment(), lm_run.workdir, [FILE]))
 
 
 def changed(**changes) -> Experiment:
@@ -101,7 +101,7 @@ def test_what_does_not_fit_a_language_model_is_refused():
         changed(validation=replace(read.validation, search=decode.Greedy()))
     with pytest.raises(ValueError, match=r"evals\.train has no search"):
         replace(heard, evals={"train": replace(heard.validation, search=None)})
-    with pytest.raises(ValueError, match=r"objective has ctc_weight=0\.5, Guide, and model is a LstmLm"):
+    with pytest.raises(ValueError, match=r"objective has ctc_weight=0\.5, GuidedAttentionLoss, and model is a LstmLm"):
         changed(objective=training.Objective(ctc_weight=0.5, auxiliary=(training.GuidedAttentionLoss(1.0),)))
     with pytest.raises(ValueError, match=r"model\.vocab=9 but the tokenizer"):
         changed(model=read.model.clone(vocab=9))

@@ -183,7 +183,7 @@ def test_a_tiny_one_trains_as_low_as_in_float32():
 
         optimizer = optax.adam(0.03)
         step = jax.jit(make_step(apply, OBJECTIVE, optimizer, ema_decay=0.9))
-        state = new_state(variables, optimizer, jax.random.key(0))
+        state = new_state(variables, optimizer, jax.random.key(0), keeps_average=True)
         losses = []
         dtypes = jax.tree.map(strength, state)
         for _ in range(30):

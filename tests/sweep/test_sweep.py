@@ -209,7 +209,7 @@ def test_steps_count_as_they_are_made_also_of_a_run_that_goes_on(bench, monkeypa
     class Bar(report.Progress):
         def advance(self, n=1, **info):
             super().advance(n, **info)
-            reported.append((self.done, info.get("now", "")))
+            reported.append((self.done, str(info.get("now", ""))))
 
     def write_step(step: int) -> None:
         hosts = bench.folder / "s-0" / "hosts"

@@ -260,13 +260,13 @@ def test_reinforce_wants_draws(rng):
         (lambda: Reinforce(-1.0), r"Reinforce\.weight is -1\.0; it must be 0 or more"),
         (lambda: Reinforce(entropy=float("nan")), r"Reinforce\.entropy is nan"),
         (lambda: Distill(1.0, temperature=0.0), r"Distill\.temperature is 0\.0"),
-        (lambda: GuidedAttentionLoss(1.0, width=0.0), r"Guide\.width is 0\.0; it must be more than 0"),
+        (lambda: GuidedAttentionLoss(1.0, width=0.0), r"GuidedAttentionLoss\.width is 0\.0; it must be more than 0"),
         (
             lambda: Objective(auxiliary=(GuidedAttentionLoss(1.0), GuidedAttentionLoss(2.0))),
             "guide, guide; each may stand there once",
         ),
         (lambda: Objective(prior=(0.5, 0.6)), "2 frequencies with sum 1.1"),
-        (lambda: Objective(base_weight=-1.0), r"objective\.share is -1\.0"),
+        (lambda: Objective(base_weight=-1.0), r"objective\.base_weight is -1\.0"),
     ],
 )
 def test_a_term_that_makes_no_sense_is_refused(make, message):

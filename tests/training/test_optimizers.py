@@ -178,7 +178,7 @@ def test_the_penalty_is_in_the_gradient_before_it_is_clipped():
 def test_newbob_by_hand(rule, scores, scales):
     plateau, found = new_plateau(), []
     for score in scores:
-        plateau = rule.judge(plateau, score)
+        plateau = rule.update(plateau, score)
         found.append(float(plateau.scale))
     assert found == pytest.approx(scales)
 

@@ -23,7 +23,9 @@ def run(trained_run, tmp_path):
 
 def test_it_is_written_where_transcribe_finds_it(trained_run, run):
     said: list[str] = []
-    found = calibrate(tiny.experiment(), run, RuntimeConfig(trained_run.data_dir), splits=("test",), say=said.append)
+    found = calibrate(
+        tiny.experiment(), run, RuntimeConfig(trained_run.data_dir), splits=("test",), print_fn=said.append
+    )
     kept = json.loads((run / "confidence.json").read_text())
     assert load_calibration(Workdir(run)) == found == Platt(kept["slope"], kept["offset"])
     assert found.slope >= 0

@@ -205,7 +205,7 @@ def stop_position(hearing):
 @pytest.mark.parametrize("renews", [False, True])
 def test_a_segment_can_begin_with_a_new_encoder(renews):
     name = "monotonic, one way"
-    streamer = streamer_of(name, variables_of(name, ENDING), renews_encoder=renews)
+    streamer = streamer_of(name, variables_of(name, ENDING), reset_encoder_at_endpoint=renews)
     hearing = streamer.start_session()
     wave_n = wave(ENDING, SAMPLES)
     for start in range(0, len(wave_n), 10):
