@@ -21,7 +21,7 @@ from tests.nn.tiny import FRONTEND, RATE_HZ, VOCAB, batch_of, compiled_quickly, 
 LETTERS = Characters(" ABCD")
 SEEDS = (0, 3, 6, 9, 12, 14, 16, 18, 19, 23)
 LIVELY = {"MoChA, windows": 16, "monotonic, one way": 3}  # the seeds of models that say much
-ENDING = 2  # that of a monotonic one that often ends
+ENDING = 13  # the seed of a monotonic model that often ends
 SAMPLES = 1_510  # 149 frames
 
 
