@@ -10,12 +10,10 @@ import faulthandler
 import itertools
 import os
 import platform
-import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,10 @@ import jax
 from jax._src import (
     distributed as jax_distributed,  # the service's client has no public name; Orbax takes it from here as well
 )
+from jax._src.clusters import ClusterEnv  # the job that JAX would detect, before it starts a service for it
 
-from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, START, LaunchEnv, address, read_launch_env
+from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, LaunchEnv, read_launch_env
+from jaxasr.scale.rendezvous import rendezvous
 
 DAY_S = 86_400.0
 
@@ -57,14 +57,16 @@ def initialize(environment: Mapping[str, str] = os.environ) -> bool:
 
     Raises:
         ValueError: the variables contradict each other, or JAX finds no job.
-        ConnectionError: process 0 does not answer within JAXASR_START_S. (If other processes are missing, JAX ends
-            process 0, which prints before that it waits.)
+        ConnectionError: the coordinator's port is taken, or processes did not come within JAXASR_START_S; the message
+            names them.
     """
     env = read_launch_env(environment)
     if env is not None and env.processes != 1 and not jax.distributed.is_initialized():
         faulthandler.enable()  # prints the stacks when JAX's client aborts
-        _wait_for_primary(env)
-        with _message_if_it_waits(env):
+        job = _detected(env)
+        with _message_if_it_waits(job):
+            if (job.processes or 1) > 1:
+                rendezvous(job)
             _initialize(env)
     return jax.distributed.is_initialized()
 
@@ -154,23 +156,15 @@ def cpu_info(entry: str) -> str:
     return next((value.strip() for name, _, value in pairs if name.strip() == entry), platform.machine())
 
 
-def _wait_for_primary(env: LaunchEnv) -> None:
-    """Waits until process 0 answers. JAX's client would abort this process instead of raising an error."""
-    if env.coordinator is None or not env.process:
-        return
-    end = time.monotonic() + env.start_s
-    while True:
-        try:
-            socket.create_connection(address(env.coordinator), timeout=5.0).close()
-            return
-        except OSError as error:
-            if time.monotonic() > end:
-                raise ConnectionError(
-                    f"process {env.process} of {env.processes} on {socket.gethostname()} can't reach process 0 at "
-                    f"{COORDINATOR}={env.coordinator} ({error}) for {env.start_s} s. Was it started there, does the "
-                    f"name resolve here, is the port open? {START} is the time to wait"
-                ) from error
-        time.sleep(min(0.5, env.start_s / 10))
+def _detected(env: LaunchEnv) -> LaunchEnv:
+    """Returns the job with what JAX detects of it: coordinator, number of processes and number of this process."""
+    if env.processes is not None:
+        return env
+    given = (env.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS"), None, None, None)
+    coordinator, processes, process, _ = ClusterEnv.auto_detect_unset_distributed_params(*given, None, env.start_s)
+    if None in (coordinator, processes, process):
+        return env
+    return replace(env, coordinator=coordinator, processes=processes, process=process)
 
 
 @contextlib.contextmanager
