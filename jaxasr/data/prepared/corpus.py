@@ -41,7 +41,7 @@ class Corpus:
           FileNotFoundError: the corpus is not prepared.
           ValueError: there is no such split, the slice has no example, or files were truncated or altered.
         """
-        folder = dataset_info.corpus_folder(data_dir, self.name)
+        folder = dataset_info.readable_folder(data_dir, self.name)
         _check_prepared(folder)
         infos = dataset_info.read(folder).splits
         slices = [_split_slice(folder, infos, instruction) for instruction in _instructions(self, infos)]

@@ -15,6 +15,7 @@ from pathlib import Path
 VERSION = "1.0.0"
 INFO_FILE = "prepared.json"
 FORMAT = 1
+LISTS = ("rejects", "suspects")  # about the rows of a corpus, beside its folder
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,18 @@ class DatasetInfo:
 def corpus_folder(data_dir: Path, name: str) -> Path:
     """Returns the folder of the prepared corpus `name`."""
     return data_dir / name / VERSION
+
+
+def earlier_copy(folder: Path) -> Path:
+    """Returns the place of a corpus while another one takes its own place."""
+    return folder.parent / ".before"
+
+
+def readable_folder(data_dir: Path, name: str) -> Path:
+    """Returns the folder to read a corpus from: its own, or that of its earlier copy if a replacement was killed."""
+    folder = corpus_folder(data_dir, name)
+    before = earlier_copy(folder)
+    return before if not folder.exists() and (before / INFO_FILE).is_file() else folder
 
 
 def index_path(folder: Path, split: str) -> Path:

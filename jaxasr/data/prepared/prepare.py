@@ -15,6 +15,7 @@ from jaxasr.data.prepared import dataset_info
 from jaxasr.data.prepared.builder import SpeechBuilder
 from jaxasr.data.prepared.contents import Contents, read_contents
 from jaxasr.data.prepared.corpus import Corpus
+from jaxasr.data.prepared.publish import list_paths, publish, recover
 
 
 def prepare(
@@ -49,14 +50,15 @@ def prepare(
     folder = dataset_info.corpus_folder(data_dir, source.name)
     home = folder.parent
     with _corpus_lock(home):
+        recover(folder)
         exists = (folder / dataset_info.INFO_FILE).is_file()
         if exists and not overwrite:
             _check_same_recipe(folder, recipe(source))
             return read_contents(folder, already_prepared=True)
         _check_own_folder(folder)
-        listed = home / "rejects.jsonl"
-        rejects = home / "rejects-new.jsonl" if exists else listed
-        rejects.unlink(missing_ok=True)
+        lists = list_paths(home, replaces=exists)
+        for path in lists.values():
+            path.unlink(missing_ok=True)  # of an attempt that failed
         with _staging_folder(home) as stage:
             builder = SpeechBuilder(
                 source,
@@ -64,18 +66,13 @@ def prepare(
                 data_dir=stage,
                 normalizer=normalizer,
                 max_bad_share=max_bad_share,
-                rejects=rejects,
+                rejects=lists["rejects"],
             )
             builder.download_and_prepare(
                 download_dir=(data_dir if source.url_infos else stage) / "downloads",
                 download_config=tfds.download.DownloadConfig(manual_dir=getattr(source, "folder", None)),
             )
-            if exists:
-                folder.rename(stage / "before")  # deleted together with the staging folder
-                listed.unlink(missing_ok=True)
-            Path(builder.data_dir).rename(folder)
-            if rejects.is_file():
-                rejects.rename(listed)
+            publish(Path(builder.data_dir), folder)
     return read_contents(folder, already_prepared=False)
 
 
