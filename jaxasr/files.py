@@ -1,17 +1,73 @@
-"""Files for every package: written whole or not at all, and the default folder of prepared data."""
+"""Files for every package: read within limits, written whole or not at all, and the default folder of prepared data."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import AnyStr, BinaryIO
 
 DATA_DIR = "JAXASR_DATA"  # the environment variable of the data folder
+LONGEST_LINE = 16 << 20  # of a text file, in bytes or characters
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a block device",
+}
 
 
 def default_data_dir() -> Path:
     """Returns the folder of prepared corpora: $JAXASR_DATA, or else ~/.cache/jaxasr/data."""
     return Path(os.environ.get(DATA_DIR) or Path.home() / ".cache" / "jaxasr" / "data")
+
+
+def kind_of_file(path: Path) -> str:
+    """Returns "" for a regular file, else the kind: "a folder", "a named pipe", "a socket" or "a device". Follows links.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    mode = path.stat().st_mode
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def read_regular(path: Path, *, most_bytes: int) -> bytes:
+    """Reads a file that a list names. It never waits for a pipe and never reads a device without end.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+        ValueError: it is no regular file, or has more than `most_bytes`.
+    """
+    if kind := kind_of_file(path):
+        raise ValueError(f"{path} is {kind}; a regular file is needed")
+    with path.open("rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; at most {most_bytes:,} are read")
+    return data
+
+
+def limited_lines(readline: Callable[[int], AnyStr], path: Path, *, longest: int = LONGEST_LINE) -> Iterator[AnyStr]:
+    """Yields the lines of an open file, so that a file without line ends (a compressed one, say) cannot fill the memory.
+
+    Args:
+        readline: the method of the open file.
+        path: the file that the error message names.
+
+    Raises:
+        ValueError: a line is longer than `longest`.
+    """
+    number = 0
+    while line := readline(longest + 1):
+        number += 1
+        if len(line) > longest:
+            raise ValueError(
+                f"{path} line {number} is longer than {longest:,} characters: this is no text file of lines"
+            )
+        yield line
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from jaxasr import text
 from jaxasr.data import BoundPipeline, Normalize
 from jaxasr.data.corpora.source import archive_errors
 from jaxasr.experiment.experiment import Experiment
+from jaxasr.files import limited_lines
 from jaxasr.ops.ngram.backoff import backoff
 from jaxasr.ops.ngram.word_backoff import word_backoff
 from jaxasr.records import LanguageModel
@@ -197,7 +198,7 @@ def _lines(paths: Sequence[Path], experiment: Experiment, units: _Units, refused
     for path in paths:
         opener = gzip.open if path.suffix == ".gz" else open
         with archive_errors(path), opener(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(limited_lines(lines.readline, path), start=1):
                 try:
                     words = units.of(text.normalize(normal.kind, line))
                 except ValueError as error:

@@ -20,11 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxasr.files import open_whole
+from jaxasr.files import kind_of_file, limited_lines, open_whole
 from jaxasr.text.ngram import Grams, NGram, gram_keys
 
 _GZIP = b"\x1f\x8b"
 _LINES_AT_ONCE = 100_000
+_LONGEST_LINE = 1 << 20
+_MOST_SKIPPED = 1 << 16  # bytes of blank lines, of the text before \data\ and of that after \end\
 
 
 def read_arpa(path: Path) -> NGram:
@@ -38,15 +40,18 @@ def read_arpa(path: Path) -> NGram:
         FileNotFoundError: the file does not exist.
         ValueError: it is not an ARPA file. The message has the line, its content and what is needed.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"no ARPA file {path}; `jaxasr ngram` makes one, and so do KenLM and SRILM")
+    if kind := kind_of_file(path):
+        raise ValueError(f"{path} is {kind}; an ARPA file is needed")
     with path.open("rb") as file:
         packed = file.read(2) == _GZIP
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            model = _read(_ArpaReader(path, iter(file)))
-            for _ in file:  # to the trailer, which has the checksum
-                pass
+            reader = _ArpaReader(path, limited_lines(file.readline, path, longest=_LONGEST_LINE))
+            model = _read(reader)
+            while reader.next_line():  # to the trailer, which has the checksum
+                reader.skip(reader.line)
             return model
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is cut off or damaged: {error}") from error
@@ -77,6 +82,7 @@ class _ArpaReader:
     lines: Iterator[bytes]
     number: int = 0
     line: bytes = field(default=b"", init=False)  # b"" after the last line
+    skipped: int = field(default=0, init=False)  # bytes that are no part of the model
 
     def next_line(self) -> bytes:
         for line in self.lines:
@@ -84,8 +90,17 @@ class _ArpaReader:
             self.line = line.strip()
             if self.line:
                 return self.line
+            self.skipped += len(line)
+            if self.skipped > _MOST_SKIPPED:
+                self.skip(b"")
         self.line = b""
         return self.line
+
+    def skip(self, line: bytes) -> None:
+        """Counts a line that is no part of the model. Raises ValueError if the file has more than 64 KiB of them."""
+        self.skipped += len(line)
+        if self.skipped > _MOST_SKIPPED:
+            raise self.error(f"more than {_MOST_SKIPPED:,} bytes so far are no part of a model: this is no ARPA file")
 
     def error(self, text: str, number: int | None = None) -> ValueError:
         return ValueError(f"{self.path}:{number or self.number}: {text}")
@@ -124,8 +139,9 @@ def _header(lines: _ArpaReader) -> list[int]:
     while lines.next_line() != b"\\data\\":
         if not lines.line:
             raise lines.error("this is no ARPA file: it has no line \\data\\")
+        lines.skip(lines.line)
     counts: list[int] = []
-    while found := re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", lines.next_line()):
+    while found := re.fullmatch(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,12})", lines.next_line()):
         if int(found[1]) != len(counts) + 1:
             raise lines.error(f"the number of {len(counts) + 1}-grams is needed, there is {lines.shown}")
         counts.append(int(found[2]))
@@ -138,11 +154,15 @@ def _section(lines: _ArpaReader, order: int, count: int, ids: dict[bytes, int]) 
     """Reads the n-grams of an order and stops at the line after them. Adds single words to `ids` in the order of the file."""
     if lines.line != f"\\{order}-grams:".encode():
         raise lines.error(f"the line \\{order}-grams: is needed here, there is {lines.shown}")
+    if order > 1 and count > len(ids) ** order:
+        raise lines.error(f"\\data\\ says {count} {order}-grams; {len(ids)} words have {len(ids) ** order} of them")
     words = array("q")
     probs = array("d")
     back_offs = array("d")
     numbers = array("q")
     while (line := lines.next_line()) and not line.startswith(b"\\"):
+        if len(probs) == count:
+            raise lines.error(f"\\data\\ says {count} {order}-grams, there are more: {lines.shown}")
         fields = line.split()
         if not order < len(fields) < order + 3:
             raise lines.error(f"a probability, {order} words and perhaps a back-off are needed, there is {lines.shown}")

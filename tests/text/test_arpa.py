@@ -1,6 +1,8 @@
 """ARPA files as SRILM and KenLM write them: reading, writing, and the errors for broken files."""
 
 import gzip
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -132,7 +134,7 @@ BROKEN = {
         SRILM.replace("-0.2\tÜB▁ </s>\n", ""),
         r":19: \\data\\ says 3 2-grams, there are 2 before '\\\\3-grams:'",
     ),
-    "too many": (SRILM.replace("ngram 2=3", "ngram 2=2"), r":20: \\data\\ says 2 2-grams, there are 3"),
+    "too many": (SRILM.replace("ngram 2=3", "ngram 2=2"), r":18: \\data\\ says 2 2-grams, there are more"),
     "cut": (SRILM.partition("\\3")[0], r"the line \\3-grams: is needed here, there is the end of the file"),
     "cut within": (SRILM.partition("-0.2\t")[0], r"says 3 2-grams, there are 2 before the end of the file"),
     "no end": (SRILM.partition("\\end")[0], r"\\end\\ is needed behind the 3-grams, there is the end of the file"),
@@ -152,6 +154,11 @@ BROKEN = {
     "too few fields": (SRILM.replace("-0.6\t<s> a", "-0.6\ta"), r":16: a probability, 2 words and perhaps a back-off"),
     "strange word": (SRILM.replace("-0.6\t<s> a", "-0.6\t<s> b"), r":16: the word 'b' is not among the 1-grams"),
     "word twice": (SRILM.replace("ÜB▁\t-0.125", "a\t-0.125"), r":12: the word 'a' stands here a second time"),
+    "more than there can be": (
+        SRILM.replace("ngram 2=3", "ngram 2=26"),
+        r":15: \\data\\ says 26 2-grams; 5 words have 25 of them",
+    ),
+    "a count of 400 digits": (SRILM.replace("ngram 1=5", "ngram 1=" + "5" * 400), r":4: a line such as 'ngram 1=5000'"),
     "gram twice": (SRILM.replace("ÜB▁ </s>\n\n", "a ÜB▁\n\n"), r":18: the same 2-gram stands in line 17 already"),
     "no context": (SRILM.replace("a ÜB▁ </s>", "a a </s>"), r":21: 'a a </s>' begins with what is no 2-gram: 'a a'"),
 }
@@ -176,6 +183,38 @@ def test_files_that_are_no_files(write, tmp_path):
             read_arpa(path)
     path.write_bytes(SRILM.encode("latin-1", errors="replace"))
     with pytest.raises(ValueError, match="a word that is no UTF-8"):
+        read_arpa(path)
+
+
+MIB = 1 << 20
+BOMBS = {
+    "zeros": b"\0" * (16 * MIB),
+    "blank lines": b"\n" * (16 * MIB),
+    "lines before the model": b"some text\n" * MIB,
+    "one line in the model": SRILM.encode().partition(b"-0.3")[0] + b"-0.3 " + b"a" * (16 * MIB),
+    "lines behind the model": SRILM.encode() + b"-0.1 a\n" * MIB,
+    "one gram for ever": SRILM.encode().partition(b"-0.2\t")[0] + b"-0.3 a </s>\n" * MIB,
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_small_file_that_unpacks_to_a_large_one_takes_no_memory(write, tmp_path, kind):
+    path = tmp_path / "lm.arpa.gz"
+    path.write_bytes(gzip.compress(BOMBS[kind], 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"longer than 1,048,576|65,536 bytes so far are no part|there are more"):
+            read_arpa(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("special", ["pipe", "folder", "device"])
+def test_only_regular_files_are_read(tmp_path, special):
+    path = tmp_path / "lm.arpa"
+    {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda path: os.symlink("/dev/zero", path)}[special](path)
+    with pytest.raises(ValueError, match=rf"lm\.arpa is a .*{special}; an ARPA file is needed"):
         read_arpa(path)
 
 

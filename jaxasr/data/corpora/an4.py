@@ -22,7 +22,8 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from jaxasr.data.corpora.archives import members
 from jaxasr.data.corpora.manifest import Manifest
-from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
+from jaxasr.data.corpora.source import MOST_AUDIO_BYTES, MOST_TEXT_BYTES, RawExample, Reject, SourceSplit
+from jaxasr.files import read_regular
 
 _AUDIO = (".sph", ".wav", ".flac", ".raw")
 _LINE = re.compile(r"(?:<s>)?\s*(?P<text>.*?)\s*(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*")
@@ -83,7 +84,7 @@ class _UnpackedFolder:
                 f"{self.root} is not AN4: there is no etc/{name}. It needs the official archive (an4_sphere.tar.gz), "
                 "its folder, or a folder with a manifest.jsonl"
             )
-        return path.read_text()
+        return read_regular(path, most_bytes=MOST_TEXT_BYTES).decode()
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
         """Yields file id, suffix and read function of every recording."""
@@ -91,7 +92,7 @@ class _UnpackedFolder:
         for path in sorted(base.rglob("*")):
             if path.suffix in _AUDIO:
                 fileid = path.relative_to(base).with_suffix("").as_posix()
-                yield fileid, path.suffix, functools.partial(Path.read_bytes, path)
+                yield fileid, path.suffix, functools.partial(read_regular, path, most_bytes=MOST_AUDIO_BYTES)
 
     def _base(self) -> Path:
         return self.root / "an4" if (self.root / "an4").is_dir() else self.root

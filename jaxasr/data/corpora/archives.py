@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from jaxasr.data.corpora.source import archive_errors
+from jaxasr.data.corpora.source import MOST_AUDIO_BYTES, archive_errors
+from jaxasr.files import kind_of_file
 
 _OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -21,6 +22,14 @@ _OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
 }
 _BLOCK = 1 << 20
+_LONGEST_EXTENSION = 1 << 20  # bytes of a long name or of a pax header, which tarfile reads whole
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 def members(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -28,14 +37,17 @@ def members(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tup
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the archive is cut off, damaged or no archive at all.
+        ValueError: the archive is cut off, damaged, no archive at all, or a wanted file has more than MOST_AUDIO_BYTES.
     """
+    if kind := kind_of_file(path):
+        raise (IsADirectoryError if path.is_dir() else ValueError)(f"{path} is {kind}; an archive is needed")
     with path.open("rb") as raw, archive_errors(path):
         stream = _decompressed(raw)
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, tarinfo=_Header) as archive:
             for header in archive:
                 name = PurePosixPath(header.name)
                 if header.isfile() and wanted(name):
+                    _check_size(path, header)
                     file = archive.extractfile(header)
                     assert file is not None
                     yield name, file.read()
@@ -43,8 +55,24 @@ def members(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tup
             pass
 
 
+def _check_size(path: Path, header: tarfile.TarInfo) -> None:
+    if header.size > MOST_AUDIO_BYTES:
+        raise ValueError(
+            f"{path}: its file {header.name} has {header.size:,} bytes; at most {MOST_AUDIO_BYTES:,} are read: cut it, or "
+            "leave it out of the archive"
+        )
+
+
 class _Header(tarfile.TarInfo):
     """A tar header. If it is missing, truncated or damaged, `tarfile` raises instead of ending the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Header":
+        """Returns the header of a block. Raises tarfile.ReadError if it announces a long name of more than 1 MiB."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENSIONS and header.size > _LONGEST_EXTENSION:
+            raise tarfile.ReadError(f"the name or the attributes of a member have {header.size:,} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":

@@ -13,7 +13,7 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.core.units import Size
 
 from jaxasr.data.corpora.archives import members
-from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
+from jaxasr.data.corpora.source import MOST_AUDIO_BYTES, RawExample, Reject, SourceSplit
 
 URL = "https://www.openslr.org/resources/12/"
 _UTTERANCES = {
@@ -88,16 +88,25 @@ def _examples(archive: Path) -> Iterator[RawExample | Reject]:
     """Yields an utterance as soon as both its audio and its transcript were read. At most two chapters are in memory."""
     texts: dict[str, tuple[str, str]] = {}  # text and line of utterances whose audio was not read yet
     waiting: dict[str, bytes] = {}  # audio whose transcript was not read yet
+    waiting_bytes = 0
     for path, content in members(archive, lambda path: path.suffix == ".flac" or path.name.endswith(".trans.txt")):
         if path.suffix == ".flac":
             waiting[path.stem] = content
+            waiting_bytes += len(content)
+            if waiting_bytes > MOST_AUDIO_BYTES:
+                raise ValueError(
+                    f"{archive} has {len(waiting)} recordings ({waiting_bytes:,} bytes) before their transcripts: it is no "
+                    "archive of LibriSpeech, whose chapters have theirs beside the audio"
+                )
             ready = [path.stem] if path.stem in texts else []
         else:
             chapter = _transcripts(path, content)
             texts.update(chapter)
             ready = [id for id in chapter if id in waiting]
         for id in ready:
-            yield _example(id, *texts.pop(id), waiting.pop(id))
+            audio = waiting.pop(id)
+            waiting_bytes -= len(audio)
+            yield _example(id, *texts.pop(id), audio)
     for id, (_, where) in texts.items():
         yield Reject(where, id, "missing file", f"no {id}.flac in {archive.name}")
     for id in waiting:

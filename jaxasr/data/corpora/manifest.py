@@ -20,7 +20,8 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
+from jaxasr.data.corpora.source import MOST_AUDIO_BYTES, RawExample, Reject, SourceSplit
+from jaxasr.files import limited_lines, read_regular
 
 _FILES = ("manifest.jsonl", "manifest.csv", "manifest.tsv")
 _SPLIT_NAME = re.compile(r"(?!all$)\w[\w-]*")  # TFDS reads "all" as every split
@@ -95,7 +96,7 @@ def _lines(path: Path, column: str) -> Iterator[_Line]:
 
 def _json_lines(path: Path, column: str) -> Iterator[_Line]:
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(limited_lines(lines.readline, path), start=1):
             if line.strip():
                 yield f"{path.name} line {number}", _json_row(line.removeprefix(b"\xef\xbb\xbf"), column)
 
@@ -115,7 +116,7 @@ def _table_lines(path: Path) -> Iterator[_Line]:
     quoting = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL
     delimiter = "\t" if path.suffix == ".tsv" else ","
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+        reader = csv.DictReader(limited_lines(lines.readline, path), delimiter=delimiter, quoting=quoting, strict=True)
         begins = 1
         try:
             columns = len(reader.fieldnames or ())
@@ -168,7 +169,7 @@ def _first_fault(path: Path, column: str) -> str:
 
 
 def _example(folder: Path, where: str, row: dict[str, str]) -> RawExample:
-    audio = functools.partial(Path.read_bytes, folder / row["audio"])
+    audio = functools.partial(read_regular, folder / row["audio"], most_bytes=MOST_AUDIO_BYTES)
     return RawExample(row["id"], row["text"], row.get("speaker", ""), where, audio)
 
 

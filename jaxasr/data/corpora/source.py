@@ -12,6 +12,9 @@ from typing import Literal, Protocol, runtime_checkable
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+MOST_AUDIO_BYTES = 1 << 30  # of one audio file, 1.5 hours of 32-bit stereo at 24 kHz
+MOST_TEXT_BYTES = 1 << 28  # of one file of transcripts, which is read whole
+
 Reason = Literal[
     "unreadable row",
     "missing file",

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit, archive_errors
+from jaxasr.files import kind_of_file, limited_lines
 
 _SUFFIXES = (".txt", ".txt.gz")
 _SHARES = 10_000  # number of hash values; dev takes the first ones
@@ -78,6 +79,8 @@ def _files(folder: Path) -> dict[str, Path]:
     root = folder.parent if folder.is_file() else folder
     found = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     paths = [path for path in found if path.name.endswith(_SUFFIXES)]
+    if odd := [path for path in paths if kind_of_file(path)]:
+        raise ValueError(f"{odd[0]} is {kind_of_file(odd[0])}; a regular file is needed")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no text: a file .txt or .txt.gz is needed, or a folder with some")
     files = {re.sub(r"\.txt(\.gz)?$", "", path.relative_to(root).as_posix()): path for path in paths}
@@ -92,4 +95,5 @@ def _files(folder: Path) -> dict[str, Path]:
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yields the lines that are not empty, with their numbers. Only one line is in memory at a time."""
     with archive_errors(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-        yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+        numbered = enumerate(limited_lines(lines.readline, path), start=1)
+        yield from ((number, line) for number, line in numbered if line.strip())

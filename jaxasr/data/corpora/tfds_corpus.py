@@ -23,6 +23,7 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.proto import tf_example_pb2
 
 from jaxasr.data.corpora.source import RawExample, SourceSplit
+from jaxasr.files import kind_of_file
 
 _FORMATS = ("array_record", "tfrecord")
 
@@ -108,6 +109,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _records(path: Path) -> Iterator[bytes]:
+    if kind := kind_of_file(path):
+        raise ValueError(f"{path} is {kind}; a regular file is needed")
     if ".array_record-" in path.name:
         yield from ArrayRecordDataSource([str(path)])
     else:

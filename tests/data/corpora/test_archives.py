@@ -1,12 +1,15 @@
 """Archives of every kind: their members in order, and every cut of them noticed, in the same words on every Python."""
 
+import contextlib
 import io
+import os
 import re
 import tarfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from jaxasr.data.corpora import archives
 from jaxasr.data.corpora.archives import members
 
 KINDS = ["w", "w:gz", "w:bz2", "w:xz"]
@@ -77,3 +80,58 @@ def test_a_file_that_is_absent_or_unreadable_is_not_called_damaged(tmp_path: Pat
         names(tmp_path / "none.tar")
     with pytest.raises(IsADirectoryError):
         names(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_member_that_is_too_large_is_named_before_it_is_read(tmp_path: Path, kind: str, monkeypatch):
+    files = archive(tmp_path / "x.tar", kind)
+    monkeypatch.setattr(archives, "MOST_AUDIO_BYTES", 513)
+    with pytest.raises(ValueError, match=r"x\.tar: its file top/5000\.flac has 5,000 bytes; at most 513 are read"):
+        names(tmp_path / "x.tar")
+    assert names(tmp_path / "x.tar", "513.flac") == {"top/513.flac": files["top/513.flac"]}
+
+
+def test_a_sparse_member_has_the_size_that_it_unpacks_to(tmp_path: Path):
+    """3 GB in 2 kB: the old GNU format has the size of the whole file in the header, as octal digits at byte 483."""
+    header = tarfile.TarInfo("top/huge.wav")
+    header.type = tarfile.GNUTYPE_SPARSE
+    block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    block[483:495] = b"%011o\0" % (3 << 30)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    (tmp_path / "x.tar").write_bytes(bytes(block) + bytes(1024))
+    with pytest.raises(ValueError, match=r"top/huge\.wav has 3,221,225,472 bytes; at most 1,073,741,824"):
+        names(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("type", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_name_without_end_is_not_read(tmp_path: Path, type: bytes):
+    """tarfile reads names and attributes whole; this header announces 3 GB of them."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type = type
+    header.size = 3 << 30
+    (tmp_path / "x.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    with pytest.raises(ValueError, match=r"the name or the attributes of a member have 3,221,225,472 bytes"):
+        names(tmp_path / "x.tar")
+
+
+def test_only_a_regular_file_is_an_archive(tmp_path: Path):
+    os.mkfifo(tmp_path / "x.tar")
+    with pytest.raises(ValueError, match=r"x\.tar is a named pipe; an archive is needed"):
+        names(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_every_bit_counts_where_the_archive_is_compressed(tmp_path: Path, kind: str):
+    """A flip raises, or what is read is equal: name, time and system in gzip's header are in no checksum."""
+    files = archive(tmp_path / "x.tar", kind)
+    data = (tmp_path / "x.tar").read_bytes()
+    harmless = []
+    for place in range(0, len(data), max(1, len(data) // 150)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "x.tar").write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            assert names(tmp_path / "x.tar") == files
+            harmless.append(place)
+    assert len(harmless) < 8

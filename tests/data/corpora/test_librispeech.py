@@ -134,3 +134,13 @@ def test_official_checksums_cover_the_seven_parts():
     assert sorted(info.filename for info in URL_INFOS.values()) == sorted(f"{part}.tar.gz" for part in PARTS)
     assert len(PARTS) == 7
     assert all(len(info.checksum) == 64 for info in URL_INFOS.values())
+
+
+def test_an_archive_without_transcripts_does_not_fill_the_memory(
+    archives: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(librispeech, "MOST_AUDIO_BYTES", 2_000)
+    with pytest.raises(
+        ValueError, match=r"train-clean-100.* has \d recordings \([\d,]+ bytes\) before their transcripts"
+    ):
+        prepare(Librispeech(archives), tmp_path / "data")

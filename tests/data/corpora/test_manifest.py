@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
 
+from jaxasr.data.corpora import manifest
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import RawExample, Reject, Source
 
@@ -162,3 +164,29 @@ def test_without_the_column_of_the_split_the_option_is_named(tmp_path: Path, rea
     write(tmp_path, "jsonl", ROWS)
     with pytest.raises(ValueError, match=r"no column 'part'; there are id, .*split_column="):
         read(Manifest(tmp_path, split_column="part"))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "large"])
+def test_audio_that_is_no_regular_file_of_usual_size_is_refused_when_it_is_read(
+    tmp_path: Path, kind: str, read: Read, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(manifest, "MOST_AUDIO_BYTES", 3)
+    audio = tmp_path / "a2.flac"
+    make = {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda path: os.symlink("/dev/zero", path)}
+    make.get(kind, lambda path: path.write_bytes(b"four"))(audio)
+    example = read(Manifest(write(tmp_path, "jsonl", ROWS)))["train"][1]
+    assert isinstance(example, RawExample)
+    assert example.audio is not None
+    with pytest.raises(
+        ValueError, match=r"a2\.flac (is a .*; a regular file is needed|has 4 bytes; at most 3 are read)"
+    ):
+        example.audio()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv"])
+def test_a_line_without_end_is_no_row(tmp_path: Path, suffix: str, read: Read):
+    write(tmp_path, suffix, ROWS)
+    with (tmp_path / f"manifest.{suffix}").open("a") as file:
+        file.write("\n" + "a" * (17 << 20))
+    with pytest.raises(ValueError, match=rf"manifest\.{suffix} line \d is longer than 16,777,216 characters"):
+        read(Manifest(tmp_path))

@@ -1,6 +1,7 @@
 """A text file as a corpus without audio: one text a line, equal lines in one split, bad lines reported."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,3 +108,15 @@ def test_it_is_chosen_on_the_command_line(book: Path):
     assert recipe(chosen) == "Text name=book dev=0.1"
     with pytest.raises(ValueError, match="option dev is 'some'; a number is needed"):
         source("text", book, {"dev": "some"})
+
+
+def test_only_regular_files_are_texts(book: Path, read: Read):
+    os.mkfifo(book.with_name("pipe.txt"))
+    with pytest.raises(ValueError, match=r"pipe\.txt is a named pipe; a regular file is needed"):
+        read(Text(book.parent))
+
+
+def test_a_line_without_end_is_no_text(tmp_path: Path, read: Read):
+    (tmp_path / "bomb.txt.gz").write_bytes(gzip.compress(bytes(40 << 20), 1))
+    with pytest.raises(ValueError, match=r"bomb\.txt\.gz line 1 is longer than 16,777,216 characters"):
+        read(Text(tmp_path))
