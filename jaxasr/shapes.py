@@ -18,5 +18,4 @@ Lengths = Int[Array, " b"]
 Ids = UInt32[Array, " b"]
 Tokens = Int[Array, "b u"]
 Logits = Float[Array, "b u v"]
-STACK = "blocks"  # in a parameter's path: the parameter stacks those of all layers on its first axis (nn/blocks.py)
 PRNGKey = Key[Array, ""] | jax.Array  # one key, typed or raw

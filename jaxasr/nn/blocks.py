@@ -15,7 +15,8 @@ from jaxasr.ops.attention.energies import attention_weights, read_all
 from jaxasr.ops.attention.positions import distances, rotary, shift_relative, sinusoid
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.products import plus, times, wide_einsum
-from jaxasr.shapes import STACK, Lengths
+from jaxasr.parameters import STACK
+from jaxasr.shapes import Lengths
 
 Positions = Literal["none", "rotary", "relative"]
 Layers = Literal["unroll", "scan"]

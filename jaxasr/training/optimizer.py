@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxasr.shapes import STACK
+from jaxasr.parameters import decays
 from jaxasr.training.plateau import Newbob, Plateau, scale_by_plateau
 from jaxasr.training.schedules import Rate, Schedule, Step
 
@@ -25,8 +25,8 @@ class Optimizer:
     schedule: Schedule  # of the learning rate, by updates
     _: KW_ONLY
     clip_norm: float | None = None  # the largest global norm of the gradient; None: no clipping
-    weight_decay: float = 0.0  # decoupled: times the learning rate; matrices only, neither biases nor norms
-    l2: float = 0.0  # gradient of l2 / 2 * |matrix|^2, added before clipping
+    weight_decay: float = 0.0  # decoupled: times the learning rate; not on biases and norms (`parameters.decays`)
+    l2: float = 0.0  # gradient of l2 / 2 * |parameter|^2, added before clipping; on the same parameters
     on_plateau: Newbob | None = None  # lowers the rate when the validation score stops falling
     accumulate_steps: int = 1  # batches per update
 
@@ -182,14 +182,3 @@ def reset_moments(optimizer: optax.GradientTransformation, params: Any, before: 
 
 def _is_schedule_state(node: Any) -> bool:
     return isinstance(node, optax.ScaleByScheduleState | Plateau)
-
-
-def decays(params: Any) -> Any:
-    """Returns True for leaves with weight decay: matrices and kernels (rank 2 and more), no biases or gains of norms."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: rank_in_layer(path, leaf) >= 2, params)
-
-
-def rank_in_layer(path: Any, leaf: Any) -> int:
-    """Returns the rank of a parameter without the axis of stacked layers, so a bias has rank 1 in a stack as well."""
-    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-    return jnp.ndim(leaf) - (STACK in names)

@@ -1,15 +1,17 @@
 """Optimizers beside Adam and SGD: Lion, Adafactor, Muon, AdaDelta and schedule-free Adam."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from optax import contrib
 
-from jaxasr.training.optimizer import Optimizer, accumulate, decays, rank_in_layer
+from jaxasr.parameters import decays, kinds, stacked_axes
+from jaxasr.training.optimizer import Optimizer, accumulate
 from jaxasr.training.plateau import Plateau, new_plateau
 
 
@@ -38,6 +40,8 @@ class Lion(Optimizer):
 class Adafactor(Optimizer):
     """The Adafactor optimizer: second moments by rows and columns, updates clipped by root mean square, no momentum.
 
+    Layers in a scan, and heads of a `MultiHead`, are parameters of their own.
+
     Source: Shazeer and Stern 2018 (arXiv:1804.04235), algorithms 4 and 5 with the decay 1 - t^-0.8. Its rate is relative to
     the parameter's size only with relative_rate="parameter".
     """
@@ -56,15 +60,19 @@ class Adafactor(Optimizer):
         parts = [
             optax.scale_by_factored_rms(min_dim_size_to_factor=self.factored_from),
             optax.clip_by_block_rms(self.clip_rms),
+            *([optax.scale_by_param_block_rms()] if self.relative_rate == "parameter" else []),
         ]
-        return optax.chain(*parts, *([optax.scale_by_param_block_rms()] if self.relative_rate == "parameter" else []))
+        return _by_layer(optax.chain(*parts))
 
 
 @dataclass(frozen=True)
 class Muon(Optimizer):
-    """The Muon optimizer: orthogonalised momentum for matrices, Adam for embeddings and everything else.
+    """The Muon optimizer: orthogonalised momentum for matrices between hidden units, Adam for everything else.
 
-    The update of a matrix is scaled to the root mean square of an Adam update, so one rate fits both.
+    Readouts, CTC heads, embeddings, filters of convolutions, biases and norms are with Adam (`parameters.kinds`). Layers in
+    a scan and heads of a `MultiHead` are matrices of their own. Gates of a recurrent layer, and query, key and value of a
+    self-attention, are one matrix, as they are one parameter. The update of a matrix is scaled to the root mean square of an
+    Adam update, so one rate fits both.
 
     Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the scale 0.2 sqrt(max(rows, columns)): Liu et al. 2025
     (arXiv:2502.16982), equation 4.
@@ -84,7 +92,7 @@ class Muon(Optimizer):
         newton_schulz = contrib.scale_by_muon(beta=self.momentum, weight_dimension_numbers=_rows_and_columns)
         orthogonal = optax.chain(newton_schulz, optax.stateless(_like_adam))
         adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
-        return optax.partition({"matrix": orthogonal, "other": adam}, _kinds)
+        return optax.partition({"matrix": orthogonal, "other": adam}, _matrices)
 
 
 @dataclass(frozen=True)
@@ -190,12 +198,33 @@ def own_average(state: Any, params: Any) -> Any | None:
     return contrib.schedule_free_eval_params(found[0], params) if found else None
 
 
-def _kinds(params: Any) -> Any:
-    def kind(path: Any, leaf: Float[Array, "..."]) -> str:
-        matrix = rank_in_layer(path, leaf) == 2 and "embed" not in jax.tree_util.keystr(path)
-        return "matrix" if matrix else "other"
+def _by_layer(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Applies `inner` to each parameter alone, and to each layer or head of a stacked one."""
 
-    return jax.tree_util.tree_map_with_path(kind, params)
+    def init(params: Any) -> Any:
+        return jax.tree.map(lambda axes, param: _over_axes(inner.init, axes)(param), stacked_axes(params), params)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        def one(axes: int, *leaves: Any) -> tuple[Array, Any]:
+            return _over_axes(inner.update, axes)(*leaves)
+
+        structure = jax.tree.structure(updates)
+        pairs = structure.flatten_up_to(jax.tree.map(one, stacked_axes(updates), updates, state, params))
+        new_updates, new_state = (structure.unflatten(items) for items in zip(*pairs, strict=True))
+        return new_updates, new_state
+
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def _over_axes(function: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    """Returns `function` mapped over that many leading axes of its arguments."""
+    for _ in range(axes):
+        function = jax.vmap(function)
+    return function
+
+
+def _matrices(params: Any) -> Any:
+    return jax.tree.map(lambda kind: "matrix" if kind == "matrix" else "other", kinds(params))
 
 
 def _rows_and_columns(updates: Any) -> Any:

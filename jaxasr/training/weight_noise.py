@@ -7,15 +7,16 @@ from typing import Any
 import jax
 from jaxtyping import Array, Int
 
+from jaxasr.parameters import decays
 from jaxasr.shapes import PRNGKey
-from jaxasr.training.optimizer import decays
 
 
 @dataclass(frozen=True)
 class WeightNoise:
-    """A Gaussian noise on every matrix and kernel (rank 2 and more) in the forward pass of training, drawn at each step.
+    """A Gaussian noise on every matrix, table and filter in the forward pass of training, drawn at each step.
 
-    It is the same for all examples and devices. SpecAugment's models use deviation 0.075 from step 20,000 on.
+    Biases and norms have none (`parameters.decays`). The noise is the same for all examples and devices. SpecAugment's
+    models use deviation 0.075 from step 20,000 on.
 
     Source: Graves 2011, Practical Variational Inference for Neural Networks, with a fixed deviation; Park et al. 2019
     (1904.08779), section 3.2.
@@ -34,8 +35,8 @@ class WeightNoise:
     def __call__(self, params: Any, step: Int[Array, ""], key: PRNGKey) -> Any:
         """Returns the noisy parameters of this step; gradients pass to the parameters unchanged."""
 
-        def noisy(path: Any, matrix: bool, leaf: Array) -> Array:
-            if not matrix:
+        def noisy(path: Any, has_noise: bool, leaf: Array) -> Array:
+            if not has_noise:
                 return leaf
             own = jax.random.fold_in(key, zlib.crc32(jax.tree_util.keystr(path).encode()))
             return leaf + (self.deviation * jax.random.normal(own, leaf.shape)).astype(leaf.dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxasr.training.optimizer import Adam, Sgd, accumulate, decays
+from jaxasr.training.optimizer import Adam, Sgd, accumulate
 from jaxasr.training.schedules import Constant, RampHoldDecay
 
 PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)}
@@ -38,19 +38,6 @@ def test_decay_is_decoupled_and_leaves_vectors_alone():
     got = run(Adam(Constant(0.5), weight_decay=0.1).build(), [zero])
     np.testing.assert_allclose(got["kernel"], PARAMS["kernel"] * (1 - 0.5 * 0.1), rtol=1e-6)
     np.testing.assert_array_equal(got["bias"], PARAMS["bias"])
-    assert decays({"a": jnp.ones((1, 2, 3)), "b": jnp.ones(4), "c": jnp.ones(())}) == {
-        "a": True,
-        "b": False,
-        "c": False,
-    }
-
-
-def test_a_bias_of_stacked_layers_is_as_little_a_matrix_as_that_of_one():
-    layer = {"kernel": jnp.ones((4, 5)), "bias": jnp.ones(5), "norm": {"scale": jnp.ones(5)}}
-    apart = {"encoder": {f"block_{number}": layer for number in range(3)}}
-    scanned = {"encoder": {"blocks": jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), layer)}}
-    found = [decays(apart)["encoder"]["block_0"], decays(scanned)["encoder"]["blocks"]]
-    assert found == [{"kernel": True, "bias": False, "norm": {"scale": False}}] * 2
 
 
 def test_the_gradient_is_clipped_by_its_global_norm():

@@ -23,6 +23,7 @@ from jaxasr.training import (
 )
 from jaxasr.training.optimizers import own_average
 from jaxasr.training.plateau import new_plateau
+from tests import zoo
 from tests.nn.tiny import compiled_quickly
 
 PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)}
@@ -106,17 +107,55 @@ def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam(rng):
     assert 0.1 < np.sqrt(np.mean(np.square(found["kernel"]))) < 0.3
 
 
-def test_muon_treats_stacked_layers_as_layers_apart(rng):
+def layers_apart_and_stacked(rng, place):
+    """Returns three layers as parameters of their own, and the same layers stacked as the modules of the zoo stack them."""
+    shapes = {"kernel": (4, 6), "bias": (6,), "filters": (3, 2)}
     layers = [
-        {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in (("kernel", (4, 6)), ("bias", (6,)))}
-        for _ in range(9)
+        {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in shapes.items()} for _ in range(3)
     ]
-    apart = {f"block_{number}": layer for number, layer in enumerate(layers)}
-    scanned = {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)}
-    each, all_at_once = (run(Muon(Constant(1.0)).build(), [tree], tree)[0] for tree in (apart, scanned))
-    for number, name in itertools.product(range(9), ("kernel", "bias")):
-        expected = each[f"block_{number}"][name]
-        np.testing.assert_allclose(all_at_once["blocks"][name][number], expected, rtol=1e-4, atol=1e-5)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+    around = {"blocks": stacked} if place == "scan" else {"inner": stacked, "values": {"kernel": jnp.ones((2, 2))}}
+    return {f"layer_{number}": layer for number, layer in enumerate(layers)}, around
+
+
+@pytest.mark.parametrize("place", ["scan", "heads"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        Muon(Constant(1.0), weight_decay=0.1),
+        Adafactor(Constant(1.0), clip_rms=0.1, factored_from=2),
+        Adafactor(Constant(1.0), relative_rate="parameter", weight_decay=0.1),
+    ],
+    ids=["Muon", "Adafactor, factored", "Adafactor, relative"],
+)
+def test_stacked_layers_and_heads_are_trained_as_layers_apart(optimizer, place, rng):
+    apart, stacked = layers_apart_and_stacked(rng, place)
+    layers, (all_at_once, _) = (run(optimizer.build(), [tree], tree) for tree in (apart, stacked))
+    found = all_at_once["blocks" if place == "scan" else "inner"]
+    for number, name in itertools.product(range(3), ("kernel", "bias", "filters")):
+        expected = layers[0][f"layer_{number}"][name]
+        np.testing.assert_allclose(found[name][number], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_muon_orthogonalises_hidden_matrices_of_a_model_head_by_head_and_nothing_else(rng):
+    decoder = zoo.DECODERS["speller, heads of location"]
+    hidden, lengths, tokens = jnp.zeros((1, 3, 8)), jnp.array([3]), jnp.array([[1, 2]])
+    made = jax.eval_shape(lambda: decoder.init(jax.random.key(0), hidden, lengths, tokens, training=None))["params"]
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), made)
+    gradient = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), made)
+    found, adam = (
+        run(optimizer.build(), [gradient], params)[0] for optimizer in (Muon(Constant(1.0)), Adam(Constant(1.0)))
+    )
+    matrices = {"attention/inner/key/kernel", "attention/inner/query/kernel", "attention/inner/location/kernel"}
+    matrices |= {"attention/values/kernel", "kernels_0/kernel", "token_gates/kernel"}
+    for (path, leaf), other in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(adam), strict=True):
+        if jax.tree_util.keystr(path, simple=True, separator="/") in matrices:
+            singular = np.linalg.svd(np.asarray(leaf) / (0.2 * max(leaf.shape[-2:]) ** 0.5), compute_uv=False)
+            assert np.all((singular > 0.6) & (singular < 1.3))
+            matrices.remove(jax.tree_util.keystr(path, simple=True, separator="/"))
+        else:
+            np.testing.assert_allclose(leaf, other, rtol=1e-5)
+    assert matrices == set()
 
 
 def test_schedule_free_is_algorithm_1(rng):

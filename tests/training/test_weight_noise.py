@@ -25,6 +25,17 @@ def test_noise_is_on_matrices_from_its_step_on_and_new_at_each():
     assert np.all(other["a"]["kernel"] != noisy["a"]["kernel"])
 
 
+def test_biases_and_norms_of_stacked_layers_and_of_heads_have_no_noise():
+    layer = {"kernel": jnp.ones((3, 4, 5)), "bias": jnp.ones((3, 5)), "scale": jnp.ones((3, 5))}
+    params = {"blocks": layer, "attention": {"inner": layer, "values": {"kernel": jnp.ones((4, 4))}}}
+    params["norm"] = {"scale": jnp.ones((4, 5)), "bias": jnp.ones((4, 5))}
+    noisy = WeightNoise(0.5)(params, jnp.int32(0), jax.random.key(0))
+    changed = jax.tree.map(lambda before, after: bool(np.any(before != after)), params, noisy)
+    expected = {"kernel": True, "bias": False, "scale": False}
+    assert changed["blocks"] == changed["attention"]["inner"] == expected
+    assert changed["norm"] == {"scale": False, "bias": False}
+
+
 def test_the_gradient_is_taken_at_the_noisy_parameters():
     noise, key = WeightNoise(0.5), jax.random.key(3)
 
