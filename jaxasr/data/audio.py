@@ -11,8 +11,11 @@ import soundfile
 import soxr
 from jaxtyping import Int16
 
+from jaxasr.data.conversion import MEAN, Survey
+
 _BLOCK_FRAMES = 1 << 20  # decoded at once, so that an hour of stereo needs little more memory than its result
 _STREAM_FRAMES = 1 << 16  # decoded at once by `stream_audio`, which keeps no result
+_UNBOUNDED = ("FLOAT", "DOUBLE")  # subtypes whose samples may lie beyond full scale
 _INTEGER = ("PCM_", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")  # subtypes that decode to integers without clipping
 
 # libsndfile logs the number of bytes in the header and the number that it found.
@@ -27,7 +30,7 @@ class NoSamplesError(ValueError):
 
 
 def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.ndarray, " n"]:
-    """Decodes an audio file to samples at `rate_hz`. Averages the channels and resamples other rates.
+    """Decodes an audio file to samples at `rate_hz`. Mixes the channels and resamples other rates (see `Conversion`).
 
     `n` is `samples_at_speed(samples, file_rate, factor=1, rate_hz=rate_hz)`, so lengths can be planned without decoding.
 
@@ -46,13 +49,13 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
     """Decodes an audio file at its own rate. Raises the errors of `decode_audio`.
 
     Returns:
-      The samples, channels averaged, and the rate in Hz.
+      The samples of one channel (see `Conversion`) and the rate in Hz.
     """
     if not data:
         raise NoSamplesError(f"{id}: an empty file")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            blocks = list(_blocks(file, id, _BLOCK_FRAMES))
+            blocks = _whole(file, id)
             native_hz = file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{id}: {len(data)} bytes that libsndfile cannot decode ({error})") from error
@@ -94,7 +97,7 @@ def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndar
     try:
         # Opened by its descriptor, so that libsndfile does not guess the format from the file's name.
         with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
-            blocks = _blocks(file, str(path), _STREAM_FRAMES)
+            blocks = _streamed(file, str(path))
             for block_n in blocks if file.samplerate == rate_hz else _resampled(blocks, file.samplerate, rate_hz):
                 empty = False
                 yield block_n
@@ -113,15 +116,37 @@ def header_duration_s(path: Path) -> float:
         return 0.0
 
 
-def _blocks(file: soundfile.SoundFile, id: str, frames: int) -> Iterator[Int16[np.ndarray, " n"]]:
+def _whole(file: soundfile.SoundFile, id: str) -> list[Int16[np.ndarray, " n"]]:
+    survey = Survey(file.channels, scalable=file.subtype in _UNBOUNDED)
+    blocks = []
+    for block_nc in _native_blocks(file, _BLOCK_FRAMES):
+        survey.add(block_nc)
+        blocks.append(MEAN.apply(block_nc, id))
+    if blocks and survey.conversion != MEAN:  # known at the end only, and rare: decoded again
+        file.seek(0)
+        blocks = [survey.conversion.apply(block_nc, id) for block_nc in _native_blocks(file, _BLOCK_FRAMES)]
+    return blocks
+
+
+def _streamed(file: soundfile.SoundFile, id: str) -> Iterator[Int16[np.ndarray, " n"]]:
+    survey = Survey(file.channels, scalable=file.subtype in _UNBOUNDED)
+    if survey.needed and file.seekable():
+        for block_nc in _native_blocks(file, _STREAM_FRAMES):
+            survey.add(block_nc)
+        file.seek(0)
+    for block_nc in _native_blocks(file, _STREAM_FRAMES):
+        yield survey.conversion.apply(block_nc, id)
+
+
+def _native_blocks(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
     # If integers are requested, libsndfile reads floats below 1 as 0 and lets overshooting Opus and Vorbis samples wrap
-    # around. Both are therefore decoded as floats and clipped here.
+    # around. Both are therefore decoded as floats and clipped by the conversion.
     dtype: Literal["int16", "float32"] = "int16" if file.subtype.startswith(_INTEGER) else "float32"
     while True:
         block_nc = file.read(frames, dtype=dtype, always_2d=True)
         if not len(block_nc):
             return
-        yield _mono(block_nc, id)
+        yield block_nc
 
 
 def _resampled(
@@ -131,13 +156,3 @@ def _resampled(
     for block_n in blocks:
         yield resampler.resample_chunk(block_n)
     yield resampler.resample_chunk(np.zeros(0, np.int16), last=True)
-
-
-def _mono(block_nc: np.ndarray, id: str) -> Int16[np.ndarray, " n"]:
-    if block_nc.dtype == np.int16 and block_nc.shape[1] == 1:
-        return block_nc[:, 0]
-    scale = 1.0 if block_nc.dtype == np.int16 else 32_768.0
-    wave_n = block_nc.mean(axis=1, dtype=np.float32) * scale
-    if not np.isfinite(wave_n).all():
-        raise ValueError(f"{id}: {np.count_nonzero(~np.isfinite(wave_n))} samples are NaN or infinite")
-    return np.clip(np.round(wave_n), -32_768, 32_767).astype(np.int16)

@@ -95,6 +95,25 @@ def test_a_stream_gives_what_the_whole_file_has(tmp_path, monkeypatch, rng, rate
     assert np.abs(streamed_n.astype(int) - whole_n.astype(int)).max() <= most
 
 
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [
+        ("WAV", "PCM_24"),
+        ("WAV", "FLOAT"),
+        ("AIFF", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", "MPEG_LAYER_III"),
+    ],
+)
+def test_a_stream_of_cancelling_channels_is_that_of_the_whole_file(tmp_path, rng, format: str, subtype: str):
+    left_n = rng.normal(0.0, 0.1, 40_000)
+    data = written(np.stack([left_n, -0.9 * left_n], axis=1), 16_000, format, subtype)
+    streamed_n = np.concatenate(list(audio.stream_audio(file_of(tmp_path, data))))
+    np.testing.assert_array_equal(streamed_n, decode_audio(data, id="x"))
+    assert streamed_n.std() > 2000  # the average would have 164
+
+
 def test_what_a_file_is_called_says_nothing_of_what_it_is(tmp_path, tone: Callable[..., bytes]):
     path = file_of(tmp_path, tone(0.5), "speech.raw")
     np.testing.assert_array_equal(np.concatenate(list(audio.stream_audio(path))), decode_audio(tone(0.5), id="x"))
