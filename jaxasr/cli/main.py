@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxasr.cli import data, evaluation, tools, training, transcribe
+from jaxasr.cli import compare, data, evaluation, tools, training, transcribe
 from jaxasr.cli.command import Command
 
 COMMANDS = {
-    command.name: command for module in (data, training, evaluation, transcribe, tools) for command in module.COMMANDS
+    command.name: command
+    for module in (data, training, evaluation, compare, transcribe, tools)
+    for command in module.COMMANDS
 }
 RENAMED_COMMANDS = {"pieces": "train-tokenizer", "tune": "tune-decoding", "alignable": "toy-task"}
 RENAMED_OPTIONS = {

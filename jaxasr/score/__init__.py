@@ -5,7 +5,7 @@ from jaxasr.score.alignment import Edit as Edit
 from jaxasr.score.alignment import align_words as align_words
 from jaxasr.score.alignment import count_words as count_words
 from jaxasr.score.alignment import total as total
-from jaxasr.score.compare import compare_hypotheses as compare_hypotheses
+from jaxasr.score.comparison import compare_hypotheses as compare_hypotheses
 from jaxasr.score.estimates import Estimate as Estimate
 from jaxasr.score.estimates import estimates as estimates
 from jaxasr.score.evaluate import Candidate as Candidate

@@ -1,0 +1,156 @@
+"""Files of hypotheses in the formats that recognisers and scoring tools write: one reader, which names the line of an error.
+
+| format | a line |
+|---|---|
+| jaxasr (`hypotheses.SPLIT.jsonl`) | JSON with id, speaker, reference, hypothesis |
+| NeMo (output manifest) | JSON with audio_filepath, text, pred_text |
+| trn (sclite) | `WORDS (ID)` |
+| text (Kaldi, ESPnet) | `ID WORDS` |
+
+The last two hold no references; these come from a second file in one of the two formats.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Format = Literal["jaxasr", "nemo", "trn", "text"]
+_TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()\s]+)\)\s*$")
+_JSON_KEYS: Mapping[Format, tuple[str, str, str]] = {
+    "jaxasr": ("id", "reference", "hypothesis"),
+    "nemo": ("audio_filepath", "text", "pred_text"),
+}
+_SHOWN = 5  # ids that an error lists
+
+
+@dataclass(frozen=True)
+class HypothesisRow:
+    """A line of a file: the reference and the hypothesis of an utterance."""
+
+    id: str
+    speaker: str  # empty: not known
+    reference: str
+    hypothesis: str
+    fields: Mapping[str, Any] = field(default_factory=dict)  # everything else of the line, such as snr_db
+
+
+def read_transcripts(path: Path, reference: Path | None = None) -> dict[str, HypothesisRow]:
+    """Returns the transcripts of a file by utterance id, in the order of the file.
+
+    Args:
+        path: the hypotheses, in one of the formats above; the first line decides which.
+        reference: the references of a trn or text file, in trn or text. Files with references ignore it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line is not in the format of the first, an id occurs twice, or references are missing.
+    """
+    kind, lines = _numbered_lines(path)
+    if kind in _JSON_KEYS:
+        return _by_id(path, lines, lambda line: _from_json(line, *_JSON_KEYS[kind]))
+    hypotheses = _by_id(path, lines, _PARSERS[kind])
+    if reference is None:
+        raise ValueError(f"{path} is in the format {kind}, which holds no references: give them with --reference FILE")
+    kind, lines = _numbered_lines(reference)
+    if kind in _JSON_KEYS:
+        raise ValueError(f"{reference} is JSON; references of a trn or text file are in one of these two formats")
+    references = _by_id(reference, lines, _PARSERS[kind])
+    check_same_ids(reference, references, path, hypotheses)
+    return {
+        id: HypothesisRow(id, row.speaker, references[id].hypothesis, row.hypothesis) for id, row in hypotheses.items()
+    }
+
+
+def check_same_ids(a: Path | str, ids_a: Mapping[str, Any], b: Path | str, ids_b: Mapping[str, Any]) -> None:
+    """Checks that two files hold the same utterances.
+
+    Raises:
+        ValueError: they do not.
+    """
+    different = sorted(ids_a.keys() ^ ids_b.keys())
+    if different:
+        raise ValueError(
+            f"{a} and {b} have different utterances: {len(different)} are in one only, such as {different[:_SHOWN]}; "
+            "compare runs on the same split"
+        )
+
+
+def check_same_references(
+    a: Path | str, rows_a: Mapping[str, HypothesisRow], b: Path | str, rows_b: Mapping[str, HypothesisRow]
+) -> None:
+    """Checks that two files hold the same utterances with the same references.
+
+    Raises:
+        ValueError: they do not.
+    """
+    check_same_ids(a, rows_a, b, rows_b)
+    changed = [id for id, row in rows_a.items() if row.reference.split() != rows_b[id].reference.split()]
+    if changed:
+        raise ValueError(
+            f"{a} and {b} have different references of {len(changed)} utterances, such as {changed[:_SHOWN]}; both need "
+            "the same normaliser"
+        )
+
+
+def _numbered_lines(path: Path) -> tuple[Format, list[tuple[int, str]]]:
+    """Returns the format and the lines that are not empty, with their numbers."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file of hypotheses {path}: `jaxasr eval` writes hypotheses.SPLIT.jsonl to the workdir"
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text ({error}): convert it, for example with iconv") from error
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    if not lines:
+        raise ValueError(f"{path} holds no hypotheses")
+    first = lines[0][1]
+    if first.lstrip().startswith(("{", "[")):
+        return ("nemo" if '"pred_text"' in first else "jaxasr"), lines
+    return ("trn" if _TRN.fullmatch(first) else "text"), lines
+
+
+def _by_id(path: Path, lines: list[tuple[int, str]], parse: Callable[[str], HypothesisRow]) -> dict[str, HypothesisRow]:
+    rows: dict[str, HypothesisRow] = {}
+    for number, line in lines:
+        try:
+            row = parse(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}, line {number} is no line of hypotheses: {error}") from error
+        if row.id in rows:
+            raise ValueError(f"{path}, line {number}: the id {row.id!r} occurs twice; a hypothesis of each is needed")
+        rows[row.id] = row
+    return rows
+
+
+def _from_json(line: str, id_key: str, reference_key: str, hypothesis_key: str) -> HypothesisRow:
+    row = json.loads(line)
+    keys = (id_key, reference_key, hypothesis_key)
+    missing = [key for key in keys if not isinstance(row, dict) or not isinstance(row.get(key), str)]
+    if missing:
+        raise ValueError(f"the texts {', '.join(keys)} are needed, and {', '.join(missing)} are missing or no text")
+    speaker = row.get("speaker")
+    rest = {key: value for key, value in row.items() if key not in (*keys, "speaker")}
+    return HypothesisRow(
+        row[id_key], "" if speaker is None else str(speaker), row[reference_key], row[hypothesis_key], rest
+    )
+
+
+def _from_trn(line: str) -> HypothesisRow:
+    found = _TRN.fullmatch(line.strip())
+    if not found:
+        raise ValueError("a line of a trn file is WORDS (ID)")
+    speaker, separator, _ = found["id"].partition("-")
+    return HypothesisRow(found["id"], speaker if separator else "", "", found["text"].strip())
+
+
+def _from_text(line: str) -> HypothesisRow:
+    id, *words = line.split(maxsplit=1)
+    return HypothesisRow(id, "", "", "".join(words).strip())
+
+
+_PARSERS: Mapping[Format, Callable[[str], HypothesisRow]] = {"trn": _from_trn, "text": _from_text}
