@@ -2,8 +2,8 @@
 
 The figures are for one chip and dense products (without sparsity). `link_bandwidth` is the sum over all fast links of a chip
 in one direction, half of the bidirectional figure of the makers. `flops_float32` is the peak of float32 matrix products at
-JAX's default precision: one pass of bfloat16 on a TPU, TF32 on an NVIDIA GPU. Prices are left out, because they differ by
-place, contract and day.
+JAX's default precision: one pass of bfloat16 on a TPU, TF32 on an NVIDIA GPU, float32 on an AMD GPU. Prices are left out,
+because they differ by place, contract and day.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class Chip:
     flops_float32: float
     memory_bytes: int
     memory_bandwidth: float  # bytes per second
-    links: Literal["torus 2d", "torus 3d", "switch", "none"]  # structure of the fast links
+    links: Literal["torus 2d", "torus 3d", "switch", "full mesh", "none"]  # structure of the fast links
     link_bandwidth: float  # bytes per second, sent
     linked: int  # maximum number of chips that fast links connect
     network_bandwidth: float  # bytes per second, sent to chips beyond the fast links; 0: the maker gives no figure
@@ -93,7 +93,7 @@ TPU_V6E = Chip(
     flops_bf16=918e12,
     flops_float32=918e12,
     memory_bytes=32 * GIB,
-    memory_bandwidth=1_600e9,
+    memory_bandwidth=1_638e9,
     links="torus 2d",
     link_bandwidth=400e9,
     linked=256,
@@ -165,8 +165,53 @@ H200 = Chip(
     network_bandwidth=50e9,
     source="NVIDIA H200 datasheet, SXM: 1,979 teraFLOPS with sparsity, NVLink 900 GB/s; DGX H200: a 400 Gb/s port a GPU",
 )
+B200 = Chip(
+    name="b200",
+    kinds=("NVIDIA B200",),
+    flops_bf16=2_250e12,
+    flops_float32=1_125e12,
+    memory_bytes=180 * 10**9,
+    memory_bandwidth=8_000e9,
+    links="switch",
+    link_bandwidth=900e9,
+    linked=8,
+    network_bandwidth=50e9,
+    source="NVIDIA DGX B200 datasheet, of 8: 1,440 GB, 64 TB/s, 36 petaFLOPS of FP16 with sparsity, NVLink 14.4 TB/s",
+)
+GB200 = Chip(
+    name="gb200",
+    kinds=("NVIDIA GB200",),
+    flops_bf16=2_500e12,
+    flops_float32=1_250e12,
+    memory_bytes=186 * 10**9,
+    memory_bandwidth=8_000e9,
+    links="switch",
+    link_bandwidth=900e9,
+    linked=72,
+    network_bandwidth=50e9,
+    source="NVIDIA GB200 NVL72 datasheet, of 72: 13.4 TB, 576 TB/s, 360 petaFLOPS of FP16 with sparsity, NVLink 130 TB/s",
+)
+MI300X = Chip(
+    name="mi300x",
+    kinds=("AMD Instinct MI300X",),
+    flops_bf16=1_307.4e12,
+    flops_float32=163.4e12,
+    memory_bytes=192 * 10**9,
+    memory_bandwidth=5_300e9,
+    links="full mesh",
+    link_bandwidth=448e9,
+    linked=8,
+    network_bandwidth=50e9,
+    source="AMD Instinct MI300X data sheet: 7 Infinity Fabric links of 64 GB/s each way; 400 Gb/s of network a GPU",
+)
 
-CHIPS = {chip.name: chip for chip in (TPU_V4, TPU_V5E, TPU_V5P, TPU_V6E, TPU_7X, A100_40GB, A100, H100, H200)}
+CHIPS = {
+    chip.name: chip
+    for chip in (
+        *(TPU_V4, TPU_V5E, TPU_V5P, TPU_V6E, TPU_7X),
+        *(A100_40GB, A100, H100, H200, B200, GB200, MI300X),
+    )
+}
 
 
 def chip_of(device_kind: str) -> Chip | None:

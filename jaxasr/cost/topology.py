@@ -16,6 +16,7 @@ import jax
 from jax.experimental import topologies
 
 TPUS = {"v4": 2, "v5e": 1, "v5p": 1, "v6e": 1, "tpu7x": 2}  # devices a chip
+RINGS = {2: 16, 3: 4}  # by dimensions of the torus: chips along an axis from which links join its ends
 GPUS = {"h100": "jax_plugins.xla_cuda13"}
 _NEEDS = {
     "tpu": ("libtpu", "libtpu, of jax[tpu]"),
@@ -72,6 +73,39 @@ class Topology:
         """The number of the node of each device. A TPU slice counts as one node."""
         node_devices = self.node_chips * self.devices_per_chip
         return tuple(device // node_devices for device in range(self.chips * self.devices_per_chip))
+
+    @property
+    def link_share(self) -> float:
+        """The share of the links of a TPU that its slice connects; 1 for chips behind a switch.
+
+        Links join the ends of an axis of 16 chips of a v5e or v6e. Those of a v4, v5p or tpu7x are joined if every axis is a
+        multiple of 4. Any other axis is a line, in which a ring has half the bandwidth, and an axis of one chip has no links.
+
+        Source: docs.cloud.google.com/tpu/docs: system architecture of each version, "wraparound".
+        """
+        if self.platform != "tpu":
+            return 1.0
+        length = RINGS[len(self.dims)]
+        joined = [size >= length for size in self.dims]
+        if len(self.dims) == 3:
+            joined = [all(size % length == 0 for size in self.dims)] * 3
+        shares = [0.0 if size == 1 else 1.0 if ring else 0.5 for size, ring in zip(self.dims, joined, strict=True)]
+        return sum(shares) / len(shares) if self.chips > 1 else 1.0
+
+    def with_chips(self, chips: int) -> "Topology":
+        """Returns a topology of this kind with another number of chips, a power of two times less or more.
+
+        The longest sides of a torus are halved, the shortest are doubled. Chips behind a switch fill their nodes first.
+        """
+        if self.platform != "tpu":
+            per_node = min(chips, self.dims[1])
+            return Topology(self.platform, self.chip, (-(-chips // per_node), per_node))
+        sides = sorted(self.dims)
+        while math.prod(sides) < chips:
+            sides = sorted([sides[0] * 2, *sides[1:]])
+        while math.prod(sides) > chips and sides[-1] % 2 == 0:
+            sides = sorted([*sides[:-1], sides[-1] // 2])
+        return Topology(self.platform, self.chip, tuple(sides))
 
     def quarter(self) -> "Topology | None":
         """Returns a topology with a quarter of the chips, or None if there is none."""

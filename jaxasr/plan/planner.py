@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from jaxasr import data, report, scale, tree
-from jaxasr.cost.chips import CHIPS, Chip
+from jaxasr.cost.chips import CHIPS
 from jaxasr.cost.roofline import Assumptions, Limits, ProgramWork, forecast
 from jaxasr.cost.topology import Topology
 from jaxasr.data.batching.shape import Shape, assign_buckets
@@ -27,6 +27,7 @@ from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.variants import ExperimentRef
 from jaxasr.plan.cache import compile_in_subprocess
 from jaxasr.plan.compile import CompileJob
+from jaxasr.plan.limits import limits_of
 from jaxasr.plan.records import BucketForecast, MeshCandidate, Plan, PlanRequest
 from jaxasr.plan.scaling import ScalingForecast, extrapolate_scaling
 from jaxasr.plan.synthetic_lengths import DESCRIPTION, synthetic_lengths
@@ -128,13 +129,18 @@ class Planner:
         place = max(range(len(buckets)), key=lambda place: buckets[place].share)
         bucket = buckets[place]
         less = _quarter_candidate(chosen)
-        limits = limits_of(self.chip, chosen.topology, bucket.program.dtype)
         small = None
         if less is not None:
             (found,) = self._forecast_all([(less, place)])
             unknown = found.program.out_of_memory or found.program.unread
             small = None if unknown else (found.work, _device_count(less.topology))
-        return extrapolate_scaling(bucket.work, _device_count(chosen.topology), small, limits, self.assumptions)
+        chip = self.chip
+
+        def limits_at(devices: int) -> Limits:
+            where = chosen.topology.with_chips(devices // chosen.topology.devices_per_chip)
+            return limits_of(chip, where, bucket.program.dtype)
+
+        return extrapolate_scaling(bucket.work, _device_count(chosen.topology), small, limits_at, self.assumptions)
 
     def _forecast_all(self, wanted: Sequence[tuple[MeshCandidate, int]]) -> list[BucketForecast]:
         with (
@@ -189,20 +195,6 @@ class Planner:
             steps.append(here.sum() / shape.examples)
             real_shares.append((here * amount).sum() / max(here.sum() * shape.padded_length, 1e-9))
         return np.array(steps) / max(sum(steps), 1e-9), np.array(real_shares)
-
-
-def limits_of(chip: Chip, topology: Topology, dtype: str) -> Limits:
-    """Returns the limits of one device of these chips, with products of this type."""
-    devices = topology.devices_per_chip
-    flops = chip.flops_bf16 if dtype in ("bfloat16", "float16") else chip.flops_float32
-    return Limits(
-        flops=flops / devices,
-        memory_bytes=chip.memory_bytes // devices,
-        memory_bandwidth=chip.memory_bandwidth / devices,
-        link_bandwidth=chip.link_bandwidth / devices,
-        network_bandwidth=chip.network_bandwidth / devices,
-        node_devices=(chip.linked if topology.platform == "tpu" else topology.node_chips) * devices,
-    )
 
 
 def _open_data(experiment: Experiment, data_dir: Path) -> tuple[data.BoundPipeline, str]:

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from jaxasr import tree
 from jaxasr.cost.roofline import collective_s
+from jaxasr.plan.limits import MEM_FRACTION, memory_share
 from jaxasr.plan.records import BucketForecast, MeshCandidate, Plan
 from jaxasr.plan.scaling import first_inefficient
 from jaxasr.report.tables import markdown
@@ -53,8 +54,9 @@ def _about(plan: Plan) -> list[str]:
     if chip is not None:
         about[0] += (
             f", each {chip.flops_bf16 / 1e12:,.0f} TFLOP/s in bfloat16 ({chip.flops_float32 / 1e12:,.0f} in float32 as JAX "
-            f"computes it), {chip.memory_bytes / _GIB:.1f} GiB, {chip.memory_bandwidth / 1e9:,.0f} GB/s, "
-            f"{chip.link_bandwidth / 1e9:,.0f} GB/s of links ({chip.source})"
+            f"computes it), {chip.memory_bytes / _GIB:.1f} GiB ({memory_share(where):.1%} of it for JAX), "
+            f"{chip.memory_bandwidth / 1e9:,.0f} GB/s, {chip.link_bandwidth / 1e9:,.0f} GB/s of links "
+            f"({where.link_share:.0%} of it in this topology); {chip.source}"
         )
     if programs:
         about.append(f"{programs[0].parameters / 1e6:.1f} M parameters; products in {programs[0].dtype}")
@@ -66,11 +68,10 @@ def _fits(plan: Plan) -> list[str]:
     header = ("mesh", "batch x", "longest shape", "GiB a device", "of", "fits", "step ms", "bound by", "amount/s", "")
     lines = markdown(header, [_candidate(plan, candidate) for candidate in plan.candidates]).splitlines()
     if plan.chosen is None:
-        return [
-            *lines,
-            "",
-            "Nothing fits: try a smaller batch (--batch-scale 0.5), a mesh with more fsdp, or more chips.",
-        ]
+        advice = ["a smaller batch (--batch-scale 0.5)", "a mesh with more fsdp", "more chips"]
+        if plan.request.topology.platform == "cuda" and memory_share(plan.request.topology) < 0.9:
+            advice.append(f"{MEM_FRACTION}=0.92, for this plan and for the run")
+        return [*lines, "", f"Nothing fits: try {', '.join(advice[:-1])}, or {advice[-1]}."]
     return lines
 
 

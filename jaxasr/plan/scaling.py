@@ -7,6 +7,7 @@ strong   The global batch is constant. Arithmetic is divided by the number of ch
 weak     The batch grows with the chips. The program of a chip is constant, and only its collectives span more chips.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxasr.cost.roofline import Assumptions, Limits, ProgramWork, forecast, over
@@ -26,20 +27,28 @@ class ScalingForecast:
 
 
 def extrapolate_scaling(
-    work: ProgramWork, devices: int, smaller: tuple[ProgramWork, int] | None, limits: Limits, assumed: Assumptions
+    work: ProgramWork,
+    devices: int,
+    smaller: tuple[ProgramWork, int] | None,
+    limits_at: Callable[[int], Limits],
+    assumed: Assumptions,
 ) -> tuple[ScalingForecast, ...]:
     """Returns forecasts from the fewest compiled devices on, each for twice as many devices as the one before.
 
     Args:
         work: the work of a step on each of the `devices`.
         smaller: the work of the same global batch on fewer devices, and their number.
+        limits_at: returns the limits of one of so many devices: a larger slice of a TPU pod may have more links.
+        assumed: the shares of the limits that programs reach.
     """
     fewest = smaller[1] if smaller else devices
     counts = [fewest]
     while counts[-1] < devices * 2**_DOUBLINGS:
         counts.append(counts[-1] * 2)
-    weak = [_weak_s(work, devices, count, limits, assumed) for count in counts]
-    strong = [_strong_s(work, devices, smaller, count, limits, assumed) if smaller else None for count in counts]
+    weak = [_weak_s(work, devices, count, limits_at(count), assumed) for count in counts]
+    strong = [
+        _strong_s(work, devices, smaller, count, limits_at(count), assumed) if smaller else None for count in counts
+    ]
     first = strong[0]
     return tuple(
         ScalingForecast(

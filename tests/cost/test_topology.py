@@ -80,3 +80,39 @@ def test_devices_are_as_many_as_the_name_says(text: str):
     assert int(count) == found.chips * found.devices_per_chip
     assert platform == {"tpu": "tpu", "cuda": "gpu"}[found.platform]
     assert int(hosts) == (8 if found.platform == "cuda" else found.chips // 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("v5e:2x2", 0.5),
+        ("v5e:1x2", 0.25),
+        ("v6e:8x16", 0.75),
+        ("v5e:16x16", 1.0),
+        ("v5p:2x2x1", 1 / 3),
+        ("v5p:2x2x4", 0.5),
+        ("v4:4x4x4", 1.0),
+        ("tpu7x:4x4x8", 1.0),
+        ("v5e:1x1", 1.0),
+        ("h100x8:2", 1.0),
+    ],
+)
+def test_links_are_joined_at_the_ends_of_long_axes_only(text, share):
+    assert topology(text).link_share == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("text", "chips", "other"),
+    [
+        ("v5e:4x4", 8, "v5e:2x4"),
+        ("v5e:4x4", 64, "v5e:8x8"),
+        ("v5p:2x2x1", 64, "v5p:4x4x4"),
+        ("v5e:16x16", 2_048, "v5e:32x64"),
+        ("h100x8:2", 64, "h100x8:8"),
+        ("h100x8:2", 4, "h100x4:1"),
+        ("cpu:4", 2, "cpu:2"),
+    ],
+)
+def test_a_topology_with_another_number_of_chips(text, chips, other):
+    found = topology(text).with_chips(chips)
+    assert (str(found), found.chips) == (other, chips)

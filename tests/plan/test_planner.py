@@ -148,7 +148,7 @@ PERFECT = Assumptions(flops_share=1.0, memory_share=1.0, link_share=1.0, kernel_
 def test_scaling_by_hand():
     """On 4 devices 5 MB, on 16 devices 2 MB: 1 MB is fixed and 16 MB are shared out."""
     work = ProgramWork(flops=0.0, memory_bytes=2e6, kernels=0, collectives=())
-    points = extrapolate_scaling(work, 16, (replace(work, memory_bytes=5e6), 4), LIMITS, PERFECT)
+    points = extrapolate_scaling(work, 16, (replace(work, memory_bytes=5e6), 4), lambda devices: LIMITS, PERFECT)
     assert [point.devices for point in points[:4]] == [4, 8, 16, 32]
     assert [point.strong_s for point in points[:4]] == pytest.approx([5e-3, 3e-3, 2e-3, 1.5e-3])
     assert [point.strong for point in points[:3]] == pytest.approx([1.0, 5 / 6, 5 / 8])
@@ -160,16 +160,16 @@ def test_scaling_by_hand():
 def test_scaling_goes_through_what_was_compiled_where_more_chips_move_less_than_their_share():
     """On 4 devices 12 MB, on 16 devices 2 MB: nothing is fixed beyond."""
     work = ProgramWork(flops=0.0, memory_bytes=2e6, kernels=0, collectives=())
-    points = extrapolate_scaling(work, 16, (replace(work, memory_bytes=12e6), 4), LIMITS, PERFECT)
+    points = extrapolate_scaling(work, 16, (replace(work, memory_bytes=12e6), 4), lambda devices: LIMITS, PERFECT)
     assert [point.strong_s for point in points[:5]] == pytest.approx([12e-3, 16e-3 / 3, 2e-3, 1e-3, 0.5e-3])
-    more = extrapolate_scaling(work, 16, (replace(work, memory_bytes=1e6), 4), LIMITS, PERFECT)
+    more = extrapolate_scaling(work, 16, (replace(work, memory_bytes=1e6), 4), lambda devices: LIMITS, PERFECT)
     assert [point.strong_s for point in more[:5]] == pytest.approx([1e-3, 5e-3 / 3, 2e-3, 2e-3, 2e-3])
 
 
 def test_a_growing_batch_pays_for_its_collectives_alone():
     summed = Collective("all-reduce", ("data",), 2, 1_000_000, 1)
     work = ProgramWork(flops=1e9, memory_bytes=0.0, kernels=0, collectives=(summed,))
-    points = extrapolate_scaling(work, 2, None, LIMITS, PERFECT)
+    points = extrapolate_scaling(work, 2, None, lambda devices: LIMITS, PERFECT)
     assert points[0].weak_s == pytest.approx(1e-3 + 1e-3)  # 2 (2 - 1) / 2 of 1 MB
     assert points[1].weak_s == pytest.approx(1e-3 + 1.5e-3)
     assert points[1].weak == pytest.approx(2 / 2.5)
