@@ -15,6 +15,7 @@ from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
 from jaxasr.nn.layers import Dense
 from jaxasr.nn.precision import Compute, check_compute, in_precision
 from jaxasr.ops.audio import features
+from jaxasr.ops.masks import zero_tokens
 from jaxasr.records import Batch, LanguageModel, Outputs, Start, Step, Training
 
 
@@ -55,10 +56,14 @@ class Seq2Seq(nn.Module):
         return super().apply(in_precision(variables, self.compute), *args, **kwargs)
 
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
-        """Returns teacher-forced outputs at this step of training; None: in evaluation, with the attention's decode form."""
+        """Returns teacher-forced outputs at this step of training; None: in evaluation, with the attention's decode form.
+
+        Tokens and samples behind their lengths are not read.
+        """
         training = None if step is None else Training(batch.ids_b, step)
         hidden_bsd, lengths_b = self.encode(batch, training)
-        decoded = self.decoder(hidden_bsd, lengths_b, batch.tokens_bu, training=training)
+        tokens_bu = zero_tokens(jnp.asarray(batch.tokens_bu), jnp.asarray(batch.token_lengths_b))
+        decoded = self.decoder(hidden_bsd, lengths_b, tokens_bu, training=training)
         return Outputs(decoded.logits_bkv, self._ctc_logits(hidden_bsd), lengths_b, decoded.weights_bkhs, decoded.draws)
 
     def teacher_forced_logits(

@@ -67,7 +67,7 @@ def ctc_loss(logits_bsv: Float[Array, "b s v"], lengths_b: Lengths, tokens_bu: T
     loss_b = optax.ctc_loss(
         masks.zero_padding(logits_bsv, valid_bs).astype(jnp.float32),
         (~valid_bs).astype(jnp.float32),
-        tokens_bu,
+        jnp.where(valid_bu, tokens_bu, ctc.BLANK),
         (~valid_bu).astype(jnp.float32),
         blank_id=ctc.BLANK,
     )

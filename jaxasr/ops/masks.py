@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxasr.shapes import Lengths
+from jaxasr.shapes import Lengths, Tokens
 
 
 def valid_from_lengths(lengths_b: Lengths, positions: int) -> Bool[Array, "b {positions}"]:
@@ -12,6 +12,11 @@ def valid_from_lengths(lengths_b: Lengths, positions: int) -> Bool[Array, "b {po
     Example: lengths [2, 0] at 3 positions are [[True, True, False], [False, False, False]].
     """
     return jnp.arange(positions)[None, :] < lengths_b[:, None]
+
+
+def zero_tokens(tokens_bu: Tokens, lengths_b: Lengths) -> Tokens:
+    """Returns the tokens with 0, the end and the blank, behind their lengths."""
+    return jnp.where(valid_from_lengths(lengths_b, tokens_bu.shape[1]), tokens_bu, 0)
 
 
 def zero_padding(x: Float[Array, "b t *rest"], valid_bt: Bool[Array, "b t"]) -> Float[Array, "b t *rest"]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxasr.ops.edit_distance import Sequences, Spelling, edit_distance, words_of
+from jaxasr.ops.masks import zero_tokens
 from jaxasr.records import Batch, Hypotheses, NBest, Sum
 from jaxasr.training.auxiliary import LossInputs, LossOutput
 
@@ -109,9 +110,10 @@ def log_probs_of(
     """
     b, w, k = tokens_bwu.shape
     samples = logits_xuv.shape[0] // (b * w)
-    targets_xu = jnp.repeat(jnp.pad(tokens_bwu.reshape(b * w, k), ((0, 0), (0, 1))), samples, axis=0)
     lengths_x = jnp.repeat(lengths_bw.reshape(-1), samples)
+    valid_xu = jnp.arange(k + 1)[None] <= lengths_x[:, None]
+    targets_xu = jnp.pad(zero_tokens(tokens_bwu.reshape(b * w, k), lengths_bw.reshape(-1)), ((0, 0), (0, 1)))
+    targets_xu = jnp.repeat(targets_xu, samples, axis=0)
     log_probs_xuv = jax.nn.log_softmax(logits_xuv.astype(jnp.float32))
     chosen_xu = jnp.take_along_axis(log_probs_xuv, targets_xu[..., None], axis=-1)[..., 0]
-    valid_xu = jnp.arange(k + 1)[None] <= lengths_x[:, None]
     return jnp.sum(jnp.where(valid_xu, chosen_xu, 0.0), axis=1).reshape(b, w, samples).mean(axis=-1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxasr.ops import losses
-from jaxasr.ops.masks import valid_from_lengths
+from jaxasr.ops.masks import valid_from_lengths, zero_tokens
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
 from jaxasr.training.auxiliary import AuxiliaryLoss, LossInputs
 from jaxasr.training.expected_errors import ExpectedErrors
@@ -78,14 +78,14 @@ class Objective:
         real_b = jnp.asarray(batch.valid_b)
         samples = outputs.logits_buv.shape[0] // real_b.shape[0]
         lengths_b = jnp.where(real_b, batch.token_lengths_b, 0)
-        targets_xu = jnp.repeat(jnp.pad(jnp.asarray(batch.tokens_bu), ((0, 0), (0, 1))), samples, axis=0)
+        tokens_bu = zero_tokens(jnp.asarray(batch.tokens_bu), lengths_b)
+        targets_xu = jnp.repeat(jnp.pad(tokens_bu, ((0, 0), (0, 1))), samples, axis=0)
         valid_xu = valid_from_lengths(jnp.repeat(lengths_b + real_b, samples), targets_xu.shape[1])
         entropy = losses.label_smoothed_cross_entropy(
             outputs.logits_buv, targets_xu, valid_xu, smoothing=self.label_smoothing, prior_v=self._prior()
         )
-        return LossInputs(
-            outputs, entropy.loss_bu, valid_xu, jnp.asarray(batch.tokens_bu), lengths_b, real_b
-        ), entropy.correct_bu
+        inputs = LossInputs(outputs, entropy.loss_bu, valid_xu, tokens_bu, lengths_b, real_b)
+        return inputs, entropy.correct_bu
 
     def _prior(self) -> Float[Array, " v"] | None:
         if self.prior == "unigram":

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.precision import Compute, check_compute, in_precision
+from jaxasr.ops.masks import zero_tokens
 from jaxasr.records import END, Batch, Outputs, Training
 
 
@@ -27,8 +28,10 @@ class Lm(nn.Module, kw_only=True):
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
         """Returns teacher-forced logits: each token of the texts, then the end. There are no encoder positions or weights."""
         training = None if step is None else Training(batch.ids_b, step)
-        inputs_bk = jnp.pad(jnp.asarray(batch.tokens_bu), ((0, 0), (1, 0)), constant_values=END)
-        logits_bkv = self.read(inputs_bk, jnp.asarray(batch.token_lengths_b) + 1, training)
+        lengths_b = jnp.asarray(batch.token_lengths_b)
+        tokens_bu = zero_tokens(jnp.asarray(batch.tokens_bu), lengths_b)
+        inputs_bk = jnp.pad(tokens_bu, ((0, 0), (1, 0)), constant_values=END)
+        logits_bkv = self.read(inputs_bk, lengths_b + 1, training)
         zero_b = jnp.zeros(inputs_bk.shape[0], jnp.int32)
         return Outputs(logits_bkv, None, zero_b, jnp.zeros((*inputs_bk.shape, 1, 0), jnp.float32))
 
