@@ -50,7 +50,7 @@ def table(file: Path, results: Path | None = None) -> str:
         lines += ["", f"## {_title(column)}", "", *_section(column, rows, found)]
     marks = {cell.mark for row in rows for cell in row.paper.values() if cell}
     legend = "; ".join(f"[{mark}] {meaning}" for mark, meaning in report.MARKS.items() if mark in marks)
-    text = "\n".join([*lines, "", NOTES.format(marks=legend or "none")])
+    text = "\n".join([*lines, "", NOTES.format(marks=legend or "none"), *_notes_on_runs(columns, rows, found)])
     write_whole(file.with_suffix(".md"), text + "\n")
     return text
 
@@ -143,7 +143,20 @@ def _published(row: Row, column: Column) -> list[str]:
 def _line(row: Row, column: Column, ours: _RowRuns) -> list[str]:
     cell = row.paper.get(column.name)
     *cells, difference, commit = ours.cells(column.metric, cell.confirmed if cell else None)
-    return [row.label, *_published(row, column), *cells, "other data" if column.other_data else difference, commit]
+    label = f"{row.label} (see note)" if any(run.get("note") for run in ours.runs) else row.label
+    return [label, *_published(row, column), *cells, "other data" if column.other_data else difference, commit]
+
+
+def _notes_on_runs(columns: Sequence[Column], rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
+    """Yields a line for each `note` that runs of the table have in their results, with the names of the runs."""
+    for row in rows:
+        names: dict[str, set[str]] = {}
+        for ours in (_runs_of(row, column, results) for column in columns):
+            for run in ours.runs if ours else ():
+                if run.get("note"):
+                    names.setdefault(run["note"], set()).add(run["name"])
+        for note, runs in names.items():
+            yield f"* {row.label} ({', '.join(sorted(runs))}): {note}"
 
 
 def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | None:

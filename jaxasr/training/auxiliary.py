@@ -1,7 +1,8 @@
 """Auxiliary losses beside cross-entropy and CTC, each a frozen value with a weight.
 
 An auxiliary loss maps the outputs of the model to a sum over the examples of a batch. All sums are divided by the target
-tokens of the batch, so a weight is relative to the cross-entropy of an utterance.
+tokens of the batch, so a weight is relative to the cross-entropy of an utterance, whatever weight the objective gives that.
+Only `Reinforce`, a part of the cross-entropy's gradient, is multiplied by the weight of the cross-entropy too.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class LossInputs:
 
     outputs: Outputs
     losses_xu: Float[Array, "x u"]  # cross-entropy per target token, with the objective's label smoothing
+    cross_entropy_weight: float  # of these losses in the objective: base_weight * (1 - ctc_weight)
     valid_xu: Bool[Array, "x u"]
     tokens_bu: Int[Array, "b k"]  # the transcript, without the end
     token_lengths_b: Int[Array, " b"]  # 0 for padding rows
@@ -73,6 +75,10 @@ class Reinforce:
     squares. A small reward for entropy delays early convergence of the positions. With several samples per example the
     gradient is their mean.
 
+    The whole loss is multiplied by the weight of the cross-entropy in the objective, base_weight * (1 - ctc_weight). So at
+    `weight` 1 the gradient is that of the objective whatever its CTC weight is. The effect of the positions on other
+    auxiliary losses is not part of the reward.
+
     Source: Williams 1992; Xu et al. 2015 (1502.03044), equations 11 and 12, there with a moving average as the baseline and
     one reward for the whole sequence.
     """
@@ -91,7 +97,7 @@ class Reinforce:
         return "reinforce"
 
     def __call__(self, inputs: LossInputs) -> LossOutput:
-        """Returns the loss summed over the batch.
+        """Returns the loss summed over the batch, times the weight of the cross-entropy.
 
         Raises:
             ValueError: the attention draws no positions.
@@ -112,7 +118,8 @@ class Reinforce:
         square = inputs.sum(jnp.where(inputs.valid_xu, error_xu**2, 0.0))
         entropy = inputs.sum(jnp.where(inputs.valid_xu, draws.entropies_bu, 0.0))
         metrics = {"baseline_square_error": Sum(square, tokens), "drawn_entropy": Sum(entropy, tokens)}
-        return LossOutput(inputs.sum(jnp.where(inputs.valid_xu, total_xu, 0.0)), metrics)
+        value = inputs.sum(jnp.where(inputs.valid_xu, total_xu, 0.0))
+        return LossOutput(inputs.cross_entropy_weight * value, metrics)
 
 
 @dataclass(frozen=True)

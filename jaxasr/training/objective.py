@@ -61,12 +61,11 @@ class Objective:
             "cross_entropy": Sum(inputs.sum(inputs.losses_xu), targets),
             "accuracy": Sum(inputs.sum(correct_xu.astype(jnp.float32)), targets),
         }
-        loss = (1.0 - self.ctc_weight) * sums["cross_entropy"].value
+        loss = inputs.cross_entropy_weight * sums["cross_entropy"].value
         if self.ctc_weight > 0.0:
             ctc = self._ctc(outputs, batch)
             sums |= ctc
-            loss = loss + self.ctc_weight * ctc["ctc"].value
-        loss = self.base_weight * loss
+            loss = loss + self.base_weight * self.ctc_weight * ctc["ctc"].value
         for term in self.auxiliary:
             if term.weight > 0.0:
                 output = term(inputs)
@@ -84,7 +83,8 @@ class Objective:
         entropy = losses.label_smoothed_cross_entropy(
             outputs.logits_buv, targets_xu, valid_xu, smoothing=self.label_smoothing, prior_v=self._prior()
         )
-        inputs = LossInputs(outputs, entropy.loss_bu, valid_xu, tokens_bu, lengths_b, real_b)
+        weight = self.base_weight * (1.0 - self.ctc_weight)
+        inputs = LossInputs(outputs, entropy.loss_bu, weight, valid_xu, tokens_bu, lengths_b, real_b)
         return inputs, entropy.correct_bu
 
     def _prior(self) -> Float[Array, " v"] | None:

@@ -166,3 +166,12 @@ def test_the_command_prints_what_it_writes(bench, capsys):
     assert main(["table", str(bench.file), "--results", str(other)]) == 0
     assert capsys.readouterr().out == bench.file.with_suffix(".md").read_text()
     assert "| plain " in bench.file.with_suffix(".md").read_text()
+
+
+def test_a_note_on_runs_stands_at_their_row_and_below_the_table(bench):
+    bench.add("plain-0", 0.1, note="Trained with a fault.")
+    bench.add("plain-1", 0.1, seed=1)
+    bench.add("better-0", 0.1)
+    lines = bench.lines()
+    assert [line[0] for line in lines[6:9]] == ["plain (see note)", "better", "never"]
+    assert lines[-1] == ["* plain (plain-0): Trained with a fault."]

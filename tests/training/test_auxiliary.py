@@ -49,6 +49,7 @@ class Toy:
             "second": jnp.asarray(rng.normal(size=(POSITIONS, POSITIONS)), jnp.float32),
             "say_first": jnp.asarray(rng.normal(size=(POSITIONS, VOCAB)), jnp.float32),
             "say_second": jnp.asarray(rng.normal(size=(POSITIONS, POSITIONS, VOCAB)), jnp.float32),
+            "ctc": jnp.asarray(rng.normal(size=(1, POSITIONS, VOCAB)), jnp.float32),
         }
 
     def outputs(self, theta, read, baselines):
@@ -71,14 +72,15 @@ class Toy:
         log_probs = jnp.stack([a_first, a_second[first_x, second_x]], axis=1)
         logits = jnp.stack([theta["say_first"][first_x], theta["say_second"][first_x, second_x]], axis=1)
         draws = Draws(log_probs, jnp.broadcast_to(baselines, log_probs.shape), entropies)
-        return Outputs(logits, None, jnp.full(1, POSITIONS), jax.nn.one_hot(read, POSITIONS)[:, :, None], draws)
+        weights = jax.nn.one_hot(read, POSITIONS)[:, :, None]
+        return Outputs(logits, theta["ctc"], jnp.full(1, POSITIONS), weights, draws)
 
-    def exact(self, theta, smoothing):
-        """The expected cross-entropy: the sum over all positions that may be read."""
+    def exact(self, theta, objective):
+        """The expected objective: the sum over all positions that may be read."""
         total = 0.0
         for read in itertools.product(range(POSITIONS), repeat=STEPS):
             outputs = self.outputs(theta, jnp.array([read]), jnp.zeros((1, STEPS)))
-            loss = Objective(label_smoothing=smoothing)(outputs, BATCH)["loss"].value
+            loss = objective(outputs, BATCH)["loss"].value
             total += jnp.exp(jnp.sum(outputs.draws.log_probs_bu)) * loss
         return total
 
@@ -87,41 +89,51 @@ BATCH = batch_of([[2]], [1])
 
 
 @functools.cache
-def gradients(term, smoothing):
+def gradients(term, objective):
     """Jitted: the gradients of the surrogate loss by draw, how probable each draw is, and that of the expected loss."""
     toy = Toy(np.random.default_rng(0))
 
     def by_draw(theta, read, baselines):
         outputs = toy.outputs(theta, read, baselines)
         probability = jnp.exp(jnp.sum(outputs.draws.log_probs_bu))
-        return Objective(label_smoothing=smoothing, auxiliary=(term,))(outputs, BATCH)["loss"].value, probability
+        return replace(objective, auxiliary=(term,))(outputs, BATCH)["loss"].value, probability
 
     def both(theta, reads, baselines):
         one = jax.grad(by_draw, has_aux=True)
         by_draws, probabilities = jax.vmap(one, in_axes=(None, 0, None))(theta, reads[:, None], baselines)
-        return by_draws, probabilities, jax.grad(functools.partial(toy.exact, smoothing=smoothing))(theta)
+        return by_draws, probabilities, jax.grad(functools.partial(toy.exact, objective=objective))(theta)
 
     return functools.partial(jax.jit(both), toy.theta)
 
 
-def mean_over_all_draws(term, smoothing, baselines):
+def mean_over_all_draws(term, objective, baselines):
     reads = jnp.array(list(itertools.product(range(POSITIONS), repeat=STEPS)))
-    by_draws, probabilities, exact = gradients(term, smoothing)(reads, baselines)
+    by_draws, probabilities, exact = gradients(term, objective)(reads, baselines)
     np.testing.assert_allclose(np.sum(probabilities), 1.0, rtol=1e-5)
     return jax.tree.map(lambda g: np.tensordot(probabilities, g, 1), by_draws), exact
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_expected_gradient_is_that_of_the_exact_sum_over_positions(smoothing):
-    """Enumerated: whatever the baselines are, the mean gradient over all draws is that of the expected loss."""
-    mean, exact = mean_over_all_draws(Reinforce(baseline=0.0), smoothing, jnp.array([[0.7, -1.3]]))
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(),
+        Objective(label_smoothing=0.2),
+        Objective(ctc_weight=0.5),
+        Objective(ctc_weight=0.3, label_smoothing=0.1, prior=(0.5, 0.3, 0.2), base_weight=0.2),
+    ],
+    ids=lambda objective: f"smoothing {objective.label_smoothing}, {objective.base_weight} CTC {objective.ctc_weight}",
+)
+@pytest.mark.parametrize("baselines", [(0.0, 0.0), (0.7, -1.3)])
+def test_the_expected_gradient_is_that_of_the_exact_sum_over_positions(objective, baselines):
+    """Enumerates all draws: whatever the baselines are, their mean gradient is that of the expected objective."""
+    mean, exact = mean_over_all_draws(Reinforce(baseline=0.0), objective, jnp.array([baselines]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), mean, exact)
-    assert all(np.abs(leaf).max() > 1e-2 for leaf in jax.tree.leaves(exact))
+    assert all(np.abs(leaf).max() > 1e-3 for name, leaf in exact.items() if objective.ctc_weight > 0 or name != "ctc")
 
 
 def test_credit_for_the_token_alone_is_biased_where_positions_move_the_state():
     """The witness for the test above."""
-    mean, exact = mean_over_all_draws(Reinforce(baseline=0.0, credit="token"), 0.0, jnp.zeros((1, 2)))
+    mean, exact = mean_over_all_draws(Reinforce(baseline=0.0, credit="token"), Objective(), jnp.zeros((1, 2)))
     assert np.abs(mean["first"] - exact["first"]).max() > 0.01
 
 
@@ -142,14 +154,15 @@ def test_the_mean_gradient_of_what_sampled_draws_is_within_its_standard_error_of
         return jnp.stack([read_first, jnp.argmax(second.weights_bhs[:, 0], axis=-1)], 1), first.draw.baselines_bu[0]
 
     reads, baseline = draw(toy.theta)
-    by_draw, _, exact = gradients(Reinforce(), 0.0)(reads, jnp.broadcast_to(baseline[None], (1, STEPS)))
+    by_draw, _, exact = gradients(Reinforce(), Objective())(reads, jnp.broadcast_to(baseline[None], (1, STEPS)))
 
     def close(samples, expected):
         error = np.std(samples, axis=0) / many**0.5
         assert np.all(np.abs(np.mean(samples, axis=0) - expected) < 4 * error + 1e-6)
         assert np.any(error > 0)
 
-    jax.tree.map(close, by_draw, exact)
+    for name in set(exact) - {"ctc"}:
+        close(by_draw[name], exact[name])
 
 
 def test_several_samples_an_example_count_as_their_mean(rng):
@@ -182,6 +195,10 @@ def test_reinforce_by_hand(rng):
     np.testing.assert_allclose(sums["reinforce"].value, term, rtol=1e-5)
     np.testing.assert_allclose(sums["loss"].value, -log_p.sum() + 0.5 * term, rtol=1e-5)
     np.testing.assert_allclose(sums["baseline_square_error"].mean, np.mean(errors**2), rtol=1e-5)
+    beside = jax.jit(
+        Objective(ctc_weight=0.4, base_weight=0.5, auxiliary=(Reinforce(0.5, baseline=0.3, entropy=0.1),)).__call__
+    )(outputs, BATCH)
+    np.testing.assert_allclose(beside["reinforce"].value, 0.5 * 0.6 * term, rtol=1e-5)
 
 
 def weighted_outputs(rng, rows=3, tokens=3, positions=5):
