@@ -31,6 +31,20 @@ def declare_prepare(parser: argparse.ArgumentParser) -> None:
         help="the normalizer of transcripts; a transcript of which nothing is left is bad (default: upper)",
     )
     parser.add_argument(
+        "--min-level-dbfs",
+        type=float,
+        default=-60.0,
+        metavar="X",
+        help="the level below which a recording is bad, as root mean square (default: -60)",
+    )
+    parser.add_argument(
+        "--max-clipped-share",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="the share of clipped samples above which a recording is bad (default: 0.01)",
+    )
+    parser.add_argument(
         "assignments",
         nargs="*",
         default=[],
@@ -50,6 +64,7 @@ def prepare(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         max_bad_share=options.max_bad_share,
         normalizer=options.normalizer,
+        limits=data.SignalLimits(options.min_level_dbfs, options.max_clipped_share),
     )
     print("\n".join(report.lines()))
     return 0

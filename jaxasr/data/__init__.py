@@ -23,6 +23,7 @@ from jaxasr.data.prepared.corpus import Corpus as Corpus
 from jaxasr.data.prepared.corpus import PreparedCorpus as PreparedCorpus
 from jaxasr.data.prepared.corpus import example_key as example_key
 from jaxasr.data.prepared.prepare import prepare as prepare
+from jaxasr.data.signal_level import SignalLimits as SignalLimits
 from jaxasr.data.tones import Tones as Tones
 from jaxasr.data.transforms import KeepSeconds as KeepSeconds
 from jaxasr.data.transforms import KeepTokens as KeepTokens

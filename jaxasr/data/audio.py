@@ -108,6 +108,20 @@ def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndar
         raise NoSamplesError(f"{path}: an audio file of zero samples")
 
 
+def native_rate_hz(path: Path) -> int:
+    """Returns the sample rate of an audio file by its header.
+
+    Raises:
+      OSError: the file cannot be opened.
+      ValueError: it is not audio.
+    """
+    try:
+        with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+            return file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} cannot be decoded by libsndfile ({error.error_string})") from error
+
+
 def header_duration_s(path: Path) -> float:
     """Returns the duration in seconds by the file's header, or 0 if the file or the header cannot be read."""
     try:

@@ -4,7 +4,8 @@
     FOLDER/manifest.csv, .tsv  the same columns, named in the first line
 
 `audio` is relative to the manifest. The columns `id`, `audio`, `text` and that of the split are required, `speaker` is
-optional. Other columns are ignored.
+optional, and so are the columns of times (times.py): a row with a start or an end is a segment of its recording, which is
+cut out of it. Rows of one recording should follow each other. Other columns are ignored.
 """
 
 import csv
@@ -20,7 +21,9 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+from jaxasr.data.corpora.recordings import Recordings
 from jaxasr.data.corpora.source import MOST_AUDIO_BYTES, RawExample, Reject, SourceSplit
+from jaxasr.data.corpora.times import RecordingSegment, find_times
 from jaxasr.files import limited_lines, read_regular
 
 _FILES = ("manifest.jsonl", "manifest.csv", "manifest.tsv")
@@ -57,20 +60,23 @@ class Manifest:
         bad = rows.pop("", 0)
         if not rows:
             raise ValueError(f"{path} has no usable row: {_first_fault(path, self.split_column)}")
+        recordings = Recordings()
         first = next(iter(rows))  # it also reports the rows without a valid split
         return {
             split: SourceSplit(
-                self._examples(path, split, strays=split == first), count + (bad if split == first else 0)
+                self._examples(path, split, recordings, strays=split == first), count + (bad if split == first else 0)
             )
             for split, count in rows.items()
         }
 
-    def _examples(self, path: Path, split: str, *, strays: bool) -> Iterator[RawExample | Reject]:
+    def _examples(
+        self, path: Path, split: str, recordings: Recordings, *, strays: bool
+    ) -> Iterator[RawExample | Reject]:
         for where, row in _lines(path, self.split_column):
             found = _split_of(row, self.split_column)
             if found == split:
                 assert isinstance(row, dict)
-                yield _example(path.parent, where, row)
+                yield _example(path.parent, where, row, recordings)
             elif not found and strays:
                 yield Reject(where, _id_of(row), "unreadable row", _row_fault(row, self.split_column))
 
@@ -168,9 +174,19 @@ def _first_fault(path: Path, column: str) -> str:
     return f"{where}: {_row_fault(row, column)} (the column of the split is chosen with split_column=...)"
 
 
-def _example(folder: Path, where: str, row: dict[str, str]) -> RawExample:
-    audio = functools.partial(read_regular, folder / row["audio"], most_bytes=MOST_AUDIO_BYTES)
-    return RawExample(row["id"], row["text"], row.get("speaker", ""), where, audio)
+def _example(folder: Path, where: str, row: dict[str, str], recordings: Recordings) -> RawExample | Reject:
+    try:
+        times = find_times(row)
+    except ValueError as error:
+        return Reject(where, row["id"], "unreadable row", str(error))
+    path = folder / row["audio"]
+    audio = functools.partial(read_regular, path, most_bytes=MOST_AUDIO_BYTES)
+    stated = None
+    if isinstance(times, RecordingSegment):
+        audio = functools.partial(recordings.cut, path, times)
+    else:
+        stated = times
+    return RawExample(row["id"], row["text"], row.get("speaker", ""), where, audio, stated)
 
 
 def _id_of(row: dict[str, str] | str) -> str:

@@ -24,7 +24,24 @@ Reason = Literal[
     "emptied by the normaliser",
     "refused by the normaliser",
     "duplicate id",
+    "silent audio",
+    "quiet audio",
+    "clipped audio",
+    "another duration than stated",
+    "segment outside the recording",
 ]
+
+
+class OutsideError(ValueError):
+    """An error for a segment that is not in its recording."""
+
+
+@dataclass(frozen=True)
+class StatedDuration:
+    """The duration of an utterance as its corpus states it."""
+
+    seconds: float
+    tolerance_s: float  # largest difference from the decoded duration
 
 
 @dataclass(frozen=True)
@@ -38,8 +55,9 @@ class RawExample:
     audio: Callable[[], bytes] | None
     """Returns the compressed audio and runs in a thread; None: a text without audio.
 
-    Raises OSError if the file is missing and ValueError if it is not audio.
+    Raises OSError if the file is missing, OutsideError if a segment is not in it, and ValueError if it is not audio.
     """
+    duration: StatedDuration | None = None  # as the corpus states it, if it does
 
 
 @dataclass(frozen=True)

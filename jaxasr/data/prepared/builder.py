@@ -16,10 +16,10 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.splits import SplitDict
 
-from jaxasr import text
 from jaxasr.data.corpora.source import Reject, Source, SourceSplit
 from jaxasr.data.prepared import dataset_info
-from jaxasr.data.prepared.checks import GoodExample, check_examples
+from jaxasr.data.prepared.checks import Checks, GoodExample, check_examples
+from jaxasr.data.prepared.suspects import ComparedRow, Suspect, Suspicion
 from jaxasr.data.prepared.writer import SHARD_BYTES, SplitWriter
 from jaxasr.report.progress import Progress
 
@@ -41,9 +41,9 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     Args:
       recipe: the corpus and its options, stored in the dataset info.
-      normalizer: a transcript that is empty in this form is bad.
+      checks: the checks of every row.
       max_bad_share: largest share of bad rows. If it is exceeded, nothing is prepared.
-      rejects: the file that lists the bad rows.
+      lists: the files that list the bad rows and the suspicious ones, by the names of `dataset_info.LISTS`.
     """
 
     VERSION = tfds.core.Version(dataset_info.VERSION)
@@ -54,17 +54,18 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         *,
         recipe: str,
         data_dir: Path,
-        normalizer: text.Kind,
+        checks: Checks,
         max_bad_share: float,
-        rejects: Path,
+        lists: Mapping[str, Path],
         shard_bytes: int = SHARD_BYTES,
     ):
         self.name = source.name  # pyright: ignore[reportAttributeAccessIssue] - one builder serves all
         self._source = source
         self._recipe = recipe
-        self._normalizer: text.Kind = normalizer
+        self._checks = checks
         self._max_bad_share = max_bad_share
-        self._rejects = rejects
+        self._lists = lists
+        self._suspicion = Suspicion()
         self._shard_bytes = shard_bytes
         self._seen: set[int] = set()
         self._good = self._bad = 0
@@ -83,14 +84,17 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {name: self._generate_examples(name, split) for name, split in splits.items()}
 
     def _generate_examples(self, name: str, split: SourceSplit) -> Iterator[tuple[str, dict]]:  # pyright: ignore
-        found = check_examples(split.examples, normalizer=self._normalizer, seen=self._seen)
+        found = check_examples(split.examples, self._checks, seen=self._seen)
         with Progress(split.expected, f"{self.name} {name}", "utterances") as bar:
             for checked in found:
                 if isinstance(checked, Reject):
-                    self._reject(name, checked)
+                    self._bad += 1
+                    self._list("rejects", name, checked)
                     bar.advance(1, bad=self._bad)
                 else:
                     self._good += 1
+                    for suspect in self._suspicion.suspects(name, _suspicious_part(checked)):
+                        self._list("suspects", name, suspect)
                     bar.advance(1)
                     yield checked.row.id, _example(checked)
 
@@ -128,10 +132,9 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _log_download_done(self) -> None:
         """Logs nothing. The command reports the finished corpus."""
 
-    def _reject(self, split: str, reject: Reject) -> None:
-        with self._rejects.open("a") as lines:
-            lines.write(json.dumps({"split": split, **dataclasses.asdict(reject)}, ensure_ascii=False) + "\n")
-        self._bad += 1
+    def _list(self, name: str, split: str, row: Reject | Suspect) -> None:
+        with self._lists[name].open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"split": split, **dataclasses.asdict(row)}, ensure_ascii=False) + "\n")
 
     def _check_rejects(self, empty: list[str]) -> None:
         rows = self._good + self._bad
@@ -140,11 +143,11 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if self._bad > self._max_bad_share * rows:
             raise ValueError(
                 f"corpus {self.name!r} is not prepared: {bad}{f', and {nothing}' if empty else ''}; at most "
-                f"{self._max_bad_share:.1%} may be. They are listed in {self._rejects}: mend them, or allow more with "
-                "--max-bad-share"
+                f"{self._max_bad_share:.1%} may be. They are listed in {self._lists['rejects']}: mend them, or allow more "
+                "with --max-bad-share"
             )
         if empty:
-            listed = f"; {bad}, listed in {self._rejects}" if self._bad else ""
+            listed = f"; {bad}, listed in {self._lists['rejects']}" if self._bad else ""
             raise ValueError(
                 f"corpus {self.name!r} is not prepared: {nothing}, and a split needs one row at least{listed}"
             )
@@ -152,6 +155,13 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 def _example(checked: GoodExample) -> dict:
     return {**dataclasses.asdict(checked.row), "audio": checked.audio}
+
+
+def _suspicious_part(checked: GoodExample) -> ComparedRow:
+    row = checked.row
+    return ComparedRow(
+        checked.where, row.id, checked.normalized, row.speaker, row.samples / row.rate_hz, checked.wave_hash
+    )
 
 
 def _row(example: dict) -> dataset_info.IndexRow:

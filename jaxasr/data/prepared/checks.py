@@ -9,10 +9,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Int16
+
 from jaxasr import text
 from jaxasr.data.audio import NoSamplesError, check_not_truncated, decode_native
-from jaxasr.data.corpora.source import RawExample, Reject
+from jaxasr.data.corpora.source import OutsideError, RawExample, Reject
 from jaxasr.data.prepared.dataset_info import IndexRow
+from jaxasr.data.prepared.suspects import wave_hash
+from jaxasr.data.signal_level import SignalLevel, SignalLimits
 
 _THREADS = 4  # decoding releases Python's global lock
 _NO_AUDIO = 0, 16_000  # samples and rate of a text without audio
@@ -25,38 +30,47 @@ class GoodExample:
     row: IndexRow
     audio: bytes
     where: str
+    normalized: str  # the transcript in the form of the check
+    wave_hash: bytes  # of the decoded audio
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The checks that every example has to pass."""
+
+    normalizer: text.Kind = "upper"  # a transcript that is empty in this form is rejected
+    limits: SignalLimits = SignalLimits()
 
 
 def check_examples(
-    examples: Iterable[RawExample | Reject], *, normalizer: text.Kind, seen: set[int]
+    examples: Iterable[RawExample | Reject], checks: Checks, *, seen: set[int]
 ) -> Iterator[GoodExample | Reject]:
     """Decodes and checks every example. Yields it with its exact length, or a Reject with the reason, in the same order.
 
     Only a few examples are in memory at a time.
 
     Args:
-      normalizer: a transcript that is empty in this form is rejected.
       seen: hashes of the ids so far. The function adds to it, because an id may occur only once in all splits.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         window: deque[Future[GoodExample | Reject]] = deque()
         for example in examples:
-            window.append(pool.submit(_check, example, normalizer))
+            window.append(pool.submit(_check, example, checks))
             if len(window) > 2 * _THREADS:
                 yield _check_unique(window.popleft().result(), seen)
         while window:
             yield _check_unique(window.popleft().result(), seen)
 
 
-def _check(example: RawExample | Reject, normalizer: text.Kind) -> GoodExample | Reject:
+def _check(example: RawExample | Reject, checks: Checks) -> GoodExample | Reject:
     if isinstance(example, Reject):
         return example
-    bad = _bad_text(example, normalizer)
-    if bad:
-        return bad
+    normalized = _normalized(example, checks.normalizer)
+    if isinstance(normalized, Reject):
+        return normalized
     if example.audio is None:
         row = IndexRow(example.id, *_NO_AUDIO, example.text, example.speaker, zlib.crc32(b""))
-        return GoodExample(row, b"", example.where)
+        return GoodExample(row, b"", example.where, normalized, b"")
     try:
         audio = example.audio()
         wave_n, rate_hz = decode_native(audio, id=example.id)
@@ -65,21 +79,40 @@ def _check(example: RawExample | Reject, normalizer: text.Kind) -> GoodExample |
         return Reject(example.where, example.id, "missing file", str(error))
     except NoSamplesError as error:
         return Reject(example.where, example.id, "zero length", str(error))
+    except OutsideError as error:
+        return Reject(example.where, example.id, "segment outside the recording", str(error))
     except ValueError as error:
         return Reject(example.where, example.id, "undecodable", str(error))
     row = IndexRow(example.id, len(wave_n), rate_hz, example.text, example.speaker, zlib.crc32(audio))
-    return GoodExample(row, audio, example.where)
+    good = GoodExample(row, audio, example.where, normalized, wave_hash(wave_n, rate_hz))
+    return _bad_duration(example, len(wave_n) / rate_hz) or _bad_signal(example, wave_n, checks.limits) or good
 
 
-def _bad_text(example: RawExample, normalizer: text.Kind) -> Reject | None:
+def _normalized(example: RawExample, normalizer: text.Kind) -> str | Reject:
     if not example.text.strip():
         return Reject(example.where, example.id, "empty transcript", repr(example.text))
     try:
-        if text.normalize(normalizer, example.text):
-            return None
+        normalized = text.normalize(normalizer, example.text)
     except ValueError as error:
         return Reject(example.where, example.id, "refused by the normaliser", f"{normalizer}: {error}")
+    if normalized:
+        return normalized
     return Reject(example.where, example.id, "emptied by the normaliser", f"{normalizer}: {example.text!r}")
+
+
+def _bad_duration(example: RawExample, seconds: float) -> Reject | None:
+    stated = example.duration
+    if stated is None or abs(stated.seconds - seconds) <= stated.tolerance_s:
+        return None
+    detail = f"{stated.seconds:g} s are stated, {seconds:.3f} s are decoded"
+    return Reject(example.where, example.id, "another duration than stated", detail)
+
+
+def _bad_signal(example: RawExample, wave_n: Int16[np.ndarray, " n"], limits: SignalLimits) -> Reject | None:
+    level = SignalLevel()
+    level.add(wave_n)
+    fault = limits.fault(level)
+    return Reject(example.where, example.id, fault.kind, fault.detail) if fault else None
 
 
 def _check_unique(checked: GoodExample | Reject, seen: set[int]) -> GoodExample | Reject:

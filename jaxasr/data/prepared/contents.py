@@ -37,6 +37,8 @@ class Contents:
     splits: dict[str, SplitContents]
     rejects: dict[str, int]  # by reason
     rejects_path: Path
+    suspects: dict[str, int]  # by reason; these rows are in the corpus
+    suspects_path: Path
     already_prepared: bool  # True: it was prepared before, and nothing was done now
 
     def lines(self) -> list[str]:
@@ -48,8 +50,9 @@ class Contents:
         for name, split in self.splits.items():
             lines += ["", *_split_lines(name, split)]
         if self.rejects:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejects.items())
-            lines += ["", f"left out: {sum(self.rejects.values())} rows ({reasons}), listed in {self.rejects_path}"]
+            lines += ["", f"left out: {_counted(self.rejects)}, listed in {self.rejects_path}"]
+        if self.suspects:
+            lines += ["", f"suspicious, but kept: {_counted(self.suspects)}, listed in {self.suspects_path}"]
         return lines
 
 
@@ -62,21 +65,29 @@ def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
     infos = dataset_info.read(folder).splits
     for info in infos.values():
         dataset_info.check_shards(folder, info)
-    rejects = folder.parent / "rejects.jsonl"
+    rejects, suspects = (folder.parent / f"{name}.jsonl" for name in dataset_info.LISTS)
     return Contents(
         name=folder.parent.name,
         folder=folder,
         splits={split: _split_contents(dataset_info.read_index(folder, split, info)) for split, info in infos.items()},
         rejects=_reasons(rejects),
         rejects_path=rejects,
+        suspects=_reasons(suspects),
+        suspects_path=suspects,
         already_prepared=already_prepared,
     )
 
 
-def _reasons(rejects: Path) -> dict[str, int]:
-    if not rejects.is_file():
+def _counted(reasons: dict[str, int]) -> str:
+    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return f"{sum(reasons.values())} rows ({listed})"
+
+
+def _reasons(path: Path) -> dict[str, int]:
+    """Returns the number of listed rows by reason, most frequent first."""
+    if not path.is_file():
         return {}
-    with rejects.open() as lines:
+    with path.open(encoding="utf-8") as lines:
         return dict(Counter(json.loads(line)["reason"] for line in lines).most_common())
 
 

@@ -13,9 +13,11 @@ from jaxasr.data.corpora.choose import recipe
 from jaxasr.data.corpora.source import Source
 from jaxasr.data.prepared import dataset_info
 from jaxasr.data.prepared.builder import SpeechBuilder
+from jaxasr.data.prepared.checks import Checks
 from jaxasr.data.prepared.contents import Contents, read_contents
 from jaxasr.data.prepared.corpus import Corpus
 from jaxasr.data.prepared.publish import list_paths, publish, recover
+from jaxasr.data.signal_level import SignalLimits
 
 
 def prepare(
@@ -25,15 +27,18 @@ def prepare(
     overwrite: bool = False,
     max_bad_share: float = 0.01,
     normalizer: text.Kind = "upper",
+    limits: SignalLimits = SignalLimits(),
 ) -> Contents:
     """Prepares a corpus under `data_dir`, unless it is prepared already.
 
     The corpus appears there whole or not at all. With `overwrite` the earlier corpus stays until the new one is complete.
-    Bad rows are listed in DATA_DIR/NAME/rejects.jsonl, or in rejects-new.jsonl while an earlier corpus has its own list.
+    Bad rows are left out and listed in DATA_DIR/NAME/rejects.jsonl, or in rejects-new.jsonl while an earlier corpus has its
+    own list. Suspicious rows are prepared and listed in suspects.jsonl.
 
     Args:
       max_bad_share: largest allowed share of bad rows.
       normalizer: a transcript that is empty in this form is bad.
+      limits: a recording beyond them is bad.
 
     Raises:
       ValueError: too many rows are bad, a split has no good row, the corpus cannot be read, or the normaliser does not
@@ -64,9 +69,9 @@ def prepare(
                 source,
                 recipe=recipe(source),
                 data_dir=stage,
-                normalizer=normalizer,
+                checks=Checks(normalizer, limits),
                 max_bad_share=max_bad_share,
-                rejects=lists["rejects"],
+                lists=lists,
             )
             builder.download_and_prepare(
                 download_dir=(data_dir if source.url_infos else stage) / "downloads",

@@ -13,6 +13,8 @@ import tensorflow_datasets as tfds
 from jaxasr.data import Corpus, PreparedCorpus, decode_audio, example_key
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.prepared.builder import SpeechBuilder
+from jaxasr.data.prepared.checks import Checks
+from jaxasr.data.prepared.publish import list_paths
 
 FOLDER = Path("tiny") / "1.0.0"
 SHARD = FOLDER / "tiny-train.array_record-00000-of-00001"
@@ -68,9 +70,9 @@ def test_a_slice_over_several_shards_reads_the_right_record(tiny_folder: Path, t
         Manifest(tiny_folder),
         recipe="",
         data_dir=tmp_path,
-        normalizer="upper",
+        checks=Checks(),
         max_bad_share=0.0,
-        rejects=tmp_path / "rejects.jsonl",
+        lists=list_paths(tmp_path, replaces=False),
         shard_bytes=20_000,
     )
     builder.download_and_prepare()

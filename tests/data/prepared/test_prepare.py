@@ -1,6 +1,7 @@
 """`jaxasr prepare`: bad rows are listed, too many are an error, and a corpus exists as a whole or not at all."""
 
 import fcntl
+import io
 import json
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import soundfile
 
-from jaxasr.data import Corpus
+from jaxasr.data import Corpus, SignalLimits, decode_audio
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import RawExample, SourceSplit
 from jaxasr.data.prepared.prepare import prepare
@@ -193,7 +195,7 @@ def test_an_error_on_the_way_leaves_what_was_there(
     with pytest.raises((KeyboardInterrupt, OSError)):
         prepare(Breaks(tone(0.1), fail), tmp_path, overwrite=True)
     assert len(Corpus("tiny", "train").open(tmp_path)) == 24
-    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", "1.0.0"]
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", "1.0.0", "suspects.jsonl"]
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_reads_as_whole(tmp_path: Path, tone: Callable[..., bytes]):
@@ -280,3 +282,90 @@ def _prepare_noise(data_dir: Path, *, size: int, kill_at: int, seconds: float) -
     )
     command = [sys.executable, "-c", script, *map(str, (data_dir, size, kill_at, seconds))]
     return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=600.0).stdout)
+
+
+def _wav(wave: np.ndarray, format: str = "WAV") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, wave, 16_000, format=format, subtype="PCM_16")
+    return file.getvalue()
+
+
+def test_recordings_that_no_recogniser_can_use_are_counted_by_kind(
+    tmp_path: Path, rng: np.random.Generator, write_manifest: Callable[..., Path]
+):
+    noise_n = rng.normal(0.0, 1.0, 16_000)
+    audio = {
+        "silent audio": np.zeros(16_000),
+        "quiet audio": 0.0005 * noise_n,
+        "clipped audio": np.clip(noise_n, -0.99, 0.99),
+        "good": 0.1 * noise_n,
+    }
+    rows = [{"id": id, "audio": f"{id}.wav", "text": "YES PLEASE", "split": "train"} for id in audio]
+    folder = write_manifest(tmp_path / "from" / "levels", rows, {f"{id}.wav": _wav(wave) for id, wave in audio.items()})
+    with pytest.raises(ValueError, match="3 of 4 rows are bad"):
+        prepare(Manifest(folder), tmp_path)
+    report = prepare(Manifest(folder), tmp_path, max_bad_share=0.8)
+    assert report.rejects == {"silent audio": 1, "quiet audio": 1, "clipped audio": 1}
+    rejects = [json.loads(line) for line in (tmp_path / "levels" / "rejects.jsonl").read_text().splitlines()]
+    assert [(reject["id"], reject["reason"]) for reject in rejects] == [(id, id) for id in audio][:3]
+    assert "66.0 dBFS, at least -60" in rejects[1]["detail"]
+    wide = SignalLimits(min_level_dbfs=-90.0, max_clipped_share=1.0)
+    assert prepare(Manifest(folder), tmp_path, overwrite=True, max_bad_share=0.8, limits=wide).rejects == {
+        "silent audio": 1
+    }
+    assert Corpus("levels", "train").open(tmp_path).ids == ["quiet audio", "clipped audio", "good"]
+
+
+def test_a_stated_duration_is_compared_with_the_decoded_one(
+    tmp_path: Path, tone: Callable[..., bytes], write_manifest: Callable[..., Path]
+):
+    row = {"audio": "a.flac", "text": "YES", "split": "train"}
+    stated = {"exact": 2.0, "rounded": 2.05, "cut": 4.1, "long": 1.5}
+    rows = [{"id": id, "duration": seconds, **row} for id, seconds in stated.items()]
+    folder = write_manifest(tmp_path / "from" / "stated", rows, {"a.flac": tone(2.0)})
+    assert prepare(Manifest(folder), tmp_path, max_bad_share=0.5).rejects == {"another duration than stated": 2}
+    assert Corpus("stated", "train").open(tmp_path).ids == ["exact", "rounded"]
+    assert "4.1 s are stated, 2.000 s are decoded" in (tmp_path / "stated" / "rejects.jsonl").read_text()
+
+
+def test_segments_of_one_recording_become_utterances(
+    tmp_path: Path, rng: np.random.Generator, write_manifest: Callable[..., Path]
+):
+    noise_n = np.round(rng.normal(0.0, 3000.0, 30 * 16_000)).astype(np.int16)
+    rows = [
+        {"id": f"s{n}", "audio": "hour.wav", "offset": n / 2, "duration": 0.5, "text": f"NUMBER {n}", "split": "train"}
+        for n in range(60)
+    ]
+    rows.append({**rows[0], "id": "outside", "offset": 29.75})
+    rows.append({**rows[0], "id": "no number", "offset": "soon"})
+    folder = write_manifest(tmp_path / "from" / "long", rows, {"hour.wav": _wav(noise_n)})
+    report = prepare(Manifest(folder), tmp_path, max_bad_share=0.05)
+    assert report.rejects == {"segment outside the recording": 1, "unreadable row": 1}
+    corpus = Corpus("long", "train").open(tmp_path)
+    assert corpus.samples.tolist() == [8000] * 60
+    for n in range(60):
+        np.testing.assert_array_equal(decode_audio(corpus.read(n), id="x"), noise_n[n * 8000 : (n + 1) * 8000])
+
+
+def test_suspicious_rows_are_kept_and_listed(
+    tmp_path: Path, tone: Callable[..., bytes], write_manifest: Callable[..., Path]
+):
+    rows = [
+        {"id": "a", "audio": "a.flac", "text": "Yes!", "speaker": "anna", "split": "train"},
+        {"id": "fast", "audio": "b.flac", "text": "WORD " * 20, "speaker": "anna", "split": "train"},
+        {"id": "same audio", "audio": "a.wav", "text": "YES", "speaker": "", "split": "test"},
+        {"id": "same text", "audio": "c.flac", "text": "yes", "speaker": "anna", "split": "test"},
+    ]
+    wave_n = np.arange(-8000, 8000, dtype=np.int16)
+    audio = {"a.flac": _wav(wave_n, "FLAC"), "a.wav": _wav(wave_n), "b.flac": tone(1.1), "c.flac": tone(1.2)}
+    report = prepare(Manifest(write_manifest(tmp_path / "from" / "odd", rows, audio)), tmp_path)
+    suspects = [json.loads(line) for line in (tmp_path / "odd" / "suspects.jsonl").read_text().splitlines()]
+    assert [(suspect["id"], suspect["reason"], suspect["split"]) for suspect in suspects] == [
+        ("fast", "more text than can be spoken", "train"),
+        ("same audio", "same audio in two splits", "test"),
+        ("same text", "same text and speaker in two splits", "test"),
+    ]
+    assert suspects[1]["where"] == "manifest.jsonl line 3"
+    assert suspects[1]["detail"] == "'a' of train has it as well"
+    assert "suspicious, but kept: 3 rows (1 more text than can be spoken, " in "\n".join(report.lines())
+    assert len(Corpus("odd", "test").open(tmp_path)) == 2

@@ -1,0 +1,104 @@
+"""Segments of long recordings, cut to the sample.
+
+A recording is decoded once, as a stream, into a temporary file of samples, from which its segments are read. So a segment
+has exactly the samples that the decoded recording has there, in every format, and an hour needs little memory.
+"""
+
+import io
+import tempfile
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+from jaxtyping import Int16
+
+from jaxasr.data.audio import NoSamplesError, check_not_truncated, native_rate_hz, stream_audio
+from jaxasr.data.corpora.source import MOST_AUDIO_BYTES
+from jaxasr.data.corpora.times import RecordingSegment
+from jaxasr.files import read_regular
+
+_MOST_FLAC_HZ = 655_350
+_MOST_BYTES = 4 << 30  # of temporary files: 37 h at 16 kHz
+
+
+class Recordings:
+    """A reader of segments. It keeps the samples of the recordings read last. Threads can share it."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES):
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._decoded: OrderedDict[Path, Future[_Samples]] = OrderedDict()
+
+    def cut(self, path: Path, segment: RecordingSegment) -> bytes:
+        """Returns a segment as a lossless file, or the bytes of the recording if the segment is all of it.
+
+        Raises:
+          OutsideError: the segment is not in the recording.
+          OSError: the recording cannot be read.
+          ValueError: the recording cannot be decoded.
+          RuntimeError: the temporary file cannot be written.
+        """
+        samples = self._samples(path)
+        where = segment.samples(len(samples.wave_n), samples.rate_hz)
+        if where == slice(0, len(samples.wave_n)):
+            return read_regular(path, most_bytes=MOST_AUDIO_BYTES)
+        file = io.BytesIO()
+        format = "FLAC" if samples.rate_hz <= _MOST_FLAC_HZ else "WAV"
+        soundfile.write(file, samples.wave_n[where], samples.rate_hz, format=format, subtype="PCM_16")
+        return file.getvalue()
+
+    def _samples(self, path: Path) -> "_Samples":
+        with self._lock:
+            future = self._decoded.get(path)
+            mine = future is None
+            if future is None:
+                future = self._decoded[path] = Future()
+            self._decoded.move_to_end(path)
+        if mine:
+            try:
+                future.set_result(_Samples(path))
+            except Exception as error:
+                future.set_exception(error)  # for every segment of this recording
+            self._forget_oldest()
+        return future.result()
+
+    def _forget_oldest(self) -> None:
+        with self._lock:
+            done = [path for path, future in self._decoded.items() if future.done()]
+            sizes = {
+                path: 0 if (future := self._decoded[path]).exception() else future.result().wave_n.nbytes
+                for path in done
+            }
+            for path in done[:-1]:
+                if sum(sizes.values()) <= self._most_bytes:
+                    return
+                del self._decoded[path], sizes[path]
+
+
+class _Samples:
+    """The decoded samples of a recording in a temporary file, which the system removes when nothing refers to it."""
+
+    def __init__(self, path: Path):
+        check_not_truncated(read_regular(path, most_bytes=MOST_AUDIO_BYTES), id=str(path))
+        self.rate_hz = native_rate_hz(path)
+        with tempfile.TemporaryFile() as file:
+            for block_n in stream_audio(path, rate_hz=self.rate_hz):
+                _write(file, block_n, path)
+            if not file.tell():
+                raise NoSamplesError(f"{path}: an audio file of zero samples")
+            file.flush()
+            self.wave_n: Int16[np.ndarray, " n"] = np.memmap(file, np.int16, "r")
+
+
+def _write(file: IO[bytes], block_n: Int16[np.ndarray, " n"], path: Path) -> None:
+    """Writes a block. Raises RuntimeError, because an OSError would count as a fault of the recording."""
+    try:
+        file.write(block_n.tobytes())
+    except OSError as error:
+        raise RuntimeError(
+            f"the samples of {path} cannot be written to {tempfile.gettempdir()} ({error}): set TMPDIR to another folder"
+        ) from error
