@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,20 @@ _KINDS = {
 def default_data_dir() -> Path:
     """Returns the folder of prepared corpora: $JAXASR_DATA, or else ~/.cache/jaxasr/data."""
     return Path(os.environ.get(DATA_DIR) or Path.home() / ".cache" / "jaxasr" / "data")
+
+
+def check_local(path: Path) -> None:
+    """Checks that a path is no address of a store, such as gs://bucket/run, which would become the local folder "gs:".
+
+    Raises:
+        ValueError: it is one.
+    """
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", os.fspath(path)):
+        address = re.sub(r":/+", "://", os.fspath(path), count=1)
+        raise ValueError(
+            f"{address}: {found[1]}:// is not supported; jaxasr reads and writes folders: mount the store (gcsfuse, "
+            "mount-s3, rclone mount) or copy from it, and give the folder"
+        )
 
 
 def kind_of_file(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jaxasr.cli import compare, data, evaluation, tools, training, transcribe
 from jaxasr.cli.command import Command
+from jaxasr.files import check_local
 
 COMMANDS = {
     command.name: command
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand. Returns the exit status: 0, 1 after a user's mistake, 128 + signal after an interrupt."""
     options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     try:
+        _check_paths(options)
         with _process_group(COMMANDS[options.name]):
             return COMMANDS[options.name].run(options)
     except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError) as error:
@@ -48,6 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jaxasr {options.name}: interrupted; what was finished before is kept", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _check_paths(options: argparse.Namespace) -> None:
+    """Raises ValueError if an option is the address of a store instead of a path."""
+    for value in vars(options).values():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path):
+                check_local(path)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jaxasr.files import default_data_dir
+from jaxasr.files import check_local, default_data_dir
 from jaxasr.scale import MeshShape, Parallelism, Rules, Watchdog
 
 SLOW_STEP_FACTOR = 16.0  # step timeouts that a first step, which compiles, an evaluation or a save may take
@@ -24,6 +24,7 @@ class RuntimeConfig:
     step_timeout_s: float = 1_800.0  # a process that makes no step for so long ends, and with it the job
 
     def __post_init__(self):
+        check_local(self.data_dir)
         if self.parallelism == "jit" and (self.layout.data > 1 or self.rules != Rules()):
             raise ValueError(
                 "--parallelism jit is for one device, without mesh and rules; leave these out, or use --parallelism mesh"

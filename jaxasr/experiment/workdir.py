@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from jaxasr import tree
-from jaxasr.files import write_whole
+from jaxasr.files import check_local, write_whole
 from jaxasr.scale import is_primary
 from jaxasr.training.writer import METRICS
 
@@ -31,6 +31,9 @@ class Workdir:
 
     path: Path
     shared: Path | None = None  # the folder of all processes, if `path` is this process's own
+
+    def __post_init__(self):
+        check_local(self.path)
 
     @classmethod
     @contextlib.contextmanager

@@ -236,3 +236,25 @@ def test_an_experiment_that_is_not_there(refused):
 def test_where_an_error_came_from_is_shown_to_who_asks(tmp_path):
     with pytest.raises(FileNotFoundError):
         main(["show", "nowhere.py", "--traceback"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", str(TINY), "--workdir", "gs://bucket/run"),
+        ("train", str(TINY), "--workdir", "here", "--data-dir", "s3://bucket/data"),
+        ("train", str(TINY), "--workdir", "here", "--results", "hdfs://host/rows.jsonl"),
+        ("eval", str(TINY), "--workdir", "abfss://container@account/run"),
+        ("transcribe", str(TINY), "--workdir", "here", "https://host/speech.wav"),
+        ("prepare", "manifest", "--from", "file:///data/manifest.jsonl"),
+        ("sweep", f"{TINY}:variants", "--workdir", "gs://bucket/runs"),
+        ("table", "gs://bucket/table.py"),
+    ],
+)
+def test_an_address_of_a_store_is_refused_and_makes_no_folder(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    address = next(word for word in words if "://" in word)
+    assert f"{address.replace(':///', '://')}: {address.partition(':')[0]}:// is not supported" in said
+    assert list(tmp_path.iterdir()) == []

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from jaxasr import tree
+from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from tests.processes import PROCESS_S, read_until
 
@@ -141,3 +143,10 @@ def test_paths_are_known_without_holding_or_making_anything(workdir):
     names = ["checkpoints", "metrics.jsonl", "pictures", "experiment.txt"]
     assert [str(path.relative_to(workdir.path)) for path in paths] == names
     assert not workdir.path.exists()
+
+
+@pytest.mark.parametrize("make", [lambda path: Workdir(path), lambda path: RuntimeConfig(data_dir=path)])
+def test_an_address_of_a_store_is_no_folder(make):
+    with pytest.raises(ValueError, match=r"gs://bucket/run: gs:// is not supported; .* mount the store"):
+        make(Path("gs://bucket/run"))
+    make(Path("gs/bucket:/run"))
