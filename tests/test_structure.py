@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "jaxasr").rglob("*.py"))
 TOP = {"pyproject.toml", "README.md", "LICENSE", "jaxasr", "experiments", "tests", "launch"}
 ODDS_AND_ENDS = {"utils.py", "util.py", "common.py", "helpers.py", "misc.py", "registry.py", "trainer.py", "config.py"}
+NO_TEXT = {"gzip", "bz2", "lzma", "tarfile", "zipfile", "os"}  # their `open` has bytes by default
 MOST_LINES = 300
 MOST_FUNCTION_LINES = 66
 MOST_LOOP_LINES = 120  # of the training loop, which is read from top to bottom
@@ -58,6 +60,53 @@ def test_no_folder_has_too_many_modules():
 
 def test_no_module_is_named_for_odds_and_ends():
     assert [str(path.relative_to(ROOT)) for path in MODULES if path.name in ODDS_AND_ENDS] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_text_files_and_pipes_are_utf8(path):
+    """The locale decides where no encoding is given."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    assert [f"{path.name}:{call.lineno}" for call in calls if depends_on_locale(call)] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "depends"),
+    [
+        ("path.read_text()", True),
+        ("path.write_text(text)", True),
+        ("path.open()", True),
+        ("open(path, 'a')", True),
+        ("subprocess.run(words, text=True)", True),
+        ("path.read_text(encoding='utf-8')", False),
+        ("path.open('rb')", False),
+        ("gzip.open(path)", False),
+        ("open(path, 'w', encoding='utf-8')", False),
+        ("subprocess.run(words, encoding='utf-8')", False),
+    ],
+)
+def test_the_rule_about_encodings_tells_good_from_bad(code, depends):
+    (statement,) = ast.parse(code).body
+    assert isinstance(statement, ast.Expr)
+    assert isinstance(statement.value, ast.Call)
+    assert depends_on_locale(statement.value) == depends
+
+
+def depends_on_locale(call: ast.Call) -> bool:
+    """Returns True for a call that opens a text file or a pipe of text in the encoding of the locale."""
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    if "encoding" in given:
+        return False
+    name = ast.unparse(call.func)
+    if name.startswith("subprocess."):
+        return given.get("text") == "True" or given.get("universal_newlines") == "True"
+    if name.endswith((".read_text", ".write_text")):
+        return True
+    modes = [*map(ast.unparse, call.args), given.get("mode", "")]
+    if name == "open":
+        return not any(re.fullmatch(r"'[rwax+]*b[rwax+]*'", mode) for mode in modes)
+    if not name.endswith(".open"):
+        return False
+    return all(re.fullmatch(r"'[rwxa+]*'|", mode) for mode in modes) and name.partition(".")[0] not in NO_TEXT
 
 
 def test_the_top_level_has_what_it_may_have():

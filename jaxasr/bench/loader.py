@@ -94,7 +94,7 @@ def synthetic_speech(*, clips: int = _CLIPS, seconds_per_batch: float = 320.0) -
             noise_n = _speech_like_noise(rng, rng.uniform(8.0, 15.0))
             soundfile.write(source / f"{clip}.flac", noise_n, 16_000, subtype="PCM_16")
             rows.append({"id": f"{clip}", "audio": f"{clip}.flac", "text": "NOISE", "split": "train"})
-        (source / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (source / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         prepare(Manifest(source), Path(folder))  # pyright: ignore[reportArgumentType] (a ClassVar is as good)
         transforms = (Tokenize(text.Characters("EINOS")),)
         shapes = ChooseBuckets(count=4, seconds_per_batch=seconds_per_batch)

@@ -54,7 +54,7 @@ def in_subprocess(function: str, arguments: JsonArguments, *, cores: Sequence[in
     """
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(len(cores))}
     command = [sys.executable, "-c", _PROGRAM, function, json.dumps(list(cores)), json.dumps(arguments)]
-    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8")
     if ended.returncode:
         raise RuntimeError(f"the process that measures ({function}) ended with status {ended.returncode}")
     return json.loads(ended.stdout.splitlines()[-1])

@@ -1,7 +1,10 @@
 """The command line `jaxasr`: the list of subcommands, the parser and the exit status."""
 
 import argparse
+import codecs
 import contextlib
+import io
+import locale
 import os
 import signal
 import sys
@@ -36,6 +39,9 @@ _DESCRIPTION = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand. Returns the exit status: 0, 1 after a user's mistake, 128 + signal after an interrupt."""
+    if arguments is None:
+        _restart_in_utf8_mode()
+    _write_utf8()
     options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     try:
         _check_paths(options)
@@ -58,6 +64,31 @@ def _check_paths(options: argparse.Namespace) -> None:
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, Path):
                 check_local(path)
+
+
+def _restart_in_utf8_mode() -> None:
+    """Executes the process anew in Python's UTF-8 mode (PEP 540) if the locale has another encoding.
+
+    Only so are the names of files in manifests, the output of child processes and the standard streams UTF-8.
+    """
+    if sys.flags.utf8_mode or codecs.lookup(locale.getencoding()).name == "utf-8":
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONUTF8": "1"})
+
+
+def _write_utf8() -> None:
+    """Sets the standard streams to UTF-8, also where PYTHONIOENCODING asks for another encoding: transcripts are data.
+
+    Bytes of file names that are no UTF-8 are written as they came.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                encoding="utf-8", errors="surrogateescape" if stream is sys.stdout else "backslashreplace"
+            )
 
 
 def build_parser() -> argparse.ArgumentParser:

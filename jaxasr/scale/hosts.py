@@ -151,7 +151,7 @@ def hardware() -> Hardware:
 
 def cpu_info(entry: str) -> str:
     """Returns an entry of the first core in /proc/cpuinfo ("model name", "flags"), or the architecture if there is none."""
-    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.is_file() else []
+    lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
     pairs = (line.partition(":") for line in lines)
     return next((value.strip() for name, _, value in pairs if name.strip() == entry), platform.machine())
 

@@ -76,7 +76,11 @@ class Checkpoints:
                 ),
             )
         except ValueError as error:  # the scores of all are read when the folder is opened
-            halves = [path for path in directory.glob("*/metrics/metrics") if not path.read_text().endswith("}")]
+            halves = [
+                path
+                for path in directory.glob("*/metrics/metrics")
+                if not path.read_text(encoding="utf-8").endswith("}")
+            ]
             raise ValueError(
                 f"{directory} can't be opened: {', '.join(map(str, halves)) or 'a file in it'} is damaged; remove the folder "
                 f"of that step to go back to one before it. {error}"

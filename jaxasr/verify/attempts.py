@@ -148,6 +148,6 @@ def _last_lines(traces: Sequence[Path]) -> str:
     tails = []
     for number, trace in enumerate(traces):
         log = trace.with_suffix(".log")
-        lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.is_file() else []
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:] if log.is_file() else []
         tails.append("\n".join([f"the end of what process {number} said:", *lines]))
     return "\n".join(tails)

@@ -105,7 +105,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{path} is missing: --from needs the folder of a version that TFDS prepared, such as .../librispeech/2.1.1"
         )
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _records(path: Path) -> Iterator[bytes]:

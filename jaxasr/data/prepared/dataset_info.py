@@ -81,7 +81,7 @@ def index_path(folder: Path, split: str) -> Path:
 def write(folder: Path, info: DatasetInfo) -> None:
     """Writes the dataset info. A folder without it counts as not prepared."""
     content = {"format": FORMAT, **dataclasses.asdict(info)}
-    (folder / INFO_FILE).write_text(json.dumps(content, indent=1) + "\n")
+    (folder / INFO_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> DatasetInfo:
@@ -91,13 +91,15 @@ def read(folder: Path) -> DatasetInfo:
       ValueError: the file is damaged or has another format.
     """
     try:
-        content = json.loads((folder / INFO_FILE).read_text())
+        content = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
+        if not content["splits"]:
+            raise ValueError("it has no splits")
         return DatasetInfo(
             str(content["recipe"]), {split: _split_info(part) for split, part in content["splits"].items()}
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{folder / INFO_FILE} cannot be used ({error}): {reprepare_hint(folder)}") from error
 
 

@@ -103,7 +103,7 @@ def _check_own_folder(folder: Path) -> None:
 def _corpus_lock(home: Path) -> Iterator[None]:
     """Holds the corpus's lock. The system releases it when the process ends for any reason."""
     home.mkdir(parents=True, exist_ok=True)
-    with (home / ".lock").open("w") as lock:
+    with (home / ".lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
