@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxasr.cli.numbers import whole_number
 from jaxasr.files import DATA_DIR, default_data_dir
+
+MOST_WORKERS = 1_024  # processes at once
+STEP_DIGITS = 18
 
 
 def experiment_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +71,11 @@ def runtime_arguments(parser: argparse.ArgumentParser) -> None:
 def workers_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declares the number of loader processes."""
     parser.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="loader processes; 0 loads with threads (default: 0)"
+        "--workers",
+        type=whole_number(most=MOST_WORKERS),
+        default=0,
+        metavar="N",
+        help="loader processes; 0 loads with threads (default: 0)",
     )
 
 
@@ -106,21 +114,6 @@ def name_list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
 
 
-def int_list(text: str) -> tuple[int, ...]:
-    """Parses whole numbers such as "2,1,4"."""
-    if not all(number.isdigit() for number in name_list(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, such as 2,1,4")
-    return tuple(int(number) for number in name_list(text))
-
-
-def float_list(text: str) -> tuple[float, ...]:
-    """Parses numbers such as "0.5,2"."""
-    try:
-        return tuple(float(number) for number in name_list(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, such as 0.5,2") from None
-
-
 def grid_axis(text: str) -> tuple[str, tuple[str, ...]]:
     """Parses PATH=V,V,V: a field of a search and the values to try."""
     path, _, values = text.partition("=")
@@ -141,8 +134,8 @@ def checkpoint(text: str) -> int | str:
     """Parses "best", "last", "mean" or a step."""
     if text in ("best", "last", "mean"):
         return text
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no checkpoint; it is best, last, mean or a step")
+    if not (text.isascii() and text.isdecimal()) or len(text) > STEP_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no checkpoint; it is best, last, mean or a step")
     return int(text)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxasr.cli.arguments import name_list
 from jaxasr.cli.command import Command
+from jaxasr.cli.numbers import whole_number
 
 
 def declare_compare(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +29,10 @@ def declare_compare(parser: argparse.ArgumentParser) -> None:
         help="fields of the lines of hypotheses that divide the test set, besides length and speaker",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="a file for every figure of the comparison")
-    parser.add_argument("--resamples", type=int, default=1_000, help="resamples of the bootstrap (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of resampling (default: 0)")
+    parser.add_argument(
+        "--resamples", type=whole_number(1), default=1_000, help="resamples of the bootstrap (default: 1000)"
+    )
+    parser.add_argument("--seed", type=whole_number(most=2**32 - 1), default=0, help="of resampling (default: 0)")
 
 
 def compare(options: argparse.Namespace) -> int:

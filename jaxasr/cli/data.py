@@ -6,11 +6,13 @@ from pathlib import Path
 from jaxasr.cli.arguments import (
     data_dir_argument,
     experiment_argument,
-    int_list,
     load_experiment,
     overrides_argument,
 )
 from jaxasr.cli.command import Command
+from jaxasr.cli.numbers import int_list, number, whole_number
+
+MOST_ORDER = 100  # of an n-gram model
 
 
 def declare_prepare(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +25,10 @@ def declare_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="folder", type=Path, help="the folder or archive to read")
     parser.add_argument("--overwrite", action="store_true", help="prepare the corpus again if it is there already")
     parser.add_argument(
-        "--max-bad-share", type=float, default=0.01, help="the share of bad rows above which it fails (default: 0.01)"
+        "--max-bad-share",
+        type=number(0.0, 1.0),
+        default=0.01,
+        help="the share of bad rows above which it fails (default: 0.01)",
     )
     parser.add_argument(
         "--normalizer",
@@ -32,14 +37,14 @@ def declare_prepare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-level-dbfs",
-        type=float,
+        type=number(most=0.0),
         default=-60.0,
         metavar="X",
         help="the level below which a recording is bad, as root mean square (default: -60)",
     )
     parser.add_argument(
         "--max-clipped-share",
-        type=float,
+        type=number(0.0, 1.0),
         default=0.01,
         metavar="X",
         help="the share of clipped samples above which a recording is bad (default: 0.01)",
@@ -74,7 +79,7 @@ def declare_train_tokenizer(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `jaxasr train-tokenizer`."""
     parser.add_argument("corpus", help="the name of a prepared corpus")
     parser.add_argument("file", type=Path, help="the model file to write; keep it beside the experiment")
-    parser.add_argument("--pieces", type=int, required=True, metavar="N", help="the number of pieces")
+    parser.add_argument("--pieces", type=whole_number(1), required=True, metavar="N", help="the number of pieces")
     parser.add_argument("--kind", choices=("unigram", "bpe"), default="unigram", help="the method (default: unigram)")
     parser.add_argument("--split", default="train", help="the split whose transcripts are used (default: train)")
     parser.add_argument("--normalizer", default="upper", help="the normalizer of the experiment (default: upper)")
@@ -99,7 +104,7 @@ def declare_ngram(parser: argparse.ArgumentParser) -> None:
     overrides_argument(parser)
     parser.add_argument(
         "--order",
-        type=int,
+        type=whole_number(1, MOST_ORDER),
         required=True,
         metavar="N",
         help="the order of the longest n-grams; usual are 6 for characters and 3 for words",
@@ -118,7 +123,7 @@ def declare_ngram(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--prune",
-        type=int_list,
+        type=int_list(),
         default=(),
         metavar="0,0,1",
         help="for each order, the count up to which n-grams are dropped; the last number holds for longer n-grams "

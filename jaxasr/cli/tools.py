@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 from jaxasr.cli.arguments import (
+    MOST_WORKERS,
     data_dir_argument,
     experiment_arguments,
-    float_list,
-    int_list,
     lm_argument,
     load_sharding_rules,
     name_list,
@@ -18,6 +17,7 @@ from jaxasr.cli.arguments import (
     workers_argument,
 )
 from jaxasr.cli.command import Command
+from jaxasr.cli.numbers import MOST_S, float_list, int_list, number, whole_number
 
 BENCHMARKS = ("data", "lstm", "search", "training")  # those that need no experiment
 
@@ -30,11 +30,13 @@ def declare_bench(parser: argparse.ArgumentParser) -> None:
     overrides_argument(parser, "overrides of the experiment")
     parser.add_argument(
         "--threads",
-        type=int_list,
+        type=int_list(1),
         metavar="N,N",
         help="numbers of cores; for each, the benchmark runs in a process that is bound to so many",
     )
-    parser.add_argument("--rounds", type=int, metavar="N", help="the number of measurements of which medians are taken")
+    parser.add_argument(
+        "--rounds", type=whole_number(1), metavar="N", help="the number of measurements of which medians are taken"
+    )
     parser.add_argument(
         "--benchmarks",
         type=name_list,
@@ -45,7 +47,7 @@ def declare_bench(parser: argparse.ArgumentParser) -> None:
     data_dir_argument(parser)
     scaling = parser.add_argument_group("options of the benchmark of an experiment")
     scaling.add_argument(
-        "--devices", type=int_list, metavar="1,2,4", help="numbers of devices (default: one, and all there are)"
+        "--devices", type=int_list(1), metavar="1,2,4", help="numbers of devices (default: one, and all there are)"
     )
     scaling.add_argument(
         "--parallelism",
@@ -55,7 +57,7 @@ def declare_bench(parser: argparse.ArgumentParser) -> None:
     )
     scaling.add_argument(
         "--batch-scale",
-        type=float_list,
+        type=float_list(above=0.0),
         metavar="1,2",
         help="factors on the number of examples in the batches of the experiment (default: 1)",
     )
@@ -129,17 +131,20 @@ def declare_plan(parser: argparse.ArgumentParser) -> None:
     sharding_rules_argument(parser)
     parser.add_argument(
         "--batch-scale",
-        type=float_list,
+        type=float_list(above=0.0),
         default=(1.0,),
         metavar="1,2",
         help="factors on the batch size of the experiment (default: 1)",
     )
     parser.add_argument(
-        "--chip-hour-price", type=float, metavar="X", help="the price of one chip for one hour, for the cost of the run"
+        "--chip-hour-price",
+        type=number(0.0),
+        metavar="X",
+        help="the price of one chip for one hour, for the cost of the run",
     )
     parser.add_argument(
         "--efficiency",
-        type=float,
+        type=number(0.0, 1.0),
         default=0.5,
         metavar="X",
         help="the scaling efficiency below which more chips are not worthwhile (default: 0.5)",
@@ -149,7 +154,9 @@ def declare_plan(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out the table of scaling, which needs compiling for fewer chips",
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="compilations at once (default: 1)")
+    parser.add_argument(
+        "--jobs", type=whole_number(1, MOST_WORKERS), default=1, metavar="N", help="compilations at once (default: 1)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="a file to which the report is written as well")
     data_dir_argument(parser)
 
@@ -213,14 +220,20 @@ def declare_verify_resume(parser: argparse.ArgumentParser) -> None:
     experiment_arguments(parser)
     parser.add_argument(
         "--hosts",
-        type=int_list,
+        type=int_list(1, MOST_WORKERS),
         required=True,
         metavar="2,1,4",
         help="the number of processes of each attempt; every attempt but the last is killed",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="steps of the whole run (default: 4 for each attempt)")
     parser.add_argument(
-        "--limit-s", type=float, default=900.0, metavar="S", help="seconds that an attempt may take (default: 900)"
+        "--steps", type=whole_number(1), metavar="N", help="steps of the whole run (default: 4 for each attempt)"
+    )
+    parser.add_argument(
+        "--limit-s",
+        type=number(most=MOST_S, above=0.0),
+        default=900.0,
+        metavar="S",
+        help="seconds that an attempt may take (default: 900)",
     )
     parser.add_argument(
         "--workdir", type=Path, help="a new folder for everything that the runs write (default: a temporary one)"

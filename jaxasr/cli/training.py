@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from jaxasr.cli.arguments import (
+    MOST_WORKERS,
     data_dir_argument,
     experiment_arguments,
     load_experiment,
@@ -18,6 +19,7 @@ from jaxasr.cli.arguments import (
 )
 from jaxasr.cli.command import Command
 from jaxasr.cli.evaluation import evaluate_workdir, result_arguments
+from jaxasr.cli.numbers import MOST_S, number, whole_number
 
 
 def declare_show(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,7 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
     sharding_rules_argument(parser)
     parser.add_argument(
         "--step-timeout-s",
-        type=float,
+        type=number(most=MOST_S, above=0.0),
         default=1_800.0,
         metavar="S",
         help="seconds without a step after which a process ends, and with it the job (default: 1800)",
@@ -103,7 +105,13 @@ def declare_sweep(parser: argparse.ArgumentParser) -> None:
         help="a generator that yields (name, overrides) of the file's experiment",
     )
     overrides_argument(parser, "overrides of every variant")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="the number of runs at once (default: 1)")
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1, MOST_WORKERS),
+        default=1,
+        metavar="N",
+        help="the number of runs at once (default: 1)",
+    )
     parser.add_argument(
         "--workdir", type=Path, help="the folder that holds the workdir of each run (default: runs/FOLDER/GENERATOR)"
     )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from jaxasr.cli.arguments import experiment_argument, run_arguments, set_up_process
 from jaxasr.cli.command import Command
+from jaxasr.cli.numbers import number, whole_number
 
+MOST_WINDOW_S = 86_400.0
 FORMATS = ("txt", "json", "srt")  # of transcripts: transcription.formats
 
 
@@ -46,21 +48,30 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--window-s",
-        type=float,
+        type=number(most=MOST_WINDOW_S, above=0.0),
         metavar="S",
         help="the longest window, in seconds, into which a long file is cut (default: the longest training utterance)",
     )
     parser.add_argument("--hotwords", type=Path, metavar="FILE", help="phrases that are likely, one a line")
     parser.add_argument(
         "--hotword-bonus",
-        type=float,
+        type=number(),
         default=0.5,
         metavar="X",
         help="the bonus of each letter of a hotword, in nats (default: 0.5)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=8, metavar="N", help="the number of windows decoded together (default: 8)"
+        "--batch-size",
+        type=whole_number(1),
+        default=8,
+        metavar="N",
+        help="the number of windows decoded together (default: 8)",
     )
+    _declare_stream(parser)
+    run_arguments(parser)
+
+
+def _declare_stream(parser: argparse.ArgumentParser) -> None:
     stream = parser.add_argument_group("options of streaming")
     stream.add_argument(
         "--stream",
@@ -70,10 +81,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     stream.add_argument("--real-time", action="store_true", help="read FILE at the speed of the recording")
     stream.add_argument(
-        "--chunk-ms", type=float, metavar="N", help="milliseconds of audio that are encoded together (default: 320)"
+        "--chunk-ms",
+        type=number(most=1_000 * MOST_WINDOW_S, above=0.0),
+        metavar="N",
+        help="milliseconds of audio that are encoded together (default: 320)",
     )
     stream.add_argument("--reset-encoder", action="store_true", help="reset the encoder at each endpoint")
-    run_arguments(parser)
 
 
 def transcribe(options: argparse.Namespace) -> int:

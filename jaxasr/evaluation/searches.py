@@ -68,9 +68,19 @@ def read_tuned(file: Path) -> TuningResult:
         raise FileNotFoundError(f"there is no {file}; `jaxasr tune-decoding` writes it into the run's folder")
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return TuningResult(str(kept["split"]), dict(kept["search"]), tuple(kept["of"]))
-    except (KeyError, TypeError, ValueError) as error:
+        split = kept["split"]
+        search = kept["search"]
+        lines = kept["of"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not what `jaxasr tune-decoding` writes: {error!r}") from error
+    texts = [split, *search, *search.values()] if isinstance(search, dict) else [None]
+    texts += lines if isinstance(lines, list) else [None]
+    if not search or not all(isinstance(text, str) for text in texts):
+        raise ValueError(
+            f"{file} is not what `jaxasr tune-decoding` writes: `split` is a text, `search` has a text by path and `of` is a "
+            "list of texts"
+        )
+    return TuningResult(split, search, tuple(lines))
 
 
 def render_search(search: Search) -> tuple[str, ...]:

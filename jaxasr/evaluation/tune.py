@@ -6,6 +6,7 @@ the best one by a paired test. Points that the split cannot tell from the best a
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,9 +132,12 @@ def _points(grid: Mapping[str, Sequence[str]]) -> list[tuple[tuple[str, str], ..
 
 def _number(path: str, value: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        raise ValueError(f"{path} has {value!r} in the grid; only numbers are tuned") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{path} has {value[:40]!r} in the grid; only numbers are tuned, and finite ones")
+    return number
 
 
 def _changed(split: Split, changes: Mapping[str, str]) -> Split:

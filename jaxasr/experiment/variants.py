@@ -33,7 +33,8 @@ def load(reference: str, overrides: Mapping[str, object] | None = None) -> Exper
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file has no such function, it does not give an Experiment, or an override does not fit.
+        ValueError: the file has no such function or an error in it, it does not give an Experiment, a field has another
+            type than it declares, or an override does not fit.
         KeyError: the generator yields no such variant.
     """
     *generator, variant = reference.split(":", 2)
@@ -48,6 +49,10 @@ def load(reference: str, overrides: Mapping[str, object] | None = None) -> Exper
         raise ValueError(f"{reference} yields variants; write {reference}:VARIANT, one of {named}")
     if not isinstance(value, Experiment):
         raise ValueError(f"{reference} gives a {type(value).__name__}; an Experiment is needed")
+    try:
+        tree.flatten(value)  # checks the types of all fields
+    except ValueError as error:
+        raise ValueError(f"{reference}: {error}") from error
     return tree.override(value, overrides or {})
 
 
@@ -89,6 +94,8 @@ def _pair(pair: object, reference: str) -> tuple[str, Mapping[str, object]]:
                 raise ValueError(
                     f"{reference} yields a variant named {name!r}; a name becomes a folder: letters, digits and _ . , = + -"
                 )
+            if not all(isinstance(path, str) for path in overrides):
+                raise ValueError(f"{reference} yields the overrides {dict(overrides)!r}; a path is a text")
             return name, overrides
     raise ValueError(
         f'{reference} yields a {type(pair).__name__}; a variant is (name, overrides): ("wide-0", {{"seed": 0}})'

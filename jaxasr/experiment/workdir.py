@@ -130,7 +130,12 @@ class Workdir:
         if made_nothing or not self.experiment.exists():
             write_whole(self.experiment, text)
             return
-        there = self.experiment.read_text(encoding="utf-8")
+        try:
+            there = self.experiment.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{self.experiment} is damaged ({error}); bring it back, or give another --workdir"
+            ) from error
         lines = tree.difference(there, text, new_defaults=tree.defaults(experiment))
         if lines:
             raise ValueError(

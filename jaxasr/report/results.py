@@ -18,6 +18,8 @@ import numpy as np
 
 from jaxasr.report.versions import version
 
+_INT_BITS = 63
+NO_KINDS: Mapping[str, type | tuple[type, ...]] = {}
 _PACKAGES = ("python", "jaxasr", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -43,11 +45,15 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Path, kinds: Mapping[str, type | tuple[type, ...]] = NO_KINDS) -> list[dict[str, Any]]:
     """Returns the rows in the order of the file. A line that isn't a whole row (a machine died) is warned of and left out.
+
+    Args:
+        kinds: types of entries by name. An entry that a row lacks has no type.
 
     Raises:
         FileNotFoundError: no such file.
+        ValueError: an entry of another type; the message has the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no results at {path}: a run that was evaluated appends them")
@@ -60,10 +66,22 @@ def read(path: Path) -> list[dict[str, Any]]:
         except ValueError:  # cut in the middle of a character, too
             row = None
         if isinstance(row, dict):
+            _check_kinds(f"{path}, line {number}", row, kinds)
             rows.append(row)
         else:
             warnings.warn(f"{path}, line {number} isn't a whole row and is left out: {line[:60]!r}", stacklevel=2)
     return rows
+
+
+def _check_kinds(where: str, row: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> None:
+    for name in kinds.keys() & row.keys():
+        kind = kinds[name]
+        fits = isinstance(row[name], kind) and (kind is bool or not isinstance(row[name], bool))
+        if not fits or (isinstance(row[name], int) and row[name].bit_length() > _INT_BITS):
+            wanted = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            raise ValueError(
+                f"{where} is damaged: {name!r} is {str(row[name])[:60]!r}, {wanted} is needed. Mend the line or remove it"
+            )
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -105,7 +123,9 @@ def _line_end_missing(file: Any) -> bytes:
 def _git(folder: Path, *arguments: str) -> str | None:
     """Returns the output of git; None if there is no git or no repository."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

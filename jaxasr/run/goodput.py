@@ -14,6 +14,8 @@ attempts).
 
 import contextlib
 import json
+import math
+import operator
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +109,7 @@ class Goodput:
         self._before: list[GoodputTotals] = []
         with self._optional():
             _drop_unfinished(self._path)
-            self._before = read_goodput(folder)
+            self._before = read_goodput(folder, self._measurements.print_once)
         last = self._before[-1] if self._before else GoodputTotals()
         self._attempt = last.attempt + 1
         self._step = last.step
@@ -213,15 +215,26 @@ def process_start_s() -> float:
     stat = Path("/proc/self/stat")
     if not stat.is_file() or not hasattr(time, "CLOCK_BOOTTIME"):
         return time.perf_counter()
-    ticks = int(stat.read_text().rpartition(")")[2].split()[19])  # of the system's clock, since it was booted
+    ticks = int(
+        stat.read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    )  # of the system's clock, since it was booted
     return time.perf_counter() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
-def read_goodput(folder: Path) -> list[GoodputTotals]:
-    """Returns the totals that a run has written from time to time. A line that is not finished is left out."""
+def read_goodput(folder: Path, print_fn: Callable[[str], None] = print) -> list[GoodputTotals]:
+    """Returns the totals that a run has written from time to time, without lines that are not finished or damaged.
+
+    Args:
+        print_fn: receives a warning for each damaged line.
+    """
     path = folder / FILE
-    raw = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    return [_totals_of(json.loads(line)) for line in raw if line.endswith(b"\n")]
+    found: list[GoodputTotals] = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1] if path.is_file() else [], start=1):
+        try:
+            found.append(_totals_of(line))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            print_fn(f"WARNING: {path}, line {number} is left out: it is no line of goodput ({error!r}): {line[:60]!r}")
+    return found
 
 
 def _drop_unfinished(path: Path) -> None:
@@ -231,9 +244,15 @@ def _drop_unfinished(path: Path) -> None:
         path.write_bytes(raw[: raw.rfind(b"\n") + 1])
 
 
-def _totals_of(line: dict[str, Any]) -> GoodputTotals:
-    seconds: dict[Kind, float] = {kind: float(line[f"{kind}_s"]) for kind in KINDS}
-    return GoodputTotals(line["attempt"], line["step"], seconds, float(line["flops"]), float(line["useful_flops"]))
+def _totals_of(line: bytes) -> GoodputTotals:
+    """Parses a line. Raises ValueError, KeyError, TypeError or OverflowError if it is none."""
+    fields = json.loads(line)
+    attempt, step = (operator.index(fields[name]) for name in ("attempt", "step"))
+    seconds: dict[Kind, float] = {kind: float(fields[f"{kind}_s"]) for kind in KINDS}
+    flops, useful_flops = (float(fields[name]) for name in ("flops", "useful_flops"))
+    if not all(0 <= number < math.inf for number in (attempt, step, *seconds.values(), flops, useful_flops)):
+        raise ValueError("a number is negative or not finite")
+    return GoodputTotals(attempt, step, seconds, flops, useful_flops)
 
 
 def _clock(seconds: float) -> str:

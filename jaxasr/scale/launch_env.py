@@ -10,6 +10,8 @@ DISTRIBUTED = "JAXASR_DISTRIBUTED"
 HEARTBEAT = "JAXASR_HEARTBEAT_S"
 START = "JAXASR_START_S"
 
+_DIGITS = 9  # of a variable: 30 years in seconds, more processes than any job has
+
 
 @dataclass(frozen=True)
 class LaunchEnv:
@@ -69,13 +71,13 @@ def address(coordinator: str) -> tuple[str, int]:
         ValueError: the text does not have this form.
     """
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+    if not host or not (port.isascii() and port.isdecimal()) or len(port) > _DIGITS or not 0 < int(port) < 2**16:
         raise ValueError(f"{COORDINATOR}={coordinator}; it is HOST:PORT of process 0, such as 10.0.0.1:8476")
     return host.strip("[]"), int(port)
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name) or str(default)
-    if not text.isdigit():
-        raise ValueError(f"{name}={text}; it must be a whole number, 0 or more")
+    if not (text.isascii() and text.isdecimal()) or len(text) > _DIGITS:
+        raise ValueError(f"{name}={text[:40]}; it must be a whole number, 0 or more, of at most {_DIGITS} digits")
     return int(text)

@@ -22,6 +22,10 @@ Result = Mapping[str, Any]  # a row of results.jsonl
 
 SAME = ("recipe", "data", "tokenizer")  # equal for all runs of a row, beside COMPARABLE
 COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and its language models
+NEEDED = ("search", "intervals", "commit", "dirty")  # of every row that a table shows
+NUMBER = (int, float, type(None))
+KINDS = {"name": str, "split": str, "experiment": str, "search": dict, "intervals": dict, "commit": str, "lms": dict}
+KINDS |= {"wer": NUMBER, "cer": NUMBER, "ser": NUMBER, "steps": int, "trained": int}
 HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over utterances", "seeds", "difference", "commit")
 NOTES = """\
 * Published figures: {marks}.
@@ -44,7 +48,7 @@ def table(file: Path, results: Path | None = None) -> str:
     module = load_module(file)
     columns, rows = _checked_table(file, getattr(module, "COLUMNS", ()), getattr(module, "ROWS", ()))
     path = results or file.with_name("results.jsonl")
-    found = report.read(path) if results or path.is_file() else []
+    found = report.read(path, KINDS) if results or path.is_file() else []
     lines = [f"# {(module.__doc__ or file.stem).strip().splitlines()[0]}"]
     for column in columns:
         lines += ["", f"## {_title(column)}", "", *_section(column, rows, found)]
@@ -167,12 +171,20 @@ def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | 
         name = result.get("name", "")
         if result.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns):
             latest[name] = result
-    once = {result["experiment"]: result for result in latest.values()}
+    once = {result.get("experiment", name): result for name, result in latest.items()}
     if not once:
         return None
     ours = _RowRuns(tuple(once.values()))
     _check_seeds_only(row, column, ours.runs)
     return ours
+
+
+def _missing(run: Result, metric: str) -> list[str]:
+    """Returns what a row lacks of the entries that every table shows."""
+    interval = run.get("intervals", {}).get(metric)
+    bounds = interval if isinstance(interval, list) and len(interval) == 2 else ["none"]
+    has_interval = all(bound is None or type(bound) in (int, float) for bound in bounds)
+    return [name for name in NEEDED if name not in run] + [f"interval of {metric}"] * (not has_interval)
 
 
 def _check_seeds_only(row: Row, column: Column, runs: Sequence[Result]) -> None:
@@ -183,6 +195,11 @@ def _check_seeds_only(row: Row, column: Column, runs: Sequence[Result]) -> None:
             raise ValueError(
                 f"row {row.label!r}: run {run['name']} has no {column.metric} on {column.split or column.name}, but {there}; "
                 "give the column another metric, or the row other runs"
+            )
+        if lost := _missing(run, column.metric):
+            raise ValueError(
+                f"row {row.label!r}: run {run['name']} on {column.split or column.name} has no {', '.join(lost)}; take its "
+                "row out of the results, or evaluate the run again"
             )
         if run.get("trained", 0) != run.get("steps", 0):
             raise ValueError(

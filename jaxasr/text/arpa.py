@@ -190,7 +190,7 @@ def _number(lines: _ArpaReader, text: bytes, what: str) -> float:
     except ValueError:
         number = float("nan")
     if number != number or number == float("inf"):
-        raise lines.error(f"a {what} is needed, there is {text.decode(errors='replace')!r} in {lines.shown}")
+        raise lines.error(f"a {what} is needed, there is {text[:40].decode(errors='replace')!r} in {lines.shown}")
     if what == "log10 probability" and number > 0:
         raise lines.error(f"a log10 probability of 0 or less is needed, there is {number} in {lines.shown}")
     return max(number, -99.0) if number == float("-inf") else number

@@ -221,7 +221,13 @@ def _check_tokens(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
 @lru_cache(maxsize=16)
 def _load_model(path: Path, digest: str) -> sentencepiece.SentencePieceProcessor:
     """Loads a model once for each process. The digest is part of the cache key, so a rewritten file is loaded again."""
+    content = path.read_bytes()
+    if not content:  # SentencePiece would wait for another model
+        raise ValueError(f"{path} is no SentencePiece model: it is empty")
     try:
-        return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=content)
     except RuntimeError as error:
         raise ValueError(f"{path} (digest {digest}) is no SentencePiece model: {error}") from error
+    if not pieces.get_piece_size():
+        raise ValueError(f"{path} (digest {digest}) is no SentencePiece model: it is empty or has no pieces")
+    return pieces

@@ -104,16 +104,25 @@ def _cut(path: Path, step: int) -> None:
 
 
 def _rows(path: Path) -> Iterator[tuple[Row, str]]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    *lines, _unfinished = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
-        if number == len(lines) and not line.endswith("\n"):
-            return
         try:
-            row = {name: float(value) if isinstance(value, str) else value for name, value in json.loads(line).items()}
-            row["step"] = int(row["step"])
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path}, line {number} is no line of metrics: {line.strip()[:80]!r}") from error
-        yield row, line
+            row = _row(line)
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError) as error:
+            shown = line.decode(errors="replace").strip()[:80]
+            raise ValueError(
+                f"{path}, line {number} is no line of metrics: {shown!r}. Mend the line or remove it"
+            ) from error
+        yield row, line.decode() + "\n"
+
+
+def _row(line: bytes) -> Row:
+    """Parses a line. Raises an error if it is none."""
+    fields = json.loads(line.decode())
+    row: Row = {name: value if type(value) is int else float(value) for name, value in fields.items()}
+    if type(row["step"]) is not int or row["step"] < 0:
+        raise ValueError(f"step is {row['step']}")
+    return row
 
 
 def _number(value: SupportsFloat) -> int | float:

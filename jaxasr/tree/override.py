@@ -10,6 +10,7 @@ from jaxasr.tree.render import children, fields, is_leaf
 from jaxasr.tree.types import FieldRef, accepts_anything, coerce, is_mapping, is_plain_tuple, rebuilt_mapping
 
 T = TypeVar("T")
+_SHOWN = 80  # characters of a value that an error message shows
 _SELF = ""  # key of the new value of a node itself, among the changes of its children
 
 
@@ -84,7 +85,7 @@ def _coerce_given(given: object, current: object, ref: FieldRef) -> Any:
         try:
             return coerce(value, hint)
         except TypeError as error:
-            expected = str(error)
+            expected = expected or str(error)
     message = f"{ref.dotted}={_shown(given)}: {ref.field} takes {expected}"
     if not is_leaf(current):
         message += (
@@ -95,7 +96,7 @@ def _coerce_given(given: object, current: object, ref: FieldRef) -> Any:
 
 def _shown(given: object) -> str:
     if isinstance(given, str):
-        return given
+        return given if len(given) <= _SHOWN else f"{given[:_SHOWN]}... ({len(given):,} characters)"
     return type(given).__name__ if dataclasses.is_dataclass(given) else repr(given)
 
 

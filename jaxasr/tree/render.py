@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxasr.tree.types import FieldRef, coerce, is_mapping, is_plain_tuple
 
+_SHOWN = 80  # characters of a value in an error message
 Leaf = bool | int | float | str | tuple[Any, ...] | dict[str, Any] | None
 
 
@@ -145,7 +146,8 @@ def _coerced(value: object, ref: FieldRef) -> Any:
     try:
         return coerce(value, ref.hint)
     except TypeError as error:
-        raise ValueError(f"{ref.dotted} is {value!r}; {ref.field} takes {error}") from None
+        shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}..."
+        raise ValueError(f"{ref.dotted} is {shown}; {ref.field} takes {error}") from None
 
 
 def _sort_key(path: tuple[str, ...]) -> list[tuple[int, str]]:

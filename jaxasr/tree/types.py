@@ -12,6 +12,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, Union
 
+_INT_BITS = 63  # of the integers that NumPy, JSON readers and JAX hold
+
 
 class FieldRef(NamedTuple):
     """A reference to a field or item of a tree."""
@@ -41,6 +43,8 @@ def coerce(value: object, hint: Any) -> Any:
     Raises:
         TypeError: the value is not of the type. The message describes the type.
     """
+    if type(value) is int and value.bit_length() > _INT_BITS:
+        value = _float_of(value, hint)
     fits: list[Any] = []
     for alternative in _union_members(hint):
         with contextlib.suppress(TypeError):
@@ -48,6 +52,14 @@ def coerce(value: object, hint: Any) -> Any:
     if not fits:
         raise TypeError(" or ".join(dict.fromkeys(map(_describe, _union_members(hint)))))
     return next((coerced for coerced in fits if type(coerced) is type(value)), fits[0])
+
+
+def _float_of(value: int, hint: Any) -> float:
+    """Returns an integer of too many bits as a float, if the type allows one and it is in range."""
+    with contextlib.suppress(OverflowError):
+        if float in _union_members(hint):
+            return float(value)
+    raise TypeError(f"numbers of at most {_INT_BITS} bits")
 
 
 def accepts_anything(hint: Any) -> bool:

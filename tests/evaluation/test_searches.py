@@ -115,7 +115,22 @@ def test_numbers_of_a_first_pass_hold_for_another_width_of_it(tmp_path):
 def test_a_file_that_tune_did_not_write_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="`jaxasr tune-decoding` writes it"):
         read_tuned(tmp_path / "tuned.json")
-    for content in ("{}", "[]", "weight", '{"split": "dev", "search": {"a": "1"}}'):
-        (tmp_path / "tuned.json").write_text(content)
+    good: dict[str, object] = {"split": "dev", "search": {"width": "3"}, "of": ["width = 3"]}
+    wrong: list[dict[str, object]] = [
+        {"split": 3},
+        {"search": 3},
+        {"search": None},
+        {"search": {}},
+        {"search": {"width": 3}},
+        {"search": [["width", "3"]]},
+        {"search": {"width": ["3"]}},
+        {"of": 3},
+        {"of": "width = 3"},
+        {"of": [3]},
+        {"of": None},
+    ]
+    contents = ["{}", "[]", "null", "3", "weight", "\xff", "[" * 100_000, '{"split": "dev", "search": {"a": "1"}}']
+    for content in contents + [json.dumps(good | entry) for entry in wrong]:
+        (tmp_path / "tuned.json").write_text(content, encoding="latin-1")
         with pytest.raises(ValueError, match="is not what `jaxasr tune-decoding` writes"):
             read_tuned(tmp_path / "tuned.json")

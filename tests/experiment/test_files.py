@@ -1,7 +1,10 @@
 """Python files as modules: a file is executed anew, and two files of one stem do not break each other."""
 
+import re
 import sys
 from pathlib import Path
+
+import pytest
 
 from jaxasr import tree
 from jaxasr.experiment import load
@@ -58,3 +61,53 @@ def test_the_name_of_a_module_is_made_from_its_resolved_path(tmp_path, monkeypat
     assert module_name(path) == module_name(Path("mine.py")) == load_module(Path("mine.py")).__name__
     assert module_name(path) != module_name(write(tmp_path / "b", "int", 3))
     assert Path(str(sys.modules[module_name(path)].__file__)).resolve() == path.resolve()
+
+
+TYPE_CHECKED = True  # by the import hook of tests/conftest.py, before the tree is checked
+BASE = """from dataclasses import replace
+
+from tests import tiny_experiments as tiny
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "reference", "message"),
+    [
+        ("def experiment(:\n", "", ", line 6: SyntaxError: "),
+        ("import nothing_of_this_name\n", "", ", line 6: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("def experiment():\n    return 1 / 0\n", "", ", line 7: ZeroDivisionError: division by zero"),
+        ("def experiment():\n    return replace(tiny.experiment(), stepz=3)\n", "", ", line 7: Type"),
+        ("def experiment():\n    return replace(tiny.experiment(), seed=10**400)\n", "", ": seed is 1000"),
+        ("def experiment():\n    return replace(tiny.experiment(), steps=None)\n", "", ", line 7: Type"),
+        ("def experiment():\n    return replace(tiny.experiment(), ema_decay='a')\n", "", ", line 7: Type"),
+        ("def experiment():\n    return {}['key']\n", "", ", line 7: KeyError: key"),
+        ("def experiment():\n    return tiny.nn.Listener().widht\n", "", ", line 7: Type"),
+        ("def experiment():\n    raise SystemExit(3)\n", "", ", line 7: SystemExit: 3"),
+        ("def experiment():\n    return experiment()\n", "", ", line 7: RecursionError: maximum recursion depth"),
+        ("def experiment():\n    raise ValueError('a rate of 3')\n", "", ", line 7: a rate of 3"),
+        ("def experiment(this):\n    return this\n", "", ": TypeError: experiment() missing 1 required positional argument"),
+        ("experiment = tiny.experiment\ndef some():\n    yield 'a', {}\n    1 / 0\n", ":some:a", ", line 9: Zero"),
+        ("experiment = tiny.experiment\ndef some():\n    yield 'a', {1: 2}\n", ":some:a", "yields the overrides {1: 2}"),
+        (
+            "def experiment():\n    e = tiny.experiment()\n    return replace(e, model=e.model.clone(ctc=3))\n",
+            "",
+            ": Type" if TYPE_CHECKED else ": model.ctc is 3; Seq2Seq.ctc takes",
+        ),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_file_names_the_file_and_the_line(code, reference, message, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(BASE + code, encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(message)) as found:
+        load(f"{path}{reference}")
+    assert str(found.value).startswith((f"{path}", f"variant 'a' of {path}"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"x = 1\x00", "é = 1\n".encode("latin-1")])
+def test_a_file_that_is_no_text_is_an_error_of_the_file(content, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path}(, line \d+)?: SyntaxError: "):
+        load(str(path))

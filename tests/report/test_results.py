@@ -113,3 +113,13 @@ def test_provenance_names_commit_and_versions(tmp_path):
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert report.provenance(tmp_path)["commit"] == "unknown"
+
+
+@pytest.mark.parametrize("value", [3, None, [], {"a": 1}, True])
+def test_an_entry_of_another_type_is_named_with_its_line(tmp_path, value):
+    path = tmp_path / "results.jsonl"
+    report.append(path, {"name": "one", "wer": 0.5})
+    report.append(path, {"name": value, "wer": 0.5})
+    with pytest.raises(ValueError, match=r"results.jsonl, line 2 is damaged: 'name' is .*, str is needed"):
+        report.read(path, {"name": str})
+    assert len(report.read(path, {"wer": (int, float)})) == 2

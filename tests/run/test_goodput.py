@@ -1,6 +1,7 @@
 """Every second of a run has one kind, over all its attempts."""
 
 import json
+import math
 import os
 import time
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxasr.report import Measurements
 from jaxasr.run.goodput import FILE, KINDS, Goodput, GoodputTotals, process_start_s, read_goodput
 
 IMPORTED_S = time.perf_counter()
@@ -127,6 +129,35 @@ def test_what_is_written_reads_back(tmp_path, clock):
     assert [totals.attempt for totals in read_goodput(tmp_path)] == [1, 1, 2]
     assert read_goodput(tmp_path / "nothing") == []
     assert GoodputTotals().goodput == 0.0
+
+
+GOOD = {"attempt": 1, "step": 7} | dict.fromkeys((*(f"{kind}_s" for kind in KINDS), "flops", "useful_flops"), 1.0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hello",
+        "[]",
+        "null",
+        "\xff",
+        "{}",
+        *(json.dumps(GOOD | {name: value}) for name in GOOD for value in (None, "x", [1], -1, math.inf, math.nan)),
+        json.dumps(GOOD | {"flops": 10**400}),
+        json.dumps(GOOD | {"attempt": 1.5}),
+        json.dumps({name: value for name, value in GOOD.items() if name != "lost_s"}),
+    ],
+)
+def test_a_damaged_line_is_named_and_left_out_and_the_run_resumes(line, tmp_path, clock):
+    path = tmp_path / FILE
+    path.write_text(f"{json.dumps(GOOD)}\n{line}\n", encoding="latin-1")
+    printed: list[str] = []
+    with Goodput(tmp_path, clock=clock, measurements=Measurements(printed.append)) as goodput:
+        goodput.resume_at(7)
+        assert goodput.totals().attempt == 2
+    assert len(printed) == 1
+    assert printed[0].startswith(f"WARNING: {path}, line 2 is left out: it is no line of goodput (")
+    assert [totals.attempt for totals in read_goodput(tmp_path, printed.append)] == [1, 2]
 
 
 def test_a_process_knows_when_it_began():

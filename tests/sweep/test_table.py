@@ -175,3 +175,33 @@ def test_a_note_on_runs_stands_at_their_row_and_below_the_table(bench):
     lines = bench.lines()
     assert [line[0] for line in lines[6:9]] == ["plain (see note)", "better", "never"]
     assert lines[-1] == ["* plain (plain-0): Trained with a fault."]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"intervals": {}}, "run plain-0 on test has no interval of wer"),
+        ({"intervals": {"wer": [0.1], "cer": [0.0, 0.1]}}, "has no interval of wer"),
+        ({"intervals": {"wer": ["a", "b"]}}, "has no interval of wer"),
+        ({"search": [1]}, r"results.jsonl, line 1 is damaged: 'search' is '\[1\]', dict is needed"),
+        ({"wer": "low"}, "line 1 is damaged: 'wer' is 'low'"),
+        ({"wer": 10**400}, "line 1 is damaged: 'wer' is '1000"),
+    ],
+)
+def test_a_damaged_row_is_named(bench, changes, message):
+    bench.add("plain-0", 0.1)
+    (row,) = report.read(bench.results)
+    bench.results.unlink()
+    report.append(bench.results, row | changes)
+    with pytest.raises(ValueError, match=message):
+        table(bench.file)
+
+
+@pytest.mark.parametrize("entry", ["search", "commit", "dirty"])
+def test_a_row_without_an_entry_of_every_table_is_named(bench, entry):
+    bench.add("plain-0", 0.1)
+    (row,) = report.read(bench.results)
+    bench.results.unlink()
+    report.append(bench.results, {name: value for name, value in row.items() if name != entry})
+    with pytest.raises(ValueError, match=f"row 'plain': run plain-0 on test has no {entry}; take its row out"):
+        table(bench.file)

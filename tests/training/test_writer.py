@@ -104,9 +104,35 @@ def test_a_line_that_is_no_metrics_is_named(tmp_path):
     path.write_text('{"step": 1}\nhello\n{"step": 2}\n')
     with pytest.raises(ValueError, match="line 2 is no line of metrics: 'hello'"):
         read_metrics(path)
-    path.write_text('{"loss": 1}\n')
-    with pytest.raises(ValueError, match="line 1 is no line of metrics"):
-        read_metrics(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"loss": 1}',
+        "[1, 2]",
+        '{"step": "one"}',
+        '{"step": 1.5}',
+        '{"step": -1}',
+        '{"step": 1e400}',
+        '{"step": true}',
+        '{"step": 1, "loss": null}',
+        '{"step": 1, "loss": [3]}',
+        '{"step": 1, "loss": "low"}',
+        '{"step": 1, "loss": "é"}',
+        "\x00",
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_line_ends_a_run_before_it_writes(line, tmp_path):
+    """Metrics are no measurement that a run may lose, so the line is not removed."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n', encoding="latin-1")
+    before = path.read_bytes()
+    for use in (read_metrics, lambda path: Writer(path.parent, resume_step=2)):
+        with pytest.raises(ValueError, match=r"line 2 is no line of metrics: .*Mend the line or remove it"):
+            use(path)
+    assert path.read_bytes() == before
 
 
 def test_step_is_not_a_metric(tmp_path):

@@ -56,16 +56,17 @@ class Encoder:
 
 
 BLOCKS = st.builds(Block, st.integers(1, 9).map(lambda n: 2 * n), area_scale=st.floats(allow_nan=False))
+INTEGERS = st.integers(-(2**40), 2**40)  # a product of two has at most 63 bits
 ENCODERS = st.builds(
     Encoder,
-    depth=st.integers(),
+    depth=INTEGERS,
     rate=st.floats(allow_nan=False),
     kind=st.sampled_from(["lstm", "gru"]),
     name=st.text(),
     bias=st.booleans(),
-    limit=st.none() | st.integers(),
+    limit=st.none() | INTEGERS,
     seconds=st.lists(st.floats(allow_nan=False, allow_infinity=False)).map(tuple),
-    pair=st.tuples(st.integers(), st.text()),
+    pair=st.tuples(INTEGERS, st.text()),
     block=BLOCKS,
     blocks=st.tuples(BLOCKS, BLOCKS),
     evals=st.fixed_dictionaries({"test-other": BLOCKS}),
@@ -232,3 +233,22 @@ def test_linen_modules_are_rebuilt_unbound_and_work():
     assert swapped.layer == nn.Dense(3)
     with pytest.raises(ValueError, match=r"^Model has no field 'name'; it has layer, layers, rate$"):
         tree.override(model, {"name": "x"})
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5_000])
+def test_a_number_of_more_than_63_bits_is_an_error_with_a_short_message(digits):
+    """NumPy, JAX and other readers of JSON have no such integers."""
+    for path in ("depth", "limit", "block.width"):
+        with pytest.raises(ValueError, match=rf"{path}=9+.* takes ") as found:
+            tree.override(Encoder(), {path: "9" * digits})
+        assert len(str(found.value)) < 400
+    with pytest.raises(ValueError, match=r"depth is .*; Encoder.depth takes numbers of at most 63 bits"):
+        tree.flatten(dataclasses.replace(Encoder(), depth=10 ** min(digits, 400), block=Block()))
+
+
+def test_an_integer_of_many_bits_may_be_a_float_unless_it_overflows():
+    assert tree.override(Encoder(), {"rate": "1" + "0" * 30}).rate == 1e30
+    with pytest.raises(
+        ValueError, match=r"rate=9+\.\.\. \(400 characters\): Encoder.rate takes numbers of at most 63 bits"
+    ):
+        tree.override(Encoder(), {"rate": "9" * 400})

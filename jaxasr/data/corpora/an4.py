@@ -84,7 +84,7 @@ class _UnpackedFolder:
                 f"{self.root} is not AN4: there is no etc/{name}. It needs the official archive (an4_sphere.tar.gz), "
                 "its folder, or a folder with a manifest.jsonl"
             )
-        return read_regular(path, most_bytes=MOST_TEXT_BYTES).decode()
+        return _decoded(read_regular(path, most_bytes=MOST_TEXT_BYTES), f"{path}")
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
         """Yields file id, suffix and read function of every recording."""
@@ -107,7 +107,7 @@ class _Archive:
     def read(self, name: str) -> str:
         """Reads a file of etc/."""
         for _, content in members(self.root, lambda path: path.parts[-2:] == ("etc", name)):
-            return content.decode()
+            return _decoded(content, f"etc/{name} in {self.root}")
         raise FileNotFoundError(f"{self.root} is not AN4: there is no etc/{name} in the archive")
 
     def audio(self) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
@@ -115,6 +115,13 @@ class _Archive:
         for path, content in members(self.root, lambda path: path.suffix in _AUDIO and "wav" in path.parts):
             fileid = PurePosixPath(*path.parts[path.parts.index("wav") + 1 :]).with_suffix("").as_posix()
             yield fileid, path.suffix, lambda content=content: content
+
+
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8 ({error}): it is not AN4's") from error
 
 
 def _fileids(tree: _UnpackedFolder | _Archive, part: str) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.util import DownloadError
 from tensorflow_datasets.core.units import Size
 
 from jaxasr.data.corpora.archives import members
@@ -77,8 +79,24 @@ class Librispeech:
         if absent or not parts:
             wanted = ", ".join(f"{part}.tar.gz" for part in absent or PARTS)
             raise FileNotFoundError(f"{self.folder} has none of {wanted}: give the folder with the official archives")
-        archives = downloads.download({part: f"{URL}{part}.tar.gz" for part in parts})
-        return {part: SourceSplit(_examples(Path(archives[part])), _UTTERANCES[part]) for part in parts}
+        archives = self._fetch(parts, downloads)
+        return {part: SourceSplit(_examples(archives[part]), _UTTERANCES[part]) for part in parts}
+
+    def _fetch(self, parts: tuple[str, ...], downloads: tfds.download.DownloadManager) -> Mapping[str, Path]:
+        """Returns the archives of the parts, from the folder or downloaded."""
+        try:
+            found = downloads.download({part: f"{URL}{part}.tar.gz" for part in parts})
+            return {part: Path(found[part]) for part in parts}
+        except NonMatchingChecksumError as error:
+            raise ValueError(
+                f"an archive of {self.folder or URL} is not the official one of LibriSpeech, or is damaged; fetch it again, "
+                f"or bring recordings of your own as a manifest. {error}"
+            ) from error
+        except DownloadError as error:
+            raise ConnectionError(
+                f"LibriSpeech can't be downloaded from {URL} ({error}); fetch the archives by other means and give their "
+                "folder with --from"
+            ) from error
 
     def _path(self, part: str) -> Path:
         return (self.folder or Path()) / f"{part}.tar.gz"
@@ -115,7 +133,11 @@ def _examples(archive: Path) -> Iterator[RawExample | Reject]:
 
 def _transcripts(path: PurePosixPath, content: bytes) -> dict[str, tuple[str, str]]:
     chapter = {}
-    for number, line in enumerate(content.decode().splitlines(), start=1):
+    try:
+        lines = content.decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): the archive is not LibriSpeech's") from error
+    for number, line in enumerate(lines, start=1):
         id, _, text = line.partition(" ")
         chapter[id] = (text, f"{path.name} line {number}")
     return chapter

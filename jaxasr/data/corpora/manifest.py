@@ -147,7 +147,8 @@ def _check_utf8(row: dict[str, str]) -> dict[str, str] | str:
         "".join([*row, *row.values()]).encode()
     except UnicodeEncodeError:
         return "not UTF-8"
-    return row
+    null = [key for key, value in row.items() if "\0" in value]
+    return f"a null byte in column {null[0]!r}" if null else row
 
 
 def _split_of(row: dict[str, str] | str, column: str) -> str:

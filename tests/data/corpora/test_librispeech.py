@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from tensorflow_datasets.core.download.checksums import UrlInfo
-from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tensorflow_datasets.core.units import Size
 
 from jaxasr.data import Corpus
@@ -99,7 +98,7 @@ def test_downloads_once_and_checks(server: str, tmp_path: Path):
 
 def test_an_archive_with_another_checksum_is_refused(archives: Path, tmp_path: Path, tone: Callable[..., bytes]):
     archive(archives / "dev-clean.tar.gz", "dev-clean", tone(0.3), transcripts_first=True)
-    with pytest.raises(NonMatchingChecksumError, match=r"dev-clean.tar.gz"):
+    with pytest.raises(ValueError, match=r"not the official one of LibriSpeech, or is damaged; .*dev-clean.tar.gz"):
         prepare(Librispeech(archives), tmp_path / "data")
     with pytest.raises(FileNotFoundError, match="not prepared"):
         Corpus("librispeech", "dev-clean").open(tmp_path / "data")
