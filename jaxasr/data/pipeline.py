@@ -15,6 +15,7 @@ from jaxasr.data.batching.buckets import ShapeChoice
 from jaxasr.data.bound_pipeline import BoundPipeline
 from jaxasr.data.prepared.corpus import Corpus
 from jaxasr.data.transforms import SpeedPerturb, Transform, check_order, find_tokenizer
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Pipeline:
         for corpus, weight in self.weighted:
             if not 0 < weight < math.inf:
                 raise ValueError(f"weight {weight} of corpus {corpus}: a positive number is needed")
+        check_numbers(self, not_negative=("shuffle_seed",))
 
     @property
     def weighted(self) -> tuple[tuple[Corpus, float | int], ...]:

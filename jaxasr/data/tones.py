@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from jaxasr.data.batching.shape import Shape
 from jaxasr.records import Batch
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Tones:
     rate_hz: int = 4_000
 
     def __post_init__(self):
+        check_numbers(self, positive=("tones_hz", "symbol_ms", "rate_hz"), not_negative=("gap_ms",))
         pairs = len(self.tones_hz) * (len(self.tones_hz) - 1)
         if not 1 <= self.symbols <= pairs:
             raise ValueError(f"Tones.symbols is {self.symbols}; {len(self.tones_hz)} tones make 1 to {pairs} symbols")

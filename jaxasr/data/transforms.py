@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float64
 
 from jaxasr import text
 from jaxasr.data.batching.lengths import RaggedTokens, speed_ratio
+from jaxasr.tree import check_numbers
 
 T = TypeVar("T")
 
@@ -99,6 +100,7 @@ class KeepSeconds:
     max_s: float
 
     def __post_init__(self):
+        check_numbers(self)
         if not 0 <= self.min_s < self.max_s:
             raise ValueError(f"KeepSeconds({self.min_s}, {self.max_s}): the first must be less, and not negative")
 
@@ -119,6 +121,7 @@ class KeepTokens:
     max_tokens: int
 
     def __post_init__(self):
+        check_numbers(self)
         if self.max_tokens < 1:
             raise ValueError(f"KeepTokens({self.max_tokens}): at least 1 is needed")
 
@@ -147,6 +150,7 @@ class SpeedPerturb:
     factors: tuple[float, ...] = (0.9, 1.0, 1.1)
 
     def __post_init__(self):
+        check_numbers(self, positive=("factors",))
         if not self.factors or len({speed_ratio(factor) for factor in self.factors}) < len(self.factors):
             raise ValueError(f"SpeedPerturb.factors {self.factors}: one or more different factors are needed")
 

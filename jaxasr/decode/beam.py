@@ -23,6 +23,7 @@ from jaxasr.decode.search import EncodedBatch, MaxTokens, encode_batch
 from jaxasr.decode.trace import along, trace
 from jaxasr.records import END, Batch, Decodable, Hypotheses, pytree
 from jaxasr.text.tokenizer import Tokenizer
+from jaxasr.tree import check_numbers
 
 MERGE_MARGIN = 1_000.0  # ratio of the n-th best one's probability to that of all hypotheses that could still be merged
 
@@ -53,6 +54,7 @@ class Beam:
     alignments: bool = True  # False: no attention is stored, and that of the hypotheses has an empty axis s
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.width < 1 or not 1 <= self.nbest <= self.width:
             raise ValueError(f"Beam has width {self.width} and nbest {self.nbest}; 1 <= nbest <= width is needed")
         if self.length_norm < 0:

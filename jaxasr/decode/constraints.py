@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Int
 from jaxasr.decode.scorers import DecoderOutput, ScorerState
 from jaxasr.decode.search import EncodedBatch
 from jaxasr.records import END
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class NoRepeatNgram:
     name: str = "loops"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.longest < 1 or self.times < 2:
             raise ValueError(f"{self}: phrases of at least 1 token and at least 2 times are needed")
 
@@ -59,6 +61,7 @@ class AttentionStallRule:
     name: str = "progress"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if min(limit for limit in (self.stall, self.back, 1) if limit is not None) < 1:
             raise ValueError(f"{self}: limits of at least 1 are needed, or None for no such rule")
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Int
 from jaxasr.decode.scorers import DecoderOutput, ScorerState, UpperBound, weighted
 from jaxasr.decode.search import EncodedBatch, with_capacity
 from jaxasr.records import END, Batch, LanguageModel, Start
+from jaxasr.tree import check_numbers
 
 
 @runtime_checkable
@@ -42,6 +43,9 @@ class LmScorer:
     name: str
     weight: float
     score_eos: bool = True  # False: the end symbol gets 0, for text whose sentences end elsewhere than the utterances
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
         """Returns the state of the scorer for a batch (`Scorer.init`).
@@ -94,6 +98,9 @@ class InternalLm:
 
     weight: float
     name: str = "internal"
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
         """Returns the state of the scorer for a batch (`Scorer.init`).

@@ -18,6 +18,7 @@ from jaxasr.decode.scorers import DecoderOutput, ScorerState
 from jaxasr.decode.search import EncodedBatch
 from jaxasr.records import END
 from jaxasr.text.tokenizer import Tokenizer
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Hotwords:
     name: str = "hotwords"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not self.phrases:
             raise ValueError("Hotwords has no phrases; give at least one, or leave Hotwords out")
         for phrase in self.phrases:

@@ -10,6 +10,7 @@ from jaxasr.decode.scorers import DecoderOutput, ScorerState
 from jaxasr.decode.search import EncodedBatch
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import END
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class LengthReward:
 
     weight: float
     name: str = "length"
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
         """Returns the state of the scorer for a batch (`Scorer.init`)."""
@@ -45,6 +49,7 @@ class Coverage:
     name: str = "coverage"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.weight < 0 or not self.threshold > 0:
             raise ValueError(f"{self}: a weight of 0 or more and a positive threshold are needed")
 

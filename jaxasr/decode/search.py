@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxasr.records import Batch, Decodable, Hypotheses, Start, Step
+from jaxasr.tree import check_numbers
 
 
 @runtime_checkable
@@ -35,6 +36,7 @@ class MaxTokens:
     extra: int = 4
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not self.per_position >= 0 or self.extra < 0 or self.per_position + self.extra <= 0:
             raise ValueError(
                 f"{self} lets a search write nothing: per_position and extra must be >= 0, one of them > 0"

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Int
 
 from jaxasr.decode.search import MaxTokens
 from jaxasr.records import END, Streamable, StreamState, pytree
+from jaxasr.tree import check_numbers
 
 _LONG = 1 << 14  # encoder positions of a segment up to which its limit is exactly that of `MaxTokens`
 
@@ -49,6 +50,7 @@ class GreedyStream:
     capacity: int = 32  # tokens that one call can write
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.capacity < 1:
             raise ValueError(f"GreedyStream.room is {self.capacity}; a call must have room for a token")
 

@@ -56,6 +56,7 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self):
+        tree.check_numbers(self, not_negative=("keep_best", "seed"))
         for name in ("steps", "eval_every", "save_every", "log_every", "keep_last"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; it must be 1 or more")

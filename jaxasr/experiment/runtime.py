@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxasr.files import check_local, default_data_dir
 from jaxasr.scale import MeshShape, Parallelism, Rules, Watchdog
+from jaxasr.tree import check_numbers
 
 SLOW_STEP_FACTOR = 16.0  # step timeouts that a first step, which compiles, an evaluation or a save may take
 
@@ -25,6 +26,7 @@ class RuntimeConfig:
 
     def __post_init__(self):
         check_local(self.data_dir)
+        check_numbers(self, positive=("step_timeout_s",), not_negative=("workers",))
         if self.parallelism == "jit" and (self.layout.data > 1 or self.rules != Rules()):
             raise ValueError(
                 "--parallelism jit is for one device, without mesh and rules; leave these out, or use --parallelism mesh"

@@ -31,6 +31,7 @@ class Stage:
     changes: tuple[str, ...]  # PATH=VALUE as on the command line
 
     def __post_init__(self):
+        tree.check_numbers(self)
         if self.until < 1 or not self.changes:
             raise ValueError(
                 f"{self}: it needs until >= 1, and changes, such as ('model.encoder.time_reduction=(1, 32)',)"

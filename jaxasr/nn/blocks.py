@@ -17,6 +17,7 @@ from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.ops.products import plus, times, wide_einsum
 from jaxasr.parameters import STACK
 from jaxasr.shapes import Lengths
+from jaxasr.tree import check_numbers
 
 Positions = Literal["none", "rotary", "relative"]
 Layers = Literal["unroll", "scan"]
@@ -39,6 +40,7 @@ class Chunks:
     before: int | None = None  # earlier chunks that are seen; None: all
 
     def __post_init__(self):
+        check_numbers(self)
         if self.size < 1 or (self.before is not None and self.before < 0):
             raise ValueError(f"{self}: a chunk has at least 1 position, and sees at least 0 chunks before it")
 

@@ -6,13 +6,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.module import Module
 from jaxasr.ops.audio import features, noise, specaugment, vocal_tract
 from jaxasr.records import Batch, Training
+from jaxasr.tree import check_numbers
 
 Normalization = Literal["utterance", "global", "none"]
 
 
-class LogMel(nn.Module):
+class LogMel(Module):
     """A frontend that computes log-mel energies, normalised over valid frames.
 
     `normalize`: "utterance" uses mean and variance of each bin over the utterance. "global" uses those of the training data,
@@ -31,6 +33,12 @@ class LogMel(nn.Module):
     )
 
     def __post_init__(self):
+        check_numbers(self, positive=("bins", "rate_hz", "window_ms", "hop_ms"), not_negative=("low_hz",))
+        if not self.low_hz < self.high_hz <= self.rate_hz / 2:
+            raise ValueError(
+                f"LogMel has low_hz={self.low_hz:g} and high_hz={self.high_hz:g} at rate_hz={self.rate_hz}; it needs "
+                f"0 <= low_hz < high_hz <= {self.rate_hz / 2:g}"
+            )
         if not 0.0 <= self.vocal_tract < 0.5:
             raise ValueError(f"LogMel.vocal_tract is {self.vocal_tract}; it must be in [0, 0.5), usually 0.1")
         super().__post_init__()
@@ -71,7 +79,7 @@ class LogMel(nn.Module):
         )
 
 
-class SpecAugment(nn.Module):
+class SpecAugment(Module):
     """A SpecAugment layer: masks and time warps of frames in training, keyed by example.
 
     Source: Park et al. 2019, arXiv:1904.08779, section 2.
@@ -108,7 +116,7 @@ class SpecAugment(nn.Module):
         )
 
 
-class AddNoise(nn.Module):
+class AddNoise(Module):
     """A layer that adds noise to a share of the training utterances, at an SNR drawn from [low_db, high_db]."""
 
     share: float

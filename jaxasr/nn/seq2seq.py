@@ -13,23 +13,29 @@ from jaxasr.nn.decoders.interface import Decoder
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
 from jaxasr.nn.layers import Dense
+from jaxasr.nn.module import Module
 from jaxasr.nn.precision import Compute, check_compute, in_precision
 from jaxasr.ops.audio import features
 from jaxasr.ops.masks import zero_tokens
 from jaxasr.records import Batch, LanguageModel, Outputs, Start, Step, Training
 
 
-class CtcHead(nn.Module):
+class CtcHead(Module):
     """A linear layer over the encoder's output; token 0 is the blank (Kim et al. 2017, 1609.06773)."""
 
     vocab: int  # tokens, the blank included
+
+    def __post_init__(self):
+        if not self.vocab >= 2:
+            raise ValueError(f"CtcHead.vocab is {self.vocab}; it must be 2 or more: the blank and a token")
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, hidden_bsd: Float[Array, "b s d"]) -> Float[Array, "b s v"]:
         return Dense(self.vocab, result="float32", name="readout")(hidden_bsd)
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(Module):
     """A sequence-to-sequence recogniser.
 
     `__call__` is for training (teacher-forced), `start` and `step` are for searches. Randomness comes from the streams

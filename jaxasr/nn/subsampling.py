@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.layers import Conv, Dropout, check_rates
+from jaxasr.nn.module import Module
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.pooling import max_over_bins, max_over_time
 from jaxasr.records import Training
@@ -16,7 +17,7 @@ from jaxasr.records import Training
 Hidden = tuple[Float[Array, "b s d"], Int[Array, " b"]]
 
 
-class Subsampling(nn.Module):
+class Subsampling(Module):
     """The interface of an encoder's subsampling. A subsampling overrides `stride` and `__call__`.
 
     If no position depends on frames after its own stride, it can process a stream. Then it sets `streamable` and overrides

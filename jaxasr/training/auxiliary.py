@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxasr.ops.attention.monotonic import quantity_loss
 from jaxasr.ops.masks import zero_padding
 from jaxasr.records import Outputs, Sum
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Reinforce:
     credit: Literal["rest", "token"] = "rest"
 
     def __post_init__(self):
-        _not_negative(self, "weight", "baseline", "entropy")
+        check_numbers(self, not_negative=("weight", "baseline", "entropy"))
 
     @property
     def name(self) -> str:
@@ -132,7 +133,7 @@ class QuantityLoss:
     weight: float
 
     def __post_init__(self):
-        _not_negative(self, "weight")
+        check_numbers(self, not_negative=("weight",))
 
     @property
     def name(self) -> str:
@@ -156,7 +157,7 @@ class GuidedAttentionLoss:
     width: float = 0.2  # of the band around the diagonal, as a fraction of the utterance
 
     def __post_init__(self):
-        _not_negative(self, "weight")
+        check_numbers(self, not_negative=("weight",))
         if not self.width > 0.0:
             raise ValueError(f"GuidedAttentionLoss.width is {self.width}; it must be more than 0")
 
@@ -190,7 +191,7 @@ class Distill:
     temperature: float = 1.0
 
     def __post_init__(self):
-        _not_negative(self, "weight")
+        check_numbers(self, not_negative=("weight",))
         if not self.temperature > 0.0:
             raise ValueError(f"Distill.temperature is {self.temperature}; it must be more than 0")
 
@@ -217,10 +218,3 @@ class Distill:
         )
         divergence_xu = jnp.sum(jnp.exp(teacher_xuv) * (teacher_xuv - student_xuv), axis=-1) * self.temperature**2
         return LossOutput(inputs.sum(jnp.where(inputs.valid_xu, divergence_xu, 0.0)), {})
-
-
-def _not_negative(term: object, *names: str) -> None:
-    for name in names:
-        value = getattr(term, name)
-        if not value >= 0.0:
-            raise ValueError(f"{type(term).__name__}.{name} is {value}; it must be 0 or more")

@@ -13,6 +13,7 @@ from jaxasr.ops.edit_distance import Sequences, Spelling, edit_distance, words_o
 from jaxasr.ops.masks import zero_tokens
 from jaxasr.records import Batch, Hypotheses, NBest, Sum
 from jaxasr.training.auxiliary import LossInputs, LossOutput
+from jaxasr.tree import check_numbers
 
 LETTER_FACTOR = 0x01000193  # P of ops.edit_distance.Spelling
 
@@ -35,6 +36,7 @@ class ExpectedErrors:
     spelling: Spelling | None = field(default=None, compare=False, metadata={"show": False})  # set when a run begins
 
     def __post_init__(self):
+        check_numbers(self)
         if not self.weight >= 0.0:
             raise ValueError(f"ExpectedErrors.weight is {self.weight}; it must be 0 or more")
 

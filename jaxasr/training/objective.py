@@ -12,6 +12,7 @@ from jaxasr.ops.masks import valid_from_lengths, zero_tokens
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
 from jaxasr.training.auxiliary import AuxiliaryLoss, LossInputs
 from jaxasr.training.expected_errors import ExpectedErrors
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Objective:
     auxiliary: tuple[AuxiliaryLoss, ...] = ()
 
     def __post_init__(self):
+        check_numbers(self)
         for name in ("label_smoothing", "ctc_weight"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.parameters import decays
 from jaxasr.training.plateau import Newbob, Plateau, scale_by_plateau
 from jaxasr.training.schedules import Rate, Schedule, Step
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Optimizer:
     accumulate_steps: int = 1  # batches per update
 
     def __post_init__(self):
+        check_numbers(self)
         name = type(self).__name__
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"{name} has schedule={self.schedule}; give a schedule, such as Constant({self.schedule})")

@@ -13,6 +13,7 @@ from optax import contrib
 from jaxasr.parameters import decays, kinds, stacked_axes
 from jaxasr.training.optimizer import Optimizer, accumulate
 from jaxasr.training.plateau import Plateau, new_plateau
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class Adafactor(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.clip_rms > 0.0:
-            raise ValueError(f"Adafactor has clip_rms={self.clip_rms}; it must be more than 0")
+        check_numbers(self, positive=("clip_rms", "factored_from"))
 
     def scaling(self) -> optax.GradientTransformation:
         """Returns the gradient over the root of its factored second moment, clipped."""
@@ -86,6 +86,7 @@ class Muon(Optimizer):
     def __post_init__(self):
         super().__post_init__()
         _shares(self, "momentum", "b1", "b2")
+        check_numbers(self, positive=("eps",))
 
     def scaling(self) -> optax.GradientTransformation:
         """Returns Newton-Schulz on the momentum of matrices, and Adam elsewhere."""
@@ -111,8 +112,7 @@ class AdaDelta(Optimizer):
     def __post_init__(self):
         super().__post_init__()
         _shares(self, "rho")
-        if not self.eps > 0.0:
-            raise ValueError(f"AdaDelta has eps={self.eps}; it must be more than 0")
+        check_numbers(self, positive=("eps",))
 
     def scaling(self) -> optax.GradientTransformation:
         """Returns sqrt(E[dx^2] + eps) / sqrt(E[g^2] + eps) * g."""
@@ -168,6 +168,7 @@ class ScheduleFree(Optimizer):
     def __post_init__(self):
         super().__post_init__()
         _shares(self, "b1", "b2")
+        check_numbers(self, positive=("eps",))
         if self.b1 == 0.0 or self.on_plateau is not None:
             raise ValueError(
                 f"ScheduleFree has b1={self.b1}, on_plateau={self.on_plateau}; it needs b1 > 0 and no plateau"

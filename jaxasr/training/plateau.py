@@ -10,6 +10,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxasr.tree import check_numbers
+
 Tree = TypeVar("Tree")
 
 
@@ -35,6 +37,7 @@ class Newbob:
     least: float = 0.0  # the smallest scale
 
     def __post_init__(self):
+        check_numbers(self)
         if not (0.0 < self.factor < 1.0 and 0.0 <= self.threshold < 1.0 and self.patience >= 1 and self.least >= 0.0):
             raise ValueError(
                 f"Newbob has factor={self.factor}, threshold={self.threshold}, patience={self.patience}, "

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxasr.tree import check_numbers
+
 Step = int | Int[Array | np.ndarray, ""]  # updates done
 Rate = Float[Array, ""]
 
@@ -29,7 +31,7 @@ class Constant:
     rate: float
 
     def __post_init__(self):
-        _positive(self, "rate")
+        check_numbers(self, positive=("rate",))
 
     def __call__(self, step: Step) -> Rate:
         """Returns the rate."""
@@ -53,7 +55,7 @@ class RampHoldDecay:
     end_ratio: float = 0.01
 
     def __post_init__(self):
-        _positive(self, "peak", "end_ratio")
+        check_numbers(self, positive=("peak", "end_ratio"))
         if not 0 <= self.ramp_until <= self.hold_until < self.decay_until:
             raise ValueError(
                 f"RampHoldDecay has ramp_until={self.ramp_until}, hold_until={self.hold_until}, "
@@ -80,7 +82,7 @@ class Noam:
     scale: float = 1.0
 
     def __post_init__(self):
-        _positive(self, "width", "warmup_steps", "scale")
+        check_numbers(self, positive=("width", "warmup_steps", "scale"))
 
     def __call__(self, step: Step) -> Rate:
         """Returns the rate of update `step` + 1."""
@@ -101,7 +103,7 @@ class WarmupCosine:
     end: float = 0.0
 
     def __post_init__(self):
-        _positive(self, "peak")
+        check_numbers(self, positive=("peak",))
         if not 0 <= self.warmup_steps < self.total_steps:
             raise ValueError(
                 f"WarmupCosine has warmup_steps={self.warmup_steps} of total_steps={self.total_steps}; "
@@ -133,7 +135,7 @@ class Exponential:
     ramp_until: int = 0
 
     def __post_init__(self):
-        _positive(self, "start", "ratio", "every_steps")
+        check_numbers(self, positive=("start", "ratio", "every_steps"))
         if self.ratio > 1.0 or self.ramp_until < 0:
             raise ValueError(
                 f"Exponential has ratio={self.ratio}, ramp_until={self.ramp_until}; it needs ratio <= 1, ramp_until >= 0"
@@ -151,10 +153,3 @@ def _number(step: Step) -> Rate:
 
 def _ramp(i: Rate, until: int) -> Rate:
     return jnp.minimum(1.0, i / max(until, 1))
-
-
-def _positive(schedule: object, *names: str) -> None:
-    for name in names:
-        value = getattr(schedule, name)
-        if not value > 0:
-            raise ValueError(f"{type(schedule).__name__} has {name}={value}; it must be more than 0")

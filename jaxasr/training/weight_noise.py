@@ -9,6 +9,7 @@ from jaxtyping import Array, Int
 
 from jaxasr.parameters import decays
 from jaxasr.shapes import PRNGKey
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class WeightNoise:
     from_step: int = 0
 
     def __post_init__(self):
+        check_numbers(self)
         if not self.deviation > 0.0 or self.from_step < 0:
             raise ValueError(
                 f"WeightNoise has deviation={self.deviation}, from_step={self.from_step}; it needs deviation > 0, "

@@ -8,6 +8,7 @@ model.widths = (320, 640)                    Did you mean 'depth'?
 seed = 0
 """
 
+from jaxasr.tree.numbers import check_numbers as check_numbers
 from jaxasr.tree.override import override as override
 from jaxasr.tree.override import parse as parse
 from jaxasr.tree.render import Leaf as Leaf

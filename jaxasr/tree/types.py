@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import sys
 import types
@@ -31,8 +32,8 @@ class FieldRef(NamedTuple):
         """Returns the reference to field, index or key `name` of `node`, which is the value of this reference."""
         path = (*self.path, name)
         if dataclasses.is_dataclass(node):
-            return FieldRef(path, _field_hint(type(node), name), f"{type(node).__name__}.{name}")
-        hints = tuple(_item_hint(hint, node, name) for hint in _union_members(self.hint))
+            return FieldRef(path, field_hint(type(node), name), f"{type(node).__name__}.{name}")
+        hints = tuple(_item_hint(hint, node, name) for hint in union_members(self.hint))
         known = tuple(hint for hint in hints if hint is not None)
         return FieldRef(path, Union[known] if known else Any, f"{self.field}.{name}")  # noqa: UP007
 
@@ -46,11 +47,11 @@ def coerce(value: object, hint: Any) -> Any:
     if type(value) is int and value.bit_length() > _INT_BITS:
         value = _float_of(value, hint)
     fits: list[Any] = []
-    for alternative in _union_members(hint):
+    for alternative in union_members(hint):
         with contextlib.suppress(TypeError):
             fits.append(_coerce_one(value, alternative))
     if not fits:
-        raise TypeError(" or ".join(dict.fromkeys(map(_describe, _union_members(hint)))))
+        raise TypeError(" or ".join(dict.fromkeys(map(_describe, union_members(hint)))))
     return next((coerced for coerced in fits if type(coerced) is type(value)), fits[0])
 
 
@@ -64,7 +65,7 @@ def _float_of(value: int, hint: Any) -> float:
 
 def accepts_anything(hint: Any) -> bool:
     """Returns True if the type allows every value."""
-    return not {Any, object}.isdisjoint(_union_members(hint))
+    return not {Any, object}.isdisjoint(union_members(hint))
 
 
 def is_plain_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
@@ -91,7 +92,11 @@ def _coerce_one(value: Any, hint: Any) -> Any:
     if origin is Literal:
         return _value_if(any(value == option and type(value) is type(option) for option in inner), value)
     if hint is float:
-        return float(_value_if(type(value) in (int, float), value))
+        _value_if(type(value) in (int, float), value)
+        try:
+            return float(value)
+        except OverflowError:  # a whole number above 1e308
+            return math.inf if value > 0 else -math.inf
     if hint in (int, bool, str) or type(value) is str:  # a str is no Sequence here
         return _value_if(type(value) is hint, value)
     if is_plain_tuple(value) and inner and origin in (tuple, collections.abc.Sequence):
@@ -123,22 +128,22 @@ def _describe(hint: Any) -> str:
     return re.sub(r"\b(\w+\.)+(?=\w)", "", name)  # without the modules
 
 
-def _union_members(hint: Any) -> tuple[Any, ...]:
+def union_members(hint: Any) -> tuple[Any, ...]:
     """Returns the members of a union, or the type itself if it is no union. Resolves aliases and bounds."""
     if typing.get_origin(hint) in (Union, types.UnionType):
-        return tuple(inner for member in typing.get_args(hint) for inner in _union_members(member))
+        return tuple(inner for member in typing.get_args(hint) for inner in union_members(member))
     if typing.get_origin(hint) is typing.Annotated:
-        return _union_members(typing.get_args(hint)[0])
+        return union_members(typing.get_args(hint)[0])
     if isinstance(hint, TypeVar):
-        return _union_members(hint.__bound__ or Any)
+        return union_members(hint.__bound__ or Any)
     for attribute in ("__supertype__", "__value__"):  # NewType; `type X = ...` of Python 3.12
         if hasattr(hint, attribute):
-            return _union_members(getattr(hint, attribute))
+            return union_members(getattr(hint, attribute))
     return (hint,)
 
 
 @functools.cache
-def _field_hint(cls: type, name: str) -> Any:
+def field_hint(cls: type, name: str) -> Any:
     """Resolves a field's annotation. Returns Any if it has a name that exists for type checkers only."""
     owner = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
     holder = type(owner.__name__, (), {"__annotations__": {name: inspect.get_annotations(owner)[name]}})

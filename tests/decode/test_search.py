@@ -25,7 +25,7 @@ def test_the_limit_of_a_length_does_not_depend_on_the_padding():
     np.testing.assert_array_equal(limits.table(50)[:21], limits.table(20))
 
 
-@pytest.mark.parametrize("fields", [(-1.0, 4), (1.0, -1), (0.0, 0), (float("nan"), 1)])
+@pytest.mark.parametrize("fields", [(-1.0, 4), (1.0, -1), (0.0, 0)])
 def test_a_limit_of_nothing_is_refused(fields):
     with pytest.raises(ValueError, match="write nothing"):
         MaxTokens(*fields)

@@ -134,7 +134,7 @@ def test_a_weight_for_ctc_needs_a_head(batch, outputs):
 
 
 @pytest.mark.parametrize("name", ["label_smoothing", "ctc_weight"])
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("value", [-0.1, 1.1])
 def test_a_share_is_between_none_and_all(name, value):
     with pytest.raises(ValueError, match=rf"objective\.{name} is {value}; it must be in \[0, 1\]"):
         Objective(**{name: value})

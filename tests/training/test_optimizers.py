@@ -239,8 +239,8 @@ def test_a_plateau_scales_the_rate_and_survives_accumulation():
     ("make", "message"),
     [
         (lambda: Lion(Constant(0.1), b1=1.0), r"Lion has b1=1\.0; it must be in \[0, 1\)"),
-        (lambda: Adafactor(Constant(0.1), clip_rms=0.0), r"Adafactor has clip_rms=0\.0"),
-        (lambda: AdaDelta(Constant(1.0), eps=0.0), r"AdaDelta has eps=0\.0"),
+        (lambda: Adafactor(Constant(0.1), clip_rms=0.0), r"Adafactor\.clip_rms is 0\.0; it must be more than 0"),
+        (lambda: AdaDelta(Constant(1.0), eps=0.0), r"AdaDelta\.eps is 0\.0"),
         (lambda: Adam(Constant(0.1), l2=-1.0), r"Adam has l2=-1\.0; it must be 0 or more"),
         (lambda: ScheduleFree(Constant(0.1), b1=0.0), "needs b1 > 0 and no plateau"),
         (lambda: Newbob(1.0), r"Newbob has factor=1\.0"),

@@ -62,11 +62,11 @@ def test_rates_stay_positive_and_finite_for_a_long_time(schedule):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Constant(0.0), "Constant has rate=0.0; it must be more than 0"),
+        (lambda: Constant(0.0), "Constant.rate is 0.0; it must be more than 0"),
         (lambda: RampHoldDecay(30, 20, 40, peak=1.0), "ramp_until=30, hold_until=20"),
         (lambda: RampHoldDecay(1, 20, 20, peak=1.0), "hold_until < decay_until"),
-        (lambda: RampHoldDecay(1, 2, 3, peak=float("nan")), "peak=nan"),
-        (lambda: Noam(256, 0), "Noam has warmup_steps=0"),
+        (lambda: RampHoldDecay(1, 2, 3, peak=float("nan")), "RampHoldDecay.peak is nan; it must be a finite number"),
+        (lambda: Noam(256, 0), "Noam.warmup_steps is 0"),
         (lambda: WarmupCosine(10, 10, 1.0), "end before the last step"),
         (lambda: WarmupCosine(1, 10, 1.0, 2.0), "0 <= end <= peak"),
         (lambda: Exponential(0.1, 1.5, 10), "ratio <= 1"),

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64
 
 from jaxasr.data.batching.shape import Shape, assign_buckets
+from jaxasr.tree import check_numbers
 
 _MAX_EDGES = 2048  # candidates for a shape's length; if there are more, lengths are rounded more coarsely
 
@@ -60,6 +61,7 @@ class Buckets:
     audio: ClassVar[bool] = True
 
     def __post_init__(self):
+        check_numbers(self)
         if not self.seconds or self.seconds[0] <= 0 or np.any(np.diff(self.seconds) <= 0):
             raise ValueError(f"Buckets.seconds {self.seconds}: positive and increasing numbers are needed")
         if len(self._tokens) != len(self.seconds) or min(self._tokens) < 1 or np.any(np.diff(self._tokens) < 0):
@@ -118,6 +120,7 @@ class ChooseBuckets:
     audio: ClassVar[bool] = True
 
     def __post_init__(self):
+        check_numbers(self)
         if self.count < 1 or self.quantum_s <= 0:
             raise ValueError(f"ChooseBuckets: count {self.count} >= 1 and quantum_s {self.quantum_s} > 0 are needed")
         _check_batch(self, self.quantum_s)

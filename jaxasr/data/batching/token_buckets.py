@@ -8,6 +8,7 @@ from jaxtyping import Float64, Int
 
 from jaxasr.data.batching.buckets import best_edges, rounded_up
 from jaxasr.data.batching.shape import Shape
+from jaxasr.tree import check_numbers
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ChooseTokenBuckets:
     audio: ClassVar[bool] = False
 
     def __post_init__(self):
+        check_numbers(self)
         if self.count < 1 or self.examples_multiple < 1:
             raise ValueError(f"{self}: count and examples_multiple of 1 or more are needed")
         self._check_batch(1)

@@ -21,6 +21,7 @@ from jaxasr.data.corpora.espeak import RATE_HZ as ESPEAK_HZ
 from jaxasr.data.corpora.espeak import Request, Synthesizer
 from jaxasr.data.corpora.phrases import SplitName, sample_phrase
 from jaxasr.data.corpora.source import RawExample, SourceSplit
+from jaxasr.tree import check_numbers
 
 RATE_HZ = 16_000
 ACCENTS = ("en", "en-us", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
@@ -47,6 +48,7 @@ class SpokenPhrases:
     url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
 
     def __post_init__(self):
+        check_numbers(self)
         if min(self.train, self.dev, self.test) < 1 or self.seed < 0:
             raise ValueError(f"spoken needs an utterance at least in each split and a seed from 0 on; got {self}")
 

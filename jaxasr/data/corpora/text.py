@@ -19,6 +19,7 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit, archive_errors
 from jaxasr.files import kind_of_file, limited_lines
+from jaxasr.tree import check_numbers
 
 _SUFFIXES = (".txt", ".txt.gz")
 _SHARES = 10_000  # number of hash values; dev takes the first ones
@@ -40,6 +41,7 @@ class Text:
     url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
 
     def __post_init__(self):
+        check_numbers(self)
         if not 0.0 <= self.dev < 1.0:
             raise ValueError(f"dev={self.dev}: the share of the lines that dev gets is needed, from 0 to below 1")
 

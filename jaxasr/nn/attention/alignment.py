@@ -5,17 +5,17 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.interface import AttentionOutput, Marginalisation, Memory
+from jaxasr.nn.module import Module
 from jaxasr.nn.schedule import ScalarOrSchedule, is_constant, value_at
 from jaxasr.ops.attention.energies import among_top, masked_softmax
 
 
-class AlignmentFn(nn.Module):
+class AlignmentFn(Module):
     """The interface of alignment functions.
 
     State and randomness are as in `Attention`. Energies at padding are arbitrary finite numbers.

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import flax.linen as nn
 import jax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from jaxasr.nn.module import Module
 from jaxasr.ops import random
 from jaxasr.ops.attention.energies import read
 from jaxasr.ops.recurrent.scan import Linear, scan
@@ -104,7 +104,7 @@ class ContextAndWeights:
     state: Any
 
 
-class Attention(nn.Module):
+class Attention(Module):
     """The interface of attentions. An attention overrides `prepare`, `initial_state` and `step`; its state is a pytree.
 
     An attention with several heads or samples has a property of that name, or a field `heads: int = dataclasses.field()`.

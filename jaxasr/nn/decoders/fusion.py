@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.layers import Dense
 from jaxasr.nn.lms.interface import Lm
+from jaxasr.nn.module import Module
 from jaxasr.ops.products import times
 from jaxasr.records import END
 
@@ -20,7 +21,7 @@ LM = "lm"  # the collection
 HOLDER = "variables"  # their name in the collection
 
 
-class Fusion(nn.Module):
+class Fusion(Module):
     """The interface of fusions. A fusion overrides `__call__` and `logits`."""
 
     lm: Lm

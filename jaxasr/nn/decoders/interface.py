@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.module import Module
 from jaxasr.records import Draws, Training, pytree
 
 
@@ -22,7 +22,7 @@ class TeacherForcedOutput:
     draws: Draws | None = None
 
 
-class Decoder(nn.Module, kw_only=True):
+class Decoder(Module, kw_only=True):
     """The interface of decoders. A decoder overrides `__call__`, `start` and `step`."""
 
     vocab: int  # tokens, the end included

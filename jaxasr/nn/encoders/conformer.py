@@ -17,6 +17,7 @@ from jaxasr.nn.layers import Dense
 from jaxasr.ops.depthwise import depthwise
 from jaxasr.ops.masks import zero_padding
 from jaxasr.ops.products import widened
+from jaxasr.tree import check_numbers
 
 Convolution = Literal["after", "before", "beside", "none"]
 Filters = Literal["depthwise", "lightweight"]
@@ -119,6 +120,7 @@ class Conformer(SelfAttentionEncoder):
     block: ClassVar[type[nn.Module]] = ConformerBlock
 
     def __post_init__(self):
+        check_numbers(self, positive=("heads",))
         if self.kernel_size < 1:
             raise ValueError(f"Conformer.kernel_size is {self.kernel_size}; it must be at least 1")
         check_choices(self, convolution=Convolution, filters=Filters, ffn=Ffn, activation=Activation)

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.module import Module
 from jaxasr.records import Training
 
 
@@ -15,7 +15,7 @@ class ChunkSpec(NamedTuple):
     lookahead: int  # feature frames after the chunks; they come again at the beginning of the next window
 
 
-class Encoder(nn.Module):
+class Encoder(Module):
     """The interface of encoders. An encoder overrides `stride` and `__call__`, and is invariant to padding.
 
     An encoder for streams overrides `chunk_spec`, `initial_state` and `advance` too. The real positions that `advance`

@@ -16,6 +16,7 @@ from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.products import widened
 from jaxasr.ops.recurrent.lstm import Carry, carried, lstm, lstm_from, zero_carry
 from jaxasr.records import Training
+from jaxasr.tree import check_numbers
 
 
 class LatencyControlledBlstm(Encoder):
@@ -40,6 +41,7 @@ class LatencyControlledBlstm(Encoder):
     dropout: float = 0.0  # after every layer
 
     def __post_init__(self):
+        check_numbers(self)
         if not self.time_reduction or min(self.time_reduction) < 1 or self.width < 1:
             raise ValueError(
                 f"LatencyControlledBlstm has width {self.width} and time_reduction {self.time_reduction}; it needs a "

@@ -6,12 +6,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.module import Module
 from jaxasr.nn.precision import Compute, check_compute, in_precision
 from jaxasr.ops.masks import zero_tokens
 from jaxasr.records import END, Batch, Outputs, Training
 
 
-class Lm(nn.Module, kw_only=True):
+class Lm(Module, kw_only=True):
     """The interface of language models. A language model overrides `hidden`, `read_out`, `start` and `advance`.
 
     The training loop is that of recognisers: the tokens of a batch are the texts, and its waves are not read.
