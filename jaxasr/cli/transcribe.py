@@ -21,7 +21,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="audio files: FLAC, WAV, MP3, Ogg, SPHERE ...; overrides PATH=VALUE may stand among them",
+        help="audio files or pipes such as /dev/stdin: FLAC, WAV, MP3, Ogg, SPHERE ...; overrides PATH=VALUE may stand among "
+        "them",
     )
     parser.set_defaults(assignments=[])
     parser.add_argument(
@@ -218,6 +219,7 @@ COMMANDS = (
             "jaxasr transcribe experiments/an4/las.py --workdir runs/an4 speech.flac",
             "jaxasr transcribe experiments/an4/las.py --workdir runs/an4 --format srt --out subtitles talk.mp3 "
             "--search beam search.width=20",
+            "ffmpeg -i film.mkv -f flac - | jaxasr transcribe experiments/an4/las.py --workdir runs/an4 /dev/stdin",
             "arecord -f S16_LE -r 16000 | jaxasr transcribe experiments/quickstart/streaming.py --workdir runs/live "
             "--stream -",
         ),

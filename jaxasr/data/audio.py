@@ -1,28 +1,27 @@
-"""Decoding of compressed audio to 16-bit samples, for every format, rate and number of channels that libsndfile reads."""
+"""Decoding of compressed audio to 16-bit samples, for the formats, rates and numbers of channels that libsndfile reads."""
 
+import contextlib
 import io
-import re
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import soundfile
 import soxr
 from jaxtyping import Int16
 
+from jaxasr.data.audio_files import open_audio
+from jaxasr.data.containers import check
+from jaxasr.data.containers.claim import Claim, DamagedError, file_bytes
 from jaxasr.data.conversion import MEAN, Survey
+from jaxasr.data.decoder import AudioDecoder
+from jaxasr.files import kind_of_file
 
+MOST_SAMPLES = 1 << 29  # of an utterance, 9 hours at 16 kHz: a small file of silence can decode to any number
 _BLOCK_FRAMES = 1 << 20  # decoded at once, so that an hour of stereo needs little more memory than its result
 _STREAM_FRAMES = 1 << 16  # decoded at once by `stream_audio`, which keeps no result
 _UNBOUNDED = ("FLOAT", "DOUBLE")  # subtypes whose samples may lie beyond full scale
-_INTEGER = ("PCM_", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")  # subtypes that decode to integers without clipping
-
-# libsndfile logs the number of bytes in the header and the number that it found.
-_SAMPLE_BYTES = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-# sox and ffmpeg write this length or a larger one where they do not know it, for instance into a pipe.
-_UNKNOWN_BYTES = 0x7FFFF000
-_HEADER_BYTES = 1024  # a writer may have counted so many header bytes among the samples
 
 
 class NoSamplesError(ValueError):
@@ -39,73 +38,81 @@ def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.nda
       id: the example or path that error messages name.
 
     Raises:
-      ValueError: `data` is not audio, has no samples, or has samples that are not finite.
+      ValueError: the errors of `decode_whole`.
     """
-    wave_n, native_hz = decode_native(data, id=id)
+    wave_n, native_hz = decode_whole(data, id=id)
     return wave_n if native_hz == rate_hz else soxr.resample(wave_n, native_hz, rate_hz)
 
 
-def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
-    """Decodes an audio file at its own rate. Raises the errors of `decode_audio`.
+def decode_whole(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
+    """Decodes an audio file at its own rate, and compares the lengths and checksums of its container (data/containers).
 
     Returns:
       The samples of one channel (see `Conversion`) and the rate in Hz.
-    """
-    if not data:
-        raise NoSamplesError(f"{id}: an empty file")
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            blocks = _whole(file, id)
-            native_hz = file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{id}: {len(data)} bytes that libsndfile cannot decode ({error})") from error
-    if not blocks:
-        raise NoSamplesError(f"{id}: an audio file of zero samples")
-    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), native_hz
-
-
-def check_not_truncated(data: bytes, *, id: str) -> None:
-    """Raises if a WAV, AIFF or AU file has fewer samples than its header says. libsndfile decodes such files silently.
-
-    A truncated FLAC file does not decode. Ogg and MP3 files do not state their length, so they pass this check. `data`
-    and `id` are as in `decode_audio`.
 
     Raises:
-      ValueError: the file is truncated.
+      ValueError: `data` is not audio, is truncated or damaged, has no samples or more than MOST_SAMPLES, has samples that
+        are not finite, or a sample rate outside 1 to 768 kHz.
     """
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
-        logged = _SAMPLE_BYTES.search(file.extra_info)
-    if logged and int(logged[2]) + _HEADER_BYTES < int(logged[1]) < _UNKNOWN_BYTES:
-        raise ValueError(f"{id}: cut off, its header says {logged[1]} bytes of samples, {logged[2]} are there")
+    file = io.BytesIO(data)
+    with _named_errors(id, len(data)):
+        return _decode(file, check.check(file), id)
+
+
+def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
+    """Decodes a file that `decode_whole` has accepted before, without comparing its checksums again."""
+    file = io.BytesIO(data)
+    with _named_errors(id, len(data)):
+        return _decode(file, Claim(parts=check.parts(file)), id)
+
+
+def _decode(file: io.BytesIO, claim: Claim, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
+    decoder = AudioDecoder(file, claim)
+    survey = None
+    waves = []
+    samples = 0
+    for block_nc in decoder.blocks(_BLOCK_FRAMES):
+        survey = survey or Survey(decoder.channels, scalable=decoder.subtype in _UNBOUNDED)
+        survey.add(block_nc)
+        waves.append(MEAN.apply(block_nc, id))
+        samples += len(block_nc)
+        if samples > MOST_SAMPLES:
+            raise ValueError(f"{id}: more than {MOST_SAMPLES:,} samples, which is no utterance: cut it")
+    if survey is None:
+        raise NoSamplesError(f"{id}: an audio file of zero samples")
+    conversion = survey.conversion
+    if conversion != MEAN:  # known at the end only, and rare: decoded again
+        waves = [conversion.apply(block_nc, id) for block_nc in decoder.blocks(_BLOCK_FRAMES)]
+    return (waves[0] if len(waves) == 1 else np.concatenate(waves)), decoder.native_hz
 
 
 def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndarray, " n"]]:
     """Yields the samples of `decode_audio` in blocks and holds at most a few seconds of the file in memory.
 
     The file is resampled in one pass, so block borders cause no artefacts. The total number of samples equals that of
-    `decode_audio`.
+    `decode_audio`. The path may be a pipe, such as /dev/stdin.
 
     Raises:
       FileNotFoundError: the file does not exist.
-      ValueError: as in `decode_audio`. A damaged part of the file raises when it is reached.
+      ValueError: the errors of `decode_whole` and `open_audio`. A truncated file raises at once, damaged samples raise
+        when they are decoded, and a wrong checksum of all samples raises at the end.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no audio file {path}")
-    if not path.stat().st_size:
-        raise NoSamplesError(f"{path}: an empty file")
-    empty = True
-    try:
-        # Opened by its descriptor, so that libsndfile does not guess the format from the file's name.
-        with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
-            blocks = _streamed(file, str(path))
-            for block_n in blocks if file.samplerate == rate_hz else _resampled(blocks, file.samplerate, rate_hz):
-                empty = False
-                yield block_n
-    except soundfile.LibsndfileError as error:
-        size = path.stat().st_size
-        raise ValueError(f"{path}: {size} bytes that libsndfile cannot decode ({error.error_string})") from error
-    if empty:
-        raise NoSamplesError(f"{path}: an audio file of zero samples")
+    with open_audio(path) as file, _named_errors(str(path), file_bytes(file)):
+        decoder = AudioDecoder(file, check.check(file))
+        blocks = decoder.blocks(_STREAM_FRAMES)
+        first_nc = next(blocks, None)
+        if first_nc is None:
+            raise NoSamplesError(f"{path}: an audio file of zero samples")
+        survey = Survey(decoder.channels, scalable=decoder.subtype in _UNBOUNDED)
+        if survey.needed:
+            for block_nc in itertools.chain([first_nc], blocks):
+                survey.add(block_nc)
+            blocks = AudioDecoder(file, Claim(parts=decoder.claim.parts)).blocks(_STREAM_FRAMES)
+        else:
+            blocks = itertools.chain([first_nc], blocks)
+        conversion = survey.conversion
+        waves = (conversion.apply(block_nc, str(path)) for block_nc in blocks)
+        yield from waves if decoder.native_hz == rate_hz else _resampled(waves, decoder.native_hz, rate_hz)
 
 
 def native_rate_hz(path: Path) -> int:
@@ -123,44 +130,30 @@ def native_rate_hz(path: Path) -> int:
 
 
 def header_duration_s(path: Path) -> float:
-    """Returns the duration in seconds by the file's header, or 0 if the file or the header cannot be read."""
+    """Returns the duration in seconds by the file's header, or 0 if it is not known before the file is decoded.
+
+    That is so for pipes, which can be read once, and for files that cannot be read.
+    """
     try:
-        return float(soundfile.info(str(path)).duration)
-    except (OSError, soundfile.LibsndfileError, TypeError):  # whoever decodes the file raises the error
+        if kind_of_file(path):
+            return 0.0
+        with path.open("rb") as file:
+            return AudioDecoder(file, Claim(parts=check.parts(file))).duration_s()
+    except (OSError, ValueError, soundfile.LibsndfileError, TypeError):  # whoever decodes the file raises the error
         return 0.0
 
 
-def _whole(file: soundfile.SoundFile, id: str) -> list[Int16[np.ndarray, " n"]]:
-    survey = Survey(file.channels, scalable=file.subtype in _UNBOUNDED)
-    blocks = []
-    for block_nc in _native_blocks(file, _BLOCK_FRAMES):
-        survey.add(block_nc)
-        blocks.append(MEAN.apply(block_nc, id))
-    if blocks and survey.conversion != MEAN:  # known at the end only, and rare: decoded again
-        file.seek(0)
-        blocks = [survey.conversion.apply(block_nc, id) for block_nc in _native_blocks(file, _BLOCK_FRAMES)]
-    return blocks
-
-
-def _streamed(file: soundfile.SoundFile, id: str) -> Iterator[Int16[np.ndarray, " n"]]:
-    survey = Survey(file.channels, scalable=file.subtype in _UNBOUNDED)
-    if survey.needed and file.seekable():
-        for block_nc in _native_blocks(file, _STREAM_FRAMES):
-            survey.add(block_nc)
-        file.seek(0)
-    for block_nc in _native_blocks(file, _STREAM_FRAMES):
-        yield survey.conversion.apply(block_nc, id)
-
-
-def _native_blocks(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
-    # If integers are requested, libsndfile reads floats below 1 as 0 and lets overshooting Opus and Vorbis samples wrap
-    # around. Both are therefore decoded as floats and clipped by the conversion.
-    dtype: Literal["int16", "float32"] = "int16" if file.subtype.startswith(_INTEGER) else "float32"
-    while True:
-        block_nc = file.read(frames, dtype=dtype, always_2d=True)
-        if not len(block_nc):
-            return
-        yield block_nc
+@contextlib.contextmanager
+def _named_errors(id: str, size_bytes: int) -> Iterator[None]:
+    """Converts the errors of containers and of libsndfile to ValueErrors that name the file."""
+    if not size_bytes:
+        raise NoSamplesError(f"{id}: an empty file")
+    try:
+        yield
+    except DamagedError as error:
+        raise ValueError(f"{id}: {error}") from error
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{id}: {size_bytes} bytes that libsndfile cannot decode ({error.error_string})") from error
 
 
 def _resampled(

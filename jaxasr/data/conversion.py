@@ -33,7 +33,8 @@ class Conversion:
             return block_nc[:, self.channel or 0]
         scale = 1.0 if block_nc.dtype == np.int16 else _FULL_SCALE
         wave_n = block_nc.mean(axis=1, dtype=np.float32) if self.channel is None else block_nc[:, self.channel]
-        wave_n = wave_n * np.float32(scale * self.gain)
+        with np.errstate(invalid="ignore"):  # infinite samples of a file that is divided by its peak
+            wave_n = wave_n * np.float32(scale * self.gain)
         if not np.isfinite(wave_n).all():
             raise ValueError(f"{id}: {np.count_nonzero(~np.isfinite(wave_n))} samples are NaN or infinite")
         return np.clip(np.round(wave_n), -32_768, 32_767).astype(np.int16)

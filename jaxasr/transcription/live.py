@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Int16
 
-from jaxasr.data import decode_audio
+from jaxasr.data.audio import stream_audio
 from jaxasr.decode import MaxTokens
 from jaxasr.experiment.experiment import Experiment, recogniser_of, tokenizer_of
 from jaxasr.experiment.restore import Choice, trained_variables
@@ -71,7 +71,7 @@ def stream(
     model = recogniser_of(experiment)
     window_spec(model)
     rate_hz = experiment.train_data.rate_hz
-    wave_n = None if source == PIPE else _read(source, rate_hz)
+    wave_n = None if source == PIPE else np.concatenate(list(stream_audio(source, rate_hz=rate_hz)))
     variables, _ = trained_variables(experiment, Workdir(Path(workdir)), checkpoint)
     streamer = Streamer(
         model,
@@ -180,11 +180,3 @@ def as_json(event: FinalWord | LatencyStats) -> str:
 
 
 RENDERERS = {"txt": as_text, "json": as_json}
-
-
-def _read(path: Path, rate_hz: int) -> Int16[np.ndarray, " n"]:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no audio file {path}; - is standard input, as samples of 16 bits at {rate_hz} Hz"
-        )
-    return decode_audio(path.read_bytes(), id=str(path), rate_hz=rate_hz)

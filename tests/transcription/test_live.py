@@ -121,9 +121,7 @@ def test_a_pipe_and_a_file_give_the_same_words(hearing, monkeypatch, tmp_path):
 
 
 def test_a_file_that_is_not_there(hearing, tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"no audio file lost.wav; - is standard input, as samples of 16 bits at 1000 Hz"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no audio file lost\.wav"):
         next(live.stream(hearing, tmp_path, Path("lost.wav")))
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 from jaxtyping import Int16
 
-from jaxasr.data.audio import NoSamplesError, check_not_truncated, native_rate_hz, stream_audio
+from jaxasr.data.audio import NoSamplesError, native_rate_hz, stream_audio
 from jaxasr.data.corpora.source import MOST_AUDIO_BYTES
 from jaxasr.data.corpora.times import RecordingSegment
-from jaxasr.files import read_regular
+from jaxasr.files import kind_of_file, read_regular
 
 _MOST_FLAC_HZ = 655_350
 _MOST_BYTES = 4 << 30  # of temporary files: 37 h at 16 kHz
@@ -83,7 +83,8 @@ class _Samples:
     """The decoded samples of a recording in a temporary file, which the system removes when nothing refers to it."""
 
     def __init__(self, path: Path):
-        check_not_truncated(read_regular(path, most_bytes=MOST_AUDIO_BYTES), id=str(path))
+        if kind := kind_of_file(path):
+            raise ValueError(f"{path} is {kind}; a regular file is needed")
         self.rate_hz = native_rate_hz(path)
         with tempfile.TemporaryFile() as file:
             for block_n in stream_audio(path, rate_hz=self.rate_hz):

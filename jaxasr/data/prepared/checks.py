@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from jaxasr import text
-from jaxasr.data.audio import NoSamplesError, check_not_truncated, decode_native
+from jaxasr.data.audio import NoSamplesError, decode_whole
 from jaxasr.data.corpora.source import OutsideError, RawExample, Reject
 from jaxasr.data.prepared.dataset_info import IndexRow
 from jaxasr.data.prepared.suspects import wave_hash
@@ -73,8 +73,7 @@ def _check(example: RawExample | Reject, checks: Checks) -> GoodExample | Reject
         return GoodExample(row, b"", example.where, normalized, b"")
     try:
         audio = example.audio()
-        wave_n, rate_hz = decode_native(audio, id=example.id)
-        check_not_truncated(audio, id=example.id)
+        wave_n, rate_hz = decode_whole(audio, id=example.id)
     except OSError as error:
         return Reject(example.where, example.id, "missing file", str(error))
     except NoSamplesError as error:
