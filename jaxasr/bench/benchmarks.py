@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxasr import bench, nn, scale
+from jaxasr.bench.intervals import bench_intervals
 from jaxasr.bench.processes import available_cores, in_subprocess, median_ratio, timed
 from jaxasr.bench.search import bench_search
 from jaxasr.bench.training import bench_training
@@ -107,6 +108,7 @@ def measure_lstm(shape: LstmShape, *, equal: bool, rounds: int) -> LstmTimes:
 
 BENCHMARKS: dict[str, Callable[..., Iterator[str]]] = {
     "data": bench_data,
+    "intervals": bench_intervals,
     "lstm": bench_lstm,
     "search": bench_search,
     "training": bench_training,

@@ -19,7 +19,7 @@ from jaxasr.cli.arguments import (
 from jaxasr.cli.command import Command
 from jaxasr.cli.numbers import MOST_S, float_list, int_list, number, whole_number
 
-BENCHMARKS = ("data", "lstm", "search", "training")  # those that need no experiment
+BENCHMARKS = ("data", "intervals", "lstm", "search", "training")  # those that need no experiment
 
 
 def declare_bench(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,10 @@ def declare_bench(parser: argparse.ArgumentParser) -> None:
         help="numbers of cores; for each, the benchmark runs in a process that is bound to so many",
     )
     parser.add_argument(
-        "--rounds", type=whole_number(1), metavar="N", help="the number of measurements of which medians are taken"
+        "--rounds",
+        type=whole_number(1),
+        metavar="N",
+        help="the number of measurements of which medians are taken; of `intervals`: simulated test sets",
     )
     parser.add_argument(
         "--benchmarks",
@@ -278,12 +281,14 @@ COMMANDS = (
     ),
     Command(
         "bench",
-        "Measures the speed of the loader, an LSTM, search, training steps or an experiment on this machine.",
+        "Measures the speed of the loader, an LSTM, search, training steps or an experiment on this machine, or the "
+        "coverage of confidence intervals.",
         declare_bench,
         bench,
         (
             "jaxasr bench training --threads 1 --benchmarks conformer",
             "jaxasr bench experiments/an4/las.py --benchmarks step,loop --devices 1,8",
+            "jaxasr bench intervals --rounds 1000",
         ),
     ),
     Command(

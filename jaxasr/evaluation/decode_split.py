@@ -143,7 +143,7 @@ def headline(evaluation: score.EvalOutput) -> str:
     estimates = evaluation.estimates()
     wer = estimates["wer"]
     parts = [
-        f"WER {wer.value:.2%} [{wer.interval.low:.2%}, {wer.interval.high:.2%}]",
+        f"WER {wer.value:.2%} [{wer.interval.low:.2%}, {wer.interval.high:.2%}] over {evaluation.units.title}",
         f"CER {estimates['cer'].value:.2%}",
         f"{len(evaluation.utterances)} utterances",
     ]
@@ -153,18 +153,13 @@ def headline(evaluation: score.EvalOutput) -> str:
 
 
 def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
-    """Returns the scores of a row of results: fractions with 95 % intervals over utterances, counts and speed.
+    """Returns the scores of a row of results: fractions with 95 % intervals, counts and speed.
 
     A rate is None if it is infinite: there are insertions and no reference words.
     """
-    estimates = evaluation.estimates()
-    scores = {name: _finite(estimate.value) for name, estimate in estimates.items()}
-    intervals = {
-        name: [_finite(estimate.interval.low), _finite(estimate.interval.high)] for name, estimate in estimates.items()
-    }
     rtfx = evaluation.speed.audio_per_wall(rate_hz)
-    return scores | {
-        "intervals": intervals,
+    return {
+        **score_fields(evaluation),
         "words": evaluation.scores.words.references,
         "characters": evaluation.scores.characters.references,
         "utterances": len(evaluation.utterances),
@@ -173,6 +168,24 @@ def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
         "looping": list(evaluation.repetitive),
         "audio_s_per_s": None if rtfx is None else round(rtfx, 1),
     }
+
+
+def score_fields(evaluation: score.EvalOutput | score.PerplexityResult) -> dict[str, Any]:
+    """Returns the scores and their intervals for a row of results, with the units that the intervals rest on.
+
+    `intervals` are over speakers if there are enough of them; `intervals_over_utterances` are there as well then.
+    """
+    units = evaluation.units
+    found = evaluation.estimates()
+    fields = {name: _finite(estimate.value) for name, estimate in found.items()}
+    fields |= {"intervals": _bounds(found), "intervals_over": units.kind, "units": units.count}
+    if units.kind == "speakers":
+        fields["intervals_over_utterances"] = _bounds(evaluation.estimates("utterances"))
+    return fields | {"interval_method": score.METHOD}
+
+
+def _bounds(found: Mapping[str, score.Estimate]) -> dict[str, list[float | None]]:
+    return {name: [_finite(estimate.interval.low), _finite(estimate.interval.high)] for name, estimate in found.items()}
 
 
 def _finite(rate: float) -> float | None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxasr import nn, score, tree
 from jaxasr.data import BoundPipeline
-from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, headline, row_of
+from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, headline, row_of, score_fields
 from jaxasr.experiment.experiment import Experiment, Split
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel
@@ -99,11 +99,6 @@ class _LmEvaluator:
             result = score.score_texts(lambda batch: self._log_probs(variables, batch), batches)
         score.write_texts(result, workdir.path / f"texts.{self._name}.jsonl")
         estimates = result.estimates()
-        scores = {name: estimate.value for name, estimate in estimates.items()}
-        intervals = {
-            name: [round(estimate.interval.low, 6), round(estimate.interval.high, 6)]
-            for name, estimate in estimates.items()
-        }
         counts = {
             "tokens": sum(text.tokens for text in result.texts),
             "words": sum(text.words for text in result.texts),
@@ -111,8 +106,8 @@ class _LmEvaluator:
             "utterances": len(result.texts),
             "unwritable": list(result.out_of_vocabulary),
         }
-        rounded = {name: round(value, 6) for name, value in scores.items()}
-        return EvalResult(_line(result, estimates), scores, {**rounded, "intervals": intervals, **counts, "search": {}})
+        scores = {name: estimate.value for name, estimate in estimates.items()}
+        return EvalResult(_line(result, estimates), scores, {**score_fields(result), **counts, "search": {}})
 
 
 def text_log_probs(model: nn.Lm, variables: Any, batch: Batch) -> Float[Array, " b"]:
@@ -127,7 +122,7 @@ def _line(result: score.PerplexityResult, estimates: Mapping[str, Any]) -> str:
     token, word, bits = (estimates[name] for name in ("perplexity", "word_perplexity", "bits_per_character"))
     parts = [
         f"perplexity {token.value:.3f} [{token.interval.low:.3f}, {token.interval.high:.3f}] by token",
-        f"{word.value:.2f} [{word.interval.low:.2f}, {word.interval.high:.2f}] by word",
+        f"{word.value:.2f} [{word.interval.low:.2f}, {word.interval.high:.2f}] by word over {result.units.title}",
         f"{bits.value:.3f} bits a character",
         f"{len(result.texts)} texts",
     ]

@@ -54,7 +54,7 @@ class NGramFile:
     def lines(self) -> list[str]:
         """Returns a summary for the terminal."""
         counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(self.model.counts, start=1))
-        figures = {name: estimate.value for name, estimate in self.validation.estimates().items()}
+        token, word, bits = self.validation.estimates().values()
         lines = [f"{self.path}: {self.model.order}-gram model of {self.unit}s, of {self.sentences:,} texts: {counts}"]
         if self.refused:
             lines += [f"left out: {len(self.refused)} lines that the tokenizer can't write, such as {self.refused[0]}"]
@@ -64,9 +64,9 @@ class NGramFile:
             ]
         return [
             *lines,
-            f"validation: perplexity {figures['perplexity']:.3f} by token, {figures['word_perplexity']:.2f} by word, "
-            f"{figures['bits_per_character']:.3f} bits a character; {len(self.validation.texts)} texts, "
-            f"{self.unknown} words unknown",
+            f"validation: perplexity {token.value:.3f} [{token.interval.low:.3f}, {token.interval.high:.3f}] by token, "
+            f"{word.value:.2f} [{word.interval.low:.2f}, {word.interval.high:.2f}] by word, {bits.value:.3f} bits a "
+            f"character over {self.validation.units.title}; {len(self.validation.texts)} texts, {self.unknown} unknown words",
         ]
 
 

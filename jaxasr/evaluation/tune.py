@@ -21,6 +21,7 @@ from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
+from jaxasr.score.comparison.seeds import t_test
 
 SAME = 0.05  # p-value above which a point is marked as equal to the best
 
@@ -33,6 +34,7 @@ class GridPoint:
     errors: tuple[int, ...]  # word errors, one number per utterance
     words: tuple[int, ...]
     oracle: float  # word error rate if the best of each n-best list were chosen
+    units: score.IndependentUnits  # the independent units of the split
 
     @property
     def wer(self) -> float:
@@ -41,8 +43,8 @@ class GridPoint:
 
     @property
     def interval(self) -> score.Interval:
-        """The 95 % interval of the word error rate over utterances."""
-        return score.rate_interval(self.errors, self.words)
+        """The 95 % interval of the word error rate over the units."""
+        return score.rate_interval(self.errors, self.words, blocks=self.units.blocks)
 
 
 def tune(
@@ -108,13 +110,20 @@ def tune(
 def table(points: Sequence[GridPoint]) -> list[str]:
     """Returns a line per point, best first; "=" marks points that the split cannot tell from the best."""
     best = points[0]
-    lines = [f"  {'WER':>7} {'95 %':>17} {'oracle':>7}  search"]
+    lines = [f"  {'WER':>7} {'95 %':>17} {'oracle':>7}  search (intervals over {best.units.title})"]
     for point in points:
-        compared = score.compare(best.errors, point.errors, point.words)
-        mark = "=" if compared.p_value >= SAME else " "
+        mark = " " if _differs(best, point) else "="
         interval = f"[{point.interval.low:.2%}, {point.interval.high:.2%}]"
         lines.append(f"{mark} {point.wer:7.2%} {interval:>17} {point.oracle:7.2%}  {_assignments(point.changes)}")
     return lines
+
+
+def _differs(best: GridPoint, point: GridPoint) -> bool:
+    """Returns True if the t test over the units tells the point from the best."""
+    if best.errors == point.errors or best.units.count < 2 or not sum(best.words):
+        return False
+    blocks = best.units.blocks or range(len(best.errors))
+    return t_test([best.errors], [point.errors], best.words, blocks).p_value < SAME
 
 
 def _split(experiment: Experiment, name: str) -> Split:
@@ -148,7 +157,7 @@ def _grid_point(changes: Mapping[str, str], evaluation: score.EvalOutput) -> Gri
     utterances = evaluation.scores.utterances
     errors = tuple(utterance.words.errors for utterance in utterances)
     words = tuple(utterance.words.references for utterance in utterances)
-    return GridPoint(changes, errors, words, evaluation.oracle)
+    return GridPoint(changes, errors, words, evaluation.oracle, evaluation.units)
 
 
 def _surface_point(point: GridPoint) -> report.surfaces.SurfacePoint:
@@ -171,4 +180,6 @@ def _json_rows(points: Sequence[GridPoint]) -> dict[str, Any]:
         }
         for p in points
     ]
-    return {"search": dict(points[0].changes), "wer": rows[0]["wer"], "points": rows}
+    units = points[0].units
+    about = {"intervals_over": units.kind, "units": units.count, "interval_method": score.METHOD}
+    return {"search": dict(points[0].changes), "wer": rows[0]["wer"], **about, "points": rows}

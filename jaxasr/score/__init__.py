@@ -14,6 +14,10 @@ from jaxasr.score.evaluate import Utterance as Utterance
 from jaxasr.score.evaluate import evaluate as evaluate
 from jaxasr.score.files import write_hypotheses as write_hypotheses
 from jaxasr.score.files import write_texts as write_texts
+from jaxasr.score.jackknife import METHOD as METHOD
+from jaxasr.score.jackknife import IndependentUnits as IndependentUnits
+from jaxasr.score.jackknife import Interval as Interval
+from jaxasr.score.jackknife import independent_units as independent_units
 from jaxasr.score.metrics import Scores as Scores
 from jaxasr.score.metrics import measure as measure
 from jaxasr.score.perplexity import PerplexityResult as PerplexityResult
@@ -21,7 +25,6 @@ from jaxasr.score.perplexity import TextScore as TextScore
 from jaxasr.score.perplexity import score_texts as score_texts
 from jaxasr.score.repetition import repetitions as repetitions
 from jaxasr.score.significance import Comparison as Comparison
-from jaxasr.score.significance import Interval as Interval
 from jaxasr.score.significance import compare as compare
 from jaxasr.score.significance import mean_interval as mean_interval
 from jaxasr.score.significance import rate_interval as rate_interval

@@ -1,13 +1,14 @@
-"""Every score of a set with its bootstrap interval, from one set of draws."""
+"""Every score of a set with its interval."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
+from jaxasr.score.jackknife import Blocks, Interval, Score, intervals
 from jaxasr.score.metrics import Scores, UtteranceScores, bleu
-from jaxasr.score.significance import RESAMPLES, Interval, percentiles, totals
+from jaxasr.score.significance import rates
 
 
 @dataclass(frozen=True)
@@ -18,27 +19,16 @@ class Estimate:
     interval: Interval
 
 
-def estimates(
-    scores: Scores,
-    *,
-    blocks: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Estimate]:
+def estimates(scores: Scores, *, blocks: Blocks | None = None, level: float = 0.95) -> dict[str, Estimate]:
     """Returns wer, cer, ser, bleu, rouge_1, rouge_2, rouge_l, and substitutions, deletions, insertions per reference word.
 
     Args:
-        blocks: who speaks in each utterance; whole speakers are drawn then. None: utterances are drawn.
+        blocks: the unit of each utterance, such as its speaker (`independent_units`); None: every utterance is one.
         level: of confidence.
     """
     table = np.stack([_row(utterance) for utterance in scores.utterances])
-    drawn = totals(list(table.T), blocks=blocks, resamples=resamples, seed=seed)
-    whole = table.sum(axis=0)
-    return {
-        name: Estimate(score(whole), percentiles([score(row) for row in drawn], level))
-        for name, score in _SCORES.items()
-    }
+    found = intervals(list(table.T), _SCORES, blocks=blocks, level=level)
+    return {name: Estimate(value, interval) for name, (value, interval) in found.items()}
 
 
 def _row(utterance: UtteranceScores) -> Float64[np.ndarray, " columns"]:
@@ -61,26 +51,32 @@ def _row(utterance: UtteranceScores) -> Float64[np.ndarray, " columns"]:
     return np.array(row, np.float64)
 
 
-def _ratio(*errors: int, over: int) -> Callable[[np.ndarray], float]:
-    """Returns the sum of columns over another; 0 over 0 is 0, and anything else over 0 infinite."""
-
-    def ratio(row: np.ndarray) -> float:
-        above = float(row[list(errors)].sum())
-        below = float(row[over])
-        return above / below if below else (float("inf") if above else 0.0)
-
-    return ratio
+Rows = Float64[np.ndarray, "sets columns"]
 
 
-_SCORES: dict[str, Callable[[np.ndarray], float]] = {
-    "wer": _ratio(0, 1, 2, over=3),
-    "substitutions": _ratio(0, over=3),
-    "deletions": _ratio(1, over=3),
-    "insertions": _ratio(2, over=3),
-    "cer": _ratio(4, over=5),
-    "ser": _ratio(6, over=7),
-    "rouge_1": _ratio(8, over=7),
-    "rouge_2": _ratio(9, over=7),
-    "rouge_l": _ratio(10, over=7),
-    "bleu": lambda row: bleu(row[11:]),
+def _rate(*errors: int, over: int) -> Score:
+    """Returns the score that is the sum of columns over another one."""
+    return Score(_ratio(errors, over), "log", over)
+
+
+def _share(part: int) -> Score:
+    """Returns the score that is the mean of a column with values from 0 to 1 over utterances."""
+    return Score(_ratio((part,), 7), "logit", 7)
+
+
+def _ratio(above: Sequence[int], below: int) -> Callable[[Rows], Float64[np.ndarray, " sets"]]:
+    return lambda rows: rates(np.stack([rows[:, list(above)].sum(axis=1), rows[:, below]], axis=1))
+
+
+_SCORES: dict[str, Score] = {
+    "wer": _rate(0, 1, 2, over=3),
+    "substitutions": _rate(0, over=3),
+    "deletions": _rate(1, over=3),
+    "insertions": _rate(2, over=3),
+    "cer": _rate(4, over=5),
+    "ser": _share(6),
+    "rouge_1": _share(8),
+    "rouge_2": _share(9),
+    "rouge_l": _share(10),
+    "bleu": Score(lambda rows: np.array([bleu(row[11:]) for row in rows]), "logit", 3),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from jaxasr.records import Batch, Hypotheses
 from jaxasr.report import Progress
 from jaxasr.score.alignment import Counts, count_words
 from jaxasr.score.estimates import Estimate, estimates
+from jaxasr.score.jackknife import IndependentUnits, Over, independent_units
 from jaxasr.score.metrics import Scores, measure
 from jaxasr.score.repetition import is_repetitive
 
@@ -118,10 +119,25 @@ class EvalOutput:
         fewest = sum(min(islice(errors, len(utterance.candidates))) for utterance in self.utterances)
         return Counts(0, 0, fewest, self.scores.words.references).rate  # of what kind they are doesn't matter
 
-    def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
-        """Returns every score with its bootstrap interval, for which utterances or whole speakers are drawn."""
-        blocks = [utterance.speaker for utterance in self.utterances] if draw == "speakers" else None
+    @cached_property
+    def units(self) -> IndependentUnits:
+        """The independent units of the intervals: speakers if there are enough of them, else utterances."""
+        return independent_units([utterance.speaker for utterance in self.utterances])
+
+    def estimates(self, over: Over = "auto") -> Mapping[str, Estimate]:
+        """Returns every score with its interval.
+
+        Args:
+            over: the independent units: speakers, utterances, or "auto": speakers if there are enough of them.
+        """
+        if over == "auto":
+            return self._estimates
+        blocks = [utterance.speaker for utterance in self.utterances] if over == "speakers" else None
         return estimates(self.scores, blocks=blocks)
+
+    @cached_property
+    def _estimates(self) -> Mapping[str, Estimate]:
+        return estimates(self.scores, blocks=self.units.blocks)
 
 
 def evaluate(

@@ -12,7 +12,6 @@ from jaxasr.score.alignment import Counts, Edit, align_words
 from jaxasr.score.evaluate import Candidate, EvalOutput, Utterance
 from jaxasr.score.html import errors_page
 from jaxasr.score.perplexity import PerplexityResult, TextScore
-from jaxasr.score.significance import rate_interval
 
 CONFUSIONS = 20  # listed at most
 
@@ -118,11 +117,10 @@ def _finite(value: float) -> float | None:
 
 def _headlines(evaluation: EvalOutput) -> Iterator[str]:
     scores = evaluation.scores
-    words = [utterance.words for utterance in scores.utterances]
-    wer = rate_interval([word.errors for word in words], [word.references for word in words])
+    wer = evaluation.estimates()["wer"].interval
     yield f"{len(evaluation.utterances)} utterances, {_counted(scores.words)}"
     yield (
-        f"WER {scores.wer:.2%} ({wer.level:.0%} interval over utterances: {wer.low:.2%} to {wer.high:.2%}), "
+        f"WER {scores.wer:.2%} ({wer.level:.0%} interval over {evaluation.units.title}: {wer.low:.2%} to {wer.high:.2%}), "
         f"CER {scores.cer:.2%}, utterances with errors {scores.ser:.2%}"
     )
     for what, ids in (("cut before their end", evaluation.cut), ("repeating themselves", evaluation.repetitive)):

@@ -5,7 +5,6 @@ from html import escape
 
 from jaxasr.score.alignment import Edit, align_words
 from jaxasr.score.evaluate import EvalOutput
-from jaxasr.score.significance import rate_interval
 
 _STYLE = """
 body{font:15px/1.4 system-ui,sans-serif;color:#2b2f33;max-width:72rem;margin:2rem auto;padding:0 1rem}
@@ -47,13 +46,13 @@ def errors_page(evaluation: EvalOutput, title: str) -> str:
 
 def _headline(evaluation: EvalOutput) -> str:
     words = [utterance.words for utterance in evaluation.scores.utterances]
-    interval = rate_interval([word.errors for word in words], [word.references for word in words])
+    interval = evaluation.estimates()["wer"].interval
     errors = sum(word.errors for word in words)
     references = sum(word.references for word in words)
     rate = f"{errors / references:.2%}" if references else "no reference words"
     return (
-        f"WER {rate} [{interval.low:.2%}, {interval.high:.2%}]: {errors:,} errors in {references:,} words of "
-        f"{len(words):,} utterances"
+        f"WER {rate} [{interval.low:.2%}, {interval.high:.2%}] over {evaluation.units.title}: {errors:,} errors "
+        f"in {references:,} words of {len(words):,} utterances"
     )
 
 

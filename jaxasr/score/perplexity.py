@@ -8,7 +8,7 @@ between models of one vocabulary only, the other two between all models of the s
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,7 +17,8 @@ from jaxasr.records import Batch
 from jaxasr.report import Progress
 from jaxasr.score.estimates import Estimate
 from jaxasr.score.evaluate import LabelledBatch
-from jaxasr.score.significance import RESAMPLES, percentiles, totals
+from jaxasr.score.jackknife import IndependentUnits, Interval, Over, Score, independent_units, intervals
+from jaxasr.score.significance import rates
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,26 @@ class PerplexityResult:
     texts: tuple[TextScore, ...]
     out_of_vocabulary: tuple[str, ...]  # ids of texts that the vocabulary has no tokens for; they count nowhere
 
-    def estimates(self, draw: Literal["utterances", "speakers"] = "utterances") -> dict[str, Estimate]:
-        """Returns perplexity, word_perplexity and bits_per_character with their bootstrap intervals."""
-        blocks = [text.speaker for text in self.texts] if draw == "speakers" else None
+    @cached_property
+    def units(self) -> IndependentUnits:
+        """The independent units: speakers if there are enough of them, else texts."""
+        return independent_units([text.speaker for text in self.texts])
+
+    def estimates(self, over: Over = "auto") -> dict[str, Estimate]:
+        """Returns perplexity, word_perplexity and bits_per_character with their intervals.
+
+        Args:
+            over: the independent units: speakers, utterances, or "auto": speakers if there are enough of them.
+        """
         columns = [
             [-text.log_prob for text in self.texts],
             [text.tokens for text in self.texts],
             [text.words for text in self.texts],
             [text.characters for text in self.texts],
         ]
-        drawn = totals(columns, blocks=blocks, resamples=RESAMPLES)
-        whole = np.sum(columns, axis=1)
-        return {
-            name: Estimate(score(*whole), percentiles([score(*row) for row in drawn], 0.95))
-            for name, score in _SCORES.items()
-        }
+        speakers = {"auto": self.units.blocks, "speakers": [text.speaker for text in self.texts], "utterances": None}
+        found = intervals(columns, _NATS, blocks=speakers[over])
+        return {name: _estimate(name, value, interval) for name, (value, interval) in found.items()}
 
 
 def score_texts(
@@ -101,12 +107,24 @@ def score_texts(
     return PerplexityResult(tuple(texts), tuple(unwritable))
 
 
-def _perplexity(nats: float, count: float) -> float:
-    return math.exp(min(nats / count, 700.0))  # beyond it a float is infinite, which no file could hold
+def _estimate(name: str, nats: float, interval: Interval) -> Estimate:
+    """Returns the score of nats per unit, and its interval."""
+    of = _FROM_NATS[name]
+    return Estimate(of(nats), Interval(of(interval.low), of(interval.high), interval.level))
 
 
-_SCORES: dict[str, Callable[[float, float, float, float], float]] = {
-    "perplexity": lambda nats, tokens, words, characters: _perplexity(nats, tokens),
-    "word_perplexity": lambda nats, tokens, words, characters: _perplexity(nats, words),
-    "bits_per_character": lambda nats, tokens, words, characters: nats / characters / math.log(2.0),
+def _perplexity(nats: float) -> float:
+    return math.exp(min(nats, 700.0))  # beyond it a float is infinite, which no file could hold
+
+
+def _nats_per(column: int) -> Score:
+    return Score(lambda rows: rates(rows[:, [0, column]]), "identity", column)
+
+
+# the mean of log probabilities is what is nearly normal; the scores are functions of it
+_NATS = {"perplexity": _nats_per(1), "word_perplexity": _nats_per(2), "bits_per_character": _nats_per(3)}
+_FROM_NATS: dict[str, Callable[[float], float]] = {
+    "perplexity": _perplexity,
+    "word_perplexity": _perplexity,
+    "bits_per_character": lambda nats: nats / math.log(2.0),
 }

@@ -1,8 +1,8 @@
 """Confidence intervals of error rates, and paired comparisons of two systems on the same utterances.
 
-Utterances (or speakers, which is better if there are several utterances of each) are drawn with replacement a thousand
-times. The interval lies between the percentiles of the resampled rates. Errors within an utterance are not independent, and
-those of a speaker hardly, so words are never drawn.
+The interval of one rate is that of the jackknife (`score.jackknife`). For a comparison, utterances (or speakers, which is
+better if there are several utterances of each) are drawn with replacement a thousand times, and the interval lies between the
+percentiles of the resampled differences. Errors within an utterance are not independent, so words are never drawn.
 
 Sources: Bisani & Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP;
 Liu & Peng 2020, arXiv:1912.09508 (blocks); Gillick & Cox 1989, ICASSP (matched pairs).
@@ -16,18 +16,9 @@ import numpy as np
 from jaxtyping import Float64, Int
 from scipy.special import stdtrit
 
+from jaxasr.score.jackknife import Blocks, Column, Interval, Score, intervals
+
 RESAMPLES = 1_000
-
-Column = Sequence[int] | Sequence[float] | np.ndarray  # one number an utterance
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The interval of a value at a level of confidence."""
-
-    low: float
-    high: float
-    level: float  # 0.95: of a hundred such intervals 95 hold the true value
 
 
 @dataclass(frozen=True)
@@ -96,20 +87,18 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
     return Interval(mean - half, mean + half, level)
 
 
-def rate_interval(
-    errors: Column,
-    words: Column,
-    *,
-    level: float = 0.95,
-    blocks: Sequence[Hashable] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Returns the interval of an error rate: errors over words, one number an utterance each.
+def rate_interval(errors: Column, words: Column, *, level: float = 0.95, blocks: Blocks | None = None) -> Interval:
+    """Returns the interval of an error rate by the jackknife: errors over words, one number an utterance each.
 
-    Example: `rate_interval([1, 0, 2], [5, 4, 6])` is 0 to 0.333.
+    Example: `rate_interval([1, 0, 2, 1], [5, 4, 6, 5])` is 0.062 to 0.646.
+
+    Args:
+        blocks: the unit of each utterance, such as its speaker (`independent_units`); None: every utterance is one.
+
+    Raises:
+        ValueError: no utterance, columns of unequal lengths, or a level that is not between 0 and 1.
     """
-    return percentiles(_rates(totals([errors, words], blocks=blocks, resamples=resamples, seed=seed)), level)
+    return intervals([errors, words], {"rate": Score(rates, "log", 1)}, blocks=blocks, level=level)["rate"][1]
 
 
 def compare(
@@ -128,10 +117,10 @@ def compare(
         words: of the references, which are the same for both.
     """
     drawn_a, drawn_b, drawn_words = totals([errors_a, errors_b, words], blocks=blocks, resamples=resamples, seed=seed).T
-    differences = _rates(np.stack([drawn_b - drawn_a, drawn_words], axis=1))
+    differences = rates(np.stack([drawn_b - drawn_a, drawn_words], axis=1))
     more = np.asarray(errors_b, np.float64) - np.asarray(errors_a, np.float64)
     return Comparison(
-        difference=float(_rates(np.array([[more.sum(), np.sum(words)]]))[0]),
+        difference=float(rates(np.array([[more.sum(), np.sum(words)]]))[0]),
         interval=percentiles(differences, level),
         better=float(np.mean(differences < 0)),
         p_value=matched_pairs(more if blocks is None else _sum_blocks(more[:, None], blocks)[:, 0]),
@@ -152,7 +141,7 @@ def matched_pairs(differences: Column) -> float:
     return math.erfc(abs(values.mean()) / error / math.sqrt(2)) if error else 0.0
 
 
-def _rates(rows: Float64[np.ndarray, "resamples two"]) -> Float64[np.ndarray, " resamples"]:
+def rates(rows: Float64[np.ndarray, "resamples two"]) -> Float64[np.ndarray, " resamples"]:
     """Errors over words; a draw without a word has rate 0, or infinite if it has errors (more, or fewer)."""
     errors, words = rows.T
     empty = np.where(errors == 0, 0.0, np.copysign(np.inf, errors))

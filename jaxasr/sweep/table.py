@@ -26,11 +26,13 @@ NEEDED = ("search", "intervals", "commit", "dirty")  # of every row that a table
 NUMBER = (int, float, type(None))
 KINDS = {"name": str, "split": str, "experiment": str, "search": dict, "intervals": dict, "commit": str, "lms": dict}
 KINDS |= {"wer": NUMBER, "cer": NUMBER, "ser": NUMBER, "steps": int, "trained": int}
-HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over utterances", "seeds", "difference", "commit")
+HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over the test set", "seeds", "difference", "commit")
 NOTES = """\
 * Published figures: {marks}.
-* Ours: the mean over seeds. Over seeds: Student's t over the runs (two at least), the test set taken as it is. Over
-  utterances: bootstrap of the test set's utterances, the runs taken as they are (of several, the mean of their bounds).
+* Ours: the mean over seeds. Over seeds: Student's t over the runs (two at least), the test set taken as it is. Over the
+  test set: its speakers or utterances as independent units, the runs taken as they are (of several, the mean of their
+  bounds). "s": over speakers, where at least 5 are known; "u": over utterances, which is too narrow where the speakers
+  differ; "u*": so, by the percentile bootstrap of older rows.
 * Difference: ours less published, in points. A commit with a + had changes that were not committed."""
 
 
@@ -87,11 +89,22 @@ class _RowRuns:
         return [
             f"{mean:.2f}",
             f"[{seeds.low:.2f}, {seeds.high:.2f}]" if seeds else "one seed",
-            f"[{low:.2f}, {high:.2f}]",
+            f"[{low:.2f}, {high:.2f}] {self._units()}",
             str(len(values)),
             "" if published is None else f"{mean - published:+.2f}",
             ", ".join(sorted(commits)),
         ]
+
+    def _units(self) -> str:
+        """Returns the letters of the units that the intervals rest on."""
+        letters = {_letter(run) for run in self.runs}
+        return ", ".join(sorted(letters))
+
+
+def _letter(run: Result) -> str:
+    if "interval_method" not in run:
+        return "u*"
+    return "s" if run["intervals_over"] == "speakers" else "u"
 
 
 def _checked_table(file: Path, columns: Sequence[Any], rows: Sequence[Any]) -> tuple[Sequence[Column], Sequence[Row]]:

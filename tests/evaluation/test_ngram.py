@@ -144,7 +144,8 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(data_dir, tmp_path,
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{tmp_path / 'lm.arpa'}: 3-gram model of tokens, of 8 texts: 7 1-grams, ")
     assert re.fullmatch(
-        r"validation: perplexity \d\.\d{3} by token, [\d.]+ by word, [\d.]+ bits a character; 8 texts, 0 words unknown",
+        r"validation: perplexity \d\.\d{3} \[[\d., ]+\] by token, [\d.]+ \[[\d., ]+\] by word, [\d.]+ bits a character over "
+        r"8 utterances; 8 texts, 0 unknown words",
         second,
     )
     assert text.read_arpa(tmp_path / "lm.arpa").order == 3

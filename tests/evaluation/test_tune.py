@@ -10,6 +10,7 @@ from jaxasr.evaluation import tune
 from jaxasr.evaluation.searches import read_tuned
 from jaxasr.evaluation.tune import GridPoint, table
 from jaxasr.experiment import RuntimeConfig
+from jaxasr.score import independent_units
 from tests import tiny_experiments as tiny
 from tests.trained_run import TrainedRun
 
@@ -37,9 +38,10 @@ def test_every_point_is_decoded_and_the_best_is_taken_by_an_evaluation(trained_r
 
 def test_what_the_split_cannot_tell_from_the_best_is_marked():
     words = (4,) * 60
-    best = GridPoint({"a": "1"}, (0,) * 60, words, 0.0)
-    near = GridPoint({"a": "2"}, (1, *(0,) * 59), words, 0.0)
-    far = GridPoint({"a": "3"}, (2,) * 60, words, 0.25)
+    units = independent_units([""] * 60)
+    best = GridPoint({"a": "1"}, (0,) * 60, words, 0.0, units)
+    near = GridPoint({"a": "2"}, (1, *(0,) * 59), words, 0.0, units)
+    far = GridPoint({"a": "3"}, (2,) * 60, words, 0.25, units)
     lines = table([best, near, far])[1:]
     assert [line[0] for line in lines] == ["=", "=", " "]
     assert "50.00%  [50.00%, 50.00%]  25.00%  a=3" in lines[2]

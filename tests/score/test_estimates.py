@@ -31,6 +31,6 @@ def test_the_wer_interval_is_that_of_its_errors():
 
 
 def test_one_utterance_without_words():
-    found = estimates(measure([""], ["x"]), resamples=3)
+    found = estimates(measure([""], ["x"]))
     assert found["wer"].value == found["wer"].interval.high == float("inf")
-    assert estimates(measure([""], [""]), resamples=3)["wer"].interval.high == 0.0
+    assert estimates(measure([""], [""]))["wer"].value == 0.0

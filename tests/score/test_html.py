@@ -40,7 +40,7 @@ def test_it_is_well_formed_and_says_the_rate(page):
     parser = Balanced()
     parser.feed(page)
     assert parser.open == []
-    assert "WER 150.00% [0.00%, 500.00%]: 6 errors in 4 words of 4 utterances" in page
+    assert "WER 150.00% [0.02%, 1221469.34%] over 4 utterances: 6 errors in 4 words of 4 utterances" in page
     assert "show the 2 without an error" in page
 
 

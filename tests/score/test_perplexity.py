@@ -50,14 +50,21 @@ def test_by_token_by_word_and_by_character():
         {"perplexity": 2.0, "word_perplexity": 2.0 ** (14 / 6), "bits_per_character": 1.0}
     )
     assert (found["perplexity"].interval.low, found["perplexity"].interval.high) == pytest.approx((2.0, 2.0))
-    words = found["word_perplexity"].interval
-    assert (words.low, words.high) == pytest.approx((2.0 ** (4 / 2), 2.0 ** (10 / 4)))
+    assert found["word_perplexity"].interval.low < 2.0 ** (14 / 6) < found["word_perplexity"].interval.high
 
 
-def test_a_whole_speaker_is_drawn():
-    texts = tuple(TextScore(str(n), "one" if n else "two", "A", 2, -1.0 - n) for n in range(3))
-    interval = PerplexityResult(texts, ()).estimates("speakers")["perplexity"].interval
-    assert (interval.low, interval.high) == pytest.approx((np.exp(1 / 2), np.exp(5 / 4)))
+def test_speakers_are_the_units_where_there_are_five():
+    """Log probabilities that a speaker shares: 12 texts of 6 speakers have the interval of 6 texts of twice the length."""
+    shared = [-1.0, -2.0, -1.5, -1.2, -3.0, -2.2]
+    texts = tuple(TextScore(str(n), f"s{n % 6}", "A", 2, shared[n % 6]) for n in range(12))
+    once = tuple(TextScore(str(n), "", "A", 4, 2 * nats) for n, nats in enumerate(shared))
+    reading = PerplexityResult(texts, ())
+    assert reading.units.title == "6 speakers"
+    by_speaker = reading.estimates()["perplexity"].interval
+    expected = PerplexityResult(once, ()).estimates()["perplexity"].interval
+    assert (by_speaker.low, by_speaker.high) == pytest.approx((expected.low, expected.high))
+    by_text = reading.estimates("utterances")["perplexity"].interval
+    assert by_speaker.low < by_text.low < by_text.high < by_speaker.high
 
 
 def test_what_the_vocabulary_can_not_write_counts_nowhere_and_is_named(tmp_path):

@@ -61,7 +61,7 @@ def test_a_run_without_the_columns_score_is_named(bench):
 def test_a_rate_over_no_words_is_no_score(bench):
     """None in a row: infinite. A single bound may be so as well."""
     bench.add("plain-0", 0.1, intervals={"wer": [0.05, None], "cer": [0.0, 0.1]})
-    assert bench.lines()[6][2:5] == ["10.00", "one seed", "[5.00, inf]"]
+    assert bench.lines()[6][2:5] == ["10.00", "one seed", "[5.00, inf] u*"]
     nothing_said = {"name": "plain-1", "wer": None, "intervals": {"wer": [0.0, None], "cer": [0.0, 0.1]}}
     report.append(bench.results, report.read(bench.results)[0] | nothing_said)
     with pytest.raises(ValueError, match="row 'plain': run plain-1 has no wer on test, but cer; give the column"):
@@ -91,24 +91,32 @@ def test_ours_is_the_mean_over_seeds_with_both_intervals(bench):
     assert plain[2:] == [
         "11.50",
         f"[{seeds.low:.2f}, {seeds.high:.2f}]",
-        "[9.50, 14.50]",
+        "[9.50, 14.50] u*",
         "3",
         "+1.50",
         "abcdef1, abcdef1+",
     ]
-    assert better[2:] == ["8.00", "one seed", "[6.00, 11.00]", "1", "", "abcdef1"]
+    assert better[2:] == ["8.00", "one seed", "[6.00, 11.00] u*", "1", "", "abcdef1"]
+
+
+def test_intervals_say_what_they_rest_on(bench):
+    bench.add("plain-0", 0.1, interval_method="jackknife-t", intervals_over="speakers", units=10)
+    bench.add("best-0", 0.1, interval_method="jackknife-t", intervals_over="utterances", units=130)
+    assert [line[4] for line in bench.lines()[6:8]] == ["[8.00, 13.00] s", "[8.00, 13.00] u"]
+    bench.add("plain-1", 0.1, 1)
+    assert bench.lines()[6][4] == "[8.00, 13.00] s, u*"
 
 
 def test_nothing_is_subtracted_from_figures_of_other_data(bench):
     bench.add("plain-0", 0.10)
-    assert bench.lines()[14][:7] == ["plain", "19.0 [C]", "5.00", "one seed", "[0.00, 10.00]", "1", "other data"]
+    assert bench.lines()[14][:7] == ["plain", "19.0 [C]", "5.00", "one seed", "[0.00, 10.00] u*", "1", "other data"]
 
 
 def test_the_last_result_of_a_run_counts_and_equal_runs_count_once(bench):
     bench.add("plain-0", 0.5)
     bench.add("plain-0", 0.1)
     bench.add("plain-x", 0.1, experiment="plain-0-0", same_as="plain-0")
-    assert bench.lines()[6][2:6] == ["10.00", "one seed", "[8.00, 13.00]", "1"]
+    assert bench.lines()[6][2:6] == ["10.00", "one seed", "[8.00, 13.00] u*", "1"]
 
 
 def test_an_option_that_is_off_is_no_difference_from_one_that_was_not_there_yet(bench):
