@@ -50,6 +50,13 @@ def declare_prepare(parser: argparse.ArgumentParser) -> None:
         help="the share of clipped samples above which a recording is bad (default: 0.01)",
     )
     parser.add_argument(
+        "--markup",
+        nargs="+",
+        metavar=("drop|keep|map", "FILE"),
+        help="what becomes of units such as [noise] in transcripts: drop, keep, or map FILE, whose lines have a unit, a tab "
+        "and its text (default: a corpus that has some is not prepared, and they are listed)",
+    )
+    parser.add_argument(
         "assignments",
         nargs="*",
         default=[],
@@ -63,16 +70,25 @@ def prepare(options: argparse.Namespace) -> int:
     """Prepares a corpus and prints a summary."""
     from jaxasr import data, tree
 
+    markup, behind = _split_markup(options.markup or [])
     report = data.prepare(
-        data.source(options.corpus, options.folder, tree.parse(options.assignments)),
+        data.source(options.corpus, options.folder, tree.parse([*behind, *options.assignments])),
         options.data_dir,
         overwrite=options.overwrite,
         max_bad_share=options.max_bad_share,
         normalizer=options.normalizer,
         limits=data.SignalLimits(options.min_level_dbfs, options.max_clipped_share),
+        markup=data.MarkupPolicy.from_words(markup) if markup else None,
     )
     print("\n".join(report.lines()))
     return 0
+
+
+def _split_markup(words: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the words of --markup, and the options of the corpus that stand behind them."""
+    most = 2 if words[:1] == ["map"] else 1
+    behind = [word for word in words[most:] if "=" in word]
+    return [word for word in words if word not in behind], behind
 
 
 def declare_train_tokenizer(parser: argparse.ArgumentParser) -> None:

@@ -22,11 +22,14 @@ from jaxasr.data.prepared.contents import Contents as Contents
 from jaxasr.data.prepared.corpus import Corpus as Corpus
 from jaxasr.data.prepared.corpus import PreparedCorpus as PreparedCorpus
 from jaxasr.data.prepared.corpus import example_key as example_key
+from jaxasr.data.prepared.markup_policy import MarkupPolicy as MarkupPolicy
 from jaxasr.data.prepared.prepare import prepare as prepare
 from jaxasr.data.signal_level import SignalLimits as SignalLimits
 from jaxasr.data.tones import Tones as Tones
+from jaxasr.data.transforms import DropMarkup as DropMarkup
 from jaxasr.data.transforms import KeepSeconds as KeepSeconds
 from jaxasr.data.transforms import KeepTokens as KeepTokens
+from jaxasr.data.transforms import MapWords as MapWords
 from jaxasr.data.transforms import Normalize as Normalize
 from jaxasr.data.transforms import SpeedPerturb as SpeedPerturb
 from jaxasr.data.transforms import Tokenize as Tokenize

@@ -73,8 +73,32 @@ class Normalize:
         normalize = partial(text.normalize, self.kind)
         texts = list(_apply_or_note(table.texts, normalize, otherwise=_as_written, errors=errors))
         table = replace(table, texts=texts, filtered=table.filtered + _reasons(errors, f"text has no {self.kind} form"))
-        is_empty = np.array([not line for line in texts], np.bool_)
-        return table.filter_out(is_empty, "text is empty", lambda i: "nothing is left to learn")
+        return _filter_empty(table)
+
+
+@dataclass(frozen=True)
+class DropMarkup:
+    """A removal of markup such as [noise] from the transcripts (`text.markup`), for corpora that were prepared with it."""
+
+    def apply(self, table: ExampleTable) -> ExampleTable:
+        """Drops the units. A text of markup alone becomes empty and is marked as filtered."""
+        return _with_texts(table, [text.replace_markup(line, lambda _: "") for line in table.texts])
+
+
+@dataclass(frozen=True)
+class MapWords:
+    """A replacement of whole words of the transcripts, such as `%uh` by `UH`. An empty replacement drops the word."""
+
+    words: tuple[tuple[str, str], ...]  # the word as written, and its replacement
+
+    def __post_init__(self):
+        names = [word for word, _ in self.words]
+        if not names or len(set(names)) < len(names) or any(len(word.split()) != 1 for word in names):
+            raise ValueError(f"MapWords.words {self.words}: one or more different words without blanks are needed")
+
+    def apply(self, table: ExampleTable) -> ExampleTable:
+        """Replaces the words. A text that becomes empty is marked as filtered."""
+        return _with_texts(table, [text.map_words(line, dict(self.words)) for line in table.texts])
 
 
 @dataclass(frozen=True)
@@ -163,8 +187,8 @@ def check_order(transforms: tuple[Transform, ...]) -> None:
     """Raises if the order of the transforms cannot work.
 
     Raises:
-      ValueError: there is not exactly one Tokenize, Normalize follows it, KeepTokens precedes it, or SpeedPerturb occurs
-        twice.
+      ValueError: there is not exactly one Tokenize, a transform of texts follows it, KeepTokens precedes it, DropMarkup
+        follows Normalize, or SpeedPerturb occurs twice.
     """
     names = [type(transform).__name__ for transform in transforms]
     if names.count("Tokenize") != 1:
@@ -172,8 +196,11 @@ def check_order(transforms: tuple[Transform, ...]) -> None:
     if names.count("SpeedPerturb") > 1:
         raise ValueError(f"transforms {names}: one SpeedPerturb at most; name all its factors in one")
     index = names.index("Tokenize")
-    if "Normalize" in names[index:]:
-        raise ValueError(f"transforms {names}: Normalize changes texts, so it has to come before Tokenize")
+    late = [name for name in names[index:] if name in ("Normalize", "DropMarkup", "MapWords")]
+    if late:
+        raise ValueError(f"transforms {names}: {late[0]} changes texts, so it has to come before Tokenize")
+    if "DropMarkup" in names and "Normalize" in names[: names.index("DropMarkup")]:
+        raise ValueError(f"transforms {names}: Normalize makes words of markup, so DropMarkup has to come before it")
     if "KeepTokens" in names[:index]:
         raise ValueError(f"transforms {names}: KeepTokens counts tokens, so it has to come after Tokenize")
 
@@ -181,6 +208,16 @@ def check_order(transforms: tuple[Transform, ...]) -> None:
 def find_tokenizer(transforms: tuple[Transform, ...]) -> text.Tokenizer:
     """Returns the tokenizer of the Tokenize among the transforms."""
     return next(transform.tokenizer for transform in transforms if isinstance(transform, Tokenize))
+
+
+def _with_texts(table: ExampleTable, texts: list[str]) -> ExampleTable:
+    """Returns the table with other texts, in which those that have become empty are marked as filtered."""
+    return _filter_empty(replace(table, texts=texts))
+
+
+def _filter_empty(table: ExampleTable) -> ExampleTable:
+    is_empty = np.array([not line for line in table.texts], np.bool_)
+    return table.filter_out(is_empty, "text is empty", lambda i: "nothing is left to learn")
 
 
 def _as_written(raw: str) -> str:

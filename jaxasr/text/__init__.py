@@ -3,6 +3,8 @@
 from jaxasr.text.arpa import read_arpa as read_arpa
 from jaxasr.text.arpa import write_arpa as write_arpa
 from jaxasr.text.kneser_ney import estimate as estimate
+from jaxasr.text.markup import map_words as map_words
+from jaxasr.text.markup import replace_markup as replace_markup
 from jaxasr.text.ngram import NGram as NGram
 from jaxasr.text.ngram import NGramScores as NGramScores
 from jaxasr.text.ngram import score as score

@@ -7,10 +7,12 @@ import soxr
 from jaxasr import text
 from jaxasr.data.batching.lengths import RaggedTokens, keys_at_speed, samples_at_speed, speed_ratio
 from jaxasr.data.transforms import (
+    DropMarkup,
     ExampleTable,
     FilterReason,
     KeepSeconds,
     KeepTokens,
+    MapWords,
     Normalize,
     SpeedPerturb,
     Tokenize,
@@ -111,3 +113,31 @@ def test_speed_changes_the_key_and_factor_one_does_not():
 def test_ragged_keeps_empty_sequences():
     ragged = RaggedTokens.from_sequences([[], [1, 2], [], [3]])
     assert [ragged[i].tolist() for i in range(4)] == [[], [1, 2], [], [3]]
+
+
+def test_drop_markup_removes_units_and_filters_what_is_left_empty():
+    made = DropMarkup().apply(table("[noise] YES %uh", "<unk>", "NO  MARKUP"))
+    assert list(made.texts) == ["YES", "", "NO  MARKUP"]
+    assert made.filtered == ((1, FilterReason("text is empty", "nothing is left to learn")),)
+
+
+def test_map_words_replaces_whole_words():
+    made = MapWords((("%uh", "UH"), ("[noise]", ""))).apply(table("[noise] %uh YES", "[noise]"))
+    assert list(made.texts) == ["UH YES", ""]
+    assert [i for i, _ in made.filtered] == [1]
+
+
+@pytest.mark.parametrize("words", [(), (("a", "b"), ("a", "c")), (("a b", "c"),), (("", "c"),)])
+def test_map_words_needs_different_words(words: tuple[tuple[str, str], ...]):
+    with pytest.raises(ValueError, match="different words without blanks"):
+        MapWords(words)
+
+
+def test_texts_are_changed_before_they_are_normalised_and_tokenised():
+    tokenize = Tokenize(LETTERS)
+    check_order((DropMarkup(), MapWords((("a", "b"),)), Normalize("upper"), tokenize))
+    check_order((Normalize("upper"), MapWords((("a", "b"),)), tokenize))
+    with pytest.raises(ValueError, match="DropMarkup has to come before it"):
+        check_order((Normalize("upper"), DropMarkup(), tokenize))
+    with pytest.raises(ValueError, match="MapWords changes texts, so it has to come before Tokenize"):
+        check_order((tokenize, MapWords((("a", "b"),))))

@@ -43,7 +43,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       recipe: the corpus and its options, stored in the dataset info.
       checks: the checks of every row.
       max_bad_share: largest share of bad rows. If it is exceeded, nothing is prepared.
-      lists: the files that list the bad rows and the suspicious ones, by the names of `dataset_info.LISTS`.
+      lists: the files that list bad rows, suspicious rows and markup, by the names of `dataset_info.LISTS`.
     """
 
     VERSION = tfds.core.Version(dataset_info.VERSION)
@@ -101,6 +101,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: object) -> None:  # pyright: ignore
         del download_config
         written = {name: self._write(name, examples) for name, examples in self._split_generators(dl_manager).items()}
+        self._checks.markup.check(self._lists["markup"])
         self._check_rejects([name for name, (info, _) in written.items() if not info.examples])
         self.info.set_splits(SplitDict([tfds_info for _, tfds_info in written.values()]))
         dataset_info.write(

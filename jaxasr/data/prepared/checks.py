@@ -7,7 +7,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Int16
@@ -16,6 +16,7 @@ from jaxasr import text
 from jaxasr.data.audio import NoSamplesError, decode_whole
 from jaxasr.data.corpora.source import OutsideError, RawExample, Reject
 from jaxasr.data.prepared.dataset_info import IndexRow
+from jaxasr.data.prepared.markup_policy import MarkupPolicy
 from jaxasr.data.prepared.suspects import wave_hash
 from jaxasr.data.signal_level import SignalLevel, SignalLimits
 
@@ -40,6 +41,7 @@ class Checks:
 
     normalizer: text.Kind = "upper"  # a transcript that is empty in this form is rejected
     limits: SignalLimits = SignalLimits()
+    markup: MarkupPolicy = field(default_factory=MarkupPolicy)
 
 
 def check_examples(
@@ -65,6 +67,7 @@ def check_examples(
 def _check(example: RawExample | Reject, checks: Checks) -> GoodExample | Reject:
     if isinstance(example, Reject):
         return example
+    example = replace(example, text=checks.markup.apply(example.text))
     normalized = _normalized(example, checks.normalizer)
     if isinstance(normalized, Reject):
         return normalized

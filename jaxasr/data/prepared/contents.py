@@ -14,6 +14,7 @@ from jaxasr.report.histogram import text_histogram
 
 _BINS = 10
 _COLUMNS = 76
+_UNITS = 10  # of markup that are shown
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Contents:
     rejects_path: Path
     suspects: dict[str, int]  # by reason; these rows are in the corpus
     suspects_path: Path
+    markup: dict[str, int]  # by unit, most frequent first
+    markup_path: Path
     already_prepared: bool  # True: it was prepared before, and nothing was done now
 
     def lines(self) -> list[str]:
@@ -53,6 +56,10 @@ class Contents:
             lines += ["", f"left out: {_counted(self.rejects)}, listed in {self.rejects_path}"]
         if self.suspects:
             lines += ["", f"suspicious, but kept: {_counted(self.suspects)}, listed in {self.suspects_path}"]
+        if self.markup:
+            shown = ", ".join(f"{unit} {count} x" for unit, count in list(self.markup.items())[:_UNITS])
+            more = f" and {len(self.markup) - _UNITS} more" if len(self.markup) > _UNITS else ""
+            lines += ["", f"markup in the transcripts: {shown}{more}; {self.markup_path} has what became of it"]
         return lines
 
 
@@ -65,7 +72,7 @@ def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
     infos = dataset_info.read(folder).splits
     for info in infos.values():
         dataset_info.check_shards(folder, info)
-    rejects, suspects = (folder.parent / f"{name}.jsonl" for name in dataset_info.LISTS)
+    rejects, suspects, markup = (folder.parent / f"{name}.jsonl" for name in dataset_info.LISTS)
     return Contents(
         name=folder.parent.name,
         folder=folder,
@@ -74,6 +81,8 @@ def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
         rejects_path=rejects,
         suspects=_reasons(suspects),
         suspects_path=suspects,
+        markup=_unit_counts(markup),
+        markup_path=markup,
         already_prepared=already_prepared,
     )
 
@@ -89,6 +98,13 @@ def _reasons(path: Path) -> dict[str, int]:
         return {}
     with path.open(encoding="utf-8") as lines:
         return dict(Counter(json.loads(line)["reason"] for line in lines).most_common())
+
+
+def _unit_counts(path: Path) -> dict[str, int]:
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8") as lines:
+        return {row["unit"]: row["count"] for row in map(json.loads, lines)}
 
 
 def _split_contents(rows: Iterator[dataset_info.IndexRow]) -> SplitContents:

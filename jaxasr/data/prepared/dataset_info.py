@@ -15,7 +15,7 @@ from pathlib import Path
 VERSION = "1.0.0"
 INFO_FILE = "prepared.json"
 FORMAT = 1
-LISTS = ("rejects", "suspects")  # about the rows of a corpus, beside its folder
+LISTS = ("rejects", "suspects", "markup")  # about the rows of a corpus and their texts, beside its folder
 
 
 @dataclass(frozen=True)

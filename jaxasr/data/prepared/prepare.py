@@ -16,6 +16,7 @@ from jaxasr.data.prepared.builder import SpeechBuilder
 from jaxasr.data.prepared.checks import Checks
 from jaxasr.data.prepared.contents import Contents, read_contents
 from jaxasr.data.prepared.corpus import Corpus
+from jaxasr.data.prepared.markup_policy import MarkupPolicy
 from jaxasr.data.prepared.publish import list_paths, publish, recover
 from jaxasr.data.signal_level import SignalLimits
 
@@ -28,6 +29,7 @@ def prepare(
     max_bad_share: float = 0.01,
     normalizer: text.Kind = "upper",
     limits: SignalLimits = SignalLimits(),
+    markup: MarkupPolicy | None = None,
 ) -> Contents:
     """Prepares a corpus under `data_dir`, unless it is prepared already.
 
@@ -39,10 +41,11 @@ def prepare(
       max_bad_share: largest allowed share of bad rows.
       normalizer: a transcript that is empty in this form is bad.
       limits: a recording beyond them is bad.
+      markup: the decision about markup in transcripts; None: a corpus that has some is not prepared.
 
     Raises:
-      ValueError: too many rows are bad, a split has no good row, the corpus cannot be read, or the normaliser does not
-        exist.
+      ValueError: too many rows are bad, there is undecided markup, a split has no good row, the corpus cannot be read, or the
+        normaliser does not exist.
       FileNotFoundError: files of the corpus are missing.
       FileExistsError: the corpus's folder exists and was not made by this function.
       BlockingIOError: another process prepares the same corpus.
@@ -52,13 +55,15 @@ def prepare(
     if normalizer not in text.KINDS:
         raise ValueError(f"there is no text normaliser {normalizer!r}; there are {', '.join(text.KINDS)}")
     Corpus(source.name, "train")  # raises if the name is not valid
+    markup = markup or MarkupPolicy()
+    requested = recipe(source) + markup.recipe
     folder = dataset_info.corpus_folder(data_dir, source.name)
     home = folder.parent
     with _corpus_lock(home):
         recover(folder)
         exists = (folder / dataset_info.INFO_FILE).is_file()
         if exists and not overwrite:
-            _check_same_recipe(folder, recipe(source))
+            _check_same_recipe(folder, requested)
             return read_contents(folder, already_prepared=True)
         _check_own_folder(folder)
         lists = list_paths(home, replaces=exists)
@@ -67,9 +72,9 @@ def prepare(
         with _staging_folder(home) as stage:
             builder = SpeechBuilder(
                 source,
-                recipe=recipe(source),
+                recipe=requested,
                 data_dir=stage,
-                checks=Checks(normalizer, limits),
+                checks=Checks(normalizer, limits, markup),
                 max_bad_share=max_bad_share,
                 lists=lists,
             )
