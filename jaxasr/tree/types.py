@@ -58,7 +58,7 @@ def coerce(value: object, hint: Any) -> Any:
 def _float_of(value: int, hint: Any) -> float:
     """Returns an integer of too many bits as a float, if the type allows one and it is in range."""
     with contextlib.suppress(OverflowError):
-        if float in _union_members(hint):
+        if float in union_members(hint):
             return float(value)
     raise TypeError(f"numbers of at most {_INT_BITS} bits")
 
