@@ -8,12 +8,11 @@ from typing import Any
 from jaxasr import report, tree
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
-from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of, selection_metric
-from jaxasr.experiment.restore import Choice, trained_variables
+from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of
+from jaxasr.experiment.restore import Choice, restore_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.scale import hardware, is_primary
-from jaxasr.training import Checkpoints
 
 RESULTS = "results.jsonl"
 
@@ -105,20 +104,17 @@ def _restored(
     experiment: Experiment, workdir: Workdir, checkpoint: Choice, source: Path | None
 ) -> tuple[Any, dict[str, Any]]:
     """Restores the variables, with the provenance that every row of results carries."""
-    variables, metadata = trained_variables(experiment, workdir, checkpoint)
-    with Checkpoints(workdir.checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
-        trained = checkpoints.last()
-        step = {"best": checkpoints.best(), "last": trained}.get(str(checkpoint), checkpoint)
-    return variables, {
+    found = restore_variables(experiment.model, experiment.tokenizer, workdir, checkpoint)
+    return found.variables, {
         "experiment": tree.fingerprint(experiment),
         "recipe": tree.fingerprint(dataclasses.replace(experiment, seed=0)),
-        "step": step,
+        "step": found.step,
         "checkpoint": checkpoint,
-        "trained": trained,
+        "trained": found.trained,
         "steps": experiment.steps,
         "seed": experiment.seed,
-        "data": metadata.data,
-        "tokenizer": metadata.tokenizer,
+        "data": found.metadata.data,
+        "tokenizer": found.metadata.tokenizer,
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }
