@@ -8,11 +8,12 @@ from typing import Any
 from jaxasr import report, tree
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
-from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of
-from jaxasr.experiment.restore import Choice, restore_variables
+from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of, selection_metric
+from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.scale import hardware, is_primary
+from jaxasr.training import Checkpoints
 
 RESULTS = "results.jsonl"
 
@@ -104,17 +105,20 @@ def _restored(
     experiment: Experiment, workdir: Workdir, checkpoint: Choice, source: Path | None
 ) -> tuple[Any, dict[str, Any]]:
     """Restores the variables, with the provenance that every row of results carries."""
-    found = restore_variables(experiment.model, experiment.tokenizer, workdir, checkpoint)
-    return found.variables, {
+    variables, metadata = trained_variables(experiment, workdir, checkpoint)
+    with Checkpoints(workdir.checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
+        trained = checkpoints.last()
+        step = {"best": checkpoints.best(), "last": trained}.get(str(checkpoint), checkpoint)
+    return variables, {
         "experiment": tree.fingerprint(experiment),
         "recipe": tree.fingerprint(dataclasses.replace(experiment, seed=0)),
-        "step": found.step,
+        "step": step,
         "checkpoint": checkpoint,
-        "trained": found.trained,
+        "trained": trained,
         "steps": experiment.steps,
         "seed": experiment.seed,
-        "data": found.metadata.data,
-        "tokenizer": found.metadata.tokenizer,
+        "data": metadata.data,
+        "tokenizer": metadata.tokenizer,
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }

@@ -20,7 +20,6 @@ from typing import TextIO
 from jaxasr import tree
 from jaxasr.files import check_local, write_whole
 from jaxasr.scale import is_primary
-from jaxasr.training import saved_steps
 from jaxasr.training.writer import METRICS
 
 _HELD: set[Path] = set()  # workdirs that this process holds
@@ -113,8 +112,9 @@ class Workdir:
             return False
 
     def saved_steps(self) -> int:
-        """Returns the step of the newest checkpoint, from which the run would resume; 0 if there is none."""
-        return max(saved_steps(self.checkpoints), default=0)
+        """Returns the step of the newest complete checkpoint, from which the run would resume; 0 if there is none."""
+        folders = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return max((int(folder.name) for folder in folders if folder.name.isdecimal()), default=0)
 
     def keep_experiment(self, experiment: object) -> None:
         """Writes the experiment to the folder, as `tree.render` gives it, or checks that it is the one that is there.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxasr.training.average import average_checkpoints, ema_update
-from jaxasr.training import Checkpoints, Metadata
+from jaxasr.training.checkpoint import Checkpoints, Metadata
 
 METADATA = Metadata("", "", "", "", {})
 
