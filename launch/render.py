@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _NAME = re.compile(r"\$\{(\w+)\}")
+_JOB = re.compile(
+    r"[a-z]([-a-z0-9]{,48}[a-z0-9])?"
+)  # NAME, of which Kubernetes makes names of hosts (at most 63 characters)
 
 
 def render(template: str, given: Mapping[str, str], environment: Mapping[str, str]) -> str:
     """The template with its names replaced, without its comment lines.
 
     Raises:
-        ValueError: a name has no value, or a given value no name.
+        ValueError: a name has no value, a given value no name, or NAME is no name of a job.
     """
     text = "".join(line for line in template.splitlines(keepends=True) if not line.startswith("#"))
     names = set(_NAME.findall(text))
@@ -28,6 +31,11 @@ def render(template: str, given: Mapping[str, str], environment: Mapping[str, st
         found = {"no value for": missing, "no place for": strange}
         said = "; ".join(f"{what} {', '.join(which)}" for what, which in found.items() if which)
         raise ValueError(f"{said}; the template has {', '.join(sorted(names))}")
+    if not _JOB.fullmatch(values.get("NAME", "a")):
+        raise ValueError(
+            f"NAME={values['NAME']}; a name of at most 50 characters is needed: a-z, 0-9 and -, beginning with a letter, not "
+            "ending with -"
+        )
     return _NAME.sub(lambda found: values[found[1]], text)
 
 

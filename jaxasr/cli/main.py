@@ -38,7 +38,11 @@ _DESCRIPTION = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a subcommand. Returns the exit status: 0, 1 after a user's mistake, 128 + signal after an interrupt."""
+    """Runs a subcommand. Returns the exit status.
+
+    It is 0, 1 after an error that would recur, 75 (EX_TEMPFAIL) after a fault of a training that had finished steps, and
+    128 + signal after an interrupt.
+    """
     if arguments is None:
         _restart_in_utf8_mode()
     _write_utf8()

@@ -1,6 +1,7 @@
 """The subcommands that show, train and sweep experiments."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -81,20 +82,26 @@ def train(options: argparse.Namespace) -> int:
         with report.Measurements().optional("the time before training"):
             started_s = process_start_s()
     try:
-        run.train(
-            experiment,
-            options.workdir,
-            runtime,
-            teacher=options.teacher,
-            fusion_lm=options.fusion_lm,
-            lms=lms,
-            started_s=started_s,
-        )
+        with run.faults_after_steps(options.workdir):
+            run.train(
+                experiment,
+                options.workdir,
+                runtime,
+                teacher=options.teacher,
+                fusion_lm=options.fusion_lm,
+                lms=lms,
+                started_s=started_s,
+            )
+            return evaluate_workdir(options, experiment)
     except run.TrainingInterrupt as interrupt:
         if scale.is_primary():
             print(f"jaxasr train: {interrupt}", file=sys.stderr)
         return 128 + interrupt.signum
-    return evaluate_workdir(options, experiment)
+    except run.FaultAfterSteps as fault:
+        if options.traceback:
+            raise
+        print(f"jaxasr train: {fault}", file=sys.stderr)
+        return os.EX_TEMPFAIL
 
 
 def declare_sweep(parser: argparse.ArgumentParser) -> None:

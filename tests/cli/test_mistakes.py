@@ -10,6 +10,7 @@ import pytest
 
 from jaxasr.__main__ import main
 from jaxasr.experiment import Workdir
+from jaxasr.training.checkpoint import Checkpoints
 from tests.trained_run import TINY, TRAIN, wav
 
 # Mistakes in the data
@@ -156,6 +157,19 @@ def test_a_disk_that_is_full(trained_run, refused, tmp_path, monkeypatch):
     assert "the disk is full: a checkpoint in" in message
     assert "1,000 are free; make room and resume" in message
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+def test_a_fault_after_steps_has_a_status_of_its_own(trained_run, tmp_path, monkeypatch, capsys):
+    """The connection is lost when the first checkpoint after some steps is saved."""
+
+    def lost(*_: object, **__: object) -> None:
+        raise ConnectionResetError("Connection reset by peer")
+
+    monkeypatch.setattr(Checkpoints, "save", lost)
+    assert main(list(map(str, trained_run.arguments("train", "save_every=20", workdir=tmp_path / "run")))) == 75
+    assert (
+        "jaxasr train: Connection reset by peer\nthis start had finished steps, the last was" in capsys.readouterr().err
+    )
 
 
 # Mistakes in a recording
