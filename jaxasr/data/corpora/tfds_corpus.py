@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.proto import tf_example_pb2
 
+from jaxasr.data.corpora.crc32c import crc32c
 from jaxasr.data.corpora.source import RawExample, SourceSplit
 from jaxasr.files import kind_of_file
 
@@ -121,11 +122,23 @@ def _records(path: Path) -> Iterator[bytes]:
 
 def _tfrecord(file: BinaryIO, head: bytes, path: Path) -> bytes:
     """Reads one record: length (8 bytes), its CRC (4), the data, its CRC (4)."""
-    size = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
+    size, length_crc = struct.unpack("<QI", head.ljust(12, b"\0"))
+    if len(head) == 12 and _masked_crc(head[:8]) != length_crc:
+        raise ValueError(
+            f"{path} is damaged, a record has another checksum of its length: TFDS has to prepare it again"
+        )
     data = file.read(size + 4)
     if len(head) < 12 or len(data) < size + 4:
         raise ValueError(f"{path} ends within a record: TFDS has to prepare it again")
+    if _masked_crc(data[:size]) != struct.unpack("<I", data[size:])[0]:
+        raise ValueError(f"{path} is damaged, a record has another checksum: TFDS has to prepare it again")
     return data[:size]
+
+
+def _masked_crc(data: bytes) -> int:
+    """Returns the checksum as TFRecord files have it (tensorflow/core/lib/hash/crc32c.h)."""
+    crc = crc32c(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _features(record: bytes, where: str) -> Mapping[str, Any]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 VERSION = "1.0.0"
 INFO_FILE = "prepared.json"
-FORMAT = 1
+FORMAT = 2
+_WITHOUT_DIGEST = 1  # the format before, which is read as well
 LISTS = ("rejects", "suspects", "markup")  # about the rows of a corpus and their texts, beside its folder
 
 
@@ -81,6 +82,7 @@ def index_path(folder: Path, split: str) -> Path:
 def write(folder: Path, info: DatasetInfo) -> None:
     """Writes the dataset info. A folder without it counts as not prepared."""
     content = {"format": FORMAT, **dataclasses.asdict(info)}
+    content["sha256"] = _digest(content)
     (folder / INFO_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -92,8 +94,10 @@ def read(folder: Path) -> DatasetInfo:
     """
     try:
         content = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
+        if content["format"] not in (FORMAT, _WITHOUT_DIGEST):
             raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
+        if content["format"] == FORMAT and content.pop("sha256") != _digest(content):
+            raise ValueError("it is not what was written: its checksum differs")
         if not content["splits"]:
             raise ValueError("it has no splits")
         return DatasetInfo(
@@ -140,6 +144,11 @@ def reprepare_hint(folder: Path) -> str:
     return (
         f"prepare {folder.parent.name} again, with `jaxasr prepare ... --overwrite --data-dir {folder.parent.parent}`"
     )
+
+
+def _digest(content: dict) -> str:
+    """Returns the SHA-256 of the content without its own digest."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _split_info(content: dict) -> SplitInfo:

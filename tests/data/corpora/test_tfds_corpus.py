@@ -42,6 +42,23 @@ def example(number: int, audio: dict[str, object]) -> bytes:
     return message.SerializeToString()
 
 
+def masked_crc(data: bytes) -> bytes:
+    """Returns the CRC-32C of TFRecord files, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % (1 << 32))
+
+
+def tfrecord(record: bytes) -> bytes:
+    """Returns a record with its length and checksums."""
+    length = struct.pack("<Q", len(record))
+    return length + masked_crc(length) + record + masked_crc(record)
+
+
 def stock(folder: Path, *, form: str = "tfrecord", **changes: object) -> Path:
     """Writes librispeech/2.1.1 with splits of 2 and 3 examples; the train split has two shards."""
     audio = AUDIO | changes
@@ -57,7 +74,7 @@ def stock(folder: Path, *, form: str = "tfrecord", **changes: object) -> Path:
             records = [example(next(numbers), audio) for _ in range(int(length))]
             path = folder / f"librispeech-{name}.{form}-{shard:05d}-of-{len(lengths):05d}"
             if form == "tfrecord":
-                path.write_bytes(b"".join(struct.pack("<Q", len(r)) + b"crc1" + r + b"crc2" for r in records))
+                path.write_bytes(b"".join(map(tfrecord, records)))
             else:
                 writer = ArrayRecordWriter(str(path), "group_size:1")
                 for record in records:
@@ -121,8 +138,7 @@ def test_a_missing_file_is_no_smaller_corpus(tmp_path: Path, form: str):
 
 def test_a_damaged_record_is_named(tmp_path: Path):
     path = stock(tmp_path / "2.1.1") / "librispeech-test.tfrecord-00000-of-00001"
-    content = path.read_bytes()
-    path.write_bytes(content[:12] + b"\xff" * 20 + content[32:])
+    path.write_bytes(tfrecord(b"\xff" * 20) * 2)  # no tf.train.Example
     with pytest.raises(ValueError, match=rf"{path.name} record 0 is damaged"):
         prepare(TfdsCorpus(tmp_path / "2.1.1"), tmp_path / "data")
 
@@ -143,3 +159,15 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, alter: Callable[..., objec
     (folder / "features.json").write_text(json.dumps(features))
     with pytest.raises(ValueError, match=message):
         prepare(TfdsCorpus(folder), tmp_path / "data")
+
+
+@pytest.mark.parametrize("place", [0, 5, 7, 8, 12, 500, -4, -1])
+def test_a_flipped_bit_of_a_record_is_found(tmp_path: Path, place: int):
+    """Even the length of a record has a checksum, without which a flip asks for 2^60 bytes."""
+    folder = stock(tmp_path / "2.1.1")
+    path = next(folder.glob("*test.tfrecord*"))
+    data = bytearray(path.read_bytes())
+    data[place] ^= 16
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"test\.tfrecord.* is damaged, a record has another checksum"):
+        prepare(TfdsCorpus(folder, name="libri"), tmp_path / "data")
