@@ -135,10 +135,13 @@ def transcribe(options: argparse.Namespace) -> int:
             if isinstance(transcript, TranscriptionError):
                 print(f"jaxasr transcribe: {transcript.reason}", file=sys.stderr)
                 status = 1
-            elif not transcript.complete:
+                continue
+            if not transcript.complete:
                 print(
                     f"jaxasr transcribe: {transcript.path}: a search was cut before it came to an end", file=sys.stderr
                 )
+            if fault := transcript.fault:
+                print(f"jaxasr transcribe: {transcript.path}: {fault.kind} ({fault.detail})", file=sys.stderr)
     return status
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from jaxasr.data.audio import stream_audio
+from jaxasr.data.signal_level import SignalFault, SignalLevel, SignalLimits
 from jaxasr.records import Word
 from jaxasr.report import Progress
 from jaxasr.transcription.batch_transcriber import WindowTranscript
@@ -39,6 +40,7 @@ class Transcript:
     seconds: float
     log_prob: float  # sum over the hypotheses of all windows
     complete: bool  # False: a search was cut at its limit of tokens
+    fault: SignalFault | None = None  # of the recording as a whole: silence, low level or clipping
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class _Window:
     start: int
     overlap: int
     last: bool
+    fault: SignalFault | None = None  # of the file; known with the last window
 
 
 @dataclass
@@ -108,7 +111,8 @@ def _windows(
                 raise ValueError("- is standard input, which is heard with --stream alone; give a file")
             if path.is_dir():
                 raise ValueError(f"{path} is a folder; give the files in it, such as {path}/*.flac")
-            for segment in segments(stream_audio(path, rate_hz=rate_hz), windows, rate_hz=rate_hz):
+            level = SignalLevel()
+            for segment in segments(_measured(stream_audio(path, rate_hz=rate_hz), level), windows, rate_hz=rate_hz):
                 samples = len(segment.wave_n)
                 if segment.last and segment.start + samples < least_samples:
                     raise ValueError(
@@ -116,9 +120,16 @@ def _windows(
                         f"window of {least_samples * 1000 / rate_hz:g} ms is needed"
                     )
                 wave_n = segment.wave_n[segment.begin : segment.end] if segment.end > segment.begin else None
-                yield _Window(path, wave_n, segment.begin, samples, segment.start, segment.overlap, segment.last)
+                fault = SignalLimits().fault(level) if segment.last else None
+                yield _Window(path, wave_n, segment.begin, samples, segment.start, segment.overlap, segment.last, fault)
         except (OSError, ValueError) as error:
             yield TranscriptionError(path, str(error))
+
+
+def _measured(blocks: Iterator[Int16[np.ndarray, " _"]], level: SignalLevel) -> Iterator[Int16[np.ndarray, " _"]]:
+    for block_n in blocks:
+        level.add(block_n)
+        yield block_n
 
 
 def _has_audio(window: _Window | TranscriptionError) -> bool:
@@ -168,5 +179,5 @@ class _Emitter:
         if window.last:
             text = " ".join(word.text for word in file.words)
             seconds = (window.start + window.samples) / self._rate_hz
-            yield Transcript(window.path, text, tuple(file.words), seconds, file.log_prob, file.complete)
+            yield Transcript(window.path, text, tuple(file.words), seconds, file.log_prob, file.complete, window.fault)
             self._file = _File()

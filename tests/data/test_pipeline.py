@@ -223,7 +223,7 @@ def test_audio_that_is_not_as_prepared_is_refused_by_name(tiny_corpus: Path):
 
 def test_the_table_is_for_people(tiny_corpus: Path):
     lines = TINY.open(tiny_corpus).describe().splitlines()
-    assert lines[0].split() == ["seconds", "tokens", "examples", "utterances", "padding"]
+    assert lines[0].split() == ["seconds", "tokens", "examples", "utterances", "padding", "of", "tokens"]
     assert len(lines) == 6
     assert lines[4].split()[0] == "all"
     assert lines[5].startswith("epoch 0: ")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from jaxasr.data.signal_level import SignalFault
 from jaxasr.records import Word
 from jaxasr.transcription.batch_transcriber import WindowTranscript
 from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, transcribe_stream
@@ -135,6 +136,18 @@ def test_ten_minutes_of_silence_are_not_heard_at_all(tmp_path):
     stub = Stub()
     (transcript,) = heard(tmp_path / "silence.flac", stub=stub, windows=Windows(20.0))
     assert (transcript.text, transcript.seconds, stub.batches) == ("", 600.0, [])
+    assert transcript.fault == SignalFault("silent audio", f"all {600 * RATE_HZ} samples are 0")
+
+
+@pytest.mark.parametrize(("gain", "kind"), [(0.0002, "quiet audio"), (1.0, "clipped audio"), (0.1, "")])
+def test_audio_that_cannot_be_used_is_named_with_its_file(tmp_path, rng, gain, kind):
+    noise_n = np.clip(gain * rng.normal(0.0, 1.0, 50 * RATE_HZ), -0.999, 0.999)
+    soundfile.write(tmp_path / "noise.flac", noise_n, RATE_HZ)
+    found = transcribe_stream(
+        [tmp_path / "noise.flac"], Windows(20.0), nothing, rate_hz=RATE_HZ, least_samples=1, batch_size=4
+    )
+    (transcript,) = [item for item in found if isinstance(item, Transcript)]
+    assert (transcript.fault.kind if transcript.fault else "") == kind
 
 
 def test_an_hour_takes_no_more_memory_than_five_minutes(tmp_path):

@@ -12,9 +12,11 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
+from jaxasr.data.batching.joint_buckets import PaddedWork, best_chain
 from jaxasr.data.batching.shape import Shape, assign_buckets
 from jaxasr.tree import check_numbers
 
+_JOINT = 0.75  # of the padded work of shapes chosen by length, below which those chosen by length and tokens are taken
 _MAX_EDGES = 2048  # candidates for a shape's length; if there are more, lengths are rounded more coarsely
 
 
@@ -110,7 +112,9 @@ class ChooseBuckets:
     """A choice of the `count` shapes with the least padded audio, found from the lengths by dynamic programming.
 
     Lengths are rounded up to `quantum_s`; for these lengths the choice is exact. A shape's token limit is the largest
-    number of tokens among its utterances, and at least that of the next shorter shape.
+    number of tokens among its utterances, and at least that of the next shorter shape. So one long transcript can pad the
+    tokens of all others. If lengths and limits that are chosen together (`joint_buckets`) save a quarter of the padded work,
+    these are taken.
     """
 
     count: int
@@ -163,10 +167,23 @@ class ChooseBuckets:
         ends = best_edges(edges, np.bincount(edge_ids, weights), self.count)
         chosen = np.searchsorted(ends, edge_ids)
         limits = np.maximum.accumulate([tokens[chosen == k].max(initial=1) for k in range(len(ends))])
-        return tuple(
-            _shape(self, samples=int(edges[end]), tokens=int(limit), rate_hz=rate_hz)
-            for end, limit in zip(ends, limits, strict=True)
+        pairs = [(int(edges[end]), int(limit)) for end, limit in zip(ends, limits, strict=True)]
+        work = PaddedWork.of(samples, tokens, weights)
+        joint = best_chain(
+            lengths, np.maximum(tokens, 1).astype(np.int64), weights.astype(np.float64), self.count, work
         )
+        if _work(joint, lengths, tokens, weights, work) < _JOINT * _work(pairs, lengths, tokens, weights, work):
+            pairs = joint
+        return tuple(_shape(self, samples=length, tokens=limit, rate_hz=rate_hz) for length, limit in pairs)
+
+
+def _work(
+    pairs: list[tuple[int, int]], lengths: np.ndarray, tokens: np.ndarray, weights: np.ndarray, work: PaddedWork
+) -> float:
+    """Returns the padded work of utterances in shapes of these lengths and token limits."""
+    shapes = tuple(Shape(length, limit, 1) for length, limit in pairs)
+    sizes = np.array(pairs)[assign_buckets(shapes, lengths, tokens)]
+    return float((weights * work.per_utterance(sizes[:, 0], sizes[:, 1])).sum())
 
 
 def best_edges(

@@ -53,19 +53,25 @@ def describe_shapes(
     *,
     rate_hz: int,
 ) -> str:
-    """Formats a table with one line for each shape: its size, its share of the utterances and its share of padding."""
+    """Formats a table with one line for each shape: its size, its share of the utterances, its shares of padding.
+
+    The padding of tokens counts the ends of the transcripts.
+    """
     bucket_ids = assign_buckets(shapes, samples, tokens)
     lengths = samples if shapes[-1].samples else tokens + 1
     held = np.where(bucket_ids >= 0, weights, 0.0)
-    lines = [f"{'seconds':>9} {'tokens':>7} {'examples':>9} {'utterances':>11} {'padding':>8}"]
+    lines = [f"{'seconds':>9} {'tokens':>7} {'examples':>9} {'utterances':>11} {'padding':>8} {'of tokens':>10}"]
     for bucket_id, shape in enumerate(shapes):
         here = np.where(bucket_ids == bucket_id, weights, 0.0)
         lines.append(
             f"{shape.samples / rate_hz:9.2f} {shape.tokens:7d} {shape.examples:9d} "
-            f"{_share(here.sum(), held.sum()):>11} {_share(*_padded(here, lengths, shape.padded_length)):>8}"
+            f"{_share(here.sum(), held.sum()):>11} {_share(*_padded(here, lengths, shape.padded_length)):>8} "
+            f"{_share(*_padded(here, tokens + 1, shape.tokens + 1)):>10}"
         )
     capacities = np.array([shape.padded_length for shape in shapes])[bucket_ids]
-    return "\n".join([*lines, f"{'all':>9} {'':>7} {'':>9} {'':>11} {_share(*_padded(held, lengths, capacities)):>8}"])
+    limits = np.array([shape.tokens + 1 for shape in shapes])[bucket_ids]
+    padding = f"{_share(*_padded(held, lengths, capacities)):>8} {_share(*_padded(held, tokens + 1, limits)):>10}"
+    return "\n".join([*lines, f"{'all':>9} {'':>7} {'':>9} {'':>11} {padding}"])
 
 
 def _padded(weights: np.ndarray, lengths: np.ndarray, capacity: np.ndarray | int) -> tuple[float, float]:

@@ -127,10 +127,10 @@ def test_the_table_tells_shares_and_padding():
     shapes = (Shape(10, 5, 6), Shape(20, 8, 4))
     table = describe_shapes(shapes, np.array([5, 10, 20, 99]), np.array([1, 5, 8, 1]), np.ones(4), rate_hz=10)
     assert table.splitlines() == [
-        "  seconds  tokens  examples  utterances  padding",
-        "     1.00       5         6      66.67%   25.00%",
-        "     2.00       8         4      33.33%    0.00%",
-        "      all                                 12.50%",
+        "  seconds  tokens  examples  utterances  padding  of tokens",
+        "     1.00       5         6      66.67%   25.00%     33.33%",
+        "     2.00       8         4      33.33%    0.00%      0.00%",
+        "      all                                 12.50%     19.05%",
     ]
 
 
