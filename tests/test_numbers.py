@@ -100,6 +100,11 @@ POOL = {type(node): node for node in parts(TREES) if numeric(node) and type(node
 PROBES = (float("nan"), float("inf"), float("-inf"), 10**400, -(10**400), 2**63)
 
 
+def public_numbers(kind: type) -> list[str]:
+    """Returns the names of the fields of numbers that belong to the interface of a class."""
+    return [name for name in _numeric_fields(kind) if not name.startswith("_")]
+
+
 def refusal(node: Any, name: str, number: int | float) -> str:
     """Returns the message by which the node refuses the number in this field; empty if it takes it.
 
@@ -166,7 +171,7 @@ def test_the_pool_has_every_public_dataclass_with_numbers():
         value
         for module in (nn, decode, training, data, experiment)
         for value in vars(module).values()
-        if isinstance(value, type) and dataclasses.is_dataclass(value) and _numeric_fields(value)
+        if isinstance(value, type) and dataclasses.is_dataclass(value) and public_numbers(value)
     }
     records = {"EvalBatch", "Padding", "PlanRow", "Lengths", "TrainingPlan", "Shape", "Contents", "PreparedCorpus"}
     records |= {
@@ -203,7 +208,7 @@ def test_the_pool_has_every_public_dataclass_with_numbers():
         ("model.encoder.dropout", "inf", r"Listener\.dropout is inf"),
         ("validation.search", "None", None),
         ("evals.train.search.length_norm", "nan", r"Beam\.length_norm is nan; it must be a finite number"),
-        ("optimizer.clip_norm", "1" + "0" * 400, r"Adam\.clip_norm is inf; it must be a finite number"),
+        ("optimizer.clip_norm", "1" + "0" * 400, r"Adam\.clip_norm takes numbers of at most 63 bits"),
         ("seed", "-1", r"Experiment\.seed is -1; it must be 0 or more"),
         ("ema_decay", "nan", r"Experiment\.ema_decay is nan"),
     ],

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import inspect
-import math
 import re
 import sys
 import types
@@ -92,11 +91,7 @@ def _coerce_one(value: Any, hint: Any) -> Any:
     if origin is Literal:
         return _value_if(any(value == option and type(value) is type(option) for option in inner), value)
     if hint is float:
-        _value_if(type(value) in (int, float), value)
-        try:
-            return float(value)
-        except OverflowError:  # a whole number above 1e308
-            return math.inf if value > 0 else -math.inf
+        return float(_value_if(type(value) in (int, float), value))
     if hint in (int, bool, str) or type(value) is str:  # a str is no Sequence here
         return _value_if(type(value) is hint, value)
     if is_plain_tuple(value) and inner and origin in (tuple, collections.abc.Sequence):

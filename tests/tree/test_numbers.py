@@ -61,7 +61,7 @@ def test_other_numbers_are_refused_by_name(field, value, message):
         dataclasses.replace(Numbers(), **{field: value})
 
 
-@pytest.mark.parametrize("text", ["1" + "0" * 400, "-1" + "0" * 400, "1e999", "nan"])
+@pytest.mark.parametrize("text", ["-1e999", "1e999", "nan"])
 def test_an_override_with_a_number_out_of_range_is_refused(text):
     with pytest.raises(ValueError, match=r"Numbers\.real is .*; it must be a finite number"):
         tree.override(Numbers(), {"real": text})
