@@ -64,22 +64,33 @@ def evaluate(options: argparse.Namespace) -> int:
     return evaluate_workdir(options, experiment)
 
 
-def evaluate_workdir(options: argparse.Namespace, experiment: Any) -> int:
-    """Decodes the chosen splits with a checkpoint of the workdir, and prints where the results are."""
-    from jaxasr import scale
+def evaluate_workdir(options: argparse.Namespace, experiment: Any, *, only_missing: bool = False) -> int:
+    """Decodes the chosen splits with a checkpoint of the workdir, and prints where the results are.
+
+    Returns the exit status: 0, or 128 + signal if a signal ended the evaluation between two batches.
+    """
+    from jaxasr import run, scale
     from jaxasr.evaluation import evaluate_run
 
-    evaluate_run(
-        experiment,
-        options.workdir,
-        runtime_config(options),
-        splits=options.splits,
-        checkpoint=options.checkpoint,
-        name=options.run_name,
-        source=Path(options.experiment.partition(":")[0]),
-        results=options.results,
-        lms=dict(options.lms),
-    )
+    try:
+        with run.stoppable_evaluation() as before_batch:
+            evaluate_run(
+                experiment,
+                options.workdir,
+                runtime_config(options),
+                splits=options.splits,
+                checkpoint=options.checkpoint,
+                name=options.run_name,
+                source=Path(options.experiment.partition(":")[0]),
+                results=options.results,
+                lms=dict(options.lms),
+                only_missing=only_missing,
+                before_batch=before_batch,
+            )
+    except run.EvaluationInterrupt as interrupt:
+        if scale.is_primary():
+            print(f"jaxasr {options.name}: {interrupt}", file=sys.stderr)
+        return 128 + interrupt.signum
     if scale.is_primary():
         print(f"rows, hypotheses, curves and alignments are in {options.workdir}")
     return 0

@@ -68,6 +68,7 @@ def train(options: argparse.Namespace) -> int:
     """Trains a run, or resumes it, and evaluates it at its end."""
     from jaxasr import report, run, scale
     from jaxasr.evaluation import check_data_ready, check_lms_used, select_splits
+    from jaxasr.experiment import Workdir
     from jaxasr.run.goodput import process_start_s
 
     set_up_process()
@@ -82,17 +83,17 @@ def train(options: argparse.Namespace) -> int:
         with report.Measurements().optional("the time before training"):
             started_s = process_start_s()
     try:
-        with run.faults_after_steps(options.workdir):
+        with Workdir.held_for_this_process(options.workdir) as workdir, run.faults_after_steps(options.workdir):
             run.train(
                 experiment,
-                options.workdir,
+                workdir,
                 runtime,
                 teacher=options.teacher,
                 fusion_lm=options.fusion_lm,
                 lms=lms,
                 started_s=started_s,
             )
-            return evaluate_workdir(options, experiment)
+            return evaluate_workdir(options, experiment, only_missing=True)
     except run.TrainingInterrupt as interrupt:
         if scale.is_primary():
             print(f"jaxasr train: {interrupt}", file=sys.stderr)

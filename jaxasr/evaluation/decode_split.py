@@ -1,7 +1,7 @@
 """Decoding of a split: error rates, hypotheses and a picture of the attention."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from jaxasr.scale import Parallelism, is_primary, placement
 from jaxasr.training import TrainState
 
 NOTHING: Mapping[str, LanguageModel] = {}
+
+
+def no_check() -> None:
+    """Does nothing before a batch: the evaluation is not to be stopped."""
 
 
 def evaluated_variables(experiment: Experiment, state: TrainState) -> Any:
@@ -58,14 +62,22 @@ class SearchEvaluator:
         self._placement = placement(parallelism)
         self.alignments: dict[str, float] = {}  # the means of `hypothesis_sums` in the last call
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> score.EvalOutput:
-        """Decodes every utterance, counts the errors, and writes hypotheses and an alignment into the workdir."""
+    def __call__(
+        self, variables: Any, workdir: Workdir, *, workers: int = 0, before_batch: Callable[[], None] = no_check
+    ) -> score.EvalOutput:
+        """Decodes every utterance, counts the errors, and writes hypotheses and an alignment into the workdir.
+
+        Args:
+            workers: loader processes.
+            before_batch: called before each batch; an error that it raises ends the evaluation.
+        """
         latest: list[tuple[Batch, Hypotheses]] = []
         attention_sums: list[dict[str, Sum]] = []
         variables, lms = self._placement.whole((variables, self._lms))
         shard = self._placement.host_shard(shape.examples for shape in self.data.eval_plan.shapes)
 
         def decode(batch: Batch) -> Hypotheses:
+            before_batch()
             found, sums = self._search(variables, self._placement.shared(batch, shard), lms)
             found = self._placement.gathered_rows(found, shard)
             latest[:] = [(batch, found)]

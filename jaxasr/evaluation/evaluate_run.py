@@ -1,21 +1,28 @@
 """The evaluation at the end of a run: every split is decoded with the best checkpoint and gets a row of results."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxasr import report, tree
+from jaxasr.evaluation.decode_split import no_check
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
-from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of, selection_metric
-from jaxasr.experiment.restore import Choice, trained_variables
+from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of
+from jaxasr.experiment.restore import Choice, restore_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.scale import hardware, is_primary
-from jaxasr.training import Checkpoints
+from jaxasr.scale.hosts import broadcast_from_primary
 
 RESULTS = "results.jsonl"
+# keys of a row that decide about its scores; others tell which code and machine made it
+IDENTITY = (
+    *("name", "split", "split_data", "normalizer", "search", "lms"),
+    *("experiment", "checkpoint", "step", "trained", "data", "tokenizer"),
+)
 
 
 def evaluate_run(
@@ -29,6 +36,8 @@ def evaluate_run(
     source: Path | None = None,
     results: Path | None = None,
     lms: Mapping[str, str] = NO_LMS,
+    only_missing: bool = False,
+    before_batch: Callable[[], None] = no_check,
     print_fn: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Decodes the splits of `experiment.evals` and returns their rows, which are also added to the run's results.jsonl.
@@ -42,6 +51,9 @@ def evaluate_run(
         source: the experiment's file; the git commit of its folder is stored in the row.
         results: an additional file for the rows.
         lms: the language models that the searches fuse, as in `load_language_models`.
+        only_missing: True: a split that has a row of this checkpoint, data and search in the run's results.jsonl is not
+            decoded again.
+        before_batch: called before each batch; an error that it raises ends the evaluation after the rows that are written.
         print_fn: receives a line per split.
 
     Raises:
@@ -55,27 +67,29 @@ def evaluate_run(
     loaded = load_language_models(lms, experiment.tokenizer)
     with Workdir.for_this_process(folder) as run:
         variables, about = _restored(experiment, run, checkpoint, source)
+        name = name or folder.resolve().name
         rows = []
         for split_name, split in chosen.items():
             evaluator = make_evaluator(
                 experiment, split_name, split, runtime.data_dir, loaded.models, runtime.parallelism, measurements
             )
-            result = evaluator(variables, run, workers=runtime.workers)
-            row = {
-                "name": name or folder.resolve().name,
-                "split": split_name,
-                **result.row,
+            of_split = {
                 "lms": loaded.provenance,
                 "normalizer": normalizer_of(split.data),
                 "split_data": evaluator.data.hash,
                 **about,
             }
+            search = {"search": {} if split.search is None else tree.flatten(split.search)}
+            row = _row_there(run, {"name": name, "split": split_name, **search, **of_split}) if only_missing else None
+            line = "its row is there"
+            if row is None:
+                result = evaluator(variables, run, workers=runtime.workers, before_batch=before_batch)
+                row = {"name": name, "split": split_name, **result.row, **of_split}
+                line = result.line
             rows.append(row)
             if is_primary():
-                print_fn(f"{split_name}: {result.line}")
-                for path in (run.path / RESULTS, results):
-                    if path is not None:
-                        report.append(path, row)
+                print_fn(f"{split_name}: {line}")
+                _append(row, run.path / RESULTS, results)
     return rows
 
 
@@ -101,24 +115,39 @@ def check_data_ready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, 
         split.data.open(data_dir)
 
 
+def _append(row: Mapping[str, Any], *paths: Path | None) -> None:
+    for path in filter(None, paths):
+        report.append(path, row, unless_there=True)
+
+
+def _row_there(run: Workdir, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the last row of the run with the IDENTITY of a new one; None if there is none. Every process calls it."""
+    wanted = _plain({key: identity[key] for key in IDENTITY})
+    path = run.path / RESULTS
+    rows = report.read(path) if path.is_file() else []
+    same = [row for row in rows if {key: row.get(key) for key in IDENTITY} == wanted]
+    return json.loads(broadcast_from_primary("row", json.dumps(same[-1] if same else None)))
+
+
+def _plain(values: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(values))
+
+
 def _restored(
     experiment: Experiment, workdir: Workdir, checkpoint: Choice, source: Path | None
 ) -> tuple[Any, dict[str, Any]]:
     """Restores the variables, with the provenance that every row of results carries."""
-    variables, metadata = trained_variables(experiment, workdir, checkpoint)
-    with Checkpoints(workdir.checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
-        trained = checkpoints.last()
-        step = {"best": checkpoints.best(), "last": trained}.get(str(checkpoint), checkpoint)
-    return variables, {
+    found = restore_variables(experiment.model, experiment.tokenizer, workdir, checkpoint)
+    return found.variables, {
         "experiment": tree.fingerprint(experiment),
         "recipe": tree.fingerprint(dataclasses.replace(experiment, seed=0)),
-        "step": step,
+        "step": found.step,
         "checkpoint": checkpoint,
-        "trained": trained,
+        "trained": found.trained,
         "steps": experiment.steps,
         "seed": experiment.seed,
-        "data": metadata.data,
-        "tokenizer": metadata.tokenizer,
+        "data": found.metadata.data,
+        "tokenizer": found.metadata.tokenizer,
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }

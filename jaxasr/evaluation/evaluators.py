@@ -1,6 +1,6 @@
 """Evaluators of a split: error rates of a recogniser's search, perplexity of a language model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxasr import nn, score, tree
 from jaxasr.data import BoundPipeline
-from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, headline, row_of, score_fields
+from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, headline, no_check, row_of, score_fields
 from jaxasr.experiment.experiment import Experiment, Split
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel
@@ -36,8 +36,15 @@ class Evaluator(Protocol):
 
     data: BoundPipeline
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> EvalResult:
-        """Evaluates these variables and writes the result of each utterance to a file in the workdir."""
+    def __call__(
+        self, variables: Any, workdir: Workdir, *, workers: int = 0, before_batch: Callable[[], None] = no_check
+    ) -> EvalResult:
+        """Evaluates these variables and writes the result of each utterance to a file in the workdir.
+
+        Args:
+            workers: loader processes.
+            before_batch: called before each batch; an error that it raises ends the evaluation.
+        """
         ...
 
 
@@ -71,8 +78,10 @@ class _AsrEvaluator:
         self._search_evaluator = search_evaluator
         self._split = split
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> EvalResult:
-        evaluation = self._search_evaluator(variables, workdir, workers=workers)
+    def __call__(
+        self, variables: Any, workdir: Workdir, *, workers: int = 0, before_batch: Callable[[], None] = no_check
+    ) -> EvalResult:
+        evaluation = self._search_evaluator(variables, workdir, workers=workers, before_batch=before_batch)
         attention = dict(self._search_evaluator.alignments)
         return EvalResult(
             headline(evaluation),
@@ -94,9 +103,15 @@ class _LmEvaluator:
         self._name = name
         self._log_probs = jax.jit(lambda variables, batch: text_log_probs(model, variables, batch))
 
-    def __call__(self, variables: Any, workdir: Workdir, *, workers: int = 0) -> EvalResult:
+    def __call__(
+        self, variables: Any, workdir: Workdir, *, workers: int = 0, before_batch: Callable[[], None] = no_check
+    ) -> EvalResult:
+        def log_probs(batch: Batch) -> Float[Array, " b"]:
+            before_batch()
+            return self._log_probs(variables, batch)
+
         with self.data.eval_batches(workers=workers) as batches:
-            result = score.score_texts(lambda batch: self._log_probs(variables, batch), batches)
+            result = score.score_texts(log_probs, batches)
         score.write_texts(result, workdir.path / f"texts.{self._name}.jsonl")
         estimates = result.estimates()
         counts = {

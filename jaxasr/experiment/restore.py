@@ -1,5 +1,6 @@
 """The variables of a trained run, read from its checkpoints: without its data, and without disturbing a running run."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -10,16 +11,29 @@ from jaxasr.experiment.experiment import Experiment, Model, selection_metric
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.training import Checkpoints, Metadata, Which, average_checkpoints
+from jaxasr.training import Metadata, SavedCheckpoints, Which, average_checkpoints
 
 Choice = Which | Literal["mean"]  # mean: of the parameters of all checkpoints that are kept
+
+
+@dataclass(frozen=True)
+class TrainedVariables:
+    """The variables of a checkpoint that is whole."""
+
+    variables: Any
+    metadata: Metadata
+    step: int | Literal["mean"]  # of the checkpoint; not the one that was asked for if that is damaged
+    trained: int  # the newest step of the run that is not damaged, as far as it was read
 
 
 def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = "best") -> tuple[Any, Metadata]:
     """Returns the variables that the experiment's model is decoded with, and the metadata of their checkpoint.
 
+    If the best or the last checkpoint is damaged, the next one is taken and a line on stderr names both.
+
     Raises:
         FileNotFoundError: no such run or checkpoint.
+        DamagedCheckpointError: no checkpoint is whole, or the one with this number or one of "mean" is not.
         ValueError: the checkpoint holds another model, or was trained with another vocabulary.
     """
     return variables_of(experiment.model, experiment.tokenizer, workdir, which)
@@ -30,19 +44,33 @@ def variables_of(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Ch
 
     The parameters are the average if the run keeps one, else the last ones. Errors are those of `trained_variables`.
     """
+    found = restore_variables(model, tokenizer, workdir, which)
+    return found.variables, found.metadata
+
+
+def restore_variables(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best") -> TrainedVariables:
+    """Returns the variables of a run, and the checkpoint that they are from. Errors are those of `trained_variables`."""
+    checkpoints = SavedCheckpoints(workdir.checkpoints, by=selection_metric(model))
     blank = _variable_shapes(model)
-    statistics = {name: collection for name, collection in blank.items() if name != "params"}
-    with Checkpoints(workdir.checkpoints, by=selection_metric(model), mode="read") as checkpoints:
-        step: Which = "last" if which == "mean" else which
-        _check_same_model(model, tokenizer, checkpoints.metadata(step), workdir)
+
+    def read(step: int) -> TrainedVariables:
+        metadata = checkpoints.metadata(step)
+        _check_same_model(model, tokenizer, metadata, workdir)
         field = "ema_params" if checkpoints.holds(step, "train/ema_params") else "params"
+        statistics = {name: collection for name, collection in blank.items() if name != "params"}
         like = {"train": {field: blank["params"], "statistics": statistics}}
-        saved, metadata = checkpoints.restore_part(step, like)
         if which == "mean":
-            fingerprints = {step: checkpoints.metadata(step).fingerprint for step in checkpoints.steps()}
-            steps = [step for step, fingerprint in fingerprints.items() if fingerprint == metadata.fingerprint]
+            fingerprints = {other: checkpoints.metadata(other).fingerprint for other in checkpoints.steps()}
+            steps = [other for other, fingerprint in fingerprints.items() if fingerprint == metadata.fingerprint]
             saved = average_checkpoints(checkpoints, steps, like)  # without those of pretraining
-    return {"params": saved["train"][field], **saved["train"]["statistics"]}, metadata
+        else:
+            saved, _ = checkpoints.restore_part(step, like)
+        variables = {"params": saved["train"][field], **saved["train"]["statistics"]}
+        return TrainedVariables(variables, metadata, which if which == "mean" else step, checkpoints.last_whole())
+
+    if which == "mean":  # of all; a damaged one is an error
+        return read(checkpoints.find("last"))
+    return checkpoints.first_whole(which, read)
 
 
 def _check_same_model(model: Model, tokenizer: Tokenizer, metadata: Metadata, workdir: Workdir) -> None:

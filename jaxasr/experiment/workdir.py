@@ -20,6 +20,7 @@ from typing import TextIO
 from jaxasr import tree
 from jaxasr.files import check_local, write_whole
 from jaxasr.scale import is_primary
+from jaxasr.training import saved_steps
 from jaxasr.training.writer import METRICS
 
 _HELD: set[Path] = set()  # workdirs that this process holds
@@ -48,6 +49,18 @@ class Workdir:
         with tempfile.TemporaryDirectory(prefix="jaxasr-") as scratch:
             yield cls(Path(scratch), folder)
 
+    @classmethod
+    @contextlib.contextmanager
+    def held_for_this_process(cls, folder: Path) -> Iterator["Workdir"]:
+        """Yields the folder of `for_this_process`, held until the context is left. Errors are those of `held`."""
+        with cls.for_this_process(folder) as workdir, workdir.held():
+            yield workdir
+
+    @property
+    def root(self) -> Path:
+        """The folder of the run, which its processes share."""
+        return self.shared or self.path
+
     @property
     def experiment(self) -> Path:
         """The experiment as text."""
@@ -56,7 +69,7 @@ class Workdir:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return (self.shared or self.path) / "checkpoints"
+        return self.root / "checkpoints"
 
     @property
     def metrics(self) -> Path:
@@ -112,9 +125,8 @@ class Workdir:
             return False
 
     def saved_steps(self) -> int:
-        """Returns the step of the newest complete checkpoint, from which the run would resume; 0 if there is none."""
-        folders = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
-        return max((int(folder.name) for folder in folders if folder.name.isdecimal()), default=0)
+        """Returns the step of the newest checkpoint, from which the run would resume; 0 if there is none."""
+        return max(saved_steps(self.checkpoints), default=0)
 
     def keep_experiment(self, experiment: object) -> None:
         """Writes the experiment to the folder, as `tree.render` gives it, or checks that it is the one that is there.

@@ -18,17 +18,20 @@ import numpy as np
 
 from jaxasr.report.versions import version
 
+SPEED = ("audio_s_per_s",)  # the values of a row that differ between equal runs
 _INT_BITS = 63
 NO_KINDS: Mapping[str, type | tuple[type, ...]] = {}
 _PACKAGES = ("python", "jaxasr", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def append(path: Path, row: Mapping[str, Any]) -> None:
+def append(path: Path, row: Mapping[str, Any], *, unless_there: bool = False) -> None:
     """Adds a row, whole and on the disk when this returns; runs that append at the same time wait for one another.
 
     Args:
         path: made, with its folders, if it isn't there.
         row: what JSON can hold; NumPy scalars become plain numbers.
+        unless_there: True: nothing is added if the file has a row that differs in SPEED alone, such as the one that was
+            added just before the process was killed.
 
     Raises:
         ValueError: something JSON can't hold, NaN and infinity included (None says that there is no number).
@@ -40,6 +43,8 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        if unless_there and _content(json.loads(text)) in map(_content, read(path)):
+            return
         file.write(_line_end_missing(file) + text.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -103,6 +108,10 @@ def provenance(folder: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         **{package: version(package) for package in _PACKAGES},
     }
+
+
+def _content(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in SPEED}
 
 
 def _plain(value: object) -> object:

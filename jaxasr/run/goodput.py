@@ -112,6 +112,7 @@ class Goodput:
             self._before = read_goodput(folder, self._measurements.print_once)
         last = self._before[-1] if self._before else GoodputTotals()
         self._attempt = last.attempt + 1
+        self._counts = True
         self._step = last.step
         self._seconds = dict(last.seconds)
         self._flops = last.flops
@@ -129,7 +130,8 @@ class Goodput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.write(self._step)
+        if self._counts:
+            self.write(self._step)
         with self._optional():
             self._compiles.__exit__(kind, error, trace)
 
@@ -155,6 +157,10 @@ class Goodput:
         self._flops = reached.flops
         self._useful_flops = reached.useful_flops
         self._step = step
+
+    def cancel(self) -> None:
+        """Leaves out this attempt, because nothing was left to do: the file stays as it is."""
+        self._counts = False
 
     def record_stall(self, seconds: float) -> None:
         """Counts a part of the time that has just passed as waiting for data."""

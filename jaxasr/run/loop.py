@@ -5,6 +5,7 @@ line. So a run that was killed and started again writes the lines, and reaches t
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from jaxasr.run.interrupt import TrainingInterrupt, requests_to_stop
 from jaxasr.run.metric_accumulator import MetricAccumulator, StepCallback
 from jaxasr.run.reports import RunReports
 from jaxasr.run.same_run import check_same_run_on_all_hosts
-from jaxasr.run.stage_trainer import CheckpointState, StageTrainer, stage_trainers
+from jaxasr.run.stage_trainer import CheckpointState, StageTrainer, restore_or_init, stage_trainers
 from jaxasr.run.throughput import ThroughputMonitor
+from jaxasr.run.validation import Validation, is_due, is_finished
 from jaxasr.scale import is_primary
 from jaxasr.training import Checkpoints, Writer
 
@@ -34,7 +36,7 @@ MAX_SKIPPED = 20  # examples that the summary lists as left out
 
 def train(
     experiment: Experiment,
-    workdir: str | Path,
+    workdir: str | Path | Workdir,
     runtime: RuntimeConfig | None = None,
     *,
     teacher: Path | None = None,
@@ -44,10 +46,10 @@ def train(
     step_callback: StepCallback | None = None,
     started_s: float | None = None,
 ) -> None:
-    """Trains to the experiment's last step, from the start or from the last checkpoint.
+    """Trains to the last step, from the start or the newest checkpoint that is whole. A finished run is left as it is.
 
     Args:
-        workdir: the folder of the run: checkpoints, metrics, pictures, hypotheses.
+        workdir: the folder of the run: checkpoints, metrics, pictures, hypotheses. A Workdir is one that the caller holds.
         runtime: data folder and devices; no number depends on them beyond float tolerance. None: the defaults.
         teacher: the workdir of the teacher's run, if the experiment has a teacher. It is read at the first step only.
         fusion_lm: the workdir of the language model that the decoder fuses, if it does. It is read at the first step only.
@@ -58,6 +60,7 @@ def train(
 
     Raises:
         ValueError: the folder belongs to another run or is in use, or the processes of the job would make different runs.
+        DamagedCheckpointError: there are checkpoints and none is whole.
         TrainingInterrupt: SIGTERM or SIGINT came; the state is saved.
         DivergenceError: a loss is not finite; the message names the step, its utterances and the last finite step.
     """
@@ -67,24 +70,26 @@ def train(
         enter = resources.enter_context
         print_fn = print_fn if is_primary() else _print_nothing
         measurements = report.Measurements(print_fn)
-        run_dir = enter(enter(Workdir.for_this_process(Path(workdir))).held())
+        run_dir = workdir if isinstance(workdir, Workdir) else enter(Workdir.held_for_this_process(Path(workdir)))
         goodput = enter(Goodput(run_dir.path, started_s=started_s, measurements=measurements))
         data = experiment.train_data.open(runtime.data_dir)
         stages = stage_trainers(experiment, data, runtime, lms, measurements)
         run_dir.keep_experiment(experiment)
         with measurements.optional("the summary of the run"):
-            for line in run_summary(experiment, data):
-                print_fn(line)
-        checkpoints = enter(_open_checkpoints(experiment, run_dir))
+            print_fn("\n".join(run_summary(experiment, data)))
+        checkpoints = enter(_open_checkpoints(experiment, run_dir, print_fn))
 
-        # Restore the last checkpoint, or initialise the first stage.
-        done = checkpoints.last() or 0
-        check_same_run_on_all_hosts(experiment, data, done)
+        # Restore the newest checkpoint that is whole, or initialise the first stage.
+        with goodput.record("restore" if checkpoints.steps() else "other"):
+            check_same_run = functools.partial(check_same_run_on_all_hosts, experiment, data)
+            done, saved = restore_or_init(stages, checkpoints, PretrainedRuns(teacher, fusion_lm), check_same_run)
         stages = [stage for stage in stages if stage.experiment.steps >= done]
-        with goodput.record("restore" if done else "other"):
-            pretrained = PretrainedRuns(teacher, fusion_lm)
-            saved = stages[0].restore(checkpoints, print_fn) if done else stages[0].init(pretrained)
         goodput.resume_at(done)
+        if is_finished(stages[0], checkpoints, run_dir, done):  # nothing is written
+            goodput.cancel()
+            print_fn(f"finished after {done:,} steps")
+            return
+        print_fn(f"resumes after step {done:,}" if done else "begins with the first step")
 
         # Start the handlers of signals, the reports and the clocks.
         requests = enter(requests_to_stop())
@@ -92,8 +97,10 @@ def train(
         writer = enter(Writer(run_dir.path, resume_step=done, measurements=measurements))
         reports = RunReports(run_dir, writer, bar, measurements)
         throughput = enter(_throughput_monitor(stages[0], run_dir, goodput, measurements))
-        clocks = Clocks(goodput, throughput, enter(runtime.watchdog(Path(workdir))))
+        clocks = Clocks(goodput, throughput, enter(runtime.watchdog(run_dir.root)))
+        validation = Validation(checkpoints, run_dir, requests, reports, clocks)
 
+        saved = validation.make_up(stages[0], saved, done)  # if an earlier attempt ended before it
         for stage in stages:
             if stage is not stages[0]:
                 with clocks.pause("other"):
@@ -117,41 +124,35 @@ def train(
                     log.add(number, batch, stage.ids_of(row), sums)
                     throughput.add(row, batches)
                     done = number + 1
-                    ends = done == stage.experiment.steps
-                    stops = requests.should_stop(done) and not ends
-                    evaluates = ends or done % experiment.eval_every == 0
+                    stops = requests.should_stop()
+                    evaluates = is_due(stage, done)
                     saves = evaluates or stops or done % experiment.save_every == 0
                     shown: dict[str, str] = {}
-                    if ends or done % experiment.log_every == 0:
+                    if done == stage.experiment.steps or done % experiment.log_every == 0:
                         means = log.means() | stage.optimizer_metrics(state, number)
                         shown = {"loss": f"{means['train/loss']:.3f}"} | throughput.write(done)
                         reports.write(done, means)
-                    if saves:
-                        log.flush()  # raises DivergenceError before anything is saved
                     bar.advance(1, **shown)
                     clocks.watchdog.beat(done - 1)  # the last step whose sums are known
 
-                    # Evaluate: decode the validation split.
-                    scores = None
-                    if evaluates:
-                        with clocks.pause("evaluation"):
-                            result = stage.evaluate(state, run_dir)
-                            state = stage.update_plateau(state, result.scores)
-                            reports.evaluation(done, result, throughput.summary())
-                            scores = result.scores if stage.is_last else None
-
                     # Save.
                     if saves:
+                        log.flush()  # raises DivergenceError before anything is saved
                         with clocks.pause("checkpoint"):
                             saved = CheckpointState(state, log.metrics)
-                            checkpoints.save(done, saved, stage.metadata, scores, wait=stops)
+                            checkpoints.save(done, saved, stage.metadata, wait=stops)
                         goodput.write(done)  # the next attempt may start here
 
-                    # Stop: at the end of the stage, or because a signal asks for it.
-                    if ends or stops:
-                        reports.print(throughput.summary())
+                    # Stop, because a signal asks for it. The next attempt makes an evaluation that is due.
                     if stops:
+                        reports.print(throughput.summary())
                         raise TrainingInterrupt(requests.signum, done)
+
+                    # Evaluate: decode the validation split.
+                    if evaluates:
+                        saved = validation.evaluate(stage, saved, done)
+                        state = saved.train
+            reports.print(throughput.summary())
 
 
 def run_summary(experiment: Experiment, data: BoundPipeline) -> list[str]:
@@ -179,12 +180,13 @@ def parameter_count_m(experiment: Experiment, data: BoundPipeline) -> str:
     return f"{sum(leaf.size for leaf in jax.tree.leaves(shapes.params)) / 1e6:.2f}"
 
 
-def _open_checkpoints(experiment: Experiment, workdir: Workdir) -> Checkpoints:
+def _open_checkpoints(experiment: Experiment, workdir: Workdir, print_fn: Callable[[str], None]) -> Checkpoints:
     return Checkpoints(
         workdir.checkpoints,
         keep_last=experiment.keep_last,
         keep_best=experiment.keep_best,
         by=selection_metric(experiment.model),
+        print_fn=print_fn,
     )
 
 

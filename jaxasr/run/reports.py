@@ -1,15 +1,15 @@
 """The reports of a training run: lines of metrics, warnings, curves, and the page of the run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxasr import report
 from jaxasr.evaluation.attention_metrics import AttentionCollapseMonitor, replay_warnings
-from jaxasr.evaluation.evaluators import EvalResult
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
-from jaxasr.training import Writer, read_metrics
+from jaxasr.training import Evaluation, Writer, read_metrics
 
+VALIDATION = "validation/"  # begins the names of the metrics of an evaluation
 WARNINGS = "the attention monitor"  # its name in messages
 
 
@@ -31,6 +31,7 @@ class RunReports:
         self._bar = bar
         self._monitor = AttentionCollapseMonitor()
         rows = read_metrics(workdir.metrics)
+        self._evaluated = _evaluated_steps(rows)
         with measurements.optional(WARNINGS):
             replay_warnings(rows, self._monitor)
 
@@ -51,18 +52,28 @@ class RunReports:
         if line:
             self._bar.print(line)
 
-    def evaluation(self, step: int, result: EvalResult, summary: str) -> None:
+    @staticmethod
+    def has_evaluation(workdir: Workdir, step: int) -> bool:
+        """Returns True if the metrics in a workdir have the line of the evaluation of a step."""
+        return workdir.metrics.exists() and step in _evaluated_steps(read_metrics(workdir.metrics))
+
+    def evaluation(self, step: int, evaluation: Evaluation, summary: Callable[[], str]) -> None:
         """Prints and writes the result of an evaluation, and draws the curves and the page anew.
+
+        Nothing is done if an earlier attempt has written the line of metrics.
 
         Args:
             step: steps done.
-            result: the result on the validation split.
-            summary: a line about the time and the speed of the run, for the page.
+            evaluation: the result on the validation split.
+            summary: returns a line about the time and the speed of the run, for the page.
         """
-        self._bar.print(f"step {step:,}: {result.line}")
-        self.write(step, {f"validation/{name}": value for name, value in (result.scores | result.attention).items()})
+        if step in self._evaluated:
+            return
+        self._bar.print(f"step {step:,}: {evaluation.line}")
+        values = {**evaluation.scores, **evaluation.attention}
+        self.write(step, {f"{VALIDATION}{name}": value for name, value in values.items()})
         with self._measurements.optional("the page of the run"):
-            self._draw(summary)
+            self._draw(summary())
 
     def _draw(self, summary: str) -> None:
         """Draws the curves and writes the page of the run."""
@@ -81,3 +92,7 @@ class RunReports:
             summary=summary,
         )
         write_whole(workdir.page, page)
+
+
+def _evaluated_steps(rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    return {int(row["step"]) for row in rows if any(name.startswith(VALIDATION) for name in row)}

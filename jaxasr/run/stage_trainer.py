@@ -1,6 +1,6 @@
 """A stage of a run, made ready for the devices: its compiled step, its evaluator, and the states that it can start from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,12 +115,11 @@ class StageTrainer:
         state = pretrained.load_into(state, self.experiment)
         return CheckpointState(self.step.place_state(state), metrics)
 
-    def restore(self, checkpoints: Checkpoints, print_fn: Callable[[str], None]) -> CheckpointState:
-        """Returns the state of the last checkpoint, which belongs to this stage."""
+    def restore(self, checkpoints: Checkpoints, step: int) -> CheckpointState:
+        """Returns the state of a checkpoint that belongs to this stage."""
         shapes, metrics = self._blank()
         like = CheckpointState(jax.tree.map(_abstract, shapes, self.step.shardings(shapes)), metrics)
-        saved, _ = checkpoints.restore("last", like, self.metadata)
-        print_fn(f"resumes after step {int(saved.train.step):,}")
+        saved, _ = checkpoints.restore(step, like, self.metadata)
         return replace(saved, train=self.step.place_state(saved.train))
 
     def from_previous(self, before: TrainState, print_fn: Callable[[str], None]) -> CheckpointState:
@@ -138,9 +137,10 @@ class StageTrainer:
             start, workers=self.workers, host=shard.host, hosts=shard.hosts, stop_step=self.experiment.steps
         )
 
-    def evaluate(self, state: TrainState, workdir: Workdir) -> EvalResult:
+    def evaluate(self, state: TrainState, workdir: Workdir, before_batch: Callable[[], None]) -> EvalResult:
         """Returns the result on the validation split. Hypotheses and an alignment are written into the workdir."""
-        return self.evaluator(evaluated_variables(self.experiment, state), workdir, workers=self.workers)
+        variables = evaluated_variables(self.experiment, state)
+        return self.evaluator(variables, workdir, workers=self.workers, before_batch=before_batch)
 
     def ids_of(self, row: PlanRow) -> list[str]:
         """Returns the ids of the utterances in a batch, those of other processes included."""
@@ -169,6 +169,41 @@ class StageTrainer:
         batch = Batch.blank(self.data.shapes[0])
         _, sums = jax.eval_shape(make_train_step(self.experiment, self.objective), shapes, batch)
         return shapes, empty_metrics(list(sums))
+
+
+def restore_or_init(
+    stages: Sequence[StageTrainer],
+    checkpoints: Checkpoints,
+    pretrained: PretrainedRuns,
+    check_step: Callable[[int], None],
+) -> tuple[int, CheckpointState]:
+    """Returns the steps of the newest checkpoint that is whole, and its state; without a checkpoint the first state.
+
+    Damaged checkpoints are printed and set aside.
+
+    Args:
+        stages: the stages of the run.
+        checkpoints: those of the run.
+        pretrained: the runs that the first state has variables of.
+        check_step: is called with the steps done before the state is read or initialised.
+
+    Raises:
+        DamagedCheckpointError: no checkpoint is whole.
+        ValueError: a checkpoint has more steps than the run, or belongs to another run.
+    """
+
+    def restore(step: int) -> tuple[int, CheckpointState]:
+        checkpoints.metadata(step)  # a folder that is no checkpoint has an arbitrary step
+        check_step(step)
+        stage = next((stage for stage in stages if stage.experiment.steps >= step), None)
+        if stage is None:
+            raise ValueError(f"{checkpoints.directory} has {step} steps, the run only {stages[-1].experiment.steps}")
+        return step, stage.restore(checkpoints, step)
+
+    if checkpoints.steps():
+        return checkpoints.first_whole("last", restore)
+    check_step(0)
+    return 0, stages[0].init(pretrained)
 
 
 def stage_trainers(

@@ -119,6 +119,24 @@ def broadcast_from_primary(name: str, value: str, *, timeout_s: float = DAY_S) -
     return client().blocking_key_value_get(key, round(timeout_s * 1000))
 
 
+def gather_from_all(name: str, value: str, *, timeout_s: float = DAY_S) -> list[str]:
+    """Returns the values of all processes, in their order; uses no device. All processes call it in the same order.
+
+    Raises:
+        RuntimeError: a process did not call it within `timeout_s`. A process that dies ends the job sooner.
+    """
+    if not jax.distributed.is_initialized():
+        return [value]
+    number, count = process()
+    folder = f"jaxasr/{next(_barriers)}/{name}"
+    keys = [f"{folder}/{other}" for other in range(count)]
+    client().key_value_set(keys[number], value)
+    values = [client().blocking_key_value_get(key, round(timeout_s * 1000)) for key in keys]
+    barrier(name, timeout_s=timeout_s)  # all have read
+    client().key_value_delete(keys[number])
+    return values
+
+
 def client() -> Any:
     """Returns JAX's client of the job's coordination service (keys, values, barriers), or None without a distributed job."""
     return jax_distributed.global_state.client

@@ -1,7 +1,8 @@
 """Sweeps over the named variants of an experiment. Each variant is a run and a process of its own.
 
 The state of a sweep is on the disk: the rows of results of finished runs, and the workdirs of unfinished ones. So a sweep
-that was killed and is started again runs only what is left. Two sweeps at once wait for each other's runs.
+that was killed and is started again runs only what is left. Two sweeps at once wait for each other's runs. A run ends with
+the sweep that started it, also if that is killed by SIGKILL.
 """
 
 import subprocess
@@ -19,6 +20,7 @@ from jaxasr.experiment.variants import variants
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.interrupt import StopRequests, requests_to_stop
 from jaxasr.scale import Watchdog
+from jaxasr.scale.child import bound_command
 
 LOG = "log.txt"  # in each workdir: the output of the run
 TAIL_LINES = 12  # of the log of a run that failed, for the error
@@ -233,7 +235,7 @@ class _RunQueue:
         for split in self._built[name].evals:
             if split in others:
                 row = others[split]
-                report.append(self._results, {**row, "name": name, "same_as": row.get("name", "")})
+                report.append(self._results, {**row, "name": name, "same_as": row.get("name", "")}, unless_there=True)
 
     def _equal_runs(self, name: str) -> bool:
         return self._fingerprints[name] in {self._fingerprints[other] for other in self.running}
@@ -245,7 +247,10 @@ class _RunQueue:
             log_start = file.tell()
             watchdog_start = Watchdog.size(self._folder / name)
             process = subprocess.Popen(
-                self._command(name, missing), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+                bound_command(self._command(name, missing)),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
             )
         return _Run(process, log, log_start, watchdog_start)
 

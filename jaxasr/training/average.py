@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from jaxasr.training.checkpoint import Checkpoints
+from jaxasr.training.checkpoints.reader import SavedCheckpoints
 
 Tree = TypeVar("Tree")
 
@@ -34,7 +34,7 @@ def ema_update(average: Tree, params: Tree, *, decay: float, step: int | Int[Arr
     return jax.tree.map(lambda a, p: (keep * a + (1.0 - keep) * p).astype(a.dtype), average, params)
 
 
-def average_checkpoints(checkpoints: Checkpoints, steps: Sequence[int], like: Tree) -> Tree:
+def average_checkpoints(checkpoints: SavedCheckpoints, steps: Sequence[int], like: Tree) -> Tree:
     """Returns the arithmetic mean of saved states on the host, summed in float64, in the dtypes of `like`.
 
     Args:

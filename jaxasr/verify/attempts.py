@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxasr.scale.child import bound_command
 from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESS, PROCESSES
 from jaxasr.verify.worker import Trace, WorkerArgs, read_trace
 
@@ -105,7 +106,11 @@ def _start_processes(
             environment = _process_environment(os.environ, coordinator, number, len(commands))
             with log.open("wb") as file:
                 started = subprocess.Popen(
-                    command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+                    bound_command(command),
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
                 )
             processes.append(started)
         yield processes

@@ -21,7 +21,7 @@ from jaxasr.experiment.experiment import Experiment, selection_metric
 from jaxasr.experiment.variants import load
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.initial_state import initial_state
-from jaxasr.training import Checkpoints
+from jaxasr.training import SavedCheckpoints
 from jaxasr.verify.attempts import Attempt, run_attempt
 from jaxasr.verify.worker import StepTrace, Trace, WorkerArgs
 
@@ -254,6 +254,6 @@ def _restore_parameters(experiment: Experiment, data: BoundPipeline, workdir: Pa
     like = {"params": shapes.params}
     if shapes.ema_params is not None:
         like["ema_params"] = shapes.ema_params
-    with Checkpoints(Workdir(workdir).checkpoints, by=selection_metric(experiment.model), mode="read") as checkpoints:
-        saved, _ = checkpoints.restore_part(experiment.steps, {"train": like})
+    checkpoints = SavedCheckpoints(Workdir(workdir).checkpoints, by=selection_metric(experiment.model))
+    saved, _ = checkpoints.restore_part(experiment.steps, {"train": like})
     return saved["train"]

@@ -65,6 +65,36 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, cop
     ]
 
 
+def test_a_split_that_has_its_row_is_not_decoded_again(trained_run, copy):
+    """As after a kill: the run has the row of one split, and the file of all runs has none."""
+    lines = (trained_run.workdir / "results.jsonl").read_text().splitlines(keepends=True)
+    (copy / "results.jsonl").write_text(lines[0])
+    shared = copy / "shared.jsonl"
+    printed: list[str] = []
+
+    def evaluate(**options):
+        evaluate_run(
+            tiny.experiment(),
+            copy,
+            RuntimeConfig(trained_run.data_dir),
+            name="run",
+            source=TINY,
+            results=shared,
+            print_fn=printed.append,
+            **options,
+        )
+        files = (copy / "results.jsonl", shared)
+        return [[json.loads(line)["split"] for line in file.read_text().splitlines()] for file in files]
+
+    assert evaluate(only_missing=True) == [["train", "test"], ["train", "test"]]
+    assert printed[0] == "train: its row is there"
+    assert printed[1].startswith("test: WER ")
+    assert evaluate(only_missing=True) == [["train", "test"], ["train", "test"]]
+    assert printed[2:] == ["train: its row is there", "test: its row is there"]
+    (copy / "results.jsonl").write_text(lines[0].replace('"step": 160', '"step": 80'))
+    assert evaluate(only_missing=True, splits=("train",))[0] == ["train", "train"]  # that of another checkpoint
+
+
 def test_a_split_that_is_not_there_names_those_that_are(trained_run, copy):
     with pytest.raises(KeyError, match="no split best, dev in this experiment; it has train, test"):
         evaluate_run(tiny.experiment(), copy, RuntimeConfig(trained_run.data_dir), splits=("dev", "test", "best"))

@@ -15,7 +15,7 @@ from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import END
 from jaxasr.run.initial_state import make_apply_fn
-from jaxasr.training import Checkpoints, read_metrics
+from jaxasr.training import SavedCheckpoints, read_metrics
 from jaxasr.transcription.files import transcribe
 from tests import tiny_experiments as tiny
 from tests import tiny_lm
@@ -60,8 +60,8 @@ def test_the_loop_leaves_what_it_leaves_of_a_recogniser(lm_run):
     assert list(watched) == [20, 40, 60]
     assert watched[20] > watched[60]
     assert not any("attention" in name for row in rows for name in row)
-    with Checkpoints(lm_run.workdir / "checkpoints", by="perplexity", mode="read") as checkpoints:
-        assert checkpoints.best() == min(watched, key=watched.get)
+    checkpoints = SavedCheckpoints(lm_run.workdir / "checkpoints", by="perplexity")
+    assert checkpoints.best() == min(watched, key=watched.get)
     assert (lm_run.workdir / "pictures" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "validation/word_perplexity" in (lm_run.workdir / "page.html").read_text()
     assert {

@@ -123,3 +123,15 @@ def test_an_entry_of_another_type_is_named_with_its_line(tmp_path, value):
     with pytest.raises(ValueError, match=r"results.jsonl, line 2 is damaged: 'name' is .*, str is needed"):
         report.read(path, {"name": str})
     assert len(report.read(path, {"wer": (int, float)})) == 2
+
+
+def test_a_row_that_is_there_is_not_added_again(tmp_path):
+    path = tmp_path / "results.jsonl"
+    for row in (
+        {"split": "test", "wer": 0.1, "audio_s_per_s": 5.0},
+        {"split": "test", "wer": 0.1, "audio_s_per_s": 6.0},
+    ):
+        report.append(path, row, unless_there=True)
+    report.append(path, {"split": "test", "wer": 0.2, "audio_s_per_s": 5.0}, unless_there=True)
+    report.append(path, {"split": "test", "wer": 0.2, "audio_s_per_s": 5.0})
+    assert [row["wer"] for row in report.read(path)] == [0.1, 0.2, 0.2]

@@ -18,6 +18,7 @@ from jaxasr.__main__ import main
 from jaxasr.experiment import RuntimeConfig, Workdir, variants
 from jaxasr.sweep import sweep
 from jaxasr.tree import fingerprint
+from tests.processes import PROCESS_S
 
 FILE = '''"""Three seeds, and the first of them under another name."""
 from dataclasses import replace
@@ -241,6 +242,36 @@ def test_a_signal_ends_the_runs_and_the_sweep_says_what_is_left(bench):
     assert (swept.signum, swept.done, time.monotonic() - began < 30) == (signal.SIGTERM, (), True)
     bench.seconds = 0.0
     assert bench.sweep("seeds").done == ("s-0", "s-1", "s-2")
+
+
+SWEEP = """
+import pathlib, sys
+from jaxasr.experiment import RuntimeConfig
+from jaxasr.sweep import sweep
+reference, folder, results = sys.argv[1:]
+sleeps = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+runtime = RuntimeConfig(pathlib.Path(folder))
+sweep(reference, pathlib.Path(folder), pathlib.Path(results), runtime, jobs=2, command=lambda *_: sleeps, poll_s=0.02)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's; on other systems a child is not bound")
+def test_a_sweep_that_is_killed_leaves_no_runs(bench):
+    logs = [bench.folder / name / "log.txt" for name in ("s-0", "s-1")]
+    command = [sys.executable, "-c", SWEEP, f"{bench.file}:seeds", str(bench.folder), str(bench.results)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        until(lambda: all(log.is_file() and log.read_text().endswith("\n") for log in logs))
+        process.kill()
+    until(lambda: not any(Path("/proc", log.read_text().strip()).exists() for log in logs))
+    assert bench.sweep("seeds").done == ("s-0", "s-1", "s-2")
+    assert len(bench.rows()) == 6
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PROCESS_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_mistakes_are_answered_before_anything_starts(bench, capsys):

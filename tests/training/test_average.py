@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxasr.training import Checkpoints, Metadata
 from jaxasr.training.average import average_checkpoints, ema_update
-from jaxasr.training.checkpoint import Checkpoints, Metadata
 
 METADATA = Metadata("", "", "", "", {})
 

@@ -5,7 +5,7 @@ zero by their shape alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -42,7 +42,7 @@ def to_host(flat: Mapping[str, Leaf]) -> dict[str, Leaf]:
     On a CPU the host's view of a device array is its buffer, so it is copied. An array spread over the devices of several
     processes is returned as it is: Orbax copies its shards before a save returns.
     """
-    local = {path: leaf for path, leaf in flat.items() if not _is_spread(leaf)}
+    local = {path: leaf for path, leaf in flat.items() if not is_spread(leaf)}
     host = jax.device_get(local)
     return {path: np.array(host[path]) if path in host else leaf for path, leaf in flat.items()}
 
@@ -59,8 +59,12 @@ def differences(there: Shapes, here: Shapes, *, whole: bool) -> list[str]:
         saved, asked = (_shape(shapes.get(path)) for shapes in (there, here))
         if saved != asked:
             lines.append(f"{path}: {saved} -> {asked}")
-    more = len(lines) - SHOWN
-    return lines if more <= 0 else [*lines[:SHOWN], f"and {more} more"]
+    return _first(lines)
+
+
+def listed(paths: Sequence[str]) -> str:
+    """Returns the names of leaves for an error, as many as it lists."""
+    return ", ".join(_first(paths))
 
 
 def abstract_like(leaf: Leaf) -> Leaf:
@@ -79,6 +83,16 @@ def nonempty(flat: Mapping[str, Leaf]) -> dict[str, Leaf]:
 def size_bytes(flat: Mapping[str, Leaf]) -> int:
     """Returns the bytes of all leaves together."""
     return sum(math.prod(np.shape(leaf)) * _dtype(leaf).itemsize for leaf in flat.values())
+
+
+def is_spread(leaf: Leaf) -> bool:
+    """Returns True for an array of which this process holds a part only."""
+    return isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated)
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - SHOWN
+    return [*lines] if more <= 0 else [*lines[:SHOWN], f"and {more} more"]
 
 
 def _empty(leaf: Leaf) -> Leaf:
@@ -101,10 +115,6 @@ def _impl(key: Leaf) -> Any:
 
 def _is_key(leaf: Leaf) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _is_spread(leaf: Leaf) -> bool:
-    return isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated)
 
 
 def _dtype(leaf: Leaf) -> np.dtype:

@@ -1,0 +1,1 @@
+"""Checkpoints: storage of a training state with digests of its leaves, its metadata and its evaluation."""

@@ -1,0 +1,87 @@
+"""Evaluations of a run that is interrupted: the state is saved before, none is lost, and none is written twice."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from jaxasr.experiment import RuntimeConfig
+from jaxasr.run import TrainingInterrupt, train
+from jaxasr.run.reports import RunReports
+from jaxasr.run.stage_trainer import StageTrainer
+from jaxasr.training import SavedCheckpoints, read_metrics
+from tests import tiny_experiments as tiny
+from tests.trained_run import saved_state
+
+RECORDED = ("metrics.jsonl", "hypotheses.validation.jsonl")
+
+
+class Killed(BaseException):
+    """The end of an attempt, at a place that a test chooses."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_ends_in_its_evaluations_is_equal_to_one_that_does_not(trained_run, tmp_path, monkeypatch):
+    """Four attempts: killed in an evaluation, killed before its line is written, told to stop in the last one, finished.
+    The optimizer has a plateau rule, so an evaluation changes the state."""
+    experiment = tiny.restless()
+    runtime = RuntimeConfig(trained_run.data_dir)
+    broken = tmp_path / "broken"
+    printed: list[str] = []
+    evaluations: list[int] = []
+    evaluate, report = StageTrainer.evaluate, RunReports.evaluation
+
+    def attempt(*, at_evaluation=lambda: None, at_report=lambda: None, folder=broken):
+        def watched_evaluate(self, state, workdir, before_batch):
+            evaluations.append(int(state.step))
+            at_evaluation()
+            return evaluate(self, state, workdir, before_batch)
+
+        def watched_report(self, step, evaluation, summary):
+            at_report()
+            report(self, step, evaluation, summary)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StageTrainer, "evaluate", watched_evaluate)
+            patch.setattr(RunReports, "evaluation", watched_report)
+            train(experiment, folder, runtime, print_fn=printed.append)
+
+    def kill():
+        raise Killed
+
+    def terminate():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    attempt(folder=tmp_path / "whole")
+    assert evaluations == [4, 8]
+    with pytest.raises(Killed):
+        attempt(at_evaluation=kill)
+    checkpoints = SavedCheckpoints(broken / "checkpoints")
+    assert (checkpoints.steps(), checkpoints.evaluation(4)) == ([4], None)
+    with pytest.raises(Killed):
+        attempt(at_report=kill)
+    assert checkpoints.evaluation(4) is not None
+    assert [row for row in read_metrics(broken / "metrics.jsonl") if "validation/wer" in row] == []
+    steps = []
+    with pytest.raises(TrainingInterrupt, match="SIGTERM: saved after 8 steps; the same command resumes from there"):
+        attempt(at_evaluation=lambda: steps.append(evaluations[-1]) or (evaluations[-1] == 8 and terminate()))
+    assert (checkpoints.steps(), steps) == ([4, 8], [8])  # that of step 4 is not made again
+    attempt()
+    assert evaluations == [4, 8, 4, 4, 8, 8]
+
+    left, right = (saved_state(tmp_path / name, 8) for name in ("whole", "broken"))
+    assert left.keys() == right.keys()
+    assert all(left[path].tobytes() == right[path].tobytes() for path in left)
+    for name in (*RECORDED, "checkpoints/4/evaluation.json", "checkpoints/8/evaluation.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (broken / name).read_bytes(), name
+
+    before = contents(broken)
+    attempt()  # finished: nothing is left to do
+    assert printed[-1] == "finished after 8 steps"
+    assert contents(broken) == {**before, ".lock": b""}
+    assert evaluations == [4, 8, 4, 4, 8, 8]
