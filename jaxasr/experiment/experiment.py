@@ -3,6 +3,7 @@
 The command line chooses devices, hosts and folders.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -69,6 +70,10 @@ class Experiment:
             raise ValueError(
                 f"ema_decay={self.ema_decay} and the optimizer is {type(self.optimizer).__name__}, whose own average is what "
                 "is evaluated; leave ema_decay=0"
+            )
+        if odd := [name for name in self.evals if not re.fullmatch(r"\w[\w+-]*", name)]:
+            raise ValueError(
+                f"evals has the names {odd}; they become names of files: letters, digits and _ + - are possible"
             )
         self._check_vocabulary()
         self._check_kind()

@@ -6,6 +6,7 @@ same for every row of a process.
 
 import fcntl
 import json
+import math
 import os
 import platform
 import subprocess
@@ -82,11 +83,18 @@ def _check_kinds(where: str, row: Mapping[str, Any], kinds: Mapping[str, type | 
     for name in kinds.keys() & row.keys():
         kind = kinds[name]
         fits = isinstance(row[name], kind) and (kind is bool or not isinstance(row[name], bool))
-        if not fits or (isinstance(row[name], int) and row[name].bit_length() > _INT_BITS):
+        if not fits or _is_no_number(row[name]):
             wanted = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
             raise ValueError(
                 f"{where} is damaged: {name!r} is {str(row[name])[:60]!r}, {wanted} is needed. Mend the line or remove it"
             )
+
+
+def _is_no_number(value: object) -> bool:
+    """Returns True for an integer of too many bits, NaN and infinity, which `append` does not write."""
+    if isinstance(value, int):
+        return value.bit_length() > _INT_BITS
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def provenance(folder: Path) -> dict[str, Any]:

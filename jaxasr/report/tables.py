@@ -48,6 +48,10 @@ class Column:
     metric: Literal["wer", "cer", "ser"] = "wer"
     other_data: str = ""  # what the published figures were measured on, where it isn't this split: no difference then
 
+    def __post_init__(self):
+        if not all(isinstance(text, str) for text in (self.name, self.split, self.other_data)):
+            raise ValueError(f"Column({self.name!r}, ...): name, split and other_data are texts")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -56,6 +60,13 @@ class Row:
     label: str
     runs: str | tuple[str, ...] = ()  # names, with * and ? as in a shell; one run a seed
     paper: Mapping[str, Cell | None] = field(default_factory=dict)  # by column; None: the paper has no figure
+
+    def __post_init__(self):
+        runs = self.runs if isinstance(self.runs, tuple) else (self.runs,)
+        if not isinstance(self.label, str) or not all(isinstance(run, str) for run in runs):
+            raise ValueError(f"Row({self.label!r}, {self.runs!r}, ...): a label and the names of runs are texts")
+        if not isinstance(self.paper, Mapping) or not all(isinstance(c, Cell | None) for c in self.paper.values()):
+            raise ValueError(f"Row({self.label!r}, ...): paper is {self.paper!r}; a Cell or None by column is needed")
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The mesh of a run's devices, and the rows of a batch that each process reads for its devices."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,6 +16,7 @@ DATA = "data"
 FSDP = "fsdp"
 TENSOR = "tensor"
 AXES = (DATA, FSDP, TENSOR)
+_SIZE = re.compile(r"[0-9]{1,9}")  # of an axis, as text
 ROWS = (DATA, FSDP)  # the axes that the examples of a batch are split over
 
 
@@ -50,9 +52,9 @@ class MeshShape:
         sizes: dict[str, int] = {}
         for part in filter(None, text.split(",")):
             name, _, size = part.partition("=")
-            if name not in AXES or name in sizes or not size.isdigit():
+            if name not in AXES or name in sizes or not _SIZE.fullmatch(size):
                 raise ValueError(
-                    f"{part!r} in the mesh {text!r}; it is like data=4,fsdp=2,tensor=2, each axis once at most"
+                    f"{part[:40]!r} in the mesh {text[:80]!r}; it is like data=4,fsdp=2,tensor=2, each axis once at most"
                 )
             sizes[name] = int(size)
         return cls(**sizes)

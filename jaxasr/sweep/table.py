@@ -22,7 +22,7 @@ Result = Mapping[str, Any]  # a row of results.jsonl
 
 SAME = ("recipe", "data", "tokenizer")  # equal for all runs of a row, beside COMPARABLE
 COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and its language models
-NEEDED = ("search", "intervals", "commit", "dirty")  # of every row that a table shows
+NEEDED = ("experiment", "search", "intervals", "commit", "dirty")  # of every row that a table shows
 NUMBER = (int, float, type(None))
 KINDS = {"name": str, "split": str, "experiment": str, "search": dict, "intervals": dict, "commit": str, "lms": dict}
 KINDS |= {"wer": NUMBER, "cer": NUMBER, "ser": NUMBER, "steps": int, "trained": int}
@@ -109,7 +109,11 @@ def _letter(run: Result) -> str:
 
 def _checked_table(file: Path, columns: Sequence[Any], rows: Sequence[Any]) -> tuple[Sequence[Column], Sequence[Row]]:
     for name, entries, kind in (("COLUMNS", columns, Column), ("ROWS", rows, Row)):
-        if not entries or not all(isinstance(entry, kind) for entry in entries):
+        if (
+            not isinstance(entries, list | tuple)
+            or not entries
+            or not all(isinstance(entry, kind) for entry in entries)
+        ):
             raise ValueError(f"{file} is no table file: it needs {name} = (report.{kind.__name__}(...), ...)")
     names = [column.name for column in columns]
     for row in rows:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +190,9 @@ def load_calibration(workdir: Workdir) -> Calibration:
         return np.exp
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return Platt(float(kept["slope"]), float(kept["offset"]))
-    except (ValueError, KeyError, TypeError) as error:
+        found = Platt(float(kept["slope"]), float(kept["offset"]))
+        if not (math.isfinite(found.slope) and math.isfinite(found.offset)):
+            raise ValueError(f"{found} is not finite")
+        return found
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): remove it, or make it again with jaxasr calibrate") from error

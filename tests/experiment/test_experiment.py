@@ -88,3 +88,12 @@ def test_what_gives_no_experiment_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no Python")
     with pytest.raises(ValueError, match=r"notes.txt is not a Python file"):
         load(str(tmp_path / "notes.txt"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "", " ", "a.b", "a\n", "-a"])
+def test_a_name_of_an_eval_can_name_a_file(name):
+    """The name is in hypotheses.NAME.jsonl, alignment.NAME.png and paths of overrides."""
+    experiment = tiny.experiment()
+    with pytest.raises(ValueError, match=r"names of files: letters, digits and _ \+ - are possible"):
+        replace(experiment, evals={name: experiment.validation})
+    assert "dev-other_2+3" in replace(experiment, evals={"dev-other_2+3": experiment.validation}).evals
