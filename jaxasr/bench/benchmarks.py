@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxasr import bench, nn, scale
 from jaxasr.bench.intervals import bench_intervals
+from jaxasr.bench.non_speech import bench_non_speech
 from jaxasr.bench.processes import available_cores, in_subprocess, median_ratio, timed
 from jaxasr.bench.search import bench_search
 from jaxasr.bench.training import bench_training
@@ -110,6 +111,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[str]]] = {
     "data": bench_data,
     "intervals": bench_intervals,
     "lstm": bench_lstm,
+    "non-speech": bench_non_speech,
     "search": bench_search,
     "training": bench_training,
 }

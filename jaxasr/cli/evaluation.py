@@ -151,7 +151,7 @@ def declare_calibrate(parser: argparse.ArgumentParser) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> int:
-    """Fits the calibration of word confidences on the validation split, and writes it into the workdir."""
+    """Fits word confidences and the no-speech decision on the validation split, and writes them into the workdir."""
     from jaxasr import transcription
 
     set_up_process()
@@ -163,7 +163,7 @@ def calibrate(options: argparse.Namespace) -> int:
         checkpoint=options.checkpoint,
         lms=dict(options.lms),
     )
-    print(f"{options.workdir}/confidence.json holds the map; picture: {options.workdir}/pictures/confidence.png")
+    print(f"confidence.json and no_speech.json in {options.workdir} hold the maps; picture: pictures/confidence.png")
     return 0
 
 
@@ -206,7 +206,7 @@ COMMANDS = (
     ),
     Command(
         "calibrate",
-        "Fits the calibration of word confidences on the validation split; `jaxasr transcribe` uses it from then on.",
+        "Fits word confidences and the no-speech decision on the validation split, for `jaxasr transcribe`.",
         declare_calibrate,
         calibrate,
         ("jaxasr calibrate experiments/an4/las.py --workdir runs/an4",),

@@ -3,7 +3,9 @@
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxasr.cli.arguments import experiment_argument, run_arguments, set_up_process
 from jaxasr.cli.command import Command
@@ -68,6 +70,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the number of windows decoded together (default: 8)",
     )
+    _declare_guards(parser)
     _declare_stream(parser)
     run_arguments(parser)
 
@@ -88,6 +91,23 @@ def _declare_stream(parser: argparse.ArgumentParser) -> None:
         help="milliseconds of audio that are encoded together (default: 320)",
     )
     stream.add_argument("--reset-encoder", action="store_true", help="reset the encoder at each endpoint")
+
+
+def _declare_guards(parser: argparse.ArgumentParser) -> None:
+    """Declares the guards against words that nobody said."""
+    parser.add_argument(
+        "--no-speech-threshold",
+        type=no_speech_threshold,
+        default=argparse.SUPPRESS,
+        metavar="P",
+        help="the probability of no speech from which on the words of a window are withheld, or off (default: 0.5); "
+        "`jaxasr calibrate` fits the probability to the run",
+    )
+    parser.add_argument(
+        "--no-repetition-guard",
+        action="store_true",
+        help="let a phrase repeat without limit (default: at most 7 times in a row)",
+    )
 
 
 def transcribe(options: argparse.Namespace) -> int:
@@ -128,21 +148,46 @@ def transcribe(options: argparse.Namespace) -> int:
             times=options.times,
             window_s=options.window_s,
             batch_size=options.batch_size,
+            repetition_guard=not options.no_repetition_guard,
             progress=bar,
+            **_threshold(options),
         )
         status = 0
         for transcript in write_transcripts(transcripts, options.format, options.out):
-            if isinstance(transcript, TranscriptionError):
-                print(f"jaxasr transcribe: {transcript.reason}", file=sys.stderr)
-                status = 1
-                continue
-            if not transcript.complete:
-                print(
-                    f"jaxasr transcribe: {transcript.path}: a search was cut before it came to an end", file=sys.stderr
-                )
-            if fault := transcript.fault:
-                print(f"jaxasr transcribe: {transcript.path}: {fault.kind} ({fault.detail})", file=sys.stderr)
+            for line in _remarks(transcript):
+                print(f"jaxasr transcribe: {line}", file=sys.stderr)
+            status |= isinstance(transcript, TranscriptionError)
     return status
+
+
+def no_speech_threshold(text: str) -> float | None:
+    """Parses a probability above 0 and up to 1, or "off"."""
+    return None if text == "off" else number(most=1.0, above=0.0)(text)
+
+
+def _threshold(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the threshold of the no-speech decision if it was given; without it the library has a default."""
+    return {"no_speech_threshold": options.no_speech_threshold} if "no_speech_threshold" in options else {}
+
+
+def _remarks(transcript: Any) -> Iterator[str]:
+    """Yields what a user should know about a file besides its words."""
+    from jaxasr.transcription import TranscriptionError
+
+    if isinstance(transcript, TranscriptionError):
+        yield transcript.reason
+        return
+    if not transcript.complete:
+        yield f"{transcript.path}: a search was cut before it came to an end"
+    if fault := transcript.fault:
+        yield f"{transcript.path}: {fault.kind} ({fault.detail})"
+    if transcript.withheld:
+        silent = sum(not window.speech for window in transcript.windows)
+        yield (
+            f"{transcript.path}: no speech in {silent} of {len(transcript.windows)} windows ({transcript.no_speech_s:.1f} "
+            f"of {transcript.seconds:.1f} s), where {transcript.withheld} recognised words are withheld; --format json lists "
+            "them, --no-speech-threshold off keeps them"
+        )
 
 
 def _split_files(given: list[str], files: list[Path]) -> tuple[dict[str, str], list[Path]]:
@@ -162,7 +207,7 @@ _ASSIGNED = re.compile(r"[A-Za-z_][\w.]*=")
 def _check_options_used(options: argparse.Namespace) -> None:
     """Raises ValueError for an option that has no effect with --stream, or without it."""
     unused = _WITHOUT_STREAM if options.stream else _WITH_STREAM
-    given = [_flag(name) for name, default in unused.items() if getattr(options, name) != default]
+    given = [_flag(name) for name, default in unused.items() if getattr(options, name, default) != default]
     if given:
         raise ValueError(f"{', '.join(given)} can't be used with{'' if options.stream else 'out'} --stream")
     if options.hotword_bonus != _WITHOUT_STREAM["hotword_bonus"] and not options.hotwords:
@@ -173,9 +218,10 @@ def _flag(name: str) -> str:
     return "--lm" if name == "lms" else "--" + name.replace("_", "-")
 
 
+_NOT_GIVEN = "not given"
 _WITH_STREAM = {"real_time": False, "chunk_ms": None, "reset_encoder": False}
 _WITHOUT_STREAM = {"search": "", "tuned": None, "hotwords": None, "hotword_bonus": 0.5, "lms": []}
-_WITHOUT_STREAM |= {"window_s": None, "times": "auto", "batch_size": 8}
+_WITHOUT_STREAM |= {"window_s": None, "times": "auto", "batch_size": 8, "no_speech_threshold": _NOT_GIVEN}
 
 
 def _read_phrases(file: Path) -> list[str]:
@@ -206,6 +252,7 @@ def _stream(options: argparse.Namespace, changes: dict[str, str], files: list[Pa
         chunk_ms=options.chunk_ms,
         reset_encoder_at_endpoint=options.reset_encoder,
         checkpoint=options.checkpoint,
+        repetition_guard=not options.no_repetition_guard,
     )
     for word in words:
         print(live.RENDERERS[options.format](word), flush=True)

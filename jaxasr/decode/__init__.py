@@ -7,6 +7,7 @@ from jaxasr.decode.ctc_greedy import CtcGreedy as CtcGreedy
 from jaxasr.decode.fusion import InternalLm as InternalLm
 from jaxasr.decode.fusion import LmScorer as LmScorer
 from jaxasr.decode.greedy import Greedy as Greedy
+from jaxasr.decode.guard import with_repetition_guard as with_repetition_guard
 from jaxasr.decode.hotwords import Hotwords as Hotwords
 from jaxasr.decode.rescore import Rescoring as Rescoring
 from jaxasr.decode.rewards import Coverage as Coverage

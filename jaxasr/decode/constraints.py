@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from jaxasr.decode.scorers import DecoderOutput, ScorerState
@@ -34,19 +35,33 @@ class NoRepeatNgram:
 
     def init(self, encoded: EncodedBatch) -> ScorerState:
         """Returns the state of the scorer for a batch (`Scorer.init`)."""
-        kept = self.longest * self.times - 1  # the newest token is last; -1: no token yet
 
         def score(memory: Any, last_bm: Any, output: DecoderOutput) -> tuple[Array, Any]:
-            last_bm = jnp.concatenate([last_bm[:, 1:], _read(output.tokens_b)[:, None]], axis=1)
-            forbidden_bv = jnp.zeros(output.log_probs_bv.shape, bool)
-            rows = jnp.arange(len(last_bm))
-            for period in range(1, self.longest + 1):
-                tail = last_bm[:, kept - (self.times * period - 1) :]
-                again_b = jnp.all(tail[:, period:] == tail[:, :-period], axis=1) & (tail[:, 0] >= 0)
-                forbidden_bv = forbidden_bv.at[rows, last_bm[:, kept - period]].max(again_b)
-            return _rule(forbidden_bv), last_bm
+            last_bm = self.read(last_bm, output.tokens_b)
+            return _rule(self.forbidden(last_bm, vocab=output.log_probs_bv.shape[1])), last_bm
 
-        return ScorerState((), jnp.full((len(encoded.limits_b), kept), -1, jnp.int32), score)
+        return ScorerState((), self.history(len(encoded.limits_b)), score)
+
+    def history(self, examples: int) -> Int[Array, "b m"]:
+        """Returns the tokens that the rule reads, before the first one: the newest token is last, -1 means no token."""
+        return jnp.full((examples, self.longest * self.times - 1), -1, jnp.int32)
+
+    def read(self, last_bm: Int[Array, "b m"], tokens_b: Int[Array, " b"]) -> Int[Array, "b m"]:
+        """Returns the history after one more token; END, which starts a search, equals no written token."""
+        return jnp.concatenate([last_bm[:, 1:], jnp.where(tokens_b == END, -1, tokens_b)[:, None]], axis=1)
+
+    def forbidden(self, last_bm: Int[Array, "b m"], *, vocab: int) -> Bool[Array, "b v"]:
+        """Returns True for the tokens that would complete the last copy of a phrase."""
+        kept = last_bm.shape[1]
+        periods_p = np.arange(1, self.longest + 1)
+        begins_p = kept - (self.times * periods_p - 1)  # of the copies, the last of which lacks its last token
+        places_pm = np.arange(kept)[None] + periods_p[:, None]
+        outside_pm = (np.arange(kept)[None] < begins_p[:, None]) | (places_pm >= kept)
+        same_bpm = last_bm[:, None] == last_bm[:, np.minimum(places_pm, kept - 1)]
+        again_bp = jnp.all(same_bpm | outside_pm[None], axis=2) & (last_bm[:, begins_p] >= 0)
+        rows_b1 = jnp.arange(len(last_bm))[:, None]
+        forbidden_bv = jnp.zeros((len(last_bm), vocab), bool).at[rows_b1, last_bm[:, kept - periods_p]].max(again_bp)
+        return forbidden_bv.at[:, END].set(False)
 
 
 @dataclass(frozen=True)
@@ -83,11 +98,6 @@ class AttentionStallRule:
 
         zeros_b = jnp.zeros(len(encoded.limits_b), jnp.int32)
         return ScorerState((), (zeros_b - 1, zeros_b), score)
-
-
-def _read(tokens_b: Int[Array, " b"]) -> Int[Array, " b"]:
-    """Replaces the END token that starts a search by -1, which no written token equals."""
-    return jnp.where(tokens_b == END, -1, tokens_b)
 
 
 def _rule(forbidden_bv: Bool[Array, "b v"]) -> Array:

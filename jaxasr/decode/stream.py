@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from jaxasr.decode.constraints import NoRepeatNgram
 from jaxasr.decode.search import MaxTokens
 from jaxasr.records import END, Streamable, StreamState, pytree
 from jaxasr.tree import check_numbers
@@ -24,6 +25,7 @@ class SegmentState:
     origin_b: Int[Array, " b"]  # the position of the stream with which the segment begins
     number_b: Int[Array, " b"]  # segments before it
     done_b: Bool[Array, " b"]  # no more tokens will be written
+    last_bm: Int[Array, "b m"]  # the last tokens of this segment, for the guard (NoRepeatNgram.history)
 
 
 @pytree
@@ -48,6 +50,7 @@ class GreedyStream:
 
     max_tokens: MaxTokens = MaxTokens()
     capacity: int = 32  # tokens that one call can write
+    guard: NoRepeatNgram | None = None  # None: a phrase may repeat without limit in a segment
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -57,7 +60,8 @@ class GreedyStream:
     def init(self, examples: int) -> SegmentState:
         """Returns the state before the first token of `examples` streams."""
         zero_b = jnp.zeros(examples, jnp.int32)
-        return SegmentState(jnp.full(examples, END, jnp.int32), zero_b, zero_b, zero_b, zero_b > 0)
+        last_bm = self.guard.history(examples) if self.guard else jnp.zeros((examples, 0), jnp.int32)
+        return SegmentState(jnp.full(examples, END, jnp.int32), zero_b, zero_b, zero_b, zero_b > 0, last_bm)
 
     def __call__(
         self, model: Streamable, stream: StreamState, segment: SegmentState, last_b: Bool[Array, " b"]
@@ -93,7 +97,10 @@ class GreedyStream:
         segment = loop.segment
         now_b = self._writes(loop)
         step = model.step(stream.memory, loop.state, segment.previous_b)
-        best_b = jnp.argmax(step.log_probs_bv, axis=-1).astype(jnp.int32)
+        scores_bv = step.log_probs_bv
+        if self.guard:
+            scores_bv = jnp.where(self.guard.forbidden(segment.last_bm, vocab=scores_bv.shape[1]), -jnp.inf, scores_bv)
+        best_b = jnp.argmax(scores_bv, axis=-1).astype(jnp.int32)
         read_b = jnp.any(step.weights_bhs > 0, axis=(1, 2))
         silent_b = (segment.number_b > 0) & (segment.tokens_b == 0)
         allowed_b = segment.tokens_b < self._limits(stream.encoded_b - segment.origin_b)
@@ -112,6 +119,7 @@ class GreedyStream:
                 origin_b=jnp.where(ends_b, place_b + 1, segment.origin_b),
                 number_b=segment.number_b + ends_b,
                 done_b=over_b,
+                last_bm=self._history(segment.last_bm, best_b, goes_b=goes_b, ends_b=ends_b),
             ),
             tokens_ub=loop.tokens_ub.at[at].set(jnp.where(goes_b, best_b, loop.tokens_ub.at[at].get(mode="clip"))),
             positions_ub=loop.positions_ub.at[at].set(
@@ -120,6 +128,13 @@ class GreedyStream:
             counts_b=loop.counts_b + goes_b,
             waiting_b=loop.waiting_b | (now_b & ~goes_b) | over_b,
         )
+
+    def _history(self, last_bm: Array, best_b: Array, *, goes_b: Array, ends_b: Array) -> Array:
+        """Returns the tokens that the guard reads next: none of a segment that has ended."""
+        if self.guard is None:
+            return last_bm
+        read_bm = jnp.where(goes_b[:, None], self.guard.read(last_bm, best_b), last_bm)
+        return jnp.where(ends_b[:, None], self.guard.history(len(best_b)), read_bm)
 
 
 @pytree

@@ -87,6 +87,11 @@ class Workdir:
         return self.path / "confidence.json"
 
     @property
+    def no_speech(self) -> Path:
+        """The map from scores of hypotheses to probabilities of no speech. It exists if it was fitted."""
+        return self.path / "no_speech.json"
+
+    @property
     def page(self) -> Path:
         """The page with curves, alignments and warnings of the run, in HTML."""
         return self.path / "page.html"

@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from jaxasr.score.alignment import align_words
+from jaxasr.score.logistic import fit_logistic
 
 BINS = 10  # of equal width
 LEAST_WRONG = 1e-6  # a confidence is taken as at most 1 less this, and at least this
-_NEWTON_STEPS = 50
 _RIDGE = 1e-3  # of the slope, in words: what decides where every word is right, or the two kinds don't overlap
 
 
@@ -84,10 +84,10 @@ def fit(log_posteriors: Float[np.ndarray, " words"], right: Bool[np.ndarray, " w
     hits = int(right.sum())
     targets = np.where(right, (hits + 1) / (hits + 2), 1 / (len(right) - hits + 2))
     x = logits(log_posteriors)
-    slope, offset = _newton(x, targets)
+    slope, offset = _fit_line(x, targets)
     if slope < 0:
         slope = 0.0
-        offset = _newton(np.zeros_like(x), targets)[1]
+        offset = _fit_line(np.zeros_like(x), targets)[1]
     return Platt(slope, offset)
 
 
@@ -114,29 +114,13 @@ def reliability(confidences: Float[np.ndarray, " words"], right: Bool[np.ndarray
     )
 
 
-def _newton(x: Float[np.ndarray, " words"], targets: Float[np.ndarray, " words"]) -> tuple[float, float]:
-    """Finds slope and offset of the largest likelihood by Newton's method; a step that does not raise it is halved."""
+def _fit_line(x: Float[np.ndarray, " words"], targets: Float[np.ndarray, " words"]) -> tuple[float, float]:
+    """Returns slope and offset of the largest likelihood."""
     inputs = np.stack([x, np.ones_like(x)], axis=1)
-    ridge = np.diag([_RIDGE, 1e-9])
-    prior = np.array([1.0, 0.0])
-    parameters = prior.copy()
-
-    def loss(parameters: np.ndarray) -> float:
-        z = inputs @ parameters
-        away = parameters - prior
-        return float(np.sum(np.logaddexp(0, z) - targets * z) + away @ ridge @ away / 2)
-
-    for _ in range(_NEWTON_STEPS):
-        p = 1 / (1 + np.exp(-(inputs @ parameters)))
-        gradient = inputs.T @ (p - targets) + ridge @ (parameters - prior)
-        hessian = (inputs * (p * (1 - p))[:, None]).T @ inputs + ridge
-        step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
-        while loss(parameters - step) > loss(parameters) and np.abs(step).max() > 1e-10:
-            step = step / 2
-        parameters = parameters - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(parameters[0]), float(parameters[1])
+    slope, offset = fit_logistic(
+        inputs, targets, prior_k=np.array([1.0, 0.0]), ridge_k=np.array([_RIDGE, 1e-9])
+    ).tolist()
+    return slope, offset
 
 
 def _bins(confidences: Float[np.ndarray, " words"], right: Bool[np.ndarray, " words"]) -> Iterable[Bin]:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int16
 
 from jaxasr.data import Shape
 from jaxasr.records import Batch, LanguageModel, Word
+from jaxasr.score.no_speech import NoSpeechMap, SpeechEvidence
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.transcription.decode import DecodedBatch, DecodeFn
 from jaxasr.transcription.timing import (
@@ -34,6 +35,8 @@ class WindowTranscript:
     words: tuple[Word, ...]  # times in seconds from the beginning of the window
     log_prob: float  # of the hypothesis
     complete: bool  # False: the search was cut at its limit of tokens
+    no_speech_prob: float | None = None  # probability that the window holds no speech; None: not computed, or no words
+    evidence: SpeechEvidence | None = None  # from which it is computed; None: no words
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class BatchTranscriber:
     longest_samples: int  # of a window
     batch_size: int
     calibration: Calibration = np.exp  # maps log posteriors to confidences
+    no_speech: NoSpeechMap | None = None  # None: the probability of no speech is not computed
 
     def __call__(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> list[WindowTranscript]:
         """Transcribes 1 to `batch_size` waves, none longer than a window; one transcript per wave.
@@ -85,7 +89,11 @@ class BatchTranscriber:
         for word, (first, last), confidence in zip(words, spans, confidences.tolist(), strict=True):
             start_s, stop_s = np.clip(self.clock.span_s(first, last), 0.0, end_s).tolist()
             timed.append(Word(word.text, start_s, stop_s, round(confidence, 4)))
-        return WindowTranscript(tuple(timed), float(decoded.log_probs_b[row]), bool(decoded.finished_b[row]))
+        evidence = decoded.evidence(row)
+        no_speech = None if self.no_speech is None or evidence is None else round(self.no_speech(evidence), 4)
+        return WindowTranscript(
+            tuple(timed), float(decoded.log_probs_b[row]), bool(decoded.finished_b[row]), no_speech, evidence
+        )
 
 
 def _spans(words: Sequence[WordTokens], decoded: DecodedBatch, row: int) -> list[tuple[float, float]]:

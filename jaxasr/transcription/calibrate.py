@@ -1,4 +1,4 @@
-"""Calibration of word confidences: a map fitted on the validation split, stored in the workdir, and measured on the evals."""
+"""Calibration of word confidences and of the no-speech decision on the validation split, stored in the workdir."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from jaxasr import tree
 from jaxasr.data import BoundPipeline
+from jaxasr.decode import with_repetition_guard
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
 from jaxasr.evaluation.searches import search_for_files
 from jaxasr.experiment.experiment import Experiment, named_splits, recogniser_of
@@ -25,6 +26,8 @@ from jaxasr.report.reliability import reliability as draw
 from jaxasr.score.confidence import BINS, Platt, Reliability, fit, reliability, words_right
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.transcription.decode import DecodedBatch, DecodeFn, compile_decode_fn
+from jaxasr.transcription.files import BATCH_SIZE, longest_window_s, transcriber_of
+from jaxasr.transcription.no_speech import calibrate_no_speech
 from jaxasr.transcription.timing import log_posteriors, tokens_to_words
 
 
@@ -46,13 +49,14 @@ def calibrate(
     lms: Mapping[str, str] = NO_LMS,
     print_fn: Callable[[str], None] = print,
 ) -> Platt:
-    """Fits the map from log posteriors of words to confidences, and stores it for `transcribe`.
+    """Fits the maps to confidences of words and to probabilities of no speech, and stores them for `transcribe`.
 
     All splits are decoded with the search for audio files (`evaluation.search_for_files`). The map is fitted on the
-    validation split. Its reliability before and after is printed for every split and drawn for the last one.
+    validation split. Its reliability before and after is printed for every split and drawn for the last one. The no-speech
+    decision is fitted on the validation split and on made sounds (no_speech.py).
 
     Args:
-        workdir: the folder of the run; gets confidence.json and pictures/confidence.png.
+        workdir: the folder of the run; gets confidence.json, pictures/confidence.png and no_speech.json.
         splits: names of `experiment.evals` to measure it on; none means all.
         checkpoint: "best", "last", a step, or "mean": the mean of all that are kept.
         lms: the language models that the search fuses, as in `evaluation.load_language_models`.
@@ -65,8 +69,8 @@ def calibrate(
     """
     chosen = {"validation": experiment.validation, **named_splits(experiment.evals, splits)}
     run = Workdir(workdir)
-    variables, _ = trained_variables(experiment, run, checkpoint)
-    search = search_for_files(experiment)
+    variables, metadata = trained_variables(experiment, run, checkpoint)
+    search = with_repetition_guard(search_for_files(experiment))  # as `transcribe` has it
     check_lms_used(lms, [search])
     decode_fn = compile_decode_fn(recogniser_of(experiment), search)
     loaded = load_language_models(lms, experiment.tokenizer)
@@ -89,6 +93,11 @@ def calibrate(
     bins = {when: value.bins for when, value in measured[last].items()}
     with Measurements(print_fn).optional("the picture of the confidences"):
         draw(bins, path=run.pictures / "confidence.png", title=last)
+    longest_samples = int(longest_window_s(experiment, metadata) * experiment.train_data.rate_hz)
+    transcriber = transcriber_of(
+        experiment, decode_fn, variables, lms=loaded.models, longest_samples=longest_samples, batch_size=BATCH_SIZE
+    )
+    print_fn(calibrate_no_speech(transcriber, experiment.validation.data.open(runtime.data_dir), run)[1])
     return platt
 
 

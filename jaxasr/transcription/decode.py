@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr import nn
 from jaxasr.decode import Beam, Search
 from jaxasr.decode.search import GrowableState, step_shapes
+from jaxasr.ops import masks
 from jaxasr.ops.ctc_alignment import CtcAlignment, ctc_alignment
 from jaxasr.records import END, Batch, LanguageModel, Start, pytree
+from jaxasr.score.no_speech import SpeechEvidence
 
 Times = Literal["auto", "ctc", "attention"]
 
@@ -36,6 +39,21 @@ class DecodedBatch:
     hidden_lengths_b: Int[Array, " b"]
     alignment: CtcAlignment | None  # if times come from CTC
     weights_bus: Float[Array, "b u s"] | None  # summed over heads, if times come from the attention
+    end_log_probs_b: Float[Array, " b"] | None = None  # of the decoder, for the end behind the tokens
+    ctc_log_probs_bu: Float[Array, "b u"] | None = (
+        None  # posterior of each token where CTC aligns it; -inf: not possible
+    )
+
+    def evidence(self, row: int) -> SpeechEvidence | None:
+        """Returns the evidence of the no-speech decision for a row; None if it was not computed or there are no tokens."""
+        length = int(self.token_lengths_b[row])
+        if self.end_log_probs_b is None or not length:
+            return None
+        decoder_k = np.exp([*self.token_log_probs_bu[row, :length], self.end_log_probs_b[row]], dtype=np.float64)
+        if self.ctc_log_probs_bu is None:
+            return SpeechEvidence(float(decoder_k.mean()), None)
+        ctc_u = np.exp(self.ctc_log_probs_bu[row, :length], dtype=np.float64)
+        return SpeechEvidence(float(decoder_k.mean()), float(ctc_u.mean()))
 
 
 DecodeFn = Callable[[Any, Batch, Mapping[str, LanguageModel]], DecodedBatch]
@@ -71,10 +89,14 @@ def _compiled_decode_fn(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> Deco
         found = search(_EncodedRecogniser(model, variables, lms, start), batch)
         tokens_bu = found.tokens_bwu[:, 0]
         lengths_b = found.token_lengths_bw[:, 0]
-        log_probs_bu, weights_bus = _teacher_forced(model_alone, start, tokens_bu, lengths_b, attention=not by_ctc)
+        log_probs_bu, end_b, weights_bus = _teacher_forced(
+            model_alone, start, tokens_bu, lengths_b, attention=not by_ctc
+        )
         alignment = None
-        if by_ctc and start.ctc_log_probs_bsv is not None:
+        ctc_log_probs_bu = None
+        if start.ctc_log_probs_bsv is not None:
             alignment = ctc_alignment(start.ctc_log_probs_bsv, start.hidden_lengths_b, tokens_bu, lengths_b)
+            ctc_log_probs_bu = jnp.where(alignment.possible_b[:, None], alignment.token_log_probs_bu, -jnp.inf)
         return DecodedBatch(
             tokens_bu,
             lengths_b,
@@ -82,8 +104,10 @@ def _compiled_decode_fn(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> Deco
             found.finished_bw[:, 0],
             log_probs_bu,
             start.hidden_lengths_b,
-            alignment,
+            alignment if by_ctc else None,
             None if by_ctc else weights_bus,
+            end_b,
+            ctc_log_probs_bu,
         )
 
     return decode
@@ -108,26 +132,33 @@ def _teacher_forced(
     lengths_b: Int[Array, " b"],
     *,
     attention: bool,
-) -> tuple[Float[Array, "b u"], Float[Array, "b u s"]]:
-    """Returns the log probability of each token given those before it, and the attention (s = 0 if not wanted)."""
+) -> tuple[Float[Array, "b u"], Float[Array, " b"], Float[Array, "b u s"]]:
+    """Returns the log probability of each token given those before it, that of the end behind them, and the attention.
+
+    The attention has s = 0 if it is not wanted.
+    """
     b, u = tokens_bu.shape
-    state = start.state.with_capacity(u) if isinstance(start.state, GrowableState) else start.state
+    tokens_bk = jnp.pad(tokens_bu, ((0, 0), (0, 1)), constant_values=END)  # k = u + 1
+    state = start.state.with_capacity(u + 1) if isinstance(start.state, GrowableState) else start.state
     positions = step_shapes(recogniser, start).weights_bhs.shape[-1] if attention else 0
 
     def step(carry):
-        i, state, log_probs_ub, weights_ubs = carry
-        before_b = jnp.where(i > 0, tokens_bu[:, jnp.maximum(i - 1, 0)], END)
+        i, state, log_probs_kb, weights_kbs = carry
+        before_b = jnp.where(i > 0, tokens_bk[:, jnp.maximum(i - 1, 0)], END)
         out = recogniser.step(start.memory, state, before_b)
         inside_b = i < lengths_b
-        said_b = jnp.take_along_axis(out.log_probs_bv, tokens_bu[:, i][:, None], axis=1)[:, 0].astype(jnp.float32)
+        target_b = jnp.where(inside_b, tokens_bk[:, i], END)
+        target_log_probs_b = jnp.take_along_axis(out.log_probs_bv, target_b[:, None], axis=1)[:, 0]
         weights_bs = jnp.sum(out.weights_bhs.astype(jnp.float32), axis=1)[:, :positions]
         return (
             i + 1,
             out.state,
-            log_probs_ub.at[i].set(jnp.where(inside_b, said_b, 0.0)),
-            weights_ubs.at[i].set(jnp.where(inside_b[:, None], weights_bs, 0.0)),
+            log_probs_kb.at[i].set(target_log_probs_b.astype(jnp.float32)),
+            weights_kbs.at[i].set(jnp.where(inside_b[:, None], weights_bs, 0.0)),
         )
 
-    begun = (jnp.int32(0), state, jnp.zeros((u, b)), jnp.zeros((u, b, positions)))
-    _, _, log_probs_ub, weights_ubs = jax.lax.while_loop(lambda carry: carry[0] < jnp.max(lengths_b), step, begun)
-    return log_probs_ub.T, jnp.moveaxis(weights_ubs, 0, 1)
+    begun = (jnp.int32(0), state, jnp.zeros((u + 1, b)), jnp.zeros((u + 1, b, positions)))
+    _, _, log_probs_kb, weights_kbs = jax.lax.while_loop(lambda carry: carry[0] <= jnp.max(lengths_b), step, begun)
+    end_b = jnp.take_along_axis(log_probs_kb, lengths_b[None], axis=0)[0]
+    tokens_valid_bu = masks.valid_from_lengths(lengths_b, u)
+    return jnp.where(tokens_valid_bu, log_probs_kb[:u].T, 0.0), end_b, jnp.moveaxis(weights_kbs[:u], 0, 1)

@@ -6,24 +6,28 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxasr.data import Buckets, KeepSeconds
 from jaxasr.data.audio import header_duration_s
-from jaxasr.decode import Beam, Hotwords, Search
+from jaxasr.decode import Beam, Hotwords, Search, with_repetition_guard
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
 from jaxasr.evaluation.searches import search_for_files
 from jaxasr.experiment.experiment import Experiment, normalizer_of, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.workdir import Workdir
+from jaxasr.records import LanguageModel
 from jaxasr.report import Progress
 from jaxasr.score.confidence import Platt
+from jaxasr.score.no_speech import NoSpeechMap
 from jaxasr.text import normalize
 from jaxasr.training import Metadata
 from jaxasr.transcription.batch_transcriber import BatchTranscriber, Calibration
-from jaxasr.transcription.decode import Times, compile_decode_fn
+from jaxasr.transcription.decode import DecodeFn, Times, compile_decode_fn
 from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, transcribe_stream
+from jaxasr.transcription.no_speech import NO_SPEECH_THRESHOLD, load_no_speech_map
 from jaxasr.transcription.segments import Windows
 from jaxasr.transcription.timing import frame_clock
 from jaxasr.units import samples_from_ms
@@ -46,6 +50,8 @@ def transcribe(
     times: Times = "auto",
     window_s: float | None = None,
     batch_size: int = BATCH_SIZE,
+    no_speech_threshold: float | None = NO_SPEECH_THRESHOLD,
+    repetition_guard: bool = True,
     progress: Progress | None = None,
 ) -> Iterator[Transcript | TranscriptionError]:
     """Yields the transcript of each file, in their order, as soon as the file is finished.
@@ -64,6 +70,8 @@ def transcribe(
         times=times,
         window_s=window_s,
         batch_size=batch_size,
+        no_speech_threshold=no_speech_threshold,
+        repetition_guard=repetition_guard,
         progress=progress,
     ):
         if not isinstance(event, PartialTranscript):
@@ -83,15 +91,16 @@ def iter_transcripts(
     times: Times = "auto",
     window_s: float | None = None,
     batch_size: int = BATCH_SIZE,
+    no_speech_threshold: float | None = NO_SPEECH_THRESHOLD,
+    repetition_guard: bool = True,
     progress: Progress | None = None,
 ) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
     """Transcribes files of any length and yields their words as they become final, then the transcript of each file.
 
-    A file that cannot be used yields a `TranscriptionError`; the others are still transcribed. A long file is cut into
-    windows (segments.py), and windows of several files are decoded together. Memory does not grow with their length.
+    A file that cannot be used yields a `TranscriptionError`. A long file is cut into windows (segments.py), and windows of
+    several files are decoded together. Memory does not grow with their length. `workdir` is the folder of the run.
 
     Args:
-        workdir: the folder of the run.
         search: None: the search that all evals of the experiment share, or else that of the validation split.
         checkpoint: "best", "last", a step, or "mean": the mean of all that are kept.
         lms: the language models that the search fuses, as in `evaluation.load_language_models`.
@@ -100,40 +109,77 @@ def iter_transcripts(
         times: the source of word times: "ctc", "attention", or "auto": CTC if the model has a CTC head.
         window_s: the longest window; None: the longest utterance of training, beyond which a model is unreliable.
         batch_size: windows that are decoded together.
+        no_speech_threshold: the probability of no speech from which on the words of a window are withheld; None: never.
+        repetition_guard: True: no phrase repeats without limit (decode.with_repetition_guard).
         progress: an entered progress bar, advanced by seconds of audio.
 
     Raises:
         FileNotFoundError: no such run or checkpoint.
         ValueError: the checkpoint does not fit the experiment, or an option is not possible.
     """
-    if batch_size < 1:
-        raise ValueError(f"{batch_size} windows at once; at least 1 is needed")
+    _check_options(batch_size, no_speech_threshold)
     model = recogniser_of(experiment)
-    rate_hz = experiment.train_data.rate_hz
     run = Workdir(Path(workdir))
     biased = with_hotwords(search or search_for_files(experiment), experiment, hotwords, hotword_bonus)
     check_lms_used(lms, [biased])
     variables, metadata = trained_variables(experiment, run, checkpoint)
     windows = Windows(longest_window_s(experiment, metadata) if window_s is None else window_s)
-    transcriber = BatchTranscriber(
-        compile_decode_fn(model, biased, times=times),
+    transcriber = transcriber_of(
+        experiment,
+        compile_decode_fn(model, with_repetition_guard(biased) if repetition_guard else biased, times=times),
         variables,
-        load_language_models(lms, experiment.tokenizer).models,
-        experiment.tokenizer,
-        frame_clock(model),
-        rate_hz,
-        windows.longest(rate_hz),
-        batch_size,
-        load_calibration(run),
+        lms=load_language_models(lms, experiment.tokenizer).models,
+        longest_samples=windows.longest(model.frontend.rate_hz),
+        batch_size=batch_size,
+        calibration=load_calibration(run),
+        no_speech=None if no_speech_threshold is None else load_no_speech_map(run, ctc=model.ctc is not None),
     )
     return transcribe_stream(
         [Path(path) for path in paths],
         windows,
         transcriber,
-        rate_hz=rate_hz,
-        least_samples=samples_from_ms(model.frontend.window_ms, rate_hz),
+        rate_hz=model.frontend.rate_hz,
+        least_samples=samples_from_ms(model.frontend.window_ms, model.frontend.rate_hz),
         batch_size=batch_size,
+        no_speech_threshold=no_speech_threshold,
         progress=progress,
+    )
+
+
+def _check_options(batch_size: int, no_speech_threshold: float | None) -> None:
+    """Raises ValueError if an option of `iter_transcripts` is not possible."""
+    if batch_size < 1:
+        raise ValueError(f"{batch_size} windows at once; at least 1 is needed")
+    if no_speech_threshold is not None and not 0 < no_speech_threshold <= 1:
+        raise ValueError(
+            f"a no-speech threshold of {no_speech_threshold:g}; a probability above 0 and up to 1 is needed, or None (off "
+            "on the command line) to keep the words of all windows"
+        )
+
+
+def transcriber_of(
+    experiment: Experiment,
+    decode_fn: DecodeFn,
+    variables: Any,
+    *,
+    lms: Mapping[str, LanguageModel],
+    longest_samples: int,
+    batch_size: int,
+    calibration: Calibration = np.exp,
+    no_speech: NoSpeechMap | None = None,
+) -> BatchTranscriber:
+    """Returns the transcriber of windows of up to `longest_samples` with the tokenizer and the clock of an experiment."""
+    return BatchTranscriber(
+        decode_fn,
+        variables,
+        lms,
+        experiment.tokenizer,
+        frame_clock(recogniser_of(experiment)),
+        recogniser_of(experiment).frontend.rate_hz,
+        longest_samples,
+        batch_size,
+        calibration,
+        no_speech,
     )
 
 

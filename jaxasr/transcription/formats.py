@@ -102,12 +102,21 @@ class _Json:
         return text
 
     def end(self, how: Transcript | TranscriptionError) -> str:
-        rest: dict[str, object] = (
-            {"refused": how.reason}
-            if isinstance(how, TranscriptionError)
-            else {"text": how.text, "seconds": how.seconds, "log_prob": how.log_prob, "complete": how.complete}
-        )
+        rest: dict[str, object] = {"refused": how.reason} if isinstance(how, TranscriptionError) else _summary(how)
         return f"], {json.dumps(rest, ensure_ascii=False)[1:]}\n"
+
+
+def _summary(transcript: Transcript) -> dict[str, object]:
+    """Returns what a JSON object holds besides the words; windows only where the no-speech decision is on."""
+    summary: dict[str, object] = {
+        name: getattr(transcript, name) for name in ("text", "seconds", "log_prob", "complete")
+    }
+    if transcript.windows:
+        summary["windows"] = [
+            window._asdict() | {"withheld": [word._asdict() for word in window.withheld]}
+            for window in transcript.windows
+        ]
+    return summary
 
 
 class _Srt:

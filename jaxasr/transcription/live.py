@@ -14,6 +14,7 @@ from jaxtyping import Int16
 
 from jaxasr.data.audio import stream_audio
 from jaxasr.decode import MaxTokens
+from jaxasr.decode.guard import REPETITION_GUARD
 from jaxasr.experiment.experiment import Experiment, recogniser_of, tokenizer_of
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.workdir import Workdir
@@ -53,6 +54,7 @@ def stream(
     chunk_ms: float | None = None,
     reset_encoder_at_endpoint: bool = False,
     checkpoint: Choice = "best",
+    repetition_guard: bool = True,
 ) -> Iterator[FinalWord | LatencyStats]:
     """Yields the words of one stream as they become final, and the latency statistics at its end.
 
@@ -63,6 +65,7 @@ def stream(
         real_time: True: a file is played at the speed of speech; False: as fast as it can be computed.
         chunk_ms, reset_encoder_at_endpoint: as in `Streamer`.
         checkpoint: "best", "last", a step, or "mean": the mean of all that are kept.
+        repetition_guard: True: phrases that repeat too often are ended (decode.guard.REPETITION_GUARD).
 
     Raises:
         FileNotFoundError: no such run, checkpoint or file.
@@ -79,6 +82,7 @@ def stream(
         tokenizer_of(experiment.train_data),
         chunk_ms=chunk_ms,
         max_tokens=getattr(experiment.validation.search, "max_tokens", MaxTokens()),
+        guard=REPETITION_GUARD if repetition_guard else None,
         reset_encoder_at_endpoint=reset_encoder_at_endpoint,
     )
     session = streamer.start_session()

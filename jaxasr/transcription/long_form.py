@@ -4,9 +4,11 @@ The generator calls a function that transcribes windows. Words come in the order
 window can change them.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int16
@@ -30,6 +32,20 @@ class PartialTranscript:
     words: tuple[Word, ...]
 
 
+class WindowSpeech(NamedTuple):
+    """The no-speech decision on a window of a file."""
+
+    start_s: float
+    end_s: float
+    no_speech_prob: (
+        float | None
+    )  # probability that it holds no speech; None: not computed, because no word was recognised
+    speech: (
+        bool  # False: nothing was recognised, or the words were withheld because `no_speech_prob` reaches the threshold
+    )
+    withheld: tuple[Word, ...] = ()  # the words that are not part of the transcript
+
+
 @dataclass(frozen=True)
 class Transcript:
     """The transcript of a file."""
@@ -41,6 +57,20 @@ class Transcript:
     log_prob: float  # sum over the hypotheses of all windows
     complete: bool  # False: a search was cut at its limit of tokens
     fault: SignalFault | None = None  # of the recording as a whole: silence, low level or clipping
+    windows: tuple[WindowSpeech, ...] = ()  # in order; empty without a no-speech decision
+
+    @property
+    def withheld(self) -> int:
+        """The number of words that the no-speech decision withheld."""
+        return sum(len(window.withheld) for window in self.windows)
+
+    @property
+    def no_speech_s(self) -> float:
+        """The seconds in windows without speech; windows that overlap count once."""
+        silent = [window for window in self.windows if not window.speech]
+        starts = itertools.accumulate((window.end_s for window in silent), max, initial=0.0)
+        pairs = zip(silent, starts, strict=False)
+        return sum((max(0.0, window.end_s - max(window.start_s, start)) for window, start in pairs), 0.0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +89,7 @@ def transcribe_stream(
     rate_hz: int,
     least_samples: int,
     batch_size: int,
+    no_speech_threshold: float | None = None,
     progress: Progress | None = None,
 ) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
     """Transcribes files in their order; a file that cannot be used yields an error, and the others are still transcribed.
@@ -66,10 +97,11 @@ def transcribe_stream(
     Args:
         transcribe_fn: returns one transcript per wave, for at most `batch_size` waves.
         least_samples: a shorter file is an error.
+        no_speech_threshold: the probability of no speech from which on the words of a window are withheld; None: never.
         progress: an entered progress bar, advanced by seconds of audio.
     """
     waiting: list[_Window | TranscriptionError] = []
-    emitter = _Emitter(transcribe_fn, rate_hz, progress)
+    emitter = _Emitter(transcribe_fn, rate_hz, no_speech_threshold, progress)
     for window in _windows(paths, windows, rate_hz, least_samples):
         waiting.append(window)
         if sum(map(_has_audio, waiting)) == batch_size:
@@ -98,8 +130,10 @@ class _File:
 
     merger: OverlapMerger = field(default_factory=OverlapMerger)
     words: list[Word] = field(default_factory=list)
+    windows: list[WindowSpeech] = field(default_factory=list)
     log_prob: float = 0.0
     complete: bool = True
+    spoke: bool = True  # False: the words of the last window were withheld
 
 
 def _windows(
@@ -139,9 +173,12 @@ def _has_audio(window: _Window | TranscriptionError) -> bool:
 class _Emitter:
     """A transcriber of windows that emits the words which become final."""
 
-    def __init__(self, transcribe_fn: TranscribeFn, rate_hz: int, progress: Progress | None):
+    def __init__(
+        self, transcribe_fn: TranscribeFn, rate_hz: int, no_speech_threshold: float | None, progress: Progress | None
+    ):
         self._transcribe_fn = transcribe_fn
         self._rate_hz = rate_hz
+        self._threshold = no_speech_threshold
         self._progress = progress
         self._file = _File()
 
@@ -165,11 +202,21 @@ class _Emitter:
         file = self._file
         start_s = window.start / self._rate_hz
         by_s = start_s + window.begin / self._rate_hz
-        words = [
+        words = tuple(
             word._replace(start_s=round(word.start_s + by_s, 3), end_s=round(word.end_s + by_s, 3))
             for word in transcript.words
-        ]
-        final = file.merger.add(words, start_s=start_s, overlap_s=window.overlap / self._rate_hz)
+        )
+        withheld = self._threshold is not None and (transcript.no_speech_prob or 0.0) >= self._threshold
+        if self._threshold is not None:
+            end_s = round(start_s + window.samples / self._rate_hz, 3)
+            speech = bool(words) and not withheld
+            file.windows.append(
+                WindowSpeech(round(start_s, 3), end_s, transcript.no_speech_prob, speech, words if withheld else ())
+            )
+        # a window whose words are withheld replaces none of its neighbour's in the overlap
+        overlap_s = window.overlap / self._rate_hz if file.spoke and not withheld else 0.0
+        file.spoke = not withheld
+        final = file.merger.add(() if withheld else words, start_s=start_s, overlap_s=overlap_s)
         final += file.merger.end() if window.last else []
         file.words += final
         file.log_prob += transcript.log_prob
@@ -179,5 +226,6 @@ class _Emitter:
         if window.last:
             text = " ".join(word.text for word in file.words)
             seconds = (window.start + window.samples) / self._rate_hz
-            yield Transcript(window.path, text, tuple(file.words), seconds, file.log_prob, file.complete, window.fault)
+            ended = (seconds, file.log_prob, file.complete, window.fault, tuple(file.windows))
+            yield Transcript(window.path, text, tuple(file.words), *ended)
             self._file = _File()

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int16
 
+from jaxasr.decode import NoRepeatNgram
 from jaxasr.decode.search import MaxTokens
 from jaxasr.decode.stream import EmittedTokens, GreedyStream, SegmentState
 from jaxasr.nn import Seq2Seq
@@ -52,6 +53,7 @@ class Streamer:
         chunk_ms: float | None = None,
         memory_s: float = MEMORY_S,
         max_tokens: MaxTokens = MaxTokens(),
+        guard: NoRepeatNgram | None = None,
         reset_encoder_at_endpoint: bool = False,
     ):
         """Sets up the sizes of chunks and memory; nothing is compiled before the first session.
@@ -61,6 +63,7 @@ class Streamer:
             memory_s: past speech that is kept for the attention, from its last stop on. Words equal those of the whole
                 utterance as long as no token waits longer than this.
             max_tokens: the limit of the search for whole utterances.
+            guard: the limit of repetitions in a segment; None: no limit.
             reset_encoder_at_endpoint: True: the encoder state is reset too when a segment ends, from the next window on.
 
         Raises:
@@ -76,7 +79,7 @@ class Streamer:
         self._window = samples_from_ms(model.frontend.window_ms, self.rate_hz)
         self.position_s = model.encoder.stride * self.hop / self.rate_hz
         self._positions = self.pacing.positions + self.pacing.lookback + round(memory_s / self.position_s)
-        self._search = GreedyStream(max_tokens)
+        self._search = GreedyStream(max_tokens, guard=guard)
         self._compiled = _compiled(model, self._chunks, self._positions, self._search)  # pyright: ignore[reportArgumentType]
 
     @property

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.decode import MaxTokens
+from jaxasr.decode import MaxTokens, NoRepeatNgram
 from jaxasr.decode.stream import GreedyStream
 from jaxasr.records import END, Step, StreamState, pytree
 
@@ -156,3 +156,18 @@ def test_streams_of_a_batch_do_not_touch_each_other():
 def test_no_room_is_refused():
     with pytest.raises(ValueError, match="room is 0"):
         GreedyStream(capacity=0)
+
+
+def test_a_guard_ends_loops_of_a_segment_and_forgets_the_ones_before():
+    """Checks a phrase of two tokens that is written four times, and a second segment that begins with it again."""
+    loop = [[1, 2] * 4 + [END], [1, 2, 1, 2, END]]
+    free = GreedyStream(MaxTokens(9.0))
+    guarded = replace(free, guard=NoRepeatNgram(longest=2, times=3))
+    _, _, (written,), _ = write(free, stream_of(loop), free.init(1))
+    assert [token for token, _ in written] == [*[1, 2] * 4, END, 1, 2, 1, 2, END]
+    _, segment, (written,), _ = write(guarded, stream_of(loop), guarded.init(1))
+    tokens = [token for token, _ in written]
+    assert tokens[:5] == [1, 2, 1, 2, 1]
+    assert tokens[5] != 2  # it would complete the third copy
+    assert tokens[-5:] == [1, 2, 1, 2, END]
+    assert segment.number_b.tolist() == [2]

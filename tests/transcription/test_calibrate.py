@@ -29,7 +29,7 @@ def test_it_is_written_where_transcribe_finds_it(trained_run, run):
     kept = json.loads((run / "confidence.json").read_text())
     assert load_calibration(Workdir(run)) == found == Platt(kept["slope"], kept["offset"])
     assert found.slope >= 0
-    assert [line.split(":")[0] for line in said] == ["validation", "test"]
+    assert [line.split(":")[0] for line in said] == ["validation", "test", "no speech"]
     assert list(kept["splits"]) == ["validation", "test"]
     validation = kept["splits"]["validation"]["after"]
     assert (validation["words"], validation["right"]) == (11, 1.0)  # the run has learnt it by heart

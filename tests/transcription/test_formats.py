@@ -6,7 +6,7 @@ import pytest
 
 from jaxasr.records import Word
 from jaxasr.transcription.formats import check_output_paths, write_transcripts
-from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError
+from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, WindowSpeech
 
 WORDS = (Word("A", 0.0, 0.5, 0.9), Word("BÄ", 0.6, 1.0, 0.4), Word("C", 8.0, 8.2, 1.0))
 
@@ -46,6 +46,22 @@ def test_json(story, capsys):
     assert (still["words"], still["complete"]) == ([], False)
     assert torn["refused"] == "NaN"
     assert [word["text"] for word in torn["words"]] == ["A"]
+
+
+def test_json_lists_the_windows_of_the_no_speech_decision(tmp_path, capsys):
+    """Checks probability, decision and withheld words, and that files without the decision list no windows."""
+    windows = (WindowSpeech(0.0, 2.0, 0.1, True), WindowSpeech(2.0, 4.0, 0.93, False, WORDS[:1]))
+    path = tmp_path / "a.wav"
+    written(
+        [PartialTranscript(path, WORDS[:1]), Transcript(path, "A", WORDS[:1], 4.0, -3.0, True, windows=windows)], "json"
+    )
+    written([Transcript(path, "", (), 4.0, -3.0, True)], "json")
+    found, without = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found["windows"] == [
+        {"start_s": 0.0, "end_s": 2.0, "no_speech_prob": 0.1, "speech": True, "withheld": []},
+        {"start_s": 2.0, "end_s": 4.0, "no_speech_prob": 0.93, "speech": False, "withheld": [WORDS[0]._asdict()]},
+    ]
+    assert "windows" not in without
 
 
 def test_subtitles_in_files(story, tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ import soundfile
 from jaxasr.data.signal_level import SignalFault
 from jaxasr.records import Word
 from jaxasr.transcription.batch_transcriber import WindowTranscript
-from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, transcribe_stream
+from jaxasr.transcription.long_form import (
+    PartialTranscript,
+    Transcript,
+    TranscriptionError,
+    WindowSpeech,
+    transcribe_stream,
+)
 from jaxasr.transcription.segments import Windows
 from tests.trained_run import PITCHES_HZ, RATE_HZ, SYMBOL_S, spoken, wav
 
@@ -49,10 +56,17 @@ def letter_at(wave_n: np.ndarray, middle: int) -> str:
     return list(PITCHES_HZ)[int(np.argmin(np.abs(PITCHES - pitch)))]
 
 
-def heard(*paths, stub=None, windows=WINDOWS, rows=4, progress=None):
+def heard(*paths, stub=None, windows=WINDOWS, rows=4, progress=None, threshold=None):
     return list(
         transcribe_stream(
-            paths, windows, stub or Stub(), rate_hz=RATE_HZ, least_samples=400, batch_size=rows, progress=progress
+            paths,
+            windows,
+            stub or Stub(),
+            rate_hz=RATE_HZ,
+            least_samples=400,
+            batch_size=rows,
+            no_speech_threshold=threshold,
+            progress=progress,
         )
     )
 
@@ -193,3 +207,84 @@ def test_what_is_no_file_is_not_there(tmp_path):
     found = heard(tmp_path, tmp_path / "lost.wav")
     assert found[0].reason.startswith(f"{tmp_path} is a folder; give the files in it")
     assert found[1].reason == f"there is no audio file {tmp_path / 'lost.wav'}"
+
+
+class Doubtful(Stub):
+    """A stub that finds no speech in the windows with a D, and is unsure about those with a C."""
+
+    def __call__(self, waves) -> list[WindowTranscript]:
+        transcripts = super().__call__(waves)
+        return [replace(transcript, no_speech_prob=doubt(transcript)) for transcript in transcripts]
+
+
+def doubt(transcript: WindowTranscript) -> float | None:
+    """Returns the probability of no speech by the letters of a window; None without words."""
+    letters = "".join(word.text for word in transcript.words)
+    return (0.9 if "D" in letters else 0.5 if "C" in letters else 0.1) if letters else None
+
+
+@pytest.mark.parametrize(("threshold", "lost"), [(0.6, "D"), (0.5, "DC"), (0.9, "D"), (1.0, "")])
+def test_words_of_windows_without_speech_are_withheld_and_listed(tmp_path, threshold, lost):
+    """Checks words, windows and counts where every sentence is a window of its own."""
+    path = write(tmp_path / "long.wav", *TEXTS[:12], pause_s=1.0)
+    *_, transcript = heard(path, stub=Doubtful(), threshold=threshold)
+    spoken_words = [text for text in TEXTS[:12] if not set(text) & set(lost)]
+    assert transcript.text.split() == spoken_words
+    silent = [window for window in transcript.windows if not window.speech]
+    assert [word.text for window in silent for word in window.withheld] == [
+        text for text in TEXTS[:12] if text not in spoken_words
+    ]
+    assert transcript.withheld == 12 - len(spoken_words)
+    for window in silent:
+        assert window.no_speech_prob >= threshold
+        assert all(window.start_s <= word.start_s < word.end_s <= window.end_s for word in window.withheld)
+    assert transcript.windows[0].start_s == 0.0
+    assert transcript.windows[-1].end_s == pytest.approx(transcript.seconds, abs=1e-3)
+    assert transcript.no_speech_s == pytest.approx(sum(window.end_s - window.start_s for window in silent))
+
+
+def test_without_a_threshold_no_word_is_withheld(tmp_path):
+    """Checks that the probabilities alone change nothing, and that windows are listed with a threshold only."""
+    path = write(tmp_path / "long.wav", *TEXTS[:6])
+    *_, transcript = heard(path, stub=Doubtful())
+    assert (transcript.text.split(), transcript.windows, transcript.withheld) == (TEXTS[:6], (), 0)
+
+
+def test_a_silent_window_has_no_speech_and_no_probability(tmp_path):
+    """Checks digital silence, in which nothing is recognised."""
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE_HZ, np.int16), RATE_HZ)
+    (transcript,) = heard(tmp_path / "silence.wav", threshold=0.5)
+    assert transcript.windows == (WindowSpeech(0.0, 1.0, None, False),)
+    assert (transcript.withheld, transcript.no_speech_s) == (0, 1.0)
+
+
+class Numbered:
+    """A stub whose n-th window has one word at each second of the file, and the given probability of no speech."""
+
+    def __init__(self, *probabilities: float) -> None:
+        self.probabilities = iter(probabilities)
+
+    def __call__(self, waves) -> list[WindowTranscript]:
+        return [
+            WindowTranscript(
+                tuple(Word(f"W{second}", second + 0.1, second + 0.3, 0.9) for second in range(len(wave_n) // RATE_HZ)),
+                -1.0,
+                True,
+                next(self.probabilities),
+            )
+            for wave_n in waves
+        ]
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "seconds"),
+    [((0.1, 0.1), range(7)), ((0.1, 0.9), range(4)), ((0.9, 0.1), range(3, 7)), ((0.9, 0.9), ())],
+)
+def test_a_window_without_speech_takes_no_words_from_its_neighbour(tmp_path, probabilities, seconds):
+    """Checks two windows of 4 s that overlap by 1 s: each alone keeps all of its words."""
+    noise_n = np.random.default_rng(0).normal(0.0, 0.1, 7 * RATE_HZ)
+    soundfile.write(tmp_path / "noise.wav", noise_n, RATE_HZ)
+    *_, transcript = heard(tmp_path / "noise.wav", stub=Numbered(*probabilities), windows=Windows(4.0), threshold=0.5)
+    assert [int(word.start_s) for word in transcript.words] == list(seconds)
+    assert len(transcript.windows) == 2
+    assert transcript.no_speech_s == pytest.approx({0: 7.0, 7: 0.0}.get(len(seconds), 4.0))
