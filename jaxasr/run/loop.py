@@ -16,6 +16,7 @@ from jaxasr.cost.chips import Chip, chip_of, chips_among
 from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.language_models import NO_LMS
 from jaxasr.experiment.experiment import Experiment, selection_metric
+from jaxasr.experiment.positions import too_many_tokens
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.clocks import Clocks
@@ -167,6 +168,7 @@ def run_summary(experiment: Experiment, data: BoundPipeline) -> list[str]:
         ),
         *report.version_lines(),
         *data.describe().splitlines(),
+        *too_many_tokens(experiment, data),
     ]
     skipped = [
         f"left out: {example.corpus} {example.id}: {example.reason} ({example.detail})" for example in data.skipped
