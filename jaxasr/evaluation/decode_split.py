@@ -16,6 +16,7 @@ from jaxasr.experiment.experiment import Experiment, Split, recogniser_of, searc
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, Hypotheses, LanguageModel, Sum
 from jaxasr.scale import Parallelism, is_primary, placement
+from jaxasr.score.estimates import TEXT_SCORES
 from jaxasr.training import TrainState
 
 NOTHING: Mapping[str, LanguageModel] = {}
@@ -159,6 +160,7 @@ def headline(evaluation: score.EvalOutput) -> str:
         f"CER {estimates['cer'].value:.2%}",
         f"{len(evaluation.utterances)} utterances",
     ]
+    parts += [f"MER {estimates['mer'].value:.2%}"] if evaluation.scores.mer != evaluation.scores.wer else []
     parts += [f"{len(evaluation.cut)} cut at the limit"] if evaluation.cut else []
     parts += [f"{len(evaluation.repetitive)} loop"] if evaluation.repetitive else []
     return ", ".join(parts)
@@ -171,7 +173,9 @@ def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
     """
     rtfx = evaluation.speed.audio_per_wall(rate_hz)
     return {
+        **dict.fromkeys(sorted(TEXT_SCORES)),  # None: does not apply
         **score_fields(evaluation),
+        "bleu_tokenizer": evaluation.scores.tokenizer,
         "words": evaluation.scores.words.references,
         "characters": evaluation.scores.characters.references,
         "utterances": len(evaluation.utterances),

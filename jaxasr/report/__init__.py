@@ -7,6 +7,7 @@ from jaxasr.report.measurements import Measurements as Measurements
 from jaxasr.report.page import page as page
 from jaxasr.report.progress import Progress as Progress
 from jaxasr.report.results import append as append
+from jaxasr.report.results import package_provenance as package_provenance
 from jaxasr.report.results import provenance as provenance
 from jaxasr.report.results import read as read
 from jaxasr.report.scaling import ScalingPoint as ScalingPoint

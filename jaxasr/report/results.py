@@ -5,6 +5,8 @@ same for every row of a process.
 """
 
 import fcntl
+import functools
+import hashlib
 import json
 import math
 import os
@@ -115,6 +117,29 @@ def provenance(folder: Path) -> dict[str, Any]:
         "dirty": None if commit is None or changed is None else bool(changed),
         "platform": platform.platform(),
         **{package: version(package) for package in _PACKAGES},
+        **package_provenance(),
+    }
+
+
+@functools.cache
+def package_provenance() -> Mapping[str, Any]:
+    """Returns the provenance of jaxasr itself, as it is when this is first called in the process.
+
+    Returns:
+        `jaxasr_commit` and `jaxasr_dirty` of its checkout ("installed" and None if its files are in no repository, as after
+        an installation from a wheel), and `jaxasr_sources`: 12 hex digits of the hash of its Python files.
+    """
+    folder = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py") is not None  # not a folder that git ignores
+    commit = _git(folder, "rev-parse", "HEAD") if tracked else None
+    changed = _git(folder, "status", "--porcelain", "--", ".") if commit else None
+    return {
+        "jaxasr_commit": commit or "installed",
+        "jaxasr_dirty": None if changed is None else bool(changed),
+        "jaxasr_sources": digest.hexdigest()[:12],
     }
 
 

@@ -45,7 +45,7 @@ class Column:
 
     name: str  # in the table, and in `Row.paper`
     split: str = ""  # of our rows; the name if empty
-    metric: Literal["wer", "cer", "ser"] = "wer"
+    metric: Literal["wer", "cer", "cer_no_spaces", "mer", "ser"] = "wer"
     other_data: str = ""  # what the published figures were measured on, where it isn't this split: no difference then
 
     def __post_init__(self):

@@ -20,14 +20,19 @@ class Estimate:
 
 
 def estimates(scores: Scores, *, blocks: Blocks | None = None, level: float = 0.95) -> dict[str, Estimate]:
-    """Returns wer, cer, ser, bleu, rouge_1, rouge_2, rouge_l, and substitutions, deletions, insertions per reference word.
+    """Returns wer, cer, cer_no_spaces, mer, ser, bleu, rouge_1, rouge_2, rouge_l, and the parts of wer.
+
+    These are substitutions, deletions and insertions, also over reference words.
+
+    BLEU and ROUGE that do not apply (`Scores.applicable`) are left out.
 
     Args:
         blocks: the unit of each utterance, such as its speaker (`independent_units`); None: every utterance is one.
         level: of confidence.
     """
     table = np.stack([_row(utterance) for utterance in scores.utterances])
-    found = intervals(list(table.T), _SCORES, blocks=blocks, level=level)
+    applicable = {name: score for name, score in _SCORES.items() if name not in TEXT_SCORES - scores.applicable}
+    found = intervals(list(table.T), applicable, blocks=blocks, level=level)
     return {name: Estimate(value, interval) for name, (value, interval) in found.items()}
 
 
@@ -46,11 +51,16 @@ def _row(utterance: UtteranceScores) -> Float64[np.ndarray, " columns"]:
         utterance.rouge_1,
         utterance.rouge_2,
         utterance.rouge_l,
+        utterance.letters.errors,
+        utterance.letters.references,
+        utterance.units.errors,
+        utterance.units.references,
         *utterance.ngrams,
     )
     return np.array(row, np.float64)
 
 
+TEXT_SCORES = frozenset(("bleu", "rouge_1", "rouge_2", "rouge_l"))  # those that short references have not
 Rows = Float64[np.ndarray, "sets columns"]
 
 
@@ -74,9 +84,11 @@ _SCORES: dict[str, Score] = {
     "deletions": _rate(1, over=3),
     "insertions": _rate(2, over=3),
     "cer": _rate(4, over=5),
+    "cer_no_spaces": _rate(11, over=12),
+    "mer": _rate(13, over=14),
     "ser": _share(6),
     "rouge_1": _share(8),
     "rouge_2": _share(9),
     "rouge_l": _share(10),
-    "bleu": Score(lambda rows: np.array([bleu(row[11:]) for row in rows]), "logit", 3),
+    "bleu": Score(lambda rows: np.array([bleu(row[15:]) for row in rows]), "logit", 3),
 }

@@ -3,7 +3,7 @@
 Only white space is normalised here; the normaliser of the experiment decides which words are equal. All rates are fractions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import sacrebleu
 from jaxtyping import Float, Int
 
 from jaxasr.score.alignment import Counts, count_characters, count_words, total
+from jaxasr.score.scripts import SPACED, mixed_units, tokenizer_of_script
 
 NGRAMS = 4  # the longest of BLEU
 
@@ -23,7 +24,9 @@ class UtteranceScores:
 
     words: Counts
     characters: Counts
-    ngrams: tuple[int, ...]  # of BLEU: matches of 1 to 4 words, hypothesis n-grams of 1 to 4, lengths of both
+    letters: Counts  # characters without the spaces
+    units: Counts  # words, and characters of scripts without spaces (`mixed_units`)
+    ngrams: tuple[int, ...]  # of BLEU: matches of 1 to 4 tokens, hypothesis n-grams of 1 to 4, lengths of both
     rouge_1: float  # F measures
     rouge_2: float
     rouge_l: float
@@ -37,6 +40,7 @@ class Scores:
     """
 
     utterances: tuple[UtteranceScores, ...]
+    tokenizer: str = SPACED  # of BLEU, by its name in sacrebleu; "13a": ROUGE takes the words between spaces
 
     @cached_property
     def words(self) -> Counts:
@@ -63,9 +67,33 @@ class Scores:
         """The fraction of utterances with at least one word error."""
         return sum(utterance.words.errors > 0 for utterance in self.utterances) / len(self.utterances)
 
+    @property
+    def cer_no_spaces(self) -> float:
+        """The character error rate without the spaces between words."""
+        return total(utterance.letters for utterance in self.utterances).rate
+
+    @property
+    def mer(self) -> float:
+        """The mixed error rate: of words, and of single characters of scripts without spaces (`mixed_units`)."""
+        return total(utterance.units for utterance in self.utterances).rate
+
+    @property
+    def applicable(self) -> frozenset[str]:
+        """The names of BLEU and ROUGE scores that apply: some reference is long enough to have their n-grams."""
+        longest = max(utterance.ngrams[-1] for utterance in self.utterances)
+        words = max(utterance.words.references for utterance in self.utterances)
+        tokens = words if self.tokenizer == SPACED else longest
+        needed = {"bleu": NGRAMS, "rouge_1": 1, "rouge_2": 2, "rouge_l": 1}
+        return frozenset(name for name, n in needed.items() if (longest if name == "bleu" else tokens) >= n)
+
     @cached_property
-    def bleu(self) -> float:
-        """Corpus BLEU from 0 to 1, of sacrebleu with its defaults (13a, case kept, exponential smoothing)."""
+    def bleu(self) -> float | None:
+        """Corpus BLEU from 0 to 1 by sacrebleu (tokenizer by script, case kept, exponential smoothing).
+
+        None if no reference has four tokens: it has no 4-gram that a hypothesis could match.
+        """
+        if "bleu" not in self.applicable:
+            return None
         return bleu(np.sum([utterance.ngrams for utterance in self.utterances], axis=0))
 
     @cached_property
@@ -99,10 +127,16 @@ def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
 
     words = count_words(references, hypotheses)
     characters = count_characters(references, hypotheses)
-    counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS)  # the order doesn't matter for the counts
-    rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_WordCounts())
-    rows = zip(references, hypotheses, words, characters, strict=True)
-    return Scores(tuple(_utterance(*row, counter, rouge) for row in rows))
+    letters = count_characters(*(["".join(text.split()) for text in texts] for texts in (references, hypotheses)))
+    units = count_words(*([mixed_units(text) for text in texts] for texts in (references, hypotheses)))
+    tokenizer = tokenizer_of_script(references)
+    # the effective order doesn't matter for the counts
+    counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS, tokenize=tokenizer)
+    rouge_words = str if tokenizer == SPACED else counter.tokenizer
+    rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_WordCounts(rouge_words))
+    counts = zip(words, characters, letters, units, strict=True)
+    rows = zip(references, hypotheses, counts, strict=True)
+    return Scores(tuple(_utterance(*row, counter, rouge) for row in rows), tokenizer)
 
 
 def bleu(ngrams: Float[np.ndarray, " counts"] | Int[np.ndarray, " counts"]) -> float:
@@ -122,23 +156,23 @@ def bleu(ngrams: Float[np.ndarray, " counts"] | Int[np.ndarray, " counts"]) -> f
 class _WordCounts:
     """The tokenizer of ROUGE: its own keeps nothing but a-z and 0-9."""
 
+    def __init__(self, separate: Callable[[str], str]):
+        self._separate = separate
+
     def tokenize(self, text: str) -> list[str]:
-        return text.split()
+        return self._separate(text).split()
 
 
 def _utterance(
     reference: str,
     hypothesis: str,
-    words: Counts,
-    characters: Counts,
+    counts: tuple[Counts, Counts, Counts, Counts],  # words, characters, letters, units
     counter: sacrebleu.BLEU,
     rouge: Any,  # a rouge_scorer.RougeScorer
 ) -> UtteranceScores:
     found = counter.sentence_score(hypothesis, [reference])
     ngrams = (*found.counts, *found.totals, found.sys_len, found.ref_len)
     if not reference.split() and not hypothesis.split():
-        return UtteranceScores(words, characters, ngrams, 1.0, 1.0, 1.0)
+        return UtteranceScores(*counts, ngrams, 1.0, 1.0, 1.0)
     scores = rouge.score(reference, hypothesis)
-    return UtteranceScores(
-        words, characters, ngrams, *(float(scores[name].fmeasure) for name in ("rouge1", "rouge2", "rougeL"))
-    )
+    return UtteranceScores(*counts, ngrams, *(float(scores[name].fmeasure) for name in ("rouge1", "rouge2", "rougeL")))

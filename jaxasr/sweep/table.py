@@ -21,11 +21,13 @@ from jaxasr.report import Column, Row
 Result = Mapping[str, Any]  # a row of results.jsonl
 
 SAME = ("recipe", "data", "tokenizer")  # equal for all runs of a row, beside COMPARABLE
+_DECODING = ("search.", "language model ", "checkpoint")  # settings of the key that an evaluation can change
 COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and its language models
 NEEDED = ("experiment", "search", "intervals", "commit", "dirty")  # of every row that a table shows
 NUMBER = (int, float, type(None))
 KINDS = {"name": str, "split": str, "experiment": str, "search": dict, "intervals": dict, "commit": str, "lms": dict}
-KINDS |= {"wer": NUMBER, "cer": NUMBER, "ser": NUMBER, "steps": int, "trained": int}
+KINDS |= dict.fromkeys(("wer", "cer", "cer_no_spaces", "mer", "ser"), NUMBER)
+KINDS |= {"steps": int, "trained": int}
 HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over the test set", "seeds", "difference", "commit")
 NOTES = """\
 * Published figures: {marks}.
@@ -149,6 +151,7 @@ def _section(column: Column, rows: Sequence[Row], results: Sequence[Result]) -> 
             groups.append((key, [line]))
     (first, lines), *others = groups
     yield report.markdown(HEADER, lines)
+    yield from _other_searches(column, rows, results)
     for key, lines in others:
         names = [name for name in {**first, **key} if first.get(name) != key.get(name)]
         differs = ", ".join(f"{name} {key.get(name, 'absent')} (above {first.get(name, 'absent')})" for name in names)
@@ -181,12 +184,15 @@ def _notes_on_runs(columns: Sequence[Column], rows: Sequence[Row], results: Sequ
 
 
 def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | None:
-    """Returns the last result of each run of a row. An experiment and seed with two names counts once."""
+    """Returns the last result of each run of a row, of its own search if there is one.
+
+    An experiment and seed with two names counts once.
+    """
     split = column.split or column.name
     latest: dict[str, Result] = {}
     for result in results:
         name = result.get("name", "")
-        if result.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns):
+        if _is_of(result, row, split) and (_is_own(result) or name not in latest or not _is_own(latest[name])):
             latest[name] = result
     once = {result.get("experiment", name): result for name, result in latest.items()}
     if not once:
@@ -194,6 +200,32 @@ def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | 
     ours = _RowRuns(tuple(once.values()))
     _check_seeds_only(row, column, ours.runs)
     return ours
+
+
+def _is_of(result: Result, row: Row, split: str) -> bool:
+    name = result.get("name", "")
+    return result.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns)
+
+
+def _is_own(result: Result) -> bool:
+    """Returns True for a row that was decoded as the run's experiment says; older rows do not say, and count as such."""
+    return bool(result.get("own_decoding", True))
+
+
+def _other_searches(column: Column, rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
+    """Yields a line for each run that has rows of several searches on the split: the table shows one of them."""
+    split = column.split or column.name
+    decoded: dict[str, dict[str, str]] = {}
+    for result in results:
+        if isinstance(result.get("search"), dict) and any(_is_of(result, row, split) for row in rows):
+            key = {name: value for name, value in _RowRuns((result,)).key.items() if name.startswith(_DECODING)}
+            decoded.setdefault(result.get("name", ""), {})[str(sorted(key.items()))] = result.get("outputs", split)
+    for name, searches in decoded.items():
+        if len(searches) > 1:
+            yield (
+                f"\n{name} has rows of {len(searches)} searches or checkpoints on {split} ({', '.join(searches.values())}): "
+                "shown is the last one with the experiment's own. Give the others names: --name"
+            )
 
 
 def _missing(run: Result, metric: str) -> list[str]:

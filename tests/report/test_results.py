@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxasr import report
+from jaxasr.report import results
 from tests.processes import PROCESS_S
 
 ROWS = st.dictionaries(
@@ -108,6 +109,21 @@ def test_provenance_names_commit_and_versions(tmp_path):
     assert report.provenance(experiments)["dirty"] is True
     assert {"python", "platform", "jax", "jaxlib", "flax", "optax", "jaxasr"} <= clean.keys()
     assert json.loads(json.dumps(clean)) == clean
+
+
+def test_provenance_names_jaxasr_itself(tmp_path, monkeypatch):
+    """Its own commit and sources, whatever the experiment's repository; without git it is an installation."""
+    found = report.provenance(tmp_path)
+    assert found["commit"] == "unknown"
+    assert len(found["jaxasr_sources"]) == 12
+    assert found["jaxasr_commit"] == "installed" or len(found["jaxasr_commit"]) == 40
+    monkeypatch.setenv("PATH", str(tmp_path))
+    installed = results.package_provenance.__wrapped__()
+    assert installed == {
+        "jaxasr_commit": "installed",
+        "jaxasr_dirty": None,
+        "jaxasr_sources": found["jaxasr_sources"],
+    }
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):

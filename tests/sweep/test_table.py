@@ -107,6 +107,19 @@ def test_intervals_say_what_they_rest_on(bench):
     assert bench.lines()[6][4] == "[8.00, 13.00] s, u*"
 
 
+def test_rows_of_several_searches_of_one_run_are_named(bench):
+    """An evaluation with another search does not replace the row of the run, and the table says that it is there."""
+    bench.add("plain-0", 0.1, own_decoding=True, outputs="test")
+    bench.add("plain-0", 0.05, own_decoding=False, outputs="test.0123abcd", search={"width": 20}, experiment="other")
+    assert bench.lines()[6][2] == "10.00"
+    text = table(bench.file)
+    assert "plain-0 has rows of 2 searches or checkpoints on test (test, test.0123abcd): shown is" in text
+    bench.results.unlink()
+    bench.add("plain-0", 0.1)
+    bench.add("plain-0", 0.1)
+    assert "searches" not in table(bench.file)
+
+
 def test_nothing_is_subtracted_from_figures_of_other_data(bench):
     bench.add("plain-0", 0.10)
     assert bench.lines()[14][:7] == ["plain", "19.0 [C]", "5.00", "one seed", "[0.00, 10.00] u*", "1", "other data"]
