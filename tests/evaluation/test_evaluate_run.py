@@ -38,7 +38,7 @@ def test_a_row_says_what_it_is_of(trained_run):
     assert row["search"]["width"] == 3
     assert row["hardware"]["platform"] == "cpu"
     assert {"commit", "dirty", "python", "platform"} < row.keys()
-    assert {"wer", "cer", "ser", "bleu"} < row["intervals"].keys()
+    assert {"wer", "cer", "ser", "mer", "cer_no_spaces"} < row["intervals"].keys()
     assert (row["words"], row["characters"], row["cut"], row["looping"]) == (11, 30, [], [])
 
 
