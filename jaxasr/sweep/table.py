@@ -109,7 +109,7 @@ def _letter(run: Result) -> str:
     return "s" if run["intervals_over"] == "speakers" else "u"
 
 
-def _checked_table(file: Path, columns: Sequence[Any], rows: Sequence[Any]) -> tuple[Sequence[Column], Sequence[Row]]:
+def _checked_table(file: Path, columns: Any, rows: Any) -> tuple[Sequence[Column], Sequence[Row]]:
     for name, entries, kind in (("COLUMNS", columns, Column), ("ROWS", rows, Row)):
         if (
             not isinstance(entries, list | tuple)
