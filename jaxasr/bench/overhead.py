@@ -152,6 +152,7 @@ class _InterleavedTimer:
         return _time_per_step(began, len(batches))
 
     def _run(self, batches: Sequence[Batch]) -> None:
+        sums = None
         for batch in batches:
             self.state, sums = self.step(self.state, batch)
         jax.block_until_ready((self.state, sums))

@@ -102,7 +102,7 @@ def replace_markup(text: str, replacement: Callable[[Markup], str]) -> str:
     units = find_markup(text)
     if not units:
         return text
-    pieces = []
+    pieces: list[str] = []
     end = 0
     for unit in units:
         pieces += [text[end : unit.start], replacement(unit)]

@@ -25,7 +25,7 @@ def check_numbers(node: Any, *, positive: Collection[str] = (), not_negative: Co
     Raises:
         ValueError: a number is none of these. The message has the class, the field, the value and what is needed.
     """
-    for name, allowed in _numeric_fields(type(node)).items():
+    for name, allowed in _numeric_fields(node.__class__).items():
         for number in _numbers(getattr(node, name, None)):
             need = _need(number, allowed)
             if not need and name in positive and not number > 0:
@@ -39,7 +39,7 @@ def check_numbers(node: Any, *, positive: Collection[str] = (), not_negative: Co
 def _need(number: int | float, allowed: frozenset[Any]) -> str:
     """Returns the condition that a number does not meet; empty if it meets all."""
     whole = isinstance(number, int)
-    options = allowed - {int, float}
+    options: frozenset[Any] = allowed - {int, float}
     if not allowed & {int, float}:
         return "" if number in options else f"must be one of {', '.join(map(str, sorted(options)))}"
     if whole and abs(number) > LARGEST:
@@ -64,7 +64,7 @@ def _numbers(value: Any) -> Iterator[int | float]:
 
 
 @functools.cache
-def _numeric_fields(cls: type) -> dict[str, frozenset[Any]]:
+def _numeric_fields(cls: type[Any]) -> dict[str, frozenset[Any]]:
     """Returns, by field, the number types and options of its annotation. A field of any type may have both types."""
     found = {field.name: frozenset(_number_types(field_hint(cls, field.name))) for field in dataclasses.fields(cls)}
     return {name: allowed for name, allowed in found.items() if allowed}

@@ -121,7 +121,7 @@ def test_sums_for_global_normalisation_are_those_of_the_real_frames():
         {}, ON_DEVICE.wave_bn.astype(jnp.float32) / 32768, ON_DEVICE.sample_lengths_b, method="energies"
     )
     frames_tf = np.concatenate([np.asarray(energies.frames_btf[row, :n], float) for row, n in enumerate((38, 23))])
-    assert sums.count == 61
+    assert sums.frames == 61
     np.testing.assert_allclose(sums.values_f, frames_tf.sum(axis=0), rtol=1e-5)
     np.testing.assert_allclose(sums.squares_f, np.square(frames_tf).sum(axis=0), rtol=1e-5)
 

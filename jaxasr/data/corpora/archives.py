@@ -67,7 +67,7 @@ class _Header(tarfile.TarInfo):
     """A tar header. If it is missing, truncated or damaged, `tarfile` raises instead of ending the archive."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Header":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":  # pyright: ignore[reportIncompatibleMethodOverride]
         """Returns the header of a block. Raises tarfile.ReadError if it announces a long name of more than 1 MiB."""
         header = super().frombuf(buf, encoding, errors)
         if header.type in _EXTENSIONS and header.size > _LONGEST_EXTENSION:
@@ -75,7 +75,7 @@ class _Header(tarfile.TarInfo):
         return header
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":  # pyright: ignore[reportIncompatibleMethodOverride] (its name)
         """Returns the header at the current position of the archive."""
         try:
             return super().fromtarfile(archive)

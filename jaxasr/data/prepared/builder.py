@@ -72,7 +72,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     @property
-    def url_infos(self) -> Mapping[str, UrlInfo]:
+    def url_infos(self) -> Mapping[str, UrlInfo]:  # pyright: ignore[reportIncompatibleVariableOverride] (a cached property there)
         """The sizes and checksums that downloads are checked against."""
         return self._source.url_infos
 

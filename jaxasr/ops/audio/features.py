@@ -34,7 +34,7 @@ class MelFilterbank(NamedTuple):
 class FeatureSums(NamedTuple):
     """The sums for mean and deviation over a corpus, of one batch. Add those of many batches in float64, on the host."""
 
-    count: Float[Array, ""]
+    frames: Float[Array, ""]  # their number
     values_f: Float[Array, " f"]
     squares_f: Float[Array, " f"]
 
