@@ -52,7 +52,7 @@ def compare(options: argparse.Namespace) -> int:
         )
         for other in others
     ]
-    print(comparison.as_text(found))
+    print(comparison.as_markdown(found))
     if options.json:
         write_whole(options.json, json.dumps(comparison.as_json(found), indent=1, ensure_ascii=False) + "\n")
     return 0

@@ -43,7 +43,6 @@ def test_without_a_name_the_path_is_the_name(runs, capsys):
         (["{runs}/a-0", "{runs}/c-0"], "no file of hypotheses"),
         (["{runs}/a-0", "{runs}/b-0", "--split", "dev"], "hypotheses.dev.jsonl"),
         (["{runs}/a-0", "{runs}/b-0", "--slice-by", "snr_db"], "have no field snr_db"),
-        (["{runs}/a-0", "{runs}/b-0", "--resamples", "0"], "0 resamples"),
     ],
 )
 def test_mistakes_are_answered_in_one_sentence(runs, capsys, words, message):

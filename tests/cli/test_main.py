@@ -111,7 +111,7 @@ def test_eval_adds_a_row(trained_run, run, capsys, tmp_path):
 def test_train_on_a_finished_run_only_evaluates(trained_run, run, capsys):
     before = (run / "metrics.jsonl").read_bytes()
     assert main([*trained_run.arguments("train", workdir=run), "--splits", "train"]) == 0
-    assert "resumes after step 160" in capsys.readouterr().out
+    assert "finished after 160 steps" in capsys.readouterr().out
     assert (run / "metrics.jsonl").read_bytes() == before
 
 

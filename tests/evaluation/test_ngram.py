@@ -153,10 +153,13 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(data_dir, tmp_path,
 
 def test_what_cannot_be_done(data_dir, tmp_path, capsys):
     arguments = ["ngram", str(tiny.__file__), str(tmp_path / "lm.arpa"), "--data-dir", str(data_dir), "--order"]
-    assert main([*arguments, "0"]) == 1
-    assert "order 0: 1 (single words) or more is needed" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments, "0"])
+    assert "--order: '0' is given; a whole number from 1 to 100 is needed" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"order 0: 1 \(single words\) or more is needed"):
+        estimate_ngram(tiny.experiment(), tmp_path / "lm.arpa", data_dir, order=0)
     assert main([*arguments, "3", "--text", str(tmp_path / "lost.txt")]) == 1
-    assert capsys.readouterr().err == f"jaxasr ngram: there is no text file {tmp_path / 'lost.txt'}\n"
+    assert capsys.readouterr().err.endswith(f"jaxasr ngram: there is no text file {tmp_path / 'lost.txt'}\n")
     assert not (tmp_path / "lm.arpa").exists()
     with pytest.raises(ValueError, match=r"lm.bin: the file of an n-gram model ends in .arpa or .arpa.gz"):
         estimate_ngram(tiny.experiment(), tmp_path / "lm.bin", data_dir, order=2)

@@ -79,7 +79,7 @@ from tests import tiny_experiments as tiny
         ("import nothing_of_this_name\n", "", ", line 6: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
         ("def experiment():\n    return 1 / 0\n", "", ", line 7: ZeroDivisionError: division by zero"),
         ("def experiment():\n    return replace(tiny.experiment(), stepz=3)\n", "", ", line 7: Type"),
-        ("def experiment():\n    return replace(tiny.experiment(), seed=10**400)\n", "", ": seed is 1000"),
+        ("def experiment():\n    return replace(tiny.experiment(), seed=10**400)\n", "", ", line 7: Experiment.seed is"),
         ("def experiment():\n    return replace(tiny.experiment(), steps=None)\n", "", ", line 7: Type"),
         ("def experiment():\n    return replace(tiny.experiment(), ema_decay='a')\n", "", ", line 7: Type"),
         ("def experiment():\n    return {}['key']\n", "", ", line 7: KeyError: key"),

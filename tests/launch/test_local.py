@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0  # for what takes a second on an idle machine
 MARKS = itertools.count()
 TELL = 'echo "$JAXASR_PROCESS of $JAXASR_PROCESSES at $JAXASR_COORDINATOR, GPUs $CUDA_VISIBLE_DEVICES, $XLA_FLAGS"'
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c_is_heard() -> Iterator[None]:
-    """Lets SIGINT reach the processes that a test starts, also where the tests run in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def local(*arguments: str, group: bool = False, **variables: str) -> subprocess.Popen[str]:
@@ -139,7 +130,9 @@ def test_a_signal_is_passed_on_once_and_waited_for(signum: signal.Signals, recei
     """To the script alone, or to its whole group, as Ctrl-C does and `timeout`; what is said last is heard."""
     traps = " ".join(f"trap 'echo {name}' {name};" for name in ("INT", "HUP", "USR1", "USR2", "QUIT"))
     traps += " trap '' TERM;"  # that the other gets as well when one has ended with a status
-    job = f"{traps} trap 'sleep 0.3; echo saved; exit 5' {received}; echo runs; while :; do sleep 0.1; done"
+    job = (
+        f"{traps} trap 'trap : TERM; sleep 0.3; echo saved; exit 5' {received}; echo runs; while :; do sleep 0.1; done"
+    )
     process = local("2", "1", "bash", "-c", job, group=True)
     runs(process)
     (os.killpg if group else os.kill)(process.pid, signum)

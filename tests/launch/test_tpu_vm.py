@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -229,15 +228,6 @@ esac
 """
 
 
-@pytest.fixture
-def ctrl_c_is_heard() -> Iterator[None]:
-    """Lets SIGINT reach the processes that a test starts, also where the tests run in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 @pytest.mark.parametrize("reader", [True, False], ids=["read", "unread"])
 @pytest.mark.parametrize(("at", "fails"), [("create", "0"), ("ssh", "0"), ("delete", "0"), ("delete", "1")])

@@ -2,7 +2,7 @@
 
 from jaxasr.score.comparison.paired_tests import holm as holm
 from jaxasr.score.comparison.report import as_json as as_json
-from jaxasr.score.comparison.report import as_text as as_text
+from jaxasr.score.comparison.report import as_markdown as as_markdown
 from jaxasr.score.comparison.systems import System as System
 from jaxasr.score.comparison.systems import SystemComparison as SystemComparison
 from jaxasr.score.comparison.systems import compare_hypotheses as compare_hypotheses

@@ -30,7 +30,7 @@ def as_json(comparisons: Sequence[SystemComparison]) -> list[dict[str, Any]]:
     ]
 
 
-def as_text(comparisons: Sequence[SystemComparison]) -> str:
+def as_markdown(comparisons: Sequence[SystemComparison]) -> str:
     """Returns the report of comparisons with the same baseline: a table of all, then the details of each."""
     return "\n".join([*_summary(comparisons), *(line for found in comparisons for line in _details(found))])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxasr.score import compare, compare_hypotheses
-from jaxasr.score.comparison import System, as_json, as_text, compare_systems
+from jaxasr.score.comparison import System, as_json, as_markdown, compare_systems
 
 REFERENCE = "one two three four"
 
@@ -97,7 +97,7 @@ def test_the_report_holds_every_system_and_its_correction(tmp_path):
         for name, less in (("a", 0), ("b", 1), ("c", 0))
     ]
     found = [compare_systems(systems[0], other) for other in systems[1:]]
-    text = as_text(found)
+    text = as_markdown(found)
     assert "## b against a" in text
     assert "## c against a" in text
     assert "each has one run" in text
