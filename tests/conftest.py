@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ hypothesis.settings.load_profile("jaxasr")
 MAPS = Path("/proc/self/maps")  # of Linux, which lets a process have 65,530 unless told otherwise
 MOST_MAPS = 30_000
 STDERR = pytest.StashKey[int]()
+IGNORED_IN_BACKGROUND = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)  # by a shell's & and by nohup
 
 
 @pytest.fixture
@@ -43,6 +45,19 @@ def rng() -> np.random.Generator:
 def errors_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors of measurements are reported and left out, as they are outside tests."""
     monkeypatch.setattr(measurements, "RAISES", False)
+
+
+@pytest.fixture(autouse=True)
+def signals_are_received() -> Iterator[None]:
+    """Gives the signals a handler: a process that is started inherits what is ignored, and gets the default otherwise."""
+    before = {
+        signum: signal.signal(signum, signal.default_int_handler)
+        for signum in IGNORED_IN_BACKGROUND
+        if signal.getsignal(signum) is signal.SIG_IGN
+    }
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(autouse=True, scope="module")

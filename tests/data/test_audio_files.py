@@ -13,6 +13,7 @@ import pytest
 from jaxasr.data import audio_files
 from jaxasr.data.audio import decode_audio, stream_audio
 from jaxasr.data.audio_files import open_audio
+from tests.processes import PROCESS_S
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_named_pipe_is_heard(tmp_path: Path, tone: Callable[..., bytes], forma
     writer = threading.Timer(0.2, write)
     writer.start()
     wave_n = np.concatenate(list(stream_audio(path)))
-    writer.join()
+    writer.join(PROCESS_S)
     np.testing.assert_array_equal(wave_n, decode_audio(data, id="x"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PROCESS_S
+from tests.processes import PROCESS_S, read_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_3_10 = """#!/usr/bin/env bash
@@ -92,10 +92,10 @@ def test_a_run_outlives_its_connection_and_is_attached_to(host, tmp_path):
         cwd=tmp_path,
         env=host,
         stdout=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
-    assert first.stdout is not None
-    assert first.stdout.readline() == b"begins\n"
+    assert read_line(first) == "begins\n"
     os.killpg(first.pid, signal.SIGHUP)
     first.communicate(timeout=PROCESS_S)
     assert on(host, "state", "1").stdout == "running\n"

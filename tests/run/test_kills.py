@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from jaxasr.report.results import SPEED
+from tests.processes import PROCESS_S
 from tests.trained_run import TINY, TrainedRun, saved_state
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ class Process:
             except subprocess.TimeoutExpired:
                 assert kill_after_s < LIMIT_S, f"{self.command} hangs"
                 process.kill()
-                process.wait()
+                process.wait(PROCESS_S)
                 self._check_none_is_left()
                 return False
         assert process.returncode == 0, err.decode()
