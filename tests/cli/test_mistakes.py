@@ -10,7 +10,7 @@ import pytest
 
 from jaxasr.__main__ import main
 from jaxasr.experiment import Workdir
-from jaxasr.training.checkpoint import Checkpoints
+from jaxasr.training.checkpoints.store import Checkpoints
 from tests.trained_run import TINY, TRAIN, wav
 
 # Mistakes in the data
