@@ -71,8 +71,11 @@ def prepare(options: argparse.Namespace) -> int:
     from jaxasr import data, tree
 
     markup, behind = _split_markup(options.markup or [])
+    source = data.source(options.corpus, options.folder, tree.parse([*behind, *options.assignments]))
+    for line in data.describe_source(source):
+        print(line)
     report = data.prepare(
-        data.source(options.corpus, options.folder, tree.parse([*behind, *options.assignments])),
+        source,
         options.data_dir,
         overwrite=options.overwrite,
         max_bad_share=options.max_bad_share,

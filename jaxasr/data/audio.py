@@ -44,8 +44,13 @@ def decode_audio(data: bytes, *, id: str, rate_hz: int = 16_000) -> Int16[np.nda
     return wave_n if native_hz == rate_hz else soxr.resample(wave_n, native_hz, rate_hz)
 
 
-def decode_whole(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
+def decode_whole(data: bytes, *, id: str, channel: int | None = None) -> tuple[Int16[np.ndarray, " n"], int]:
     """Decodes an audio file at its own rate, and compares the lengths and checksums of its container (data/containers).
+
+    Args:
+      data: the content of the whole file.
+      id: the example or path that error messages name.
+      channel: the channel to take, from 0 on; None: all are mixed.
 
     Returns:
       The samples of one channel (see `Conversion`) and the rate in Hz.
@@ -56,7 +61,7 @@ def decode_whole(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]
     """
     file = io.BytesIO(data)
     with _named_errors(id, len(data)):
-        return _decode(file, check.check(file), id)
+        return _decode(file, check.check(file), id, channel)
 
 
 def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
@@ -66,13 +71,13 @@ def decode_native(data: bytes, *, id: str) -> tuple[Int16[np.ndarray, " n"], int
         return _decode(file, Claim(parts=check.parts(file)), id)
 
 
-def _decode(file: io.BytesIO, claim: Claim, id: str) -> tuple[Int16[np.ndarray, " n"], int]:
+def _decode(file: io.BytesIO, claim: Claim, id: str, channel: int | None = None) -> tuple[Int16[np.ndarray, " n"], int]:
     decoder = AudioDecoder(file, claim)
     survey = None
     waves = []
     samples = 0
     for block_nc in decoder.blocks(_BLOCK_FRAMES):
-        survey = survey or Survey(decoder.channels, scalable=decoder.subtype in _UNBOUNDED)
+        survey = survey or Survey(decoder.channels, scalable=decoder.subtype in _UNBOUNDED, channel=channel)
         survey.add(block_nc)
         waves.append(MEAN.apply(block_nc, id))
         samples += len(block_nc)
@@ -86,11 +91,11 @@ def _decode(file: io.BytesIO, claim: Claim, id: str) -> tuple[Int16[np.ndarray, 
     return (waves[0] if len(waves) == 1 else np.concatenate(waves)), decoder.native_hz
 
 
-def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndarray, " n"]]:
+def stream_audio(path: Path, *, rate_hz: int = 16_000, channel: int | None = None) -> Iterator[Int16[np.ndarray, " n"]]:
     """Yields the samples of `decode_audio` in blocks and holds at most a few seconds of the file in memory.
 
     The file is resampled in one pass, so block borders cause no artefacts. The total number of samples equals that of
-    `decode_audio`. The path may be a pipe, such as /dev/stdin.
+    `decode_audio`. The path may be a pipe, such as /dev/stdin. `channel` is that of `decode_whole`.
 
     Raises:
       FileNotFoundError: the file does not exist.
@@ -103,7 +108,7 @@ def stream_audio(path: Path, *, rate_hz: int = 16_000) -> Iterator[Int16[np.ndar
         first_nc = next(blocks, None)
         if first_nc is None:
             raise NoSamplesError(f"{path}: an audio file of zero samples")
-        survey = Survey(decoder.channels, scalable=decoder.subtype in _UNBOUNDED)
+        survey = Survey(decoder.channels, scalable=decoder.subtype in _UNBOUNDED, channel=channel)
         if survey.needed:
             for block_nc in itertools.chain([first_nc], blocks):
                 survey.add(block_nc)
@@ -127,6 +132,17 @@ def native_rate_hz(path: Path) -> int:
             return file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path} cannot be decoded by libsndfile ({error.error_string})") from error
+
+
+def channel_count(file: Path | bytes) -> int:
+    """Returns the number of channels of an audio file by its header, or 1 if it cannot be read.
+
+    Whoever decodes the file raises the error.
+    """
+    try:
+        return soundfile.info(io.BytesIO(file) if isinstance(file, bytes) else str(file)).channels
+    except (OSError, soundfile.LibsndfileError):
+        return 1
 
 
 def header_duration_s(path: Path) -> float:

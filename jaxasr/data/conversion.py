@@ -49,9 +49,16 @@ class Survey:
     Args:
       channels: number of channels.
       scalable: True for floating-point files. Other samples beyond full scale come from a lossy codec and are clipped.
+      channel: the channel to take, from 0 on; None: the average, or the loudest one.
+
+    Raises:
+      ValueError: the file does not have the channel.
     """
 
-    def __init__(self, channels: int, *, scalable: bool):
+    def __init__(self, channels: int, *, scalable: bool, channel: int | None = None):
+        if channel is not None and channel >= channels:
+            raise ValueError(f"channel {channel + 1} is needed, the file has {channels}")
+        self._channel = channel
         self.needed = channels > 1 or scalable
         self._scalable = scalable
         self._columns = _Columns.zeros(1 + channels)  # the average first, then the channels
@@ -67,17 +74,18 @@ class Survey:
         """The conversion for the blocks so far."""
         columns = self._columns
         if not self.needed or not columns.samples:
-            return MEAN
+            return Conversion(self._channel)
         with np.errstate(invalid="ignore"):  # samples that are not finite raise when they are converted
             power_c = columns.power
-        loudest = int(np.argmax(power_c[1:]))
+        loudest = int(np.argmax(power_c[1:])) if self._channel is None else self._channel
         channels = len(power_c) - 1
-        alone = power_c[1 + loudest]
-        least = max(_MIN_MIX * alone / channels**2, min(_AUDIBLE, alone))
-        cancelled = bool(power_c[0] < least and alone > _ROUNDING)
-        column = 1 + loudest if cancelled else 0
+        most = power_c[1 + loudest]
+        least = max(_MIN_MIX * most / channels**2, min(_AUDIBLE, most))
+        cancelled = bool(power_c[0] < least and most > _ROUNDING)
+        alone = cancelled or self._channel is not None
+        column = 1 + loudest if alone else 0
         rescaled = self._scalable and columns.beyond[column] > _MAX_BEYOND * columns.samples
-        return Conversion(loudest if cancelled else None, 1.0 / float(columns.peak[column]) if rescaled else 1.0)
+        return Conversion(loudest if alone else None, 1.0 / float(columns.peak[column]) if rescaled else 1.0)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxasr.data.corpora.an4 import An4
+from jaxasr.data.corpora.formats.recognise import FORMATS
 from jaxasr.data.corpora.librispeech import Librispeech
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import Source
@@ -37,7 +38,8 @@ def source(corpus: str, folder: Path | None, options: Mapping[str, object]) -> S
     """
     if corpus not in CORPORA:
         raise KeyError(
-            f"there is no corpus {corpus!r}; there are {', '.join(CORPORA)} (your own: manifest; texts alone: text)"
+            f"there is no corpus {corpus!r}; there are {', '.join(CORPORA)} (texts alone: text; your own, in the formats "
+            f"{', '.join(FORMATS)}: manifest)"
         )
     fields = {field.name: field for field in dataclasses.fields(CORPORA[corpus])}
     folder_field = fields.pop("folder", None)
@@ -59,13 +61,23 @@ def source(corpus: str, folder: Path | None, options: Mapping[str, object]) -> S
     return CORPORA[corpus](folder=folder, **given)
 
 
+def describe_source(source: Source) -> list[str]:
+    """Returns lines that say what a folder of your own is taken for. They are empty for corpora of one format."""
+    return list(source.origin()) if isinstance(source, Manifest) else []
+
+
 def recipe(source: Source) -> str:
     """Returns the corpus and its options in one line, without paths. `prepare` compares it with the stored line."""
-    fields = [field.name for field in dataclasses.fields(source) if field.name != "folder"]  # pyright: ignore
+    fields = [field.name for field in dataclasses.fields(source) if _in_recipe(source, field)]  # pyright: ignore
     values = {name: getattr(source, name) for name in fields}
     shown = (f"{name}={','.join(value) if isinstance(value, tuple) else value}" for name, value in values.items())
     name = _RECIPE_NAMES.get(type(source), type(source).__name__)
     return " ".join((name, *shown))
+
+
+def _in_recipe(source: Source, field: dataclasses.Field) -> bool:
+    """Tells whether an option is in the recipe. Options that came later are, if they are set."""
+    return field.name != "folder" and ("recipe" not in field.metadata or getattr(source, field.name) != field.default)
 
 
 def _convert_option(field: dataclasses.Field, value: object) -> object:

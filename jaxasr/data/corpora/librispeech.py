@@ -15,6 +15,8 @@ from tensorflow_datasets.core.download.util import DownloadError
 from tensorflow_datasets.core.units import Size
 
 from jaxasr.data.corpora.archives import members
+from jaxasr.data.corpora.formats.transcript_files import find_librispeech
+from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import MOST_AUDIO_BYTES, RawExample, Reject, SourceSplit
 
 URL = "https://www.openslr.org/resources/12/"
@@ -47,7 +49,7 @@ URL_INFOS = {
 class Librispeech:
     """A selection of the seven parts. Each becomes a split of its name, and archives are checked against their SHA-256."""
 
-    folder: Path | None = None  # folder of the archives under their official names; None: download them
+    folder: Path | None = None  # of the archives, or of what was extracted from them; None: download them
     name: str = "librispeech"
     parts: tuple[str, ...] = ()  # empty: all that are in the folder
 
@@ -73,12 +75,17 @@ class Librispeech:
         return URL_INFOS
 
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """Returns the selected parts, each as the stream of its archive."""
+        """Returns the selected parts, each as the stream of its archive, or of its folder if there are no archives."""
+        is_archived = any(self._path(part).is_file() for part in PARTS)
+        if self.folder is not None and not is_archived and find_librispeech(self.folder):
+            return Manifest(self.folder, self.name, parts=self.parts, format="librispeech").splits(downloads)
         parts = self.parts or tuple(part for part in PARTS if self._path(part).is_file())
         absent = [part for part in parts if self.folder is not None and not self._path(part).is_file()]
         if absent or not parts:
             wanted = ", ".join(f"{part}.tar.gz" for part in absent or PARTS)
-            raise FileNotFoundError(f"{self.folder} has none of {wanted}: give the folder with the official archives")
+            raise FileNotFoundError(
+                f"{self.folder} has none of {wanted}: give the folder with the official archives, or where they are extracted"
+            )
         archives = self._fetch(parts, downloads)
         return {part: SourceSplit(_examples(archives[part]), _UTTERANCES[part]) for part in parts}
 

@@ -1,47 +1,62 @@
-"""The source for your own corpus: a folder with a manifest.
+"""The source for your own corpus: a folder in one of the formats of jaxasr/data/corpora/formats, or one of its files.
 
     FOLDER/manifest.jsonl      {"id": "a1", "audio": "wav/a1.flac", "text": "HELLO", "speaker": "a", "split": "train"}
     FOLDER/manifest.csv, .tsv  the same columns, named in the first line
 
-`audio` is relative to the manifest. The columns `id`, `audio`, `text` and that of the split are required, `speaker` is
-optional, and so are the columns of times (times.py): a row with a start or an end is a segment of its recording, which is
-cut out of it. Rows of one recording should follow each other. Other columns are ignored.
+`audio` is relative to the manifest. Only the audio and the text are required: ids are made from the paths of the audio, and
+the split is that of the file's name. Columns of times (times.py) are used as well: a row with a start or an end is a segment
+of its recording, which is cut out of it. Rows of one recording should follow each other. Other columns are ignored.
 """
 
-import csv
+import dataclasses
 import functools
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
+from jaxasr.data.corpora.formats.audio_paths import AudioPaths, IdMaker, base_folder
+from jaxasr.data.corpora.formats.columns import describe_columns, find_columns
+from jaxasr.data.corpora.formats.examples import ExampleReader, columns_of, parse_channel, row_fault, split_of
+from jaxasr.data.corpora.formats.recognise import CorpusLayout, recognise
+from jaxasr.data.corpora.formats.rows import RowFile
 from jaxasr.data.corpora.recordings import Recordings
-from jaxasr.data.corpora.source import MOST_AUDIO_BYTES, RawExample, Reject, SourceSplit
-from jaxasr.data.corpora.times import RecordingSegment, find_times
-from jaxasr.files import limited_lines, read_regular
+from jaxasr.data.corpora.source import RawExample, Reject, SourceSplit
 
-_FILES = ("manifest.jsonl", "manifest.csv", "manifest.tsv")
-_SPLIT_NAME = re.compile(r"(?!all$)\w[\w-]*")  # TFDS reads "all" as every split
-_NEEDED = ("id", "audio", "text")
-_Line = tuple[str, dict[str, str] | str]  # file and line, and the columns or an error message
+_SPLIT_COLUMN = "split"
+_SAMPLE = 100  # rows that decide of which folder the paths of audio are relative
+IF_SET = {"recipe": "if set"}  # metadata of options that recipes on disk do not have
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A folder with manifest.jsonl, .csv or .tsv, or such a file."""
+    """A folder with a corpus, or a file of it."""
 
     folder: Path
     name: str = ""  # of the prepared corpus; empty: the folder's name
-    split_column: str = "split"
+    split_column: str = _SPLIT_COLUMN
+    split: str = field(default="", metadata=IF_SET)  # of all rows; empty: the column or the file's name has it
+    audio_column: str = field(default="", metadata=IF_SET)  # empty, as the following: found by its name
+    text_column: str = field(default="", metadata=IF_SET)
+    id_column: str = field(default="", metadata=IF_SET)
+    speaker_column: str = field(default="", metadata=IF_SET)
+    parts: tuple[str, ...] = field(default=(), metadata=IF_SET)  # the splits to prepare; empty: all
+    format: str = field(default="", metadata=IF_SET)  # one of FORMATS; empty: it is recognised
+    audio_folder: str = field(default="", metadata=IF_SET)  # of relative paths; empty: that of the manifest
+    strip_prefix: str = field(default="", metadata=IF_SET)  # the beginning of paths that is taken off
+    channel: str = field(
+        default="mix", metadata=IF_SET
+    )  # mix, left, right, each (an utterance of each), or a number from 1 on
     url_infos: ClassVar[Mapping[str, UrlInfo]] = {}
 
     def __post_init__(self):
+        parse_channel(self.channel)
         if not self.name:
             path = self.folder.resolve()
             stem = (path.parent if path.is_file() else path).name
@@ -52,143 +67,92 @@ class Manifest:
         """The origin of the corpus, without paths of this machine."""
         return f"The manifest of {self.name}, splits by its column {self.split_column!r}."
 
+    @functools.cached_property
+    def layout(self) -> CorpusLayout:
+        """The files of the corpus and their format."""
+        found = recognise(self.folder, self.format)
+        return dataclasses.replace(found, files=tuple(self._completed(file) for file in found.files))
+
+    def origin(self) -> Iterator[str]:
+        """Yields lines that say what the corpus is taken for."""
+        yield f"{self.folder} is read as {self.layout.format.title}:"
+        for file in self.layout.files:
+            assert file.columns is not None
+            split = f"split from {file.columns.split!r}" if file.columns.split else f"split {file.split}"
+            folder = "" if file.folder in (file.path, file.path.parent) else f", audio in {file.folder}"
+            columns = describe_columns(dataclasses.replace(file.columns, split=""))
+            place = file.path.name if file.path == self.folder else file.path.relative_to(self.folder)
+            yield f"  {place}: {split}, {columns}{folder}"
+
     def splits(self, downloads: tfds.download.DownloadManager) -> dict[str, SourceSplit]:
-        """Returns one split for each value of the split column, in the order of their first rows."""
+        """Returns the splits in the order of their first rows.
+
+        Raises:
+          FileNotFoundError: the format is not recognised.
+          ValueError: no row can be used, or a split of `parts` has no row.
+        """
         del downloads  # nothing to download
-        path = _manifest_path(self.folder)
-        rows = Counter(_split_of(row, self.split_column) for _, row in _lines(path, self.split_column))
+        ids = IdMaker()
+        rows: Counter[str] = Counter()
+        for file in self.layout.files:
+            for row in file.rows(False):
+                rows[split_of(row, file)] += 1
+                ids.add(row.get(columns_of(file).audio))
         bad = rows.pop("", 0)
         if not rows:
-            raise ValueError(f"{path} has no usable row: {_first_fault(path, self.split_column)}")
+            raise ValueError(f"{self.folder} has no usable row: {self._first_fault()}")
+        if absent := [part for part in self.parts if part not in rows]:
+            raise ValueError(f"{self.folder} has no row of {', '.join(absent)}; its splits are {', '.join(rows)}")
         recordings = Recordings()
-        first = next(iter(rows))  # it also reports the rows without a valid split
+        first = next(
+            split for split in rows if not self.parts or split in self.parts
+        )  # it also reports the rows without a valid split
         return {
             split: SourceSplit(
-                self._examples(path, split, recordings, strays=split == first), count + (bad if split == first else 0)
+                self._examples(split, recordings, ids, strays=split == first), count + (bad if split == first else 0)
             )
             for split, count in rows.items()
+            if not self.parts or split in self.parts
         }
 
+    def _completed(self, file: RowFile) -> RowFile:
+        """Returns a file with the columns, the split and the folder of audio that the options and its rows give."""
+        columns = file.columns or find_columns(file.rows(False))
+        options = {
+            "audio": self.audio_column,
+            "text": self.text_column,
+            "id": self.id_column,
+            "speaker": self.speaker_column,
+            "split": "" if self.split_column == _SPLIT_COLUMN else self.split_column,
+        }
+        columns = dataclasses.replace(columns, **{role: name for role, name in options.items() if name})
+        if self.split:
+            columns = dataclasses.replace(columns, split="")
+        missing = {role: role for role in ("audio", "text") if not getattr(columns, role)}
+        columns = dataclasses.replace(columns, **missing)
+        folders = (Path(self.audio_folder),) if self.audio_folder else (file.folder, *file.bases, Path.cwd())
+        folder = base_folder(
+            (row.get(columns.audio) for row in islice(file.rows(False), _SAMPLE)), folders, self.strip_prefix
+        )
+        return dataclasses.replace(file, columns=columns, split=self.split or file.split, folder=folder)
+
+    def _first_fault(self) -> str:
+        for file in self.layout.files:
+            for row in file.rows(False):
+                hint = "the columns are chosen with split_column=..., audio_column=... and text_column=..."
+                return f"{row.where}: {row_fault(row, file)} ({hint})"
+        return f"{self.layout.files[0].path.name}: there is none"
+
     def _examples(
-        self, path: Path, split: str, recordings: Recordings, *, strays: bool
+        self, split: str, recordings: Recordings, ids: IdMaker, *, strays: bool
     ) -> Iterator[RawExample | Reject]:
-        for where, row in _lines(path, self.split_column):
-            found = _split_of(row, self.split_column)
-            if found == split:
-                assert isinstance(row, dict)
-                yield _example(path.parent, where, row, recordings)
-            elif not found and strays:
-                yield Reject(where, _id_of(row), "unreadable row", _row_fault(row, self.split_column))
-
-
-def _manifest_path(folder: Path) -> Path:
-    if folder.is_file():
-        if folder.suffix not in (".jsonl", ".csv", ".tsv"):
-            raise ValueError(
-                f"manifest {folder} is a {folder.suffix or 'nameless'} file: .jsonl, .csv or .tsv are read"
-            )
-        return folder
-    there = [folder / file for file in _FILES if (folder / file).is_file()]
-    if len(there) != 1:
-        found = " and ".join(path.name for path in there) or "none of these"
-        raise FileNotFoundError(f"{folder} needs one of {', '.join(_FILES)}; it has {found}")
-    return there[0]
-
-
-def _lines(path: Path, column: str) -> Iterator[_Line]:
-    """Yields each row as text by column, or an error message. Only one line is in memory at a time."""
-    return _json_lines(path, column) if path.suffix == ".jsonl" else _table_lines(path)
-
-
-def _json_lines(path: Path, column: str) -> Iterator[_Line]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(limited_lines(lines.readline, path), start=1):
-            if line.strip():
-                yield f"{path.name} line {number}", _json_row(line.removeprefix(b"\xef\xbb\xbf"), column)
-
-
-def _json_row(line: bytes, column: str) -> dict[str, str] | str:
-    try:
-        content = json.loads(line)
-        row = {str(key): "" if value is None else str(value) for key, value in content.items()}
-    except (ValueError, AttributeError) as error:
-        return f"no JSON object ({error})"
-    nested = [key for key in (*_NEEDED, "speaker", column) if isinstance(content.get(key), list | dict)]
-    return f"{nested[0]!r} is {row[nested[0]]:.80}, a text is needed" if nested else _check_utf8(row)
-
-
-def _table_lines(path: Path) -> Iterator[_Line]:
-    """Yields the rows of a table. Raises ValueError at an unclosed quotation mark, because it hides the following rows."""
-    quoting = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL
-    delimiter = "\t" if path.suffix == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        reader = csv.DictReader(limited_lines(lines.readline, path), delimiter=delimiter, quoting=quoting, strict=True)
-        begins = 1
-        try:
-            columns = len(reader.fieldnames or ())
-            begins = reader.line_num + 1
-            for row in reader:
-                where = f"{path.name} line {reader.line_num}"
-                begins = reader.line_num + 1
-                if None in row or None in row.values():
-                    yield where, f"not as many cells as the first line, which has {columns}"
-                else:
-                    yield where, _check_utf8(dict(row))
-        except csv.Error as error:
-            raise ValueError(
-                f"{path} line {begins}: no row of a table begins there ({error}). A cell that begins with a quotation mark "
-                "has to end with one, those within doubled; manifest.tsv and manifest.jsonl have no such rule"
-            ) from error
-
-
-def _check_utf8(row: dict[str, str]) -> dict[str, str] | str:
-    """Returns the row, or an error message if a text is not valid UTF-8 or has a lone surrogate such as JSON's \\ud800."""
-    try:
-        "".join([*row, *row.values()]).encode()
-    except UnicodeEncodeError:
-        return "not UTF-8"
-    null = [key for key, value in row.items() if "\0" in value]
-    return f"a null byte in column {null[0]!r}" if null else row
-
-
-def _split_of(row: dict[str, str] | str, column: str) -> str:
-    """Returns the split, or "" if the row cannot be used."""
-    return "" if _row_fault(row, column) or not isinstance(row, dict) else row[column]
-
-
-def _row_fault(row: dict[str, str] | str, column: str) -> str:
-    if isinstance(row, str):
-        return row
-    missing = [key for key in (*_NEEDED, column) if key not in row]
-    if missing:
-        return f"no column {', '.join(map(repr, missing))}; there are {', '.join(row)}"
-    empty = [key for key in ("id", "audio") if not row[key]]
-    if empty:
-        return f"nothing in column {empty[0]!r}"
-    if not _SPLIT_NAME.fullmatch(row[column]):
-        return f"{row[column]!r} in column {column!r} cannot name a split: letters, digits, _ and - can, but not 'all'"
-    return ""
-
-
-def _first_fault(path: Path, column: str) -> str:
-    where, row = next(_lines(path, column), (path.name, "there is none"))
-    return f"{where}: {_row_fault(row, column)} (the column of the split is chosen with split_column=...)"
-
-
-def _example(folder: Path, where: str, row: dict[str, str], recordings: Recordings) -> RawExample | Reject:
-    try:
-        times = find_times(row)
-    except ValueError as error:
-        return Reject(where, row["id"], "unreadable row", str(error))
-    path = folder / row["audio"]
-    audio = functools.partial(read_regular, path, most_bytes=MOST_AUDIO_BYTES)
-    stated = None
-    if isinstance(times, RecordingSegment):
-        audio = functools.partial(recordings.cut, path, times)
-    else:
-        stated = times
-    return RawExample(row["id"], row["text"], row.get("speaker", ""), where, audio, stated)
-
-
-def _id_of(row: dict[str, str] | str) -> str:
-    return row.get("id", "") if isinstance(row, dict) else ""
+        for file in self.layout.files:
+            if not columns_of(file).split and file.split != split:
+                continue
+            reader = ExampleReader(file, AudioPaths(file.folder, self.strip_prefix), recordings, ids, self.channel)
+            for row in file.rows(True):
+                found = split_of(row, file)
+                if found == split:
+                    yield from reader.examples(row)
+                elif not found and strays:
+                    yield Reject(row.where, row.get(columns_of(file).id), row.reason, row_fault(row, file))

@@ -78,17 +78,27 @@ def find_times(row: Mapping[str, str]) -> RecordingSegment | StatedDuration | No
       ValueError: a time is not a number of seconds, milliseconds or samples, or two columns contradict each other.
     """
     found: dict[str, Time] = {}
-    for column, value in row.items():
-        if (match := _COLUMN.fullmatch(column.strip().lower().replace("-", "_"))) and value.strip():
-            role = _role(match)
-            if role in found:
-                raise ValueError(f"a second column states the {role}: {column!r}; leave one of them out")
-            found[role] = _time(column, value.strip(), match["unit"])
+    for column, value in time_columns(row).items():
+        match = _match(column)
+        assert match is not None
+        role = _role(match)
+        if role in found:
+            raise ValueError(f"a second column states the {role}: {column!r}; leave one of them out")
+        found[role] = _time(column, value, match["unit"])
     start, end, duration = (found.get(role) for role in ("start", "end", "duration"))
     if start is None and end is None:
         return _stated(duration) if duration else None
     _check_consistent(start, end, duration)
     return RecordingSegment(start, end, duration)
+
+
+def time_columns(row: Mapping[str, str]) -> dict[str, str]:
+    """Returns the columns of a row that state times, and their texts."""
+    return {name: value.strip() for name, value in row.items() if _match(name) and value.strip()}
+
+
+def _match(column: str) -> re.Match[str] | None:
+    return _COLUMN.fullmatch(column.strip().lower().replace("-", "_"))
 
 
 def _role(match: re.Match[str]) -> str:

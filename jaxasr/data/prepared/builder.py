@@ -69,6 +69,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._shard_bytes = shard_bytes
         self._seen: set[int] = set()
         self._good = self._bad = 0
+        self._first_bad = ""
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     @property
@@ -89,6 +90,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for checked in found:
                 if isinstance(checked, Reject):
                     self._bad += 1
+                    self._first_bad = self._first_bad or f"{checked.where}: {checked.reason} ({checked.detail:.300})"
                     self._list("rejects", name, checked)
                     bar.advance(1, bad=self._bad)
                 else:
@@ -145,7 +147,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raise ValueError(
                 f"corpus {self.name!r} is not prepared: {bad}{f', and {nothing}' if empty else ''}; at most "
                 f"{self._max_bad_share:.1%} may be. They are listed in {self._lists['rejects']}: mend them, or allow more "
-                "with --max-bad-share"
+                f"with --max-bad-share. The first is {self._first_bad}"
             )
         if empty:
             listed = f"; {bad}, listed in {self._lists['rejects']}" if self._bad else ""

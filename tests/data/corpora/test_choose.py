@@ -20,7 +20,9 @@ def test_sources_are_named_and_their_options_checked(tiny_folder: Path):
         source("an5", tiny_folder, {})
     with pytest.raises(KeyError, match=r"'an4' has no option split_column; it has name, and its folder .* --from"):
         source("an4", tiny_folder, {"split_column": "x"})
-    with pytest.raises(KeyError, match="'manifest' has no option folder; it has name, split_column, and its folder"):
+    with pytest.raises(
+        KeyError, match=r"'manifest' has no option folder; it has name, split_column, split, .*, and its folder"
+    ):
         source("manifest", tiny_folder, {"folder": "elsewhere"})
     with pytest.raises(KeyError, match=r"'spoken' has no option folder; it has name, train, dev, test, seed\W*$"):
         source("spoken", None, {"folder": "elsewhere"})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from jaxasr.data.corpora import manifest
+from jaxasr.data.corpora.formats import examples
 from jaxasr.data.corpora.manifest import Manifest
 from jaxasr.data.corpora.source import RawExample, Reject, Source
 
@@ -151,7 +151,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, read: 
 
 def test_no_manifest_or_two_say_what_is_needed(tmp_path: Path, read: Read):
     with pytest.raises(
-        FileNotFoundError, match=r"needs one of manifest.jsonl, manifest.csv, manifest.tsv; it has none"
+        FileNotFoundError,
+        match=r"no corpus that is recognised \(it has downloads\); one of these is needed: a manifest, ",
     ):
         read(Manifest(tmp_path))
     write(write(tmp_path, "csv", ROWS), "tsv", ROWS)
@@ -170,7 +171,7 @@ def test_without_the_column_of_the_split_the_option_is_named(tmp_path: Path, rea
 def test_audio_that_is_no_regular_file_of_usual_size_is_refused_when_it_is_read(
     tmp_path: Path, kind: str, read: Read, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(manifest, "MOST_AUDIO_BYTES", 3)
+    monkeypatch.setattr(examples, "MOST_AUDIO_BYTES", 3)
     audio = tmp_path / "a2.flac"
     make = {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda path: os.symlink("/dev/zero", path)}
     make.get(kind, lambda path: path.write_bytes(b"four"))(audio)

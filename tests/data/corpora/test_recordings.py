@@ -74,9 +74,9 @@ def test_a_recording_is_decoded_once_for_all_threads_and_again_when_forgotten(
     decoded: list[str] = []
     stream_audio = recordings.stream_audio
 
-    def counted(path: Path, *, rate_hz: int):
+    def counted(path: Path, *, rate_hz: int, channel: int | None):
         decoded.append(path.name)
-        return stream_audio(path, rate_hz=rate_hz)
+        return stream_audio(path, rate_hz=rate_hz, channel=channel)
 
     monkeypatch.setattr(recordings, "stream_audio", counted)
     reader = Recordings(most_bytes=200_000)  # two recordings of 96 kB
