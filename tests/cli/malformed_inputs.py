@@ -157,7 +157,7 @@ def tables(rng: random.Random, made: TrainedRun) -> Iterator[Case]:
     yield case("a cell of 200 kB", good.replace("AB", "A" * 200_000))
     yield case("UTF-16", good.encode("utf-16"))
     yield case("no UTF-8", good.encode().replace(b"AB", b"\xe9"))
-    yield case("semicolons", good.replace(",", ";"))
+    yield case("colons", good.replace(",", ":"))
     yield case("commas", good, "tsv")
     yield case("a tab too many", good.replace(",", "\t").replace("AB", "A\tB"), "tsv")
     yield case("a column twice", good.replace("speaker", "text"), detectable=False)
