@@ -261,7 +261,12 @@ def _environments(processes: int, devices: int) -> list[dict[str, str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{os.environ.get('JAXASR_PORT') or probe.getsockname()[1]}"
-    common = {"JAXASR_COORDINATOR": address, "JAXASR_PROCESSES": str(processes), "XLA_FLAGS": flags}
+    common = {
+        "JAXASR_COORDINATOR": address,
+        "JAXASR_JOB": f"local-{os.getpid()}",
+        "JAXASR_PROCESSES": str(processes),
+        "XLA_FLAGS": flags,
+    }
     environments = []
     for number in range(processes):
         visible = ",".join(gpus[number * devices : (number + 1) * devices])

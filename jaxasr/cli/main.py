@@ -47,19 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _restart_in_utf8_mode()
     _write_utf8()
     options = _parse(list(sys.argv[1:] if arguments is None else arguments))
+    command = COMMANDS[options.name]
     try:
         _check_paths(options)
-        with _process_group(COMMANDS[options.name]):
-            return COMMANDS[options.name].run(options)
+        with _process_group(command):
+            return command.run(options)
     except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError) as error:
         if options.traceback:
             raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"jaxasr {options.name}: {text}", file=sys.stderr)
-        return 1
+        status = getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         print(f"jaxasr {options.name}: interrupted; what was finished before is kept", file=sys.stderr)
-        return 128 + signal.SIGINT
+        status = 128 + signal.SIGINT
+    if command.distributed:
+        from jaxasr.scale import hosts
+
+        hosts.end_after_failure()
+    return status
 
 
 def _check_paths(options: argparse.Namespace) -> None:

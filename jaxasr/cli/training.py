@@ -1,7 +1,6 @@
 """The subcommands that show, train and sweep experiments."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def train(options: argparse.Namespace) -> int:
         with report.Measurements().optional("the time before training"):
             started_s = process_start_s()
     try:
-        with Workdir.held_for_this_process(options.workdir) as workdir, run.faults_after_steps(options.workdir):
+        with Workdir.held_for_this_process(options.workdir) as workdir, run.faults_after_steps():
             run.train(
                 experiment,
                 workdir,
@@ -98,11 +97,6 @@ def train(options: argparse.Namespace) -> int:
         if scale.is_primary():
             print(f"jaxasr train: {interrupt}", file=sys.stderr)
         return 128 + interrupt.signum
-    except run.FaultAfterSteps as fault:
-        if options.traceback:
-            raise
-        print(f"jaxasr train: {fault}", file=sys.stderr)
-        return os.EX_TEMPFAIL
 
 
 def declare_sweep(parser: argparse.ArgumentParser) -> None:

@@ -1,21 +1,23 @@
 """The processes of a run: start and end of a job, barriers, this process's number, and a description of the devices.
 
-The processes of a job end together. When one dies or ends by an error, JAX's coordination service ends the others
-(SIGABRT), at the latest JAXASR_HEARTBEAT_S after its last heartbeat. scale/watchdog.py ends a process that hangs.
+The processes of a job end together. When one ends by an error, the others end with its cause and status (scale/failure.py).
+When one dies, JAX's coordination service ends the others (SIGABRT), at the latest JAXASR_HEARTBEAT_S after its last
+heartbeat. scale/watchdog.py ends a process that hangs.
 """
 
 import atexit
 import contextlib
 import faulthandler
+import functools
 import itertools
 import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax._src import (
@@ -23,6 +25,7 @@ from jax._src import (
 )
 from jax._src.clusters import ClusterEnv  # the job that JAX would detect, before it starts a service for it
 
+from jaxasr.scale.failure import FailureWatch
 from jaxasr.scale.launch_env import COORDINATOR, DISTRIBUTED, PROCESSES, LaunchEnv, read_launch_env
 from jaxasr.scale.rendezvous import rendezvous
 
@@ -31,6 +34,7 @@ DAY_S = 86_400.0
 _CPUINFO = Path("/proc/cpuinfo")
 _SILENCE_S = 20.0  # a start that waits longer prints a line
 _barriers = itertools.count()
+_failed: list[Callable[[], NoReturn]] = []  # at most one: it ends this process
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,32 @@ def initialize(environment: Mapping[str, str] = os.environ) -> bool:
 
 @contextlib.contextmanager
 def distributed() -> Iterator[None]:
-    """Calls `initialize`, and `shutdown` at the end. After an error this process does not wait for the others at its exit.
+    """Calls `initialize`, and `shutdown` at the end. After an error this process does not wait for the others.
 
-    The others may wait for it in a collective. They end when the exit closes its connections.
+    The others may wait for it in a collective. They end with its status, which is the error's `exit_status` or 1.
     """
-    several = initialize()
-    try:
+    if not initialize():
         yield
-    except BaseException:
-        if several:
-            atexit.register(_end_at_once)
-        raise
+        return
+    with FailureWatch(client(), *process()) as watch:
+        try:
+            yield
+            barrier("ended")
+        except BaseException as error:
+            failure = watch.first(str(error) or type(error).__name__, getattr(error, "exit_status", 1))
+            _failed.append(functools.partial(watch.end, failure))
+            atexit.register(end_after_failure)
+            raise
     shutdown()
+
+
+def end_after_failure() -> None:
+    """Ends this process with the status of the job's first failure, if it left `distributed` by an error.
+
+    Called when the error is printed; else the process does it at its exit, which may wait for threads of the runtime.
+    """
+    for end in _failed:
+        end()
 
 
 def shutdown() -> None:
@@ -223,11 +241,3 @@ def _initialize(env: LaunchEnv) -> None:
         raise RuntimeError(
             f"this process can't join the job at {at}: {error}. Is the port taken, or was JAX used before?"
         ) from error
-
-
-def _end_at_once() -> None:
-    if not jax.distributed.is_initialized():
-        return  # `shutdown` was called
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)

@@ -9,6 +9,7 @@ PROCESS = "JAXASR_PROCESS"
 DISTRIBUTED = "JAXASR_DISTRIBUTED"
 HEARTBEAT = "JAXASR_HEARTBEAT_S"
 START = "JAXASR_START_S"
+JOB = "JAXASR_JOB"
 
 _DIGITS = 9  # of a variable: 30 years in seconds, more processes than any job has
 
@@ -22,6 +23,7 @@ class LaunchEnv:
     process: int | None
     heartbeat_s: int = 60  # a process without a heartbeat for this time counts as dead, and the job ends
     start_s: int = 300  # time for all processes to start
+    job: str = ""  # its name, by which processes of another job at the same address are recognised
 
     def __post_init__(self):
         if self.coordinator is not None:
@@ -44,14 +46,16 @@ def read_launch_env(environment: Mapping[str, str]) -> LaunchEnv | None:
     """
     variables = {name: environment.get(name) or None for name in (COORDINATOR, PROCESSES, PROCESS)}
     coordinator, *counts = variables.values()
-    limits = {"heartbeat_s": _whole(environment, HEARTBEAT, 60), "start_s": _whole(environment, START, 300)}
+    heartbeat_s = _whole(environment, HEARTBEAT, 60)
+    start_s = _whole(environment, START, 300)
+    job = environment.get(JOB, "")
     distributed = environment.get(DISTRIBUTED) or None
     if distributed not in (None, "auto"):
         raise ValueError(
             f"{DISTRIBUTED}={distributed}; it is auto (Slurm, TPU VM, Kubernetes, as JAX finds them) or not set"
         )
     if distributed and not any(counts):
-        return LaunchEnv(coordinator, None, None, **limits)
+        return LaunchEnv(coordinator, None, None, heartbeat_s, start_s, job)
     missing = [name for name, value in variables.items() if value is None]
     if missing == list(variables):
         return None
@@ -61,7 +65,8 @@ def read_launch_env(environment: Mapping[str, str]) -> LaunchEnv | None:
             f"{given}, but {' and '.join(missing)} not set; set all three ({COORDINATOR}=HOST:PORT of process 0, "
             f"{PROCESSES}, {PROCESS}), none of them, or {DISTRIBUTED}=auto"
         )
-    return LaunchEnv(coordinator, _whole(environment, PROCESSES, 1), _whole(environment, PROCESS, 0), **limits)
+    processes = _whole(environment, PROCESSES, 1)
+    return LaunchEnv(coordinator, processes, _whole(environment, PROCESS, 0), heartbeat_s, start_s, job)
 
 
 def address(coordinator: str) -> tuple[str, int]:

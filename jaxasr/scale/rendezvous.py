@@ -7,28 +7,36 @@ first listens on the port itself and notes the processes that connect. When all 
 import contextlib
 import errno
 import json
+import os
 import selectors
 import socket
 import time
 from typing import Any, cast
 
-from jaxasr.scale.launch_env import COORDINATOR, PROCESS, PROCESSES, START, LaunchEnv, address
+from jaxasr.scale.launch_env import COORDINATOR, JOB, PROCESS, PROCESSES, START, LaunchEnv, address
 
 _POLL_S = 0.2
 _MARGIN_S = 30.0  # beyond `start_s`, for the answer of process 0
 _CONNECT_S = 5.0
 _LINE_BYTES = 4_096
 _NAMED = 20  # missing processes that a message lists
-_GREETING = {"process": int, "processes": int, "host": str}
+_GREETING = {"process": int, "processes": int, "host": str, "job": str}
 _READY = "ready"
+
+
+class PortTakenError(ConnectionError):
+    """An error for a port that another program or job has. Another start, with another port, may not meet it."""
+
+    exit_status = os.EX_TEMPFAIL
 
 
 def rendezvous(env: LaunchEnv) -> None:
     """Waits until all processes of the job have come. Process 0 listens on the coordinator's port, the others connect to it.
 
     Raises:
-        ConnectionError: the port is taken or not this job's, process 0 does not answer, or processes did not come within
-            JAXASR_START_S. The message names them, in every process that came.
+        PortTakenError: the port is taken, or another job's.
+        ConnectionError: process 0 does not answer, or processes did not come within JAXASR_START_S. The message names them,
+            in every process that came.
         ValueError: processes disagree about their count, or two have the same number.
     """
     if env.process:
@@ -83,9 +91,13 @@ class _Arrivals:
             line = source.recv(_LINE_BYTES)
         greeting = _parsed(line)
         if _is_greeting(greeting) and self._numbers[source] is None:
-            self._numbers[source] = greeting["process"]
-            self._admit(**greeting)
-            return
+            job = greeting.pop("job")
+            if job == self._env.job:
+                self._numbers[source] = greeting["process"]
+                self._admit(**greeting)
+                return
+            with contextlib.suppress(OSError):  # this job goes on
+                source.sendall(json.dumps({"job": self._env.job}).encode() + b"\n")
         selector.unregister(source)
         source.close()
         number = self._numbers.pop(source)
@@ -114,7 +126,7 @@ def _listen(env: LaunchEnv) -> socket.socket:
             return _dual_server(port, env.processes)
         return socket.create_server(("", port), backlog=env.processes)
     except OSError as error:
-        raise ConnectionError(
+        raise PortTakenError(
             f"process 0 can't listen on {COORDINATOR}={env.coordinator}: port {port} of {socket.gethostname()} can't be "
             f"opened ({error.strerror or error}). If another program has it, perhaps a run that was not ended, end that "
             "program or choose another port"
@@ -144,6 +156,8 @@ def _report_to_primary(env: LaunchEnv) -> None:
         try:
             answer = _exchange(env)
             break
+        except PortTakenError:
+            raise
         except OSError as error:
             if time.monotonic() > end:
                 raise ConnectionError(
@@ -158,13 +172,18 @@ def _report_to_primary(env: LaunchEnv) -> None:
 
 def _exchange(env: LaunchEnv) -> str:
     """Returns the answer of process 0. Raises OSError if there is none, or another program answers."""
-    greeting = {"process": env.process, "processes": env.processes, "host": socket.gethostname()}
+    greeting = {"process": env.process, "processes": env.processes, "host": socket.gethostname(), "job": env.job}
     with socket.create_connection(address(str(env.coordinator)), timeout=_CONNECT_S) as connection:
         connection.sendall(json.dumps(greeting).encode() + b"\n")
         connection.settimeout(env.start_s + _MARGIN_S)
         with connection.makefile("rb") as lines:
             line = lines.readline(_LINE_BYTES)
     answer = _parsed(line)
+    if isinstance(answer, dict) and answer.keys() == {"job"}:
+        raise PortTakenError(
+            f"{COORDINATOR}={env.coordinator} is the address of another job ({JOB}={answer['job']}), and process "
+            f"{env.process} on {socket.gethostname()} is of {JOB}={env.job}: give each job a port of its own"
+        )
     if not isinstance(answer, str):
         found = f"another program answers there: {line[:40]!r}" if line else "it closed the connection"
         raise ConnectionError(found)

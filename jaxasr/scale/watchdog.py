@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from jaxasr.scale.hosts import process
 
@@ -48,6 +49,8 @@ class Watchdog:
         ValueError: a limit is not positive.
     """
 
+    last_beat: ClassVar[int] = 0  # of the newest watchdog of this process, also if its file can't be read any more
+
     def __init__(self, folder: Path, limit_s: float, grace_s: float):
         if limit_s <= 0 or grace_s <= 0:
             raise ValueError(f"limit_s={limit_s} and grace_s={grace_s}; both must be positive")
@@ -71,6 +74,7 @@ class Watchdog:
         self._write(self._step_line())
         self._was_enabled = faulthandler.is_enabled()
         faulthandler.enable(self._file)
+        Watchdog.last_beat = 0
         self._allow(self._grace_s)
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
@@ -93,6 +97,7 @@ class Watchdog:
     def beat(self, step: int) -> None:
         """Records that `step` steps are finished, and starts the limit of the next one."""
         self._step = step
+        Watchdog.last_beat = step
         self._allow(self._limit_s)
         os.pwrite(self._file.fileno(), self._step_line().encode(), self._step_position)
 

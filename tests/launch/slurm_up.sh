@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Slurm of one controller and two nodes, n0 and n1, on this machine, all in one folder, in the foreground until it is
+# A Slurm of one controller and two nodes of four GPUs that are none, n0 and n1, on this machine, all in one folder, in the foreground until it is
 # told to end: bash tests/launch/slurm_up.sh FOLDER [PORT]. Its clients need SLURM_CONF=FOLDER/slurm.conf.
 # Needs: apt-get install --no-install-recommends slurm-wlm munge
 set -euo pipefail
@@ -36,10 +36,13 @@ MpiDefault=none
 ReturnToService=2
 KillWait=5
 SchedulerParameters=sched_interval=2,batch_sched_delay=0
-NodeName=n0 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=$cpus
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=$cpus
+GresTypes=gpu
+NodeName=n0 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=$cpus Gres=gpu:4
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=$cpus Gres=gpu:4
 PartitionName=all Nodes=n0,n1 Default=YES MaxTime=INFINITE State=UP
 CONF
+for gpu in 0 1 2 3; do ln -sf /dev/null "$folder/gpu$gpu"; done # in the place of GPUs: Slurm gives out their numbers
+echo "NodeName=n[0-1] Name=gpu File=$folder/gpu[0-3]" > "$folder/gres.conf"
 export SLURM_CONF=$folder/slurm.conf
 daemons=()
 end() {

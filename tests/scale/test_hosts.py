@@ -1,6 +1,7 @@
 """Tests that the processes of a job join, meet and end together, and of the description of the hardware."""
 
 import os
+import socket
 import time
 from dataclasses import asdict
 
@@ -10,6 +11,8 @@ import pytest
 from jaxasr.scale import hosts
 from jaxasr.scale.hosts import Hardware, barrier, client, hardware, initialize, is_primary, process, shutdown
 from tests.scale.multi_process import ended, free_port, several
+
+HOST = socket.gethostname()
 
 
 def test_the_hardware_is_described():
@@ -47,11 +50,36 @@ TWO = """
         print(process_allgather(np.float32(number + 1)).sum())
         hosts.barrier("a")
         hosts.barrier("a")
-        if "FAILS" in os.environ and number == 1:
+        if os.environ.get("FAILS") == str(number):
             raise ValueError("one of them fails")
         if "FAILS" in os.environ:
             process_allgather(np.float32(0))
     print("left")
+"""
+RESET = """
+    import os
+    import sys
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
+    from jaxasr.scale import hosts
+    from tests.scale.connections import reset_connections
+
+    class Fault(RuntimeError):
+        exit_status = 75
+
+    try:
+        with hosts.distributed():
+            number, _ = hosts.process()
+            for step in range(1_000):
+                try:
+                    process_allgather(np.float32(number))
+                except (RuntimeError, ValueError) as error:
+                    raise Fault("the connection was lost") from error
+                if (step, number) == (3, 1):
+                    reset_connections()
+    except Fault as fault:
+        print(fault, file=sys.stderr)
+        hosts.end_after_failure()
 """
 
 
@@ -65,15 +93,24 @@ def test_two_processes_join_meet_and_leave():
     ]
 
 
-def test_an_error_in_one_ends_all_within_the_heartbeat():
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_error_in_one_ends_all_with_its_status_and_its_cause_last(number):
+    """Process 0 ends the coordination service; process 1 leaves process 0 in a collective."""
     began = time.monotonic()
-    with several(TWO, FAILS="1", JAXASR_HEARTBEAT_S="3") as processes:
-        first, second = ended(processes)
-    assert second.status == 1
-    assert "one of them fails" in second.err
-    assert first.status != 0
-    assert "left" not in first.out + second.out
+    with several(TWO, FAILS=str(number)) as processes:
+        results = ended(processes)
+    assert [result.status for result in results] == [1, 1], results
+    assert results[number].err.endswith("ValueError: one of them fails\n")
+    assert results[1 - number].err.endswith(f"process {number} on {HOST} failed first: one of them fails\n")
+    assert "left" not in results[0].out + results[1].out
     assert time.monotonic() - began < 60.0  # of which most is the start on a busy machine
+
+
+def test_reset_connections_end_all_with_the_status_of_the_error():
+    with several(RESET) as processes:
+        results = ended(processes)
+    assert [result.status for result in results] == [75, 75], results
+    assert all(result.err.endswith("the connection was lost\n") for result in results)
 
 
 def test_a_process_alone_meets_nobody():

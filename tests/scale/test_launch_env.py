@@ -12,6 +12,7 @@ def test_a_process_is_one_of_several_one_that_jax_finds_or_alone():
     assert read_launch_env({"JAXASR_DISTRIBUTED": "auto"}) == LaunchEnv(None, None, None)
     found = read_launch_env({"JAXASR_DISTRIBUTED": "auto", "JAXASR_COORDINATOR": "n0:80", "JAXASR_HEARTBEAT_S": "9"})
     assert found == LaunchEnv("n0:80", None, None, heartbeat_s=9)
+    assert read_launch_env(WHOLE | {"JAXASR_JOB": "slurm-7-0"}) == LaunchEnv("10.0.0.1:8476", 4, 3, job="slurm-7-0")
     assert read_launch_env({}) is None
     assert read_launch_env(dict.fromkeys(WHOLE, "")) is None
 

@@ -11,15 +11,15 @@ import pytest
 
 from jaxasr.scale.hosts import initialize
 from jaxasr.scale.launch_env import LaunchEnv
-from jaxasr.scale.rendezvous import rendezvous
+from jaxasr.scale.rendezvous import PortTakenError, rendezvous
 from tests.processes import PROCESS_S
 from tests.scale.multi_process import ROOT, ended, free_port, several
 
 HOST = socket.gethostname()
 
 
-def job(port: int, process: int, *, processes: int = 3, start_s: int = 20) -> LaunchEnv:
-    return LaunchEnv(f"localhost:{port}", processes, process, start_s=start_s)
+def job(port: int, process: int, *, processes: int = 3, start_s: int = 20, name: str = "") -> LaunchEnv:
+    return LaunchEnv(f"localhost:{port}", processes, process, start_s=start_s, job=name)
 
 
 def outcomes(*envs: LaunchEnv) -> list[str]:
@@ -62,6 +62,22 @@ def test_processes_that_disagree_about_their_count_are_named():
     assert f"process 1 on {HOST} has JAXASR_PROCESSES=2, process 0 on {HOST} has JAXASR_PROCESSES=3" in primary
 
 
+def test_another_job_at_the_same_port_ends_and_the_first_one_starts():
+    """The other job's processes come in the middle of the rendezvous, process 0 included."""
+    port = free_port()
+    with ThreadPoolExecutor(5) as pool:
+        first = [pool.submit(rendezvous, job(port, 0, name="first"))]
+        connected(port).close()
+        others = [pool.submit(rendezvous, job(port, number, name="second")) for number in (0, 1)]
+        errors = [future.exception(timeout=PROCESS_S) for future in others]
+        first += [pool.submit(rendezvous, job(port, number, name="first")) for number in (1, 2)]
+        assert [future.exception(timeout=PROCESS_S) for future in first] == [None] * 3
+    assert all(isinstance(error, PortTakenError) and error.exit_status == os.EX_TEMPFAIL for error in errors)
+    assert "Address already in use" in str(errors[0])
+    assert "is the address of another job (JAXASR_JOB=first)" in str(errors[1])
+    assert f"process 1 on {HOST} is of JAXASR_JOB=second: give each job a port of its own" in str(errors[1])
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"[1, 2]\n", b'{"process": 1}\n', b"\xff\x00"])
 def test_what_is_no_process_of_a_job_is_ignored(sent):
     port = free_port()
@@ -77,7 +93,7 @@ def test_what_is_no_process_of_a_job_is_ignored(sent):
 
 def test_a_process_that_ends_while_it_waits_may_come_again():
     port = free_port()
-    greeting = b'{"process": 1, "processes": 3, "host": "first"}\n'
+    greeting = b'{"process": 1, "processes": 3, "host": "first", "job": ""}\n'
     with ThreadPoolExecutor(3) as pool:
         primary = pool.submit(rendezvous, job(port, 0))
         first = connected(port)
@@ -141,7 +157,7 @@ def test_a_command_ends_with_a_sentence_and_a_status(fault, tmp_path):
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PROCESS_S, check=False
         )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == (75 if fault == "port" else 1), done.stderr
     (line,) = done.stderr.splitlines() if fault == "port" else done.stderr.splitlines()[-1:]
     wanted = "process 0 can't listen on" if fault == "port" else "process 1 of 2 did not come"
     assert line.startswith(f"jaxasr train: {wanted}")
