@@ -12,6 +12,7 @@ import soxr
 from jaxtyping import Int16
 
 from jaxasr.data.audio_files import open_audio
+from jaxasr.data.av_audio import HEAD_BYTES, av_format, av_header, without_av
 from jaxasr.data.containers import check
 from jaxasr.data.containers.claim import Claim, DamagedError, file_bytes
 from jaxasr.data.conversion import MEAN, Survey
@@ -59,6 +60,7 @@ def decode_whole(data: bytes, *, id: str, channel: int | None = None) -> tuple[I
       ValueError: `data` is not audio, is truncated or damaged, has no samples or more than MOST_SAMPLES, has samples that
         are not finite, or a sample rate outside 1 to 768 kHz.
     """
+    data = without_av(data, id=id)
     file = io.BytesIO(data)
     with _named_errors(id, len(data)):
         return _decode(file, check.check(file), id, channel)
@@ -128,8 +130,13 @@ def native_rate_hz(path: Path) -> int:
       ValueError: it is not audio.
     """
     try:
-        with path.open("rb") as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
-            return file.samplerate
+        with path.open("rb") as raw:
+            if container := av_format(raw.read(HEAD_BYTES)):
+                raw.seek(0)
+                return av_header(raw, id=str(path), container=container)[0]
+            raw.seek(0)
+            with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                return file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path} cannot be decoded by libsndfile ({error.error_string})") from error
 
@@ -140,8 +147,11 @@ def channel_count(file: Path | bytes) -> int:
     Whoever decodes the file raises the error.
     """
     try:
-        return soundfile.info(io.BytesIO(file) if isinstance(file, bytes) else str(file)).channels
-    except (OSError, soundfile.LibsndfileError):
+        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as raw:
+            container = av_format(raw.read(HEAD_BYTES))
+            raw.seek(0)
+            return av_header(raw, id="", container=container)[1] if container else soundfile.info(raw).channels
+    except (OSError, ValueError, soundfile.LibsndfileError):
         return 1
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxasr.data.av_audio import HEAD_BYTES, av_format, transcode
 from jaxasr.files import kind_of_file
 
 MOST_PIPE_BYTES = 8 << 30  # of a pipe, which is kept in a temporary file
@@ -20,12 +21,31 @@ _BLOCK = 1 << 20
 
 @contextlib.contextmanager
 def open_audio(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Opens an audio file that can seek. A pipe (/dev/stdin, a named one, `<(ffmpeg ...)`) is copied to a temporary file.
+    """Opens an audio file that can seek and that libsndfile reads.
+
+    A pipe (/dev/stdin, a named one, `<(ffmpeg ...)`) is copied to a temporary file, and a file that PyAV has to decode is
+    decoded to one.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is a folder, a device or a socket, or a pipe without a writer or of more than MOST_PIPE_BYTES.
+      ValueError: it is a folder, a device or a socket, or a pipe without a writer or of more than MOST_PIPE_BYTES, or PyAV
+        is not installed or cannot decode it.
     """
+    with _opened(path) as file:
+        container = av_format(file.read(HEAD_BYTES))
+        file.seek(0)
+        if not container:
+            yield file
+            return
+        with tempfile.TemporaryFile() as decoded:
+            transcode(file, decoded, name="W64", id=str(path), container=container)
+            decoded.seek(0)
+            yield decoded
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
+    """Opens a file or the copy of a pipe."""
     if not path.exists():
         raise FileNotFoundError(f"there is no audio file {path}")
     if not kind_of_file(path):

@@ -87,7 +87,7 @@ def take_channel(data: bytes, channel: int, *, id: str) -> bytes:
     Raises:
       ValueError: the file cannot be decoded, or has fewer channels.
     """
-    wave_n, rate_hz = decode_whole(data, id=id, channel=channel)
+    wave_n, rate_hz = decode_whole(data, id=id, channel=channel)  # raises if there is no such channel
     return data if channel_count(data) == 1 else encode_lossless(wave_n, rate_hz)
 
 

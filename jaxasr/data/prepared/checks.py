@@ -14,6 +14,7 @@ from jaxtyping import Int16
 
 from jaxasr import text
 from jaxasr.data.audio import NoSamplesError, decode_whole
+from jaxasr.data.av_audio import without_av
 from jaxasr.data.corpora.source import OutsideError, RawExample, Reject
 from jaxasr.data.prepared.dataset_info import IndexRow
 from jaxasr.data.prepared.markup_policy import MarkupPolicy
@@ -75,7 +76,7 @@ def _check(example: RawExample | Reject, checks: Checks) -> GoodExample | Reject
         row = IndexRow(example.id, *_NO_AUDIO, example.text, example.speaker, zlib.crc32(b""))
         return GoodExample(row, b"", example.where, normalized, b"")
     try:
-        audio = example.audio()
+        audio = without_av(example.audio(), id=example.id)
         wave_n, rate_hz = decode_whole(audio, id=example.id)
     except OSError as error:
         return Reject(example.where, example.id, "missing file", str(error))
