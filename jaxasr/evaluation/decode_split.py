@@ -17,9 +17,10 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, Hypotheses, LanguageModel, Sum
 from jaxasr.scale import Parallelism, is_primary, placement
 from jaxasr.score.estimates import TEXT_SCORES
-from jaxasr.training import TrainState
+from jaxasr.training import Objective, TrainState
 
 NOTHING: Mapping[str, LanguageModel] = {}
+_Sums = tuple[dict[str, Sum], dict[str, Sum]]  # of attention metrics, and of the loss
 
 
 def no_check() -> None:
@@ -57,10 +58,12 @@ class SearchEvaluator:
         self.name = name
         self.data: BoundPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
-        self._search = _search_with_attention_metrics(recogniser_of(experiment), search_of(split))
+        loss = _validation_objective(experiment) if experiment.ranked_by == "loss" else None
+        self._search = _search_with_sums(recogniser_of(experiment), search_of(split), loss)
         self._lms = lms
         self._scorer_names: tuple[str, ...] = getattr(split.search, "scorer_names", ())
         self._placement = placement(parallelism)
+        self.loss: float | None = None  # in the last call; None: it does not rank checkpoints
         self.alignments: dict[str, float] = {}  # the means of `hypothesis_sums` in the last call
 
     def __call__(
@@ -74,6 +77,7 @@ class SearchEvaluator:
         """
         latest: list[tuple[Batch, Hypotheses]] = []
         attention_sums: list[dict[str, Sum]] = []
+        losses: list[dict[str, Sum]] = []
         variables, lms = self._placement.whole((variables, self._lms))
         shard = self._placement.host_shard(shape.examples for shape in self.data.eval_plan.shapes)
 
@@ -82,11 +86,14 @@ class SearchEvaluator:
             found, sums = self._search(variables, self._placement.shared(batch, shard), lms)
             found = self._placement.gathered_rows(found, shard)
             latest[:] = [(batch, found)]
-            attention_sums.append(self._placement.gathered(sums))
+            attention, loss = self._placement.gathered(sums)
+            attention_sums.append(attention)
+            losses.append(loss)
             return found
 
         with self.data.eval_batches(workers=workers, host=shard.host, hosts=shard.hosts) as batches:
             evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._scorer_names)
+        self.loss = _means(losses).get("loss")
         self.alignments = {}
         with self._measurements.optional("the measures of attention"):
             self.alignments = _means(attention_sums)
@@ -140,19 +147,36 @@ def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
     return decode
 
 
-def _search_with_attention_metrics(model: nn.Seq2Seq, search: Search) -> Any:
-    """Returns the compiled search with attention metrics: (variables, batch, lms) -> (hypotheses, sums)."""
+def _search_with_sums(model: nn.Seq2Seq, search: Search, objective: Objective | None) -> Any:
+    """Returns a compiled function (variables, batch, lms) -> (hypotheses, (sums of attention metrics, sum of the loss)).
+
+    Args:
+        objective: gives the teacher-forced loss of the transcripts; None: there is no loss among the sums.
+    """
 
     @jax.jit
-    def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> tuple[Hypotheses, dict[str, Sum]]:
+    def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> tuple[Hypotheses, _Sums]:
         hypotheses = search(nn.Recogniser(model, variables, lms), batch)
-        return hypotheses, hypothesis_sums(model, hypotheses, batch)
+        attention = hypothesis_sums(model, hypotheses, batch)
+        if objective is None:
+            return hypotheses, (attention, {})
+        outputs: Any = model.apply(variables, batch, step=None)
+        return hypotheses, (attention, {"loss": objective(outputs, batch)["loss"]})
 
     return decode
 
 
-def headline(evaluation: score.EvalOutput) -> str:
-    """Returns WER with its interval, CER and the number of utterances in one line."""
+def _validation_objective(experiment: Experiment) -> Objective:
+    """Returns the objective of the validation loss: cross-entropy and CTC, without smoothing and auxiliary losses."""
+    return Objective(ctc_weight=experiment.objective.ctc_weight)
+
+
+def headline(evaluation: score.EvalOutput, loss: float | None = None) -> str:
+    """Returns WER with its interval, CER and the number of utterances in one line.
+
+    Args:
+        loss: the teacher-forced loss of a target token in nats, if it is known.
+    """
     estimates = evaluation.estimates()
     wer = estimates["wer"]
     parts = [
@@ -160,6 +184,7 @@ def headline(evaluation: score.EvalOutput) -> str:
         f"CER {estimates['cer'].value:.2%}",
         f"{len(evaluation.utterances)} utterances",
     ]
+    parts += [] if loss is None else [f"loss {loss:.4f}"]
     parts += [f"MER {estimates['mer'].value:.2%}"] if evaluation.scores.mer != evaluation.scores.wer else []
     parts += [f"{len(evaluation.cut)} cut at the limit"] if evaluation.cut else []
     parts += [f"{len(evaluation.repetitive)} loop"] if evaluation.repetitive else []

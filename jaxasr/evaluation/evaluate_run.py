@@ -10,10 +10,12 @@ from jaxasr import report, tree
 from jaxasr.evaluation.decode_split import no_check
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
+from jaxasr.evaluation.outputs import output_name
 from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of
-from jaxasr.experiment.restore import Choice, restore_variables
+from jaxasr.experiment.restore import Choice, TrainedVariables, restore_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
+from jaxasr.report.results import SOURCES
 from jaxasr.scale import hardware, is_primary
 from jaxasr.scale.hosts import broadcast_from_primary
 
@@ -66,26 +68,24 @@ def evaluate_run(
     measurements = report.Measurements(print_fn if is_primary() else None)
     loaded = load_language_models(lms, experiment.tokenizer)
     with Workdir.for_this_process(folder) as run:
-        variables, about = _restored(experiment, run, checkpoint, source)
+        found, about = _restored(experiment, run, checkpoint, source)
         name = name or folder.resolve().name
         rows = []
         for split_name, split in chosen.items():
-            evaluator = make_evaluator(
-                experiment, split_name, split, runtime.data_dir, loaded.models, runtime.parallelism, measurements
-            )
-            of_split = {
-                "lms": loaded.provenance,
-                "normalizer": normalizer_of(split.data),
-                "split_data": evaluator.data.hash,
-                **about,
-            }
-            search = {"search": {} if split.search is None else tree.flatten(split.search)}
-            row = _row_there(run, {"name": name, "split": split_name, **search, **of_split}) if only_missing else None
+            identity = {"name": name, "split": split_name, "lms": loaded.provenance, **about}
+            identity |= _identity_of_split(split, runtime.data_dir)
+            row = _row_there(run, identity) if only_missing else None
             line = "its row is there"
             if row is None:
-                result = evaluator(variables, run, workers=runtime.workers, before_batch=before_batch)
-                row = {"name": name, "split": split_name, **result.row, **of_split}
+                outputs = _output_name(run, found.metadata.experiment, experiment, identity)
+                evaluator = make_evaluator(
+                    experiment, outputs, split, runtime.data_dir, loaded.models, runtime.parallelism, measurements
+                )
+                result = evaluator(found.variables, run, workers=runtime.workers, before_batch=before_batch)
+                row = {**identity, **result.row, "outputs": outputs}
                 line = result.line
+                if outputs != split_name:
+                    line += f"; no decoding of {split_name} as in the run itself: the names of its files have {outputs}"
             rows.append(row)
             if is_primary():
                 print_fn(f"{split_name}: {line}")
@@ -123,10 +123,26 @@ def _append(row: Mapping[str, Any], *paths: Path | None) -> None:
 def _row_there(run: Workdir, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the last row of the run with the IDENTITY of a new one; None if there is none. Every process calls it."""
     wanted = _plain({key: identity[key] for key in IDENTITY})
-    path = run.path / RESULTS
-    rows = report.read(path) if path.is_file() else []
-    same = [row for row in rows if {key: row.get(key) for key in IDENTITY} == wanted]
+    same = [row for row in _rows(run) if {key: row.get(key) for key in IDENTITY} == wanted]
     return json.loads(broadcast_from_primary("row", json.dumps(same[-1] if same else None)))
+
+
+def _identity_of_split(split: Split, data_dir: Path) -> dict[str, Any]:
+    return {
+        "search": {} if split.search is None else tree.flatten(split.search),
+        "normalizer": normalizer_of(split.data),
+        "split_data": split.data.open(data_dir).hash,
+    }
+
+
+def _output_name(run: Workdir, trained: str, experiment: Experiment, identity: Mapping[str, Any]) -> str:
+    """Returns the name of the files of a decoding, as the primary process finds it. Every process calls it."""
+    return broadcast_from_primary("outputs", output_name(trained, experiment, identity, _rows(run)))
+
+
+def _rows(run: Workdir) -> list[dict[str, Any]]:
+    path = run.path / RESULTS
+    return report.read(path) if path.is_file() else []
 
 
 def _plain(values: Mapping[str, Any]) -> Any:
@@ -135,10 +151,10 @@ def _plain(values: Mapping[str, Any]) -> Any:
 
 def _restored(
     experiment: Experiment, workdir: Workdir, checkpoint: Choice, source: Path | None
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[TrainedVariables, dict[str, Any]]:
     """Restores the variables, with the provenance that every row of results carries."""
-    found = restore_variables(experiment.model, experiment.tokenizer, workdir, checkpoint)
-    return found.variables, {
+    found = restore_variables(experiment.model, experiment.tokenizer, workdir, checkpoint, by=experiment.ranked_by)
+    return found, {
         "experiment": tree.fingerprint(experiment),
         "recipe": tree.fingerprint(dataclasses.replace(experiment, seed=0)),
         "step": found.step,
@@ -148,6 +164,7 @@ def _restored(
         "seed": experiment.seed,
         "data": found.metadata.data,
         "tokenizer": found.metadata.tokenizer,
+        "trained_sources": found.metadata.versions.get(SOURCES),
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }

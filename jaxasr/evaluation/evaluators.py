@@ -25,7 +25,7 @@ class EvalResult:
     """The result of an evaluation of one split."""
 
     line: str  # a summary for the terminal
-    scores: dict[str, float]  # lower is better; `experiment.selection_metric` names the one that selects checkpoints
+    scores: dict[str, float]  # lower is better; `experiment.ranked_by` names the one that ranks checkpoints
     row: dict[str, Any]  # the measurements of a row of results
     attention: dict[str, float] = field(default_factory=dict)  # attention metrics, for the curves
 
@@ -66,26 +66,30 @@ def make_evaluator(
         measurements: those of the run; pictures and pages are some of them.
     """
     if isinstance(experiment.model, nn.Lm):
-        return _LmEvaluator(experiment.model, name, split, data_dir)
-    return _AsrEvaluator(SearchEvaluator(experiment, name, split, data_dir, lms, parallelism, measurements), split)
+        return _LmEvaluator(experiment.model, name, split, data_dir, experiment.ranked_by)
+    search_evaluator = SearchEvaluator(experiment, name, split, data_dir, lms, parallelism, measurements)
+    return _AsrEvaluator(search_evaluator, split, experiment.ranked_by)
 
 
 class _AsrEvaluator:
     """An evaluator of recognisers: the error rates of their best hypotheses."""
 
-    def __init__(self, search_evaluator: SearchEvaluator, split: Split):
+    def __init__(self, search_evaluator: SearchEvaluator, split: Split, ranked_by: str):
         self.data = search_evaluator.data
         self._search_evaluator = search_evaluator
         self._split = split
+        self._ranked_by = ranked_by
 
     def __call__(
         self, variables: Any, workdir: Workdir, *, workers: int = 0, before_batch: Callable[[], None] = no_check
     ) -> EvalResult:
         evaluation = self._search_evaluator(variables, workdir, workers=workers, before_batch=before_batch)
         attention = dict(self._search_evaluator.alignments)
+        scores = {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer}
+        scores[self._ranked_by] = self._ranking_score(evaluation)
         return EvalResult(
-            headline(evaluation),
-            {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer},
+            headline(evaluation, self._search_evaluator.loss),
+            scores,
             {
                 **row_of(evaluation, self._split.data.rate_hz),
                 "alignments": {name: round(value, 4) for name, value in attention.items()},
@@ -94,13 +98,18 @@ class _AsrEvaluator:
             attention,
         )
 
+    def _ranking_score(self, evaluation: score.EvalOutput) -> float:
+        loss = self._search_evaluator.loss
+        return getattr(evaluation.scores, self._ranked_by) if loss is None else loss
+
 
 class _LmEvaluator:
     """An evaluator of language models: the perplexity of the transcripts."""
 
-    def __init__(self, model: nn.Lm, name: str, split: Split, data_dir: Path):
+    def __init__(self, model: nn.Lm, name: str, split: Split, data_dir: Path, ranked_by: str):
         self.data = split.data.open(data_dir)
         self._name = name
+        self._ranked_by = ranked_by
         self._log_probs = jax.jit(lambda variables, batch: text_log_probs(model, variables, batch))
 
     def __call__(
@@ -122,6 +131,8 @@ class _LmEvaluator:
             "unwritable": list(result.out_of_vocabulary),
         }
         scores = {name: estimate.value for name, estimate in estimates.items()}
+        if self._ranked_by == "loss":
+            scores["loss"] = -sum(text.log_prob for text in result.texts) / counts["tokens"]
         return EvalResult(_line(result, estimates), scores, {**score_fields(result), **counts, "search": {}})
 
 

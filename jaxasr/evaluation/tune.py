@@ -1,5 +1,8 @@
 """Tuning of a search: every point of a grid is decoded on one split, and the best one is kept in the workdir.
 
+The best point has the lowest error rate; the experiment's `selection_metric` says which. The teacher-forced loss does not
+depend on a search: an experiment whose checkpoints it ranks is tuned by the mixed error rate.
+
 A point is the split's search with some of its fields changed. All points decode the same utterances, so each is compared with
 the best one by a paired test. Points that the split cannot tell from the best are marked.
 """
@@ -15,6 +18,7 @@ from typing import Any
 from jaxasr import report, score, tree
 from jaxasr.evaluation.decode_split import SearchEvaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
+from jaxasr.evaluation.outputs import set_aside
 from jaxasr.evaluation.searches import render_search
 from jaxasr.experiment.experiment import Experiment, Split, named_splits, search_of
 from jaxasr.experiment.restore import Choice, trained_variables
@@ -23,6 +27,13 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 from jaxasr.score.comparison.seeds import t_test
 
+RATES: Mapping[score.ErrorRate, str] = {
+    "wer": "word error rate",
+    "cer": "character error rate",
+    "cer_no_spaces": "character error rate without spaces",
+    "mer": "mixed error rate",
+}
+TUNED = "tuned.json"
 SAME = 0.05  # p-value above which a point is marked as equal to the best
 
 
@@ -31,20 +42,29 @@ class GridPoint:
     """A point of the grid and its errors on the split."""
 
     changes: Mapping[str, str]  # values of the search's fields, by path
-    errors: tuple[int, ...]  # word errors, one number per utterance
-    words: tuple[int, ...]
-    oracle: float  # word error rate if the best of each n-best list were chosen
+    errors: tuple[int, ...]  # one number per utterance
+    references: tuple[int, ...]  # words, or the units of another error rate
+    oracle: float  # error rate if the best of each n-best list were chosen
     units: score.IndependentUnits  # the independent units of the split
+    metric: score.ErrorRate = "wer"  # what the errors are counted for
+
+    @classmethod
+    def of(cls, changes: Mapping[str, str], evaluation: score.EvalOutput, metric: score.ErrorRate) -> "GridPoint":
+        """Returns the point of these changes, whose search gave this evaluation."""
+        counts = [utterance.counts(metric) for utterance in evaluation.scores.utterances]
+        errors = tuple(count.errors for count in counts)
+        references = tuple(count.references for count in counts)
+        return cls(changes, errors, references, evaluation.oracle_rate(metric), evaluation.units, metric)
 
     @property
-    def wer(self) -> float:
-        """The word error rate, a fraction."""
-        return sum(self.errors) / max(sum(self.words), 1)
+    def rate(self) -> float:
+        """The error rate, a fraction."""
+        return sum(self.errors) / max(sum(self.references), 1)
 
     @property
     def interval(self) -> score.Interval:
-        """The 95 % interval of the word error rate over the units."""
-        return score.rate_interval(self.errors, self.words, blocks=self.units.blocks)
+        """The 95 % interval of the error rate over the units."""
+        return score.rate_interval(self.errors, self.references, blocks=self.units.blocks)
 
 
 def tune(
@@ -61,6 +81,7 @@ def tune(
     """Decodes a split with every point of the grid and returns the points, best first.
 
     Writes tuned.json, pictures/tuned.png and the hypotheses of the best point (hypotheses.SPLIT.tuned.jsonl) to the workdir.
+    Those of another tuning that are there get names with a digest.
 
     Args:
         grid: the values of each field of the search, by path ("ctc_weight", "scorers.0.weight").
@@ -76,8 +97,13 @@ def tune(
     searches = {point: _changed(chosen, dict(point)) for point in _points(grid)}
     check_lms_used(lms, [search_of(point_split) for point_split in searches.values()])
     run = Workdir(workdir)
+    metric = tuning_metric(experiment)
     variables, metadata = trained_variables(experiment, run, checkpoint)
     loaded = load_language_models(lms, experiment.tokenizer)
+    about = {"split": split, "data": metadata.data, "checkpoint": checkpoint, "lms": dict(loaded.provenance)}
+    about |= {"of": render_search(search_of(chosen)), "metric": metric, "grid": dict(grid)}
+    if line := set_aside(run.path / TUNED, about, _files(run)):
+        print_fn(line)
     points: list[GridPoint] = []
     best: list[score.EvalOutput] = []
     with report.Progress(len(searches), "tune", "searches") as bar:
@@ -86,44 +112,58 @@ def tune(
                 experiment, f"{split}.tuned", search, runtime.data_dir, loaded.models, runtime.parallelism
             )
             evaluation = evaluator(variables, run, workers=runtime.workers)
-            points.append(_grid_point(dict(point), evaluation))
-            if min(points, key=lambda point: point.wer) is points[-1]:
+            points.append(GridPoint.of(dict(point), evaluation, metric))
+            if min(points, key=lambda point: point.rate) is points[-1]:
                 best[:] = [evaluation]
             bar.advance(1)
-            bar.print(f"{_assignments(points[-1].changes)}: WER {points[-1].wer:.2%}")
-    points.sort(key=lambda point: point.wer)
+            bar.print(f"{_assignments(points[-1].changes)}: {metric.upper()} {points[-1].rate:.2%}")
+    points.sort(key=lambda point: point.rate)
     score.write_hypotheses(best[0], run.path / f"hypotheses.{split}.tuned.jsonl")  # replaces those of the last point
     for line in table(points):
         print_fn(line)
-    about = {"split": split, "data": metadata.data, "checkpoint": checkpoint, "lms": loaded.provenance}
-    about |= {"of": render_search(search_of(chosen))}
-    write_whole(run.path / "tuned.json", json.dumps(about | _json_rows(points), indent=1) + "\n")
+    write_whole(run.path / TUNED, json.dumps(about | _json_rows(points), indent=1) + "\n")
     with report.Measurements(print_fn).optional("the picture of the points"):
         report.surfaces.surface(
             [_surface_point(point) for point in points],
             path=run.pictures / "tuned.png",
-            title=f"word error rate on {split}",
+            title=f"{RATES[metric]} on {split}",
         )
     return points
+
+
+def _files(run: Workdir) -> list[Path]:
+    """Returns the files of the last tuning beside TUNED."""
+    patterns = ("hypotheses.*.tuned.jsonl", "hypotheses.*.tuned.txt", "hypotheses.*.tuned.html")
+    return [*(path for pattern in patterns for path in run.path.glob(pattern)), run.pictures / "tuned.png"]
+
+
+def tuning_metric(experiment: Experiment) -> score.ErrorRate:
+    """Returns the error rate that a search of the experiment is tuned by."""
+    ranked_by = experiment.ranked_by
+    return "mer" if ranked_by in ("loss", "perplexity") else ranked_by
 
 
 def table(points: Sequence[GridPoint]) -> list[str]:
     """Returns a line per point, best first; "=" marks points that the split cannot tell from the best."""
     best = points[0]
-    lines = [f"  {'WER':>7} {'95 %':>17} {'oracle':>7}  search (intervals over {best.units.title})"]
+    header = best.metric.upper()
+    lines = [f"  {header:>7} {'95 %':>17} {'oracle':>7}  search (intervals over {best.units.title})"]
+    width = max(len(header), 7)
     for point in points:
         mark = " " if _differs(best, point) else "="
         interval = f"[{point.interval.low:.2%}, {point.interval.high:.2%}]"
-        lines.append(f"{mark} {point.wer:7.2%} {interval:>17} {point.oracle:7.2%}  {_assignments(point.changes)}")
+        lines.append(
+            f"{mark} {point.rate:{width}.2%} {interval:>17} {point.oracle:7.2%}  {_assignments(point.changes)}"
+        )
     return lines
 
 
 def _differs(best: GridPoint, point: GridPoint) -> bool:
     """Returns True if the t test over the units tells the point from the best."""
-    if best.errors == point.errors or best.units.count < 2 or not sum(best.words):
+    if best.errors == point.errors or best.units.count < 2 or not sum(best.references):
         return False
     blocks = best.units.blocks or range(len(best.errors))
-    return t_test([best.errors], [point.errors], best.words, blocks).p_value < SAME
+    return t_test([best.errors], [point.errors], best.references, blocks).p_value < SAME
 
 
 def _split(experiment: Experiment, name: str) -> Split:
@@ -153,17 +193,10 @@ def _changed(split: Split, changes: Mapping[str, str]) -> Split:
     return replace(split, search=tree.override(split.search, changes))
 
 
-def _grid_point(changes: Mapping[str, str], evaluation: score.EvalOutput) -> GridPoint:
-    utterances = evaluation.scores.utterances
-    errors = tuple(utterance.words.errors for utterance in utterances)
-    words = tuple(utterance.words.references for utterance in utterances)
-    return GridPoint(changes, errors, words, evaluation.oracle, evaluation.units)
-
-
 def _surface_point(point: GridPoint) -> report.surfaces.SurfacePoint:
     setting = {path: float(value) for path, value in point.changes.items()}
     return report.surfaces.SurfacePoint(
-        setting, point.wer, report.surfaces.RateBounds(point.interval.low, point.interval.high)
+        setting, point.rate, report.surfaces.RateBounds(point.interval.low, point.interval.high)
     )
 
 
@@ -172,14 +205,15 @@ def _assignments(changes: Mapping[str, str]) -> str:
 
 
 def _json_rows(points: Sequence[GridPoint]) -> dict[str, Any]:
+    metric = points[0].metric
     rows = [
         {
             "search": dict(p.changes),
-            "wer": round(p.wer, 6),
+            metric: round(p.rate, 6),
             "interval": [round(p.interval.low, 6), round(p.interval.high, 6)],
         }
         for p in points
     ]
     units = points[0].units
     about = {"intervals_over": units.kind, "units": units.count, "interval_method": score.METHOD}
-    return {"search": dict(points[0].changes), "wer": rows[0]["wer"], **about, "points": rows}
+    return {"search": dict(points[0].changes), metric: rows[0][metric], **about, "points": rows}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Literal, get_args
 
 from jaxasr import tree
 from jaxasr.data import Normalize, Pipeline, Tokenize
@@ -17,6 +18,8 @@ from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import Distill, Objective, Optimizer, WeightNoise
 
 Model = Seq2Seq | Lm  # a recogniser, or a language model, which is trained on the transcripts of any corpus
+RecogniserMetric = Literal["wer", "cer", "cer_no_spaces", "mer", "loss"]
+LmMetric = Literal["perplexity", "loss"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Experiment:
     objective: Objective
     optimizer: Optimizer
     steps: int  # batches to train on
-    validation: Split  # decoded every `eval_every` steps; its WER or perplexity selects the best checkpoint
+    validation: Split  # decoded every `eval_every` steps; its `ranked_by` selects the best checkpoint
     evals: Mapping[str, Split] = field(default_factory=dict)  # decoded at the end, from the best checkpoint
     pretraining: tuple[Stage, ...] = ()  # smaller models that are trained first; `steps` includes their steps
     eval_every: int = 1_000
@@ -55,6 +58,7 @@ class Experiment:
     keep_last: int = 2  # newest checkpoints that are kept
     keep_best: int = 1  # best checkpoints that are kept besides
     seed: int = 0
+    selection_metric: RecogniserMetric | LmMetric | None = None  # None: wer, or perplexity of a language model
 
     def __post_init__(self):
         tree.check_numbers(self, not_negative=("keep_best", "seed"))
@@ -75,6 +79,7 @@ class Experiment:
             raise ValueError(
                 f"evals has the names {odd}; they become names of files: letters, digits and _ + - are possible"
             )
+        self._check_selection_metric()
         self._check_vocabulary()
         self._check_kind()
         if isinstance(self.model, Seq2Seq):
@@ -88,6 +93,15 @@ class Experiment:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the training data, and so of the whole run."""
         return tokenizer_of(self.train_data)
+
+    @property
+    def ranked_by(self) -> RecogniserMetric | LmMetric:
+        """The score on the validation split that ranks checkpoints and that Newbob reads; lower is better.
+
+        "loss" is the teacher-forced loss of a target token in nats: cross-entropy and CTC as `objective` mixes them, without
+        label smoothing and auxiliary losses.
+        """
+        return self.selection_metric or default_metric(self.model)
 
     @property
     def stages(self) -> tuple["Experiment", ...]:
@@ -107,6 +121,14 @@ class Experiment:
     def splits(self) -> dict[str, Split]:
         """The validation split and the evals, by the names that errors use."""
         return {"validation": self.validation, **{f"evals.{name}": split for name, split in self.evals.items()}}
+
+    def _check_selection_metric(self) -> None:
+        known = get_args(RecogniserMetric if isinstance(self.model, Seq2Seq) else LmMetric)
+        if self.ranked_by not in known:
+            raise ValueError(
+                f"selection_metric is {self.selection_metric!r}, and model is a {type(self.model).__name__}, whose "
+                f"checkpoints can be ranked by {', '.join(known)}"
+            )
 
     def _check_pretraining(self) -> None:
         ends = [0, *(stage.until for stage in self.pretraining), self.steps]
@@ -192,8 +214,8 @@ class Experiment:
                 )
 
 
-def selection_metric(model: Model) -> str:
-    """Returns the name of the score that selects the best checkpoint of a run; lower is better."""
+def default_metric(model: Model) -> RecogniserMetric | LmMetric:
+    """Returns the score that ranks the checkpoints of a run whose experiment names none."""
     return "wer" if isinstance(model, Seq2Seq) else "perplexity"
 
 

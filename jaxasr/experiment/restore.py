@@ -1,5 +1,6 @@
 """The variables of a trained run, read from its checkpoints: without its data, and without disturbing a running run."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import jax
 
 from jaxasr import nn, tree
 from jaxasr.data import Shape
-from jaxasr.experiment.experiment import Experiment, Model, selection_metric
+from jaxasr.experiment.experiment import Experiment, Model, default_metric
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch
 from jaxasr.text.tokenizer import Tokenizer
@@ -34,9 +35,11 @@ def trained_variables(experiment: Experiment, workdir: Workdir, which: Choice = 
     Raises:
         FileNotFoundError: no such run or checkpoint.
         DamagedCheckpointError: no checkpoint is whole, or the one with this number or one of "mean" is not.
-        ValueError: the checkpoint holds another model, or was trained with another vocabulary.
+        ValueError: the checkpoint holds another model, was trained with another vocabulary, or its evaluation has no score
+            of the name `experiment.ranked_by`.
     """
-    return variables_of(experiment.model, experiment.tokenizer, workdir, which)
+    found = restore_variables(experiment.model, experiment.tokenizer, workdir, which, by=experiment.ranked_by)
+    return found.variables, found.metadata
 
 
 def variables_of(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best") -> tuple[Any, Metadata]:
@@ -48,9 +51,15 @@ def variables_of(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Ch
     return found.variables, found.metadata
 
 
-def restore_variables(model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best") -> TrainedVariables:
-    """Returns the variables of a run, and the checkpoint that they are from. Errors are those of `trained_variables`."""
-    checkpoints = SavedCheckpoints(workdir.checkpoints, by=selection_metric(model))
+def restore_variables(
+    model: Model, tokenizer: Tokenizer, workdir: Workdir, which: Choice = "best", *, by: str = ""
+) -> TrainedVariables:
+    """Returns the variables of a run, and the checkpoint that they are from. Errors are those of `trained_variables`.
+
+    Args:
+        by: the score that ranks the checkpoints; "": the one that the run's own experiment names.
+    """
+    checkpoints = SavedCheckpoints(workdir.checkpoints, by=by or _ranked_by(model, workdir))
     blank = _variable_shapes(model)
 
     def read(step: int) -> TrainedVariables:
@@ -71,6 +80,15 @@ def restore_variables(model: Model, tokenizer: Tokenizer, workdir: Workdir, whic
     if which == "mean":  # of all; a damaged one is an error
         return read(checkpoints.find("last"))
     return checkpoints.first_whole(which, read)
+
+
+def _ranked_by(model: Model, workdir: Workdir) -> str:
+    """Returns the score that ranks the checkpoints of a run by the experiment that it was trained with."""
+    checkpoints = SavedCheckpoints(workdir.checkpoints)
+    newest = checkpoints.last_whole()
+    lines = checkpoints.metadata(newest).experiment.splitlines() if newest else []
+    values = dict(line.split(" = ", 1) for line in lines)
+    return json.loads(values.get("selection_metric", "None").replace("None", "null")) or default_metric(model)
 
 
 def _check_same_model(model: Model, tokenizer: Tokenizer, metadata: Metadata, workdir: Workdir) -> None:

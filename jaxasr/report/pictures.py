@@ -71,9 +71,9 @@ def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str 
     """Loss, error rates in percent, perplexity, attention and learning rate over the steps, a panel each where there are any.
 
     Args:
-        rows: lines of a metrics.jsonl: "step", and metrics by names that end in `loss`, `wer`, `cer`, `perplexity`,
-            `learning_rate`, `attention_diffuse`, `attention_behind` or `attention_collapsed`, such as "train/loss" and
-            "dev/wer" (a fraction). Others are left out.
+        rows: lines of a metrics.jsonl: "step", and metrics by names that end in `loss`, `wer`, `cer`, `cer_no_spaces`,
+            `mer`, `perplexity`, `learning_rate`, `attention_diffuse`, `attention_behind` or `attention_collapsed`, such as
+            "train/loss" and "dev/wer" (a fraction). Others are left out.
         path: of the PNG.
 
     Raises:
@@ -236,7 +236,7 @@ def _draw_attention(axes: "Axes", series: Series) -> None:
 
 _PANELS = {
     ("loss",): _draw_losses,
-    ("wer", "cer"): _draw_errors,
+    ("wer", "cer", "cer_no_spaces", "mer"): _draw_errors,
     ("perplexity",): _draw_perplexities,
     ("attention_diffuse", "attention_behind", "attention_collapsed"): _draw_attention,
     ("learning_rate",): _draw_rate,

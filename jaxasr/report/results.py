@@ -24,6 +24,7 @@ from jaxasr.report.versions import version
 SPEED = ("audio_s_per_s",)  # the values of a row that differ between equal runs
 _INT_BITS = 63
 NO_KINDS: Mapping[str, type | tuple[type, ...]] = {}
+SOURCES = "jaxasr_sources"  # the entry of the hash of jaxasr's own files
 _PACKAGES = ("python", "jaxasr", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -139,7 +140,7 @@ def package_provenance() -> Mapping[str, Any]:
     return {
         "jaxasr_commit": commit or "installed",
         "jaxasr_dirty": None if changed is None else bool(changed),
-        "jaxasr_sources": digest.hexdigest()[:12],
+        SOURCES: digest.hexdigest()[:12],
     }
 
 

@@ -17,6 +17,7 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.nn.decoders.fusion import HOLDER, LM
 from jaxasr.ops.audio.features import FeatureSums
 from jaxasr.records import END, Batch, NBest, Outputs
+from jaxasr.report.results import SOURCES
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import (
     AuxiliaryLoss,
@@ -93,7 +94,7 @@ def checkpoint_metadata(experiment: Experiment, data: BoundPipeline) -> Metadata
         fingerprint=tree.fingerprint(experiment),
         tokenizer=experiment.tokenizer.digest,
         data=data.hash,
-        versions={name: report.version(name) for name in packages},
+        versions={name: report.version(name) for name in packages} | {SOURCES: report.package_provenance()[SOURCES]},
         longest_s=data.shapes[-1].samples / data.rate_hz,
     )
 

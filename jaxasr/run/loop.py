@@ -15,7 +15,7 @@ from jaxasr import report, tree
 from jaxasr.cost.chips import Chip, chip_of, chips_among
 from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.language_models import NO_LMS
-from jaxasr.experiment.experiment import Experiment, selection_metric
+from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.positions import too_many_tokens
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
@@ -187,7 +187,7 @@ def _open_checkpoints(experiment: Experiment, workdir: Workdir, print_fn: Callab
         workdir.checkpoints,
         keep_last=experiment.keep_last,
         keep_best=experiment.keep_best,
-        by=selection_metric(experiment.model),
+        by=experiment.ranked_by,
         print_fn=print_fn,
     )
 

@@ -11,7 +11,7 @@ from jaxasr.data import Batches, BoundPipeline, PlanRow
 from jaxasr.evaluation.decode_split import evaluated_variables
 from jaxasr.evaluation.evaluators import EvalResult, Evaluator, make_evaluator
 from jaxasr.evaluation.language_models import load_language_models
-from jaxasr.experiment.experiment import Experiment, selection_metric
+from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.stages import init_next_stage
 from jaxasr.experiment.workdir import Workdir
@@ -160,7 +160,7 @@ class StageTrainer:
         rule = self.experiment.optimizer.on_plateau
         if rule is None:
             return state
-        score = scores[selection_metric(self.experiment.model)]
+        score = scores[self.experiment.ranked_by]
         return self.step.place_state(replace(state, optimizer=update_plateau(state.optimizer, rule, score)))
 
     def _blank(self) -> tuple[TrainState, AccumulatedMetrics]:

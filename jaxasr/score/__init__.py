@@ -18,6 +18,7 @@ from jaxasr.score.jackknife import METHOD as METHOD
 from jaxasr.score.jackknife import IndependentUnits as IndependentUnits
 from jaxasr.score.jackknife import Interval as Interval
 from jaxasr.score.jackknife import independent_units as independent_units
+from jaxasr.score.metrics import ErrorRate as ErrorRate
 from jaxasr.score.metrics import Scores as Scores
 from jaxasr.score.metrics import measure as measure
 from jaxasr.score.perplexity import PerplexityResult as PerplexityResult

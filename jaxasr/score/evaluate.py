@@ -12,10 +12,10 @@ import numpy as np
 
 from jaxasr.records import Batch, Hypotheses
 from jaxasr.report import Progress
-from jaxasr.score.alignment import Counts, count_words
+from jaxasr.score.alignment import Counts
 from jaxasr.score.estimates import Estimate, estimates
 from jaxasr.score.jackknife import IndependentUnits, Over, independent_units
-from jaxasr.score.metrics import Scores, measure
+from jaxasr.score.metrics import ErrorRate, Scores, count_errors, measure
 from jaxasr.score.repetition import is_repetitive
 
 DecodeText = Callable[[Sequence[int]], str]
@@ -112,12 +112,17 @@ class EvalOutput:
     @cached_property
     def oracle(self) -> float:
         """The word error rate of the best hypothesis in each n-best list, a lower bound for rescoring."""
+        return self.oracle_rate("wer")
+
+    def oracle_rate(self, rate: ErrorRate) -> float:
+        """Returns an error rate of the best hypothesis in each n-best list."""
         pairs = [
             (utterance.reference, candidate.text) for utterance in self.utterances for candidate in utterance.candidates
         ]
-        errors = iter(count.errors for count in count_words(*zip(*pairs, strict=True)))
+        errors = iter(count.errors for count in count_errors(rate, *zip(*pairs, strict=True)))
         fewest = sum(min(islice(errors, len(utterance.candidates))) for utterance in self.utterances)
-        return Counts(0, 0, fewest, self.scores.words.references).rate  # of what kind they are doesn't matter
+        references = sum(utterance.counts(rate).references for utterance in self.scores.utterances)
+        return Counts(0, 0, fewest, references).rate  # of what kind they are doesn't matter
 
     @cached_property
     def units(self) -> IndependentUnits:

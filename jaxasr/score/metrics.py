@@ -6,7 +6,7 @@ Only white space is normalised here; the normaliser of the experiment decides wh
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import sacrebleu
@@ -16,6 +16,7 @@ from jaxasr.score.alignment import Counts, count_characters, count_words, total
 from jaxasr.score.scripts import SPACED, mixed_units, tokenizer_of_script
 
 NGRAMS = 4  # the longest of BLEU
+ErrorRate = Literal["wer", "cer", "cer_no_spaces", "mer"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class UtteranceScores:
     rouge_1: float  # F measures
     rouge_2: float
     rouge_l: float
+
+    def counts(self, rate: ErrorRate) -> Counts:
+        """Returns the errors and references of which this rate is the quotient."""
+        return {"wer": self.words, "cer": self.characters, "cer_no_spaces": self.letters, "mer": self.units}[rate]
 
 
 @dataclass(frozen=True)
@@ -125,18 +130,25 @@ def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
         )
     from rouge_score import rouge_scorer  # takes a second to import, and most commands count no error
 
-    words = count_words(references, hypotheses)
-    characters = count_characters(references, hypotheses)
-    letters = count_characters(*(["".join(text.split()) for text in texts] for texts in (references, hypotheses)))
-    units = count_words(*([mixed_units(text) for text in texts] for texts in (references, hypotheses)))
+    by_rate = [count_errors(rate, references, hypotheses) for rate in ("wer", "cer", "cer_no_spaces", "mer")]
     tokenizer = tokenizer_of_script(references)
     # the effective order doesn't matter for the counts
     counter = sacrebleu.BLEU(effective_order=True, max_ngram_order=NGRAMS, tokenize=tokenizer)
     rouge_words = str if tokenizer == SPACED else counter.tokenizer
     rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_WordCounts(rouge_words))
-    counts = zip(words, characters, letters, units, strict=True)
+    counts = zip(*by_rate, strict=True)
     rows = zip(references, hypotheses, counts, strict=True)
     return Scores(tuple(_utterance(*row, counter, rouge) for row in rows), tokenizer)
+
+
+def count_errors(rate: ErrorRate, references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
+    """Counts the errors that a rate is made of, pair by pair: of words, characters, letters or mixed units."""
+    pairs = (references, hypotheses)
+    if rate == "cer_no_spaces":
+        pairs = tuple(["".join(text.split()) for text in texts] for texts in pairs)
+    elif rate == "mer":
+        pairs = tuple([mixed_units(text) for text in texts] for texts in pairs)
+    return count_words(*pairs) if rate in ("wer", "mer") else count_characters(*pairs)
 
 
 def bleu(ngrams: Float[np.ndarray, " counts"] | Int[np.ndarray, " counts"]) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxasr import report, score
+from jaxasr.evaluation.outputs import is_own
 from jaxasr.experiment.files import load_module
 from jaxasr.files import write_whole
 from jaxasr.report import Column, Row
@@ -192,7 +193,7 @@ def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | 
     latest: dict[str, Result] = {}
     for result in results:
         name = result.get("name", "")
-        if _is_of(result, row, split) and (_is_own(result) or name not in latest or not _is_own(latest[name])):
+        if _is_of(result, row, split) and (is_own(result) or name not in latest or not is_own(latest[name])):
             latest[name] = result
     once = {result.get("experiment", name): result for name, result in latest.items()}
     if not once:
@@ -205,11 +206,6 @@ def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | 
 def _is_of(result: Result, row: Row, split: str) -> bool:
     name = result.get("name", "")
     return result.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns)
-
-
-def _is_own(result: Result) -> bool:
-    """Returns True for a row that was decoded as the run's experiment says; older rows do not say, and count as such."""
-    return bool(result.get("own_decoding", True))
 
 
 def _other_searches(column: Column, rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from jaxasr import tree
 from jaxasr.data import BoundPipeline
 from jaxasr.decode import with_repetition_guard
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
+from jaxasr.evaluation.outputs import set_aside
 from jaxasr.evaluation.searches import search_for_files
 from jaxasr.experiment.experiment import Experiment, named_splits, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
@@ -56,7 +57,8 @@ def calibrate(
     decision is fitted on the validation split and on made sounds (no_speech.py).
 
     Args:
-        workdir: the folder of the run; gets confidence.json, pictures/confidence.png and no_speech.json.
+        workdir: the folder of the run; gets confidence.json, pictures/confidence.png and no_speech.json. Those of another
+            search or checkpoint get names with a digest.
         splits: names of `experiment.evals` to measure it on; none means all.
         checkpoint: "best", "last", a step, or "mean": the mean of all that are kept.
         lms: the language models that the search fuses, as in `evaluation.load_language_models`.
@@ -88,6 +90,8 @@ def calibrate(
     about = {"checkpoint": checkpoint, "search": tree.flatten(search), "lms": dict(loaded.provenance)}
     rows = {name: {when: _numbers(value) for when, value in pair.items()} for name, pair in measured.items()}
     kept = {"slope": platt.slope, "offset": platt.offset, "fitted_on": "validation", **about, "splits": rows}
+    if line := set_aside(run.confidence, about, (run.no_speech, run.pictures / "confidence.png")):
+        print_fn(line)
     write_whole(run.confidence, json.dumps(kept, indent=1, default=str) + "\n")
     last = list(measured)[-1]
     bins = {when: value.bins for when, value in measured[last].items()}

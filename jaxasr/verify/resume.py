@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxasr import report, tree
 from jaxasr.data import BoundPipeline
-from jaxasr.experiment.experiment import Experiment, selection_metric
+from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.variants import load
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.initial_state import initial_state
@@ -254,6 +254,6 @@ def _restore_parameters(experiment: Experiment, data: BoundPipeline, workdir: Pa
     like = {"params": shapes.params}
     if shapes.ema_params is not None:
         like["ema_params"] = shapes.ema_params
-    checkpoints = SavedCheckpoints(Workdir(workdir).checkpoints, by=selection_metric(experiment.model))
+    checkpoints = SavedCheckpoints(Workdir(workdir).checkpoints, by=experiment.ranked_by)
     saved, _ = checkpoints.restore_part(experiment.steps, {"train": like})
     return saved["train"]

@@ -1,6 +1,7 @@
 """The rows that a run ends with say what they are of, so that no two are compared that can't be."""
 
 import json
+import re
 from dataclasses import replace
 
 import jax
@@ -11,6 +12,7 @@ from jaxasr import decode, tree
 from jaxasr.__main__ import main
 from jaxasr.evaluation import check_data_ready, evaluate_run
 from jaxasr.evaluation.decode_split import SearchEvaluator, compiled_search, draw_alignment, headline, row_of
+from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.experiment import RuntimeConfig, Split
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
@@ -38,6 +40,7 @@ def test_a_row_says_what_it_is_of(trained_run):
     assert row["search"]["width"] == 3
     assert row["hardware"]["platform"] == "cpu"
     assert {"commit", "dirty", "python", "platform"} < row.keys()
+    assert (row["outputs"], row["trained_sources"]) == (row["split"], row["jaxasr_sources"])
     assert {"wer", "cer", "ser", "mer", "cer_no_spaces"} < row["intervals"].keys()
     assert (row["words"], row["characters"], row["cut"], row["looping"]) == (11, 30, [], [])
 
@@ -60,9 +63,13 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, cop
     for path in (copy / "results.jsonl", copy / "shared" / "results.jsonl"):
         assert [json.loads(line) for line in path.read_text().splitlines()] == json.loads(json.dumps(rows))
     assert said[0].startswith("test: WER ")
+    outputs = rows[0]["outputs"]
+    assert re.fullmatch(r"test\.[0-9a-f]{8}", outputs)  # the run itself ends with its best checkpoint
+    assert said[0].endswith(f"no decoding of test as in the run itself: the names of its files have {outputs}")
     assert sorted(path.name for path in copy.glob("hypotheses.*")) == [
-        f"hypotheses.test.{kind}" for kind in ("html", "jsonl", "txt")
+        f"hypotheses.{outputs}.{kind}" for kind in ("html", "jsonl", "txt")
     ]
+    assert (copy / "pictures" / f"alignment.{outputs}.png").is_file()
 
 
 def test_a_split_that_has_its_row_is_not_decoded_again(trained_run, copy):
@@ -145,6 +152,28 @@ def test_nothing_is_drawn_of_an_empty_hypothesis(trained_run, tmp_path):
     assert not (tmp_path / "a.png").exists()
     draw_alignment(batch, found, opened, **options)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_checkpoints_can_be_ranked_by_the_loss(trained_run, copy):
+    """The loss of a target token of the transcripts, without smoothing. Checkpoints without that score are named."""
+    smoothed = replace(tiny.experiment().objective, label_smoothing=0.1)
+    experiment = replace(tiny.experiment(), objective=smoothed, selection_metric="loss")
+    workdir = Workdir(copy)
+    variables, _ = trained_variables(tiny.experiment(), workdir)
+    evaluator = make_evaluator(experiment, "validation", experiment.validation, trained_run.data_dir)
+    result = evaluator(variables, workdir)
+    outputs = jax.jit(lambda variables, batch: experiment.model.apply(variables, batch, step=None))
+    sums = []
+    with evaluator.data.eval_batches() as batches:
+        for labelled in batches:
+            sums.append(tiny.experiment().objective(outputs(variables, labelled.batch), labelled.batch)["loss"])
+    expected = sum(float(part.value) for part in sums) / sum(float(part.weight) for part in sums)
+    assert result.scores == {"wer": 0.0, "cer": 0.0, "loss": pytest.approx(expected, rel=1e-4)}
+    assert f"8 utterances, loss {result.scores['loss']:.4f}" in result.line
+    for chosen in ("loss", "mer"):
+        with pytest.raises(ValueError, match=f"saved with the scores wer, cer, and {chosen} is to rank them"):
+            trained_variables(replace(tiny.experiment(), selection_metric=chosen), workdir)
+    assert trained_variables(experiment, workdir, 80)
 
 
 def test_all_devices_together_decode_what_one_does(trained_run, copy):

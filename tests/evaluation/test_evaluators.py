@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxasr import decode, nn, training
+from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.workdir import Workdir
@@ -52,6 +53,15 @@ def test_a_row_holds_perplexities_that_stepping_through_the_texts_gives(lm_run):
     for name in ("perplexity", "word_perplexity", "bits_per_character"):
         low, high = row["intervals"][name]
         assert low < row[name] < high
+
+
+def test_the_loss_of_a_language_model_is_the_logarithm_of_its_perplexity(lm_run, tmp_path):
+    """It is among the scores if it ranks the checkpoints."""
+    experiment = changed(selection_metric="loss")
+    evaluator = make_evaluator(experiment, "validation", experiment.validation, lm_run.data_dir)
+    variables, _ = trained_variables(tiny_lm.experiment(), Workdir(lm_run.workdir))
+    scores = evaluator(variables, Workdir(tmp_path)).scores
+    assert scores["loss"] == pytest.approx(math.log(scores["perplexity"]), rel=1e-6)
 
 
 def test_the_loop_leaves_what_it_leaves_of_a_recogniser(lm_run):

@@ -7,6 +7,7 @@ import pytest
 from jaxasr import data, text, training, tree
 from jaxasr.experiment import Split, load
 from tests import tiny_experiments as tiny
+from tests import tiny_lm
 from tests.trained_run import TINY
 
 FREE = training.ScheduleFree(training.Constant(1e-3))
@@ -46,6 +47,29 @@ def experiment():
 def test_parts_that_do_not_fit_are_named(experiment, changes, message):
     with pytest.raises(ValueError, match=message):
         tree.override(experiment, changes)
+
+
+@pytest.mark.parametrize(
+    ("made", "known", "unknown"),
+    [
+        (tiny.experiment, ("wer", "cer", "cer_no_spaces", "mer", "loss"), "perplexity"),
+        (tiny_lm.experiment, ("perplexity", "loss"), "mer"),
+    ],
+)
+def test_the_score_that_ranks_checkpoints_is_one_that_the_model_has(made, known, unknown):
+    """The default keeps its fingerprint; a name on the command line is checked like one in the file."""
+    plain = made()
+    assert plain.ranked_by == known[0]
+    assert tree.fingerprint(replace(plain, selection_metric=None)) == tree.fingerprint(plain)
+    chosen = [tree.override(plain, {"selection_metric": name}) for name in known]
+    assert [experiment.ranked_by for experiment in chosen] == list(known)
+    assert len({tree.fingerprint(experiment) for experiment in (plain, *chosen)}) == len(known) + 1
+    with pytest.raises(
+        ValueError, match=f"selection_metric is '{unknown}', and model is a .*ranked by {', '.join(known)}$"
+    ):
+        replace(plain, selection_metric=unknown)
+    with pytest.raises(ValueError, match="selection_metric"):
+        tree.override(plain, {"selection_metric": "accuracy"})
 
 
 def test_one_run_has_one_vocabulary(experiment):

@@ -2,10 +2,13 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jaxasr import training
+from jaxasr.evaluation.evaluators import EvalResult
 from jaxasr.experiment import RuntimeConfig
 from jaxasr.run import TrainingInterrupt, train
 from jaxasr.run.reports import RunReports
@@ -85,3 +88,25 @@ def test_a_run_that_ends_in_its_evaluations_is_equal_to_one_that_does_not(traine
     assert printed[-1] == "finished after 8 steps"
     assert contents(broken) == {**before, ".lock": b""}
     assert evaluations == [4, 8, 4, 4, 8, 8]
+
+
+def test_the_selection_metric_ranks_checkpoints_and_lowers_the_rate(trained_run, tmp_path, monkeypatch):
+    """As in a script without spaces: every word error rate is 100 %, and the mixed error rate falls and rises again."""
+    experiment = replace(
+        tiny.experiment(),
+        optimizer=training.Adam(training.Constant(1e-3), on_plateau=training.Newbob(0.5)),
+        selection_metric="mer",
+        **dict.fromkeys(("eval_every", "save_every", "log_every"), 1),
+        steps=4,
+        evals={},
+    )
+    mixed = iter((0.5, 0.4, 0.45, 0.45))
+
+    def evaluate(self, state, workdir, before_batch):
+        return EvalResult("", {"wer": 1.0, "cer": 1.0, "mer": next(mixed)}, {})
+
+    monkeypatch.setattr(StageTrainer, "evaluate", evaluate)
+    train(experiment, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=str)
+    assert SavedCheckpoints(tmp_path / "checkpoints", by="mer").best() == 2
+    scales = [row["train/plateau_scale"] for row in read_metrics(tmp_path / "metrics.jsonl") if "train/loss" in row]
+    assert scales == [1.0, 1.0, 1.0, 0.5]  # of the word error rate, 0.5 from the third step on

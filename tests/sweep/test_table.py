@@ -109,8 +109,8 @@ def test_intervals_say_what_they_rest_on(bench):
 
 def test_rows_of_several_searches_of_one_run_are_named(bench):
     """An evaluation with another search does not replace the row of the run, and the table says that it is there."""
-    bench.add("plain-0", 0.1, own_decoding=True, outputs="test")
-    bench.add("plain-0", 0.05, own_decoding=False, outputs="test.0123abcd", search={"width": 20}, experiment="other")
+    bench.add("plain-0", 0.1, outputs="test")
+    bench.add("plain-0", 0.05, outputs="test.0123abcd", search={"width": 20}, experiment="other")
     assert bench.lines()[6][2] == "10.00"
     text = table(bench.file)
     assert "plain-0 has rows of 2 searches or checkpoints on test (test, test.0123abcd): shown is" in text

@@ -23,13 +23,17 @@ def run(trained_run, tmp_path):
 
 def test_it_is_written_where_transcribe_finds_it(trained_run, run):
     said: list[str] = []
+    (run / "confidence.json").write_text('{"slope": 1.0, "offset": 0.0, "checkpoint": "last"}')
     found = calibrate(
         tiny.experiment(), run, RuntimeConfig(trained_run.data_dir), splits=("test",), print_fn=said.append
     )
     kept = json.loads((run / "confidence.json").read_text())
     assert load_calibration(Workdir(run)) == found == Platt(kept["slope"], kept["offset"])
     assert found.slope >= 0
-    assert [line.split(":")[0] for line in said] == ["validation", "test", "no speech"]
+    assert [line.split(":")[0] for line in said if "kept as" not in line] == ["validation", "test", "no speech"]
+    (other,) = run.glob("confidence.*.json")  # of another checkpoint
+    assert json.loads(other.read_text())["checkpoint"] == "last"
+    assert said[2].endswith(f"it is kept as {other.name}")
     assert list(kept["splits"]) == ["validation", "test"]
     validation = kept["splits"]["validation"]["after"]
     assert (validation["words"], validation["right"]) == (11, 1.0)  # the run has learnt it by heart

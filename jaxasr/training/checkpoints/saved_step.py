@@ -45,9 +45,19 @@ class Evaluation:
     line: str = ""  # a summary for the terminal
 
     def rank(self, by: str) -> float | None:
-        """Returns the score that ranks the checkpoint; None if it has no finite one."""
-        score = self.scores.get(by, math.nan) if self.is_ranked else math.nan
-        return score if math.isfinite(score) else None
+        """Returns the score that ranks the checkpoint; None if it is not finite, or the checkpoint is not ranked.
+
+        Raises:
+            ValueError: the evaluation has no score of this name.
+        """
+        if not self.is_ranked:
+            return None
+        if by not in self.scores:
+            raise ValueError(
+                f"the checkpoints were saved with the scores {', '.join(self.scores)}, and {by} is to rank them; give the "
+                "experiment the selection_metric that the run was trained with, or a step as the checkpoint"
+            )
+        return self.scores[by] if math.isfinite(self.scores[by]) else None
 
 
 @dataclass(frozen=True)
