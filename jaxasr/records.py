@@ -21,21 +21,26 @@ else:
     AnyArray = Array | np.ndarray
 
 T = TypeVar("T")
+STATIC: Mapping[str, Any] = {"static": True}  # metadata of a field of a record that is no leaf (`pytree`)
 
 
 def pytree(cls: type[T]) -> type[T]:
     """Registers a frozen dataclass as a pytree.
 
-    Shapes are checked when a program constructs a record. JAX rebuilds records without these checks.
+    Shapes are checked when a program constructs a record. JAX rebuilds records without these checks. A field with
+    `metadata=STATIC` is no leaf: it is part of the tree's structure, so a compiled function can branch on it.
     """
-    names = tuple(field.name for field in fields(cls))  # pyright: ignore[reportArgumentType]
+    every = fields(cls)  # pyright: ignore[reportArgumentType]
+    names = tuple(field.name for field in every if not field.metadata.get("static"))
+    static = tuple(field.name for field in every if field.metadata.get("static"))
 
     def flatten(node: T):
-        return [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in names], None
+        children = [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in names]
+        return children, tuple(getattr(node, name) for name in static)
 
-    def unflatten(_: None, leaves: Iterable[Any]) -> T:
+    def unflatten(values: tuple[Any, ...], leaves: Iterable[Any]) -> T:
         node = object.__new__(cls)
-        for name, leaf in zip(names, leaves, strict=True):
+        for name, leaf in zip((*static, *names), (*values, *leaves), strict=True):
             object.__setattr__(node, name, leaf)
         return node
 

@@ -1,9 +1,15 @@
 """Records that flow between the packages."""
 
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxasr.data import Shape
-from jaxasr.records import Batch
+from jaxasr.records import STATIC, Batch, pytree
 
 
 def test_a_blank_batch_is_padding_as_a_whole():
@@ -21,3 +27,18 @@ def test_a_blank_batch_is_padding_as_a_whole():
         assert value.dtype == dtype
         assert not value.any()
     assert batch.sample_lengths_b is not batch.token_lengths_b  # a caller may fill one of them
+
+
+@pytree
+@dataclass(frozen=True)
+class Cache:
+    rows: Any
+    prompt: int = dataclasses.field(default=0, metadata=STATIC)
+
+
+def test_a_static_field_is_structure_and_no_leaf():
+    cache = Cache(jnp.ones(3), prompt=2)
+    assert len(jax.tree.leaves(cache)) == 1
+    kept = jax.jit(lambda cache: jax.tree.map(lambda leaf: leaf[cache.prompt :], cache))(cache)
+    assert (kept.prompt, kept.rows.shape) == (2, (1,))
+    assert jax.tree.structure(cache) != jax.tree.structure(Cache(jnp.ones(3), prompt=1))

@@ -3,6 +3,7 @@
 from jaxasr.decode.beam import Beam as Beam
 from jaxasr.decode.constraints import AttentionStallRule as AttentionStallRule
 from jaxasr.decode.constraints import NoRepeatNgram as NoRepeatNgram
+from jaxasr.decode.constraints import SuppressTokens as SuppressTokens
 from jaxasr.decode.ctc_greedy import CtcGreedy as CtcGreedy
 from jaxasr.decode.fusion import InternalLm as InternalLm
 from jaxasr.decode.fusion import LmScorer as LmScorer

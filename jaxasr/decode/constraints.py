@@ -1,7 +1,7 @@
-"""Constraints on hypotheses: no endless repetition, no attention that stalls or runs back.
+"""Constraints on hypotheses: no endless repetition, no attention that stalls or runs back, no suppressed tokens.
 
-A constraint is a scorer with scores 0 or -inf. It never forbids the end, so a hypothesis that breaks it ends there. The
-number of tokens of an utterance is limited by `MaxTokens`.
+A constraint is a scorer with scores 0 or -inf. It does not forbid the end (only SuppressTokens can, at the first step), so a
+hypothesis that breaks it ends there. The number of tokens of an utterance is limited by `MaxTokens`.
 """
 
 from dataclasses import dataclass
@@ -62,6 +62,46 @@ class NoRepeatNgram:
         rows_b1 = jnp.arange(len(last_bm))[:, None]
         forbidden_bv = jnp.zeros((len(last_bm), vocab), bool).at[rows_b1, last_bm[:, kept - periods_p]].max(again_bp)
         return forbidden_bv.at[:, END].set(False)
+
+
+@dataclass(frozen=True)
+class SuppressTokens:
+    """A constraint that forbids tokens, some of them at the first step alone.
+
+    It can forbid the end: with END in `first` no hypothesis is empty. The other tokens keep their log probabilities.
+
+    Source: Radford et al. 2022 (2212.04356): Whisper's decoding suppresses symbols that nobody speaks, such as brackets.
+    """
+
+    tokens: tuple[int, ...] = ()  # at every step
+    first: tuple[int, ...] = ()  # at the first step
+    name: str = "suppressed"
+
+    def __post_init__(self) -> None:
+        check_numbers(self, not_negative=("tokens", "first"))
+        if END in self.tokens:
+            raise ValueError(f"SuppressTokens.tokens has the end, {END}: no hypothesis could end; leave it out")
+
+    def init(self, encoded: EncodedBatch) -> ScorerState:
+        """Returns the state of the scorer for a batch (`Scorer.init`).
+
+        Raises:
+            ValueError: a token is outside the vocabulary of the model.
+        """
+        vocab = encoded.decodable.vocab
+        if outside := [token for token in (*self.tokens, *self.first) if token >= vocab]:
+            raise ValueError(
+                f"SuppressTokens has the tokens {outside[:5]}, and the model has {vocab}; take those it has"
+            )
+        always_v, first_v = (
+            np.isin(np.arange(vocab), np.array(tokens, np.int64)) for tokens in (self.tokens, self.first)
+        )
+
+        def score(memory: Any, steps_b: Any, output: DecoderOutput) -> tuple[Array, Any]:
+            forbidden_bv = jnp.asarray(always_v)[None] | ((steps_b == 0)[:, None] & jnp.asarray(first_v)[None])
+            return jnp.where(forbidden_bv, -jnp.inf, 0.0), steps_b + 1
+
+        return ScorerState((), jnp.zeros(len(encoded.limits_b), jnp.int32), score)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr import nn
 from jaxasr.ops.attention.alignments import alignments
-from jaxasr.ops.audio import features
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
 from jaxasr.training.step import Criterion
-from jaxasr.units import samples_from_ms
 
 FROM_STEP = 1_000  # attention is expected to be diffuse before
 COLLAPSE_SHARE = 0.5  # share of the utterances
@@ -62,12 +60,7 @@ def hypothesis_sums(model: nn.Seq2Seq, hypotheses: Hypotheses, batch: Batch) -> 
     """Returns the sums of `alignment_sums` for the best hypotheses; empty where the search keeps no weights."""
     if not hypotheses.weights_buhs.shape[-1]:
         return {}
-    front = model.frontend
-    frames_b = features.frame_lengths(
-        jnp.asarray(batch.sample_lengths_b),
-        window_samples=samples_from_ms(front.window_ms, front.rate_hz),
-        hop_samples=samples_from_ms(front.hop_ms, front.rate_hz),
-    )
+    frames_b = model.frontend.frame_lengths(jnp.asarray(batch.sample_lengths_b))
     steps_b = jnp.where(jnp.asarray(batch.valid_b), hypotheses.token_lengths_bw[:, 0], 0)
     return alignment_sums(hypotheses.weights_buhs, steps_b, -(-frames_b // model.encoder.stride))
 

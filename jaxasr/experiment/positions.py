@@ -5,8 +5,6 @@ import numpy as np
 from jaxasr.data import BoundPipeline
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.nn import Seq2Seq
-from jaxasr.ops.audio.features import frame_lengths
-from jaxasr.units import samples_from_ms
 
 _NAMED = 10  # utterances that are named
 
@@ -20,13 +18,8 @@ def too_many_tokens(experiment: Experiment, data: BoundPipeline) -> list[str]:
     model = experiment.model
     if not isinstance(model, Seq2Seq):
         return []
-    frontend = model.frontend
     lengths = data.plan.lengths
-    frames_b = frame_lengths(
-        lengths.samples.min(axis=1),
-        window_samples=samples_from_ms(frontend.window_ms, frontend.rate_hz),
-        hop_samples=samples_from_ms(frontend.hop_ms, frontend.rate_hz),
-    )
+    frames_b = model.frontend.frame_lengths(lengths.samples.min(axis=1))
     positions_b = -(-np.asarray(frames_b) // model.encoder.stride)
     found = np.flatnonzero((lengths.tokens > positions_b) & (lengths.weights > 0)).tolist()
     lines = [f"suspicious: {len(found)} (more tokens than encoder positions)"] if found else []

@@ -58,4 +58,5 @@ from jaxasr.nn.streaming import stream_reader as stream_reader
 from jaxasr.nn.streaming import window_spec as window_spec
 from jaxasr.nn.subsampling import ConvSubsampling as ConvSubsampling
 from jaxasr.nn.subsampling import Subsampling as Subsampling
+from jaxasr.nn.subsampling import TimeConvSubsampling as TimeConvSubsampling
 from jaxasr.nn.subsampling import VggSubsampling as VggSubsampling

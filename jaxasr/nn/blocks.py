@@ -1,5 +1,6 @@
 """The parts of Transformer and Conformer layers, and the function that runs a stack of layers."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,9 +23,14 @@ from jaxasr.tree import check_numbers
 Positions = Literal["none", "rotary", "relative"]
 Layers = Literal["unroll", "scan"]
 Remat = Literal["none", "blocks", "dots"]
-Activation = Literal["relu", "swish"]
+Activation = Literal["relu", "swish", "gelu"]
 
-ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {"relu": jax.nn.relu, "swish": jax.nn.swish}
+ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "swish": jax.nn.swish,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),  # x Phi(x), Hendrycks and Gimpel 2016 (1606.08415)
+}
+NORM_EPSILON = 1e-6  # added to the variance in a layer normalisation
 
 _KEPT: dict[Remat, Any] = {
     "blocks": jax.checkpoint_policies.nothing_saveable,
@@ -64,10 +70,12 @@ class FeedForward(nn.Module):
     activation: Activation
     dropout: float
     branch: int  # as in `residual`
+    norm_epsilon: float = NORM_EPSILON
 
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], rng: LayerRng | None) -> Float[Array, "b s d"]:
-        wide_bsm = ACTIVATIONS[self.activation](Dense(self.hidden, name="widen")(nn.LayerNorm(name="norm")(x_bsd)))
+        normed_bsd = nn.LayerNorm(self.norm_epsilon, name="norm")(x_bsd)
+        wide_bsm = ACTIVATIONS[self.activation](Dense(self.hidden, name="widen")(normed_bsd))
         if rng is not None:
             wide_bsm = rng.dropout(wide_bsm, self.dropout, rng_id(self.branch, "inner dropout"))
         return Dense(x_bsd.shape[-1], name="narrow")(wide_bsm)
@@ -83,9 +91,10 @@ class SelfAttention(nn.Module):
     width: int
     heads: int
     positions: Positions
+    norm_epsilon: float = NORM_EPSILON
 
     def setup(self):
-        self.norm = nn.LayerNorm()
+        self.norm = nn.LayerNorm(self.norm_epsilon)
         self.query_key_value = Dense(3 * self.width)
         self.output = Dense(self.width)
         if self.positions == "relative":

@@ -6,19 +6,26 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.module import Module
+from jaxasr.nn.module import Module, check_choices
 from jaxasr.ops.audio import features, noise, specaugment, vocal_tract
+from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Batch, Training
 from jaxasr.tree import check_numbers
+from jaxasr.units import samples_from_ms
 
-Normalization = Literal["utterance", "global", "none"]
+Normalization = Literal["utterance", "global", "peak", "none"]
 
 
 class LogMel(Module):
     """A frontend that computes log-mel energies, normalised over valid frames.
 
     `normalize`: "utterance" uses mean and variance of each bin over the utterance. "global" uses those of the training data,
-    which are in the collection "statistics" and are computed before the first step. "none" does not normalise.
+    which are in the collection "statistics" and are computed before the first step. "peak" limits the range below the loudest
+    energy of the utterance (features.normalize_peak). "none" does not normalise.
+
+    `pad_s` pads every utterance with silence to one duration, and the silence counts as real frames. A longer one is an
+    error. Whisper's frontend is LogMel(low_hz=0.0, high_hz=8_000.0, normalize="peak", mel_scale="slaney", fft="window",
+    edges="reflect", floor=1e-10, pad_s=30.0).
     """
 
     bins: int = 80
@@ -31,9 +38,23 @@ class LogMel(Module):
     vocal_tract: float = (
         0.0  # in training, frequencies are scaled by a factor in [1 - this, 1 + this], one an utterance
     )
+    mel_scale: features.MelScale = "htk"
+    fft: features.FftSize = "power_of_two"
+    edges: features.Edges = "inside"
+    floor: float = features.QUANTIZATION  # energies below it count as it
+    pad_s: float = 0.0  # the duration to which every utterance is padded; 0: none is
 
     def __post_init__(self):
-        check_numbers(self, positive=("bins", "rate_hz", "window_ms", "hop_ms"), not_negative=("low_hz",))
+        check_numbers(
+            self, positive=("bins", "rate_hz", "window_ms", "hop_ms", "floor"), not_negative=("low_hz", "pad_s")
+        )
+        check_choices(
+            self,
+            normalize=Normalization,
+            mel_scale=features.MelScale,
+            fft=features.FftSize,
+            edges=features.Edges,
+        )
         if not self.low_hz < self.high_hz <= self.rate_hz / 2:
             raise ValueError(
                 f"LogMel has low_hz={self.low_hz:g} and high_hz={self.high_hz:g} at rate_hz={self.rate_hz}; it needs "
@@ -63,10 +84,13 @@ class LogMel(Module):
             frames_btf = features.normalize_global(frames_btf, lengths_b, mean_f=mean_f, deviation_f=deviation_f)
         elif self.normalize == "utterance":
             frames_btf = features.normalize_utterance(frames_btf, lengths_b)
+        elif self.normalize == "peak":
+            frames_btf = features.normalize_peak(frames_btf, lengths_b)
         return features.MelFilterbank(frames_btf, lengths_b)
 
     def energies(self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"]) -> features.MelFilterbank:
         """Returns log-mel energies without normalisation."""
+        wave_bn, sample_lengths_b = self._padded(wave_bn, sample_lengths_b)
         return features.log_mel(
             wave_bn,
             sample_lengths_b,
@@ -76,7 +100,55 @@ class LogMel(Module):
             bins=self.bins,
             low_hz=self.low_hz,
             high_hz=self.high_hz,
+            mel_scale=self.mel_scale,
+            fft=self.fft,
+            edges=self.edges,
+            floor=self.floor,
         )
+
+    @nn.nowrap
+    def frame_lengths(self, samples: features.Count) -> features.Count:
+        """Returns the number of frames of utterances of so many samples, padding to `pad_s` included."""
+        if self.pad_s:
+            samples = (samples > 0) * self._pad_samples  # pyright: ignore[reportAssignmentType]
+        return features.frame_lengths(
+            samples,
+            window_samples=samples_from_ms(self.window_ms, self.rate_hz),
+            hop_samples=samples_from_ms(self.hop_ms, self.rate_hz),
+            edges=self.edges,
+        )
+
+    @property
+    def first_frame_s(self) -> float:
+        """The time at which the hop of the first frame begins, in seconds; the hop is in the middle of the window."""
+        if self.edges == "reflect":
+            return -self.hop_ms / 2000
+        return (self.window_ms - self.hop_ms) / 2000
+
+    @property
+    def _pad_samples(self) -> int:
+        return samples_from_ms(1000 * self.pad_s, self.rate_hz)
+
+    def _padded(
+        self, wave_bn: Float[Array, "b n"], sample_lengths_b: Int[Array, " b"]
+    ) -> tuple[Float[Array, "b _"], Int[Array, " b"]]:
+        """Returns waves with silence up to `pad_s`, and their lengths with it; an utterance without samples stays empty.
+
+        Raises:
+            ValueError: the shape of the batch has room for a longer utterance.
+        """
+        if not self.pad_s:
+            return wave_bn, sample_lengths_b
+        n = wave_bn.shape[1]
+        if n > self._pad_samples:
+            raise ValueError(
+                f"a batch has room for {n / self.rate_hz:g} s and the frontend takes utterances of at most "
+                f"LogMel.pad_s={self.pad_s:g} s: leave longer ones out (data.KeepSeconds), or transcribe them, which cuts "
+                "windows"
+            )
+        wave_bn = zero_padding(wave_bn[..., None], valid_from_lengths(sample_lengths_b, n))[..., 0]
+        lengths_b = jnp.where(sample_lengths_b > 0, self._pad_samples, 0).astype(sample_lengths_b.dtype)
+        return jnp.pad(wave_bn, ((0, 0), (0, self._pad_samples - n))), lengths_b
 
 
 class SpecAugment(Module):

@@ -98,10 +98,16 @@ def window_spec(model: Seq2Seq, chunks: int = 1) -> WindowSpec:
         ValueError: a part of the model needs whole utterances; the message names it, and a replacement.
     """
     frontend = model.frontend
-    if frontend.normalize == "utterance":
+    if frontend.normalize in ("utterance", "peak"):
+        what = "a mean and a variance that are" if frontend.normalize == "utterance" else "a maximum that is"
         raise ValueError(
-            "this model can't hear a stream: model.frontend.normalize is 'utterance', by a mean and a variance that "
-            "are known at its end; a stream needs 'global' or 'none'"
+            f"this model can't hear a stream: model.frontend.normalize is {frontend.normalize!r}, by {what} "
+            "known at its end; a stream needs 'global' or 'none'"
+        )
+    if frontend.edges != "inside" or frontend.pad_s:
+        raise ValueError(
+            f"this model can't hear a stream: model.frontend has edges={frontend.edges!r} and pad_s={frontend.pad_s:g}, "
+            "which need the end of the utterance; a stream needs edges='inside' and pad_s=0"
         )
     try:
         chunk, lookahead = model.encoder.chunk_spec

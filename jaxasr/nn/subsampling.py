@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxasr.nn.blocks import ACTIVATIONS, Activation
 from jaxasr.nn.layers import Conv, Dropout, check_rates
-from jaxasr.nn.module import Module
+from jaxasr.nn.module import Module, check_choices
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.ops.pooling import max_over_bins, max_over_time
 from jaxasr.records import Training
@@ -116,6 +117,50 @@ class ConvSubsampling(Subsampling):
             x_btfc = jax.nn.relu(x_btfc)
             lengths_b = -(-lengths_b // 2)
         return *_flattened(x_btfc, lengths_b), tuple(new_state)
+
+
+class TimeConvSubsampling(Subsampling):
+    """A subsampling by convolutions over time alone, with all bins as input channels, as in Whisper.
+
+    A position of the output is real if its centre is: a layer of stride k maps a length to ceil(length / k). Padding is set
+    to zero before every layer.
+
+    Source: Radford et al. 2022 (2212.04356), section 2.2: two layers of width 3 with GELU, the second with stride 2.
+    """
+
+    channels: tuple[int, ...]  # one a layer
+    strides: tuple[int, ...] = (1, 2)
+    kernel_size: int = 3  # frames, odd
+    activation: Activation = "gelu"
+
+    def __post_init__(self):
+        check_choices(self, activation=Activation)
+        if len(self.channels) != len(self.strides) or min((1, *self.channels, *self.strides)) < 1:
+            raise ValueError(
+                f"TimeConvSubsampling has channels {self.channels} and strides {self.strides}; it needs one number of at "
+                "least 1 for each layer in both"
+            )
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ValueError(f"TimeConvSubsampling.kernel_size is {self.kernel_size}; an odd number is needed")
+        super().__post_init__()
+
+    @property
+    def stride(self) -> int:
+        """The feature frames for one position of the output."""
+        return math.prod(self.strides)
+
+    @nn.compact
+    def __call__(
+        self, frames_btf: Float[Array, "b t f"], lengths_b: Int[Array, " b"], training: Training | None = None
+    ) -> Hidden:
+        x_bt1f = frames_btf[:, :, None]
+        sides = self.kernel_size // 2
+        for layer, (channels, by) in enumerate(zip(self.channels, self.strides, strict=True)):
+            x_bt1f = zero_padding(x_bt1f, valid_from_lengths(lengths_b, x_bt1f.shape[1]))
+            convolution = Conv(channels, (self.kernel_size, 1), ((sides, sides), (0, 0)), (by, 1), name=f"conv_{layer}")
+            x_bt1f = ACTIVATIONS[self.activation](convolution(x_bt1f))
+            lengths_b = -(-lengths_b // by)
+        return _flattened(x_bt1f, lengths_b)
 
 
 class VggSubsampling(Subsampling):

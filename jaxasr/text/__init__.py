@@ -2,6 +2,7 @@
 
 from jaxasr.text.arpa import read_arpa as read_arpa
 from jaxasr.text.arpa import write_arpa as write_arpa
+from jaxasr.text.byte_bpe import ByteLevelBpe as ByteLevelBpe
 from jaxasr.text.kneser_ney import estimate as estimate
 from jaxasr.text.markup import map_words as map_words
 from jaxasr.text.markup import replace_markup as replace_markup

@@ -5,12 +5,18 @@ are not comparable.
     `"Don't," — she said`  `"Don't," — she said`  `DON'T SHE SAID`      `don't she said`      `DON'T SHE SAID`
     `goin' to the  café`   `goin' to the café`    `GOIN TO THE CAFÉ`    `goin to the café`    `GOIN' TO THE CAFE`
     `Room 12`              `Room 12`              `ROOM 12`             `room 12`             refused: 12
+
+The normalisers of Whisper, `whisper_english` and `whisper_basic`, are those of the package whisper-normalizer (the extra
+`whisper`): `"Don't," — she said` becomes `do not she said` and `do not she said`, `Room twelve` `room 12` and `room twelve`.
 """
 
+import functools
+import importlib
 import unicodedata
+from collections.abc import Callable
 from typing import Literal, get_args
 
-Kind = Literal["verbatim", "upper", "lower", "librispeech"]
+Kind = Literal["verbatim", "upper", "lower", "librispeech", "whisper_english", "whisper_basic"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _APOSTROPHES = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{MODIFIER LETTER APOSTROPHE}": "'"})
@@ -21,16 +27,19 @@ _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def normalize(kind: Kind, text: str) -> str:
-    """Normalises a transcript to a named form. The function is idempotent, and the result may be empty.
+    """Normalises a transcript to a named form. The result may be empty. All but Whisper's forms are idempotent.
 
     Args:
         kind: `verbatim` keeps every visible character: Unicode NFC, runs of blanks become one space, none at the ends.
             `upper` and `lower` also fold case and replace every character that is no letter, mark or digit by a space;
             an apostrophe between two letters stays. `librispeech` is the alphabet of that corpus: A-Z, apostrophe (also
-            at the ends of words) and space; accents are removed, silent punctuation becomes a space.
+            at the ends of words) and space; accents are removed, silent punctuation becomes a space. `whisper_english`
+            folds case, spells contractions out, writes numbers in digits and British words in American spelling;
+            `whisper_basic` folds case and removes punctuation (Radford et al. 2022, 2212.04356, appendix C).
         text: the raw transcript.
 
     Raises:
+        ModuleNotFoundError: a form of Whisper, and its package is not installed.
         ValueError: there is no such kind, or `librispeech` has no letters for a spoken character (digits, currency, other
             scripts).
     """
@@ -43,7 +52,25 @@ def normalize(kind: Kind, text: str) -> str:
             return _one_spaced(_words(text.lower()))
         case "librispeech":
             return _one_spaced(_librispeech(text))
+        case "whisper_english" | "whisper_basic":
+            return _one_spaced(_whisper(kind)(text))
     raise ValueError(f"there is no text normaliser {kind!r}; there are {', '.join(KINDS)}")
+
+
+@functools.cache
+def _whisper(kind: Literal["whisper_english", "whisper_basic"]) -> Callable[[str], str]:
+    """Returns a normaliser of the package whisper-normalizer."""
+    module, name = {
+        "whisper_english": ("english", "EnglishTextNormalizer"),
+        "whisper_basic": ("basic", "BasicTextNormalizer"),
+    }[kind]
+    try:
+        return getattr(importlib.import_module(f"whisper_normalizer.{module}"), name)()
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the text normaliser {kind!r} is that of the package whisper-normalizer, which is not installed ({error}): "
+            "pip install 'jaxasr[whisper]', or choose another normaliser"
+        ) from error
 
 
 def _one_spaced(text: str) -> str:

@@ -88,7 +88,7 @@ class Characters:
         Raises:
             ValueError: a token is the end or outside the vocabulary.
         """
-        return "".join(self.alphabet[token - 1] for token in _check_tokens(tokens, self.size))
+        return "".join(self.alphabet[token - 1] for token in check_tokens(tokens, self.size))
 
     @cached_property
     def _tokens(self) -> dict[str, int]:
@@ -154,7 +154,7 @@ class SentencePiece:
         Raises:
             ValueError: a token is the end or outside the vocabulary.
         """
-        return self._pieces.decode([token - 1 for token in _check_tokens(tokens, self.size)])
+        return self._pieces.decode([token - 1 for token in check_tokens(tokens, self.size)])
 
     @property
     def _pieces(self) -> sentencepiece.SentencePieceProcessor:
@@ -208,7 +208,12 @@ def piece_texts(tokenizer: Tokenizer) -> list[str]:
     return [""] + [tokenizer.decode([first, token])[len(before) :] for token in range(1, tokenizer.size)]
 
 
-def _check_tokens(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
+def check_tokens(tokens: Iterable[SupportsIndex], size: int) -> list[int]:
+    """Returns tokens as plain integers.
+
+    Raises:
+        ValueError: a token is the end or outside the vocabulary.
+    """
     numbers = [token.__index__() for token in tokens]
     wrong = [number for number in numbers if not 0 < number < size]
     if wrong:

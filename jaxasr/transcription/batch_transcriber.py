@@ -85,7 +85,7 @@ class BatchTranscriber:
         confidences = self.calibration(log_posteriors(words, np.asarray(decoded.token_log_probs_bu[row])))
         end_s = samples / self.rate_hz
         timed = []
-        spans = _spans(words, decoded, row)
+        spans = _spans(words, decoded, row, most_positions=self.clock.positions(end_s))
         for word, (first, last), confidence in zip(words, spans, confidences.tolist(), strict=True):
             start_s, stop_s = np.clip(self.clock.span_s(first, last), 0.0, end_s).tolist()
             timed.append(Word(word.text, start_s, stop_s, round(confidence, 4)))
@@ -96,13 +96,16 @@ class BatchTranscriber:
         )
 
 
-def _spans(words: Sequence[WordTokens], decoded: DecodedBatch, row: int) -> list[tuple[float, float]]:
-    """Returns the first and last position of each word.
+def _spans(
+    words: Sequence[WordTokens], decoded: DecodedBatch, row: int, *, most_positions: int
+) -> list[tuple[float, float]]:
+    """Returns the first and last position of each word, among the positions of real audio: a frontend may add silence.
 
     Words get equal shares where CTC cannot align the tokens because there are more of them than positions.
     """
     if decoded.weights_bus is not None:
-        return attention_spans(words, np.asarray(decoded.weights_bus[row, :, : int(decoded.hidden_lengths_b[row])]))
+        real = min(int(decoded.hidden_lengths_b[row]), most_positions)
+        return attention_spans(words, np.asarray(decoded.weights_bus[row, :, :real]))
     alignment = decoded.alignment
     if alignment is None or not alignment.possible_b[row]:
         return uniform_spans(words, int(decoded.token_lengths_b[row]), float(decoded.hidden_lengths_b[row]))

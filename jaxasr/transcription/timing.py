@@ -1,5 +1,6 @@
 """Tokens to words: the tokens of each word, its position in time, and its log posterior."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -37,11 +38,15 @@ class FrameClock:
         """Returns the times of the beginning of the first and of the end of the last position, in seconds."""
         return self.offset_s + first * self.position_s, self.offset_s + (last + 1) * self.position_s
 
+    def positions(self, seconds: float) -> int:
+        """Returns the number of positions that begin within so many seconds, at least 1."""
+        return max(1, math.ceil((seconds - self.offset_s) / self.position_s))
+
 
 def frame_clock(model: Seq2Seq) -> FrameClock:
     """Returns the clock of a model's encoder positions."""
     frontend = model.frontend
-    return FrameClock(model.encoder.stride * frontend.hop_ms / 1000, (frontend.window_ms - frontend.hop_ms) / 2000)
+    return FrameClock(model.encoder.stride * frontend.hop_ms / 1000, frontend.first_frame_s)
 
 
 def tokens_to_words(tokens_u: Int[np.ndarray, " u"], tokenizer: Tokenizer) -> list[WordTokens]:

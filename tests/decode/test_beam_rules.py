@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxasr.decode import Beam
+from jaxasr.decode import Beam, SuppressTokens
 from tests.decode.toy_model import Scripted, batch_of, search
 
 
@@ -40,3 +41,20 @@ def test_a_token_that_ends_does_not_use_up_the_beam():
     """The end is the best continuation at every step; two others still go on beside it and win by their mean."""
     script = [0.5, 0.3, 0.2], [0.1, 0.0, 0.9], [1.0, 0.0, 0.0]
     assert best(Beam(3, length_norm=1.0), *script) == (1, 2)
+
+
+def test_suppressed_tokens_are_not_written_and_some_not_at_the_first_step():
+    """The end is the most likely token at both steps; token 2 is the next."""
+    script = [0.6, 0.1, 0.3], [0.9, 0.05, 0.05]
+    assert best(Beam(1), *script) == ()
+    assert best(Beam(1, scorers=(SuppressTokens(first=(0,)),)), *script) == (2,)
+    assert best(Beam(2, scorers=(SuppressTokens(tokens=(2,), first=(0,)),)), *script) == (1,)
+    assert best(Beam(2, scorers=(SuppressTokens(first=(0, 2)),)), *script) == (1,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"), [({"tokens": (0,)}, "no hypothesis could end"), ({"first": (9,)}, r"has the tokens \[9\]")]
+)
+def test_suppression_that_can_not_be_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        best(Beam(1, scorers=(SuppressTokens(**fields),)), [0.5, 0.5])

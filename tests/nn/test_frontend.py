@@ -98,3 +98,48 @@ def test_masks_that_make_no_sense_are_refused(changes):
     ((name, value),) = changes.items()
     with pytest.raises(ValueError, match=f"SpecAugment has .*{name} {value}.*; none may be below 0"):
         SpecAugment(**changes)
+
+
+WHISPER = LogMel(
+    4,
+    1_000,
+    low_hz=0.0,
+    high_hz=500.0,
+    normalize="peak",
+    mel_scale="slaney",
+    fft="window",
+    edges="reflect",
+    floor=1e-10,
+)
+
+
+@pytest.mark.parametrize("pad_s", [0.0, 0.5])
+def test_frames_centred_on_hops_do_not_see_padding(pad_s):
+    frontend = dataclasses.replace(WHISPER, pad_s=pad_s)
+    found = frames(frontend, BATCH)
+    lengths = [50, 50, 50, 0] if pad_s else [40, 25, 13, 0]
+    np.testing.assert_array_equal(found.frame_lengths_b, lengths)
+    np.testing.assert_array_equal(frontend.frame_lengths(np.asarray(BATCH.sample_lengths_b)), lengths)
+    spoilt_bn = np.where(np.arange(477) < np.asarray(LONGER.sample_lengths_b)[:, None], LONGER.wave_bn, 9_000)
+    spoilt = dataclasses.replace(LONGER, wave_bn=jnp.asarray(spoilt_bn.astype(np.int16)))
+    near(frames(frontend, spoilt).frames_btf[:, : max(lengths)], found.frames_btf[:, : max(lengths)], atol=1e-5)
+
+
+def test_silence_up_to_a_duration_is_real():
+    found = frames(dataclasses.replace(WHISPER, pad_s=0.5), BATCH)
+    quietest = max(np.max(found.frames_btf[2]) - 8 / 4, (np.log10(1e-10) + 4) / 4)  # below the loudest, or the floor
+    np.testing.assert_allclose(found.frames_btf[2, 49], np.full(4, quietest), atol=1e-5)
+
+
+def test_an_utterance_longer_than_the_duration_is_refused():
+    with pytest.raises(ValueError, match=r"room for 0\.4 s and the frontend takes .* LogMel\.pad_s=0\.3 s"):
+        frames(dataclasses.replace(WHISPER, pad_s=0.3), BATCH)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"pad_s": -1.0}, "pad_s"), ({"floor": 0.0}, "floor")],
+)
+def test_numbers_that_can_not_be_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        LogMel(**changes)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.nn.subsampling import ConvSubsampling, Subsampling, VggSubsampling
+from jaxasr.nn.subsampling import ConvSubsampling, Subsampling, TimeConvSubsampling, VggSubsampling
 from tests.nn.tiny import near, with_garbage
 
 CONV = ConvSubsampling((2, 3))
@@ -133,3 +133,36 @@ def test_a_subsampling_that_lacks_a_part_says_which():
         _ = Half().stride
     with pytest.raises(TypeError, match=r"Half is a Subsampling without __call__\(\)"):
         Half().init(jax.random.key(0), jnp.ones((1, 2, BINS)), jnp.array([2]))
+
+
+@pytest.mark.parametrize("frames", [1, 6, 7])
+def test_convolutions_over_time_see_no_padding(rng, frames):
+    """Compares to loops over one utterance without padding; the second layer has stride 2."""
+    module = TimeConvSubsampling((5, 3), activation="relu")
+    lengths = jnp.array([frames, 9, 0])
+    x_btf = rng.normal(size=(3, 9, BINS)).astype(np.float32)
+    params = module.init(jax.random.key(1), jnp.asarray(x_btf), lengths)
+    hidden_bsd, hidden_lengths_b = jax.jit(module.apply)(params, with_garbage(x_btf, lengths), lengths)
+    np.testing.assert_array_equal(hidden_lengths_b, [-(-frames // 2), 5, 0])
+    x_tf = x_btf[0, :frames].astype(float)
+    for layer, stride in ((0, 1), (1, 2)):
+        conv = params["params"][f"conv_{layer}"]
+        padded = np.pad(x_tf, ((1, 1), (0, 0)))
+        taps = [padded[t : t + 3] for t in range(0, len(x_tf), stride)]
+        products = [np.einsum("kf,kfd->d", tap, np.asarray(conv["kernel"], float)[:, 0]) for tap in taps]
+        x_tf = np.maximum(0, np.stack(products) + np.asarray(conv["bias"]))
+    np.testing.assert_allclose(hidden_bsd[0, : len(x_tf)], x_tf, rtol=1e-5, atol=1e-6)
+    assert not np.any(hidden_bsd[0, len(x_tf) :])
+    assert module.stride == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"channels": (2,)}, "one number of at least 1 for each layer in both"),
+        ({"channels": (2, 2), "kernel_size": 2}, "an odd number is needed"),
+    ],
+)
+def test_convolutions_over_time_that_can_not_be_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TimeConvSubsampling(**fields)

@@ -1,6 +1,8 @@
 """The named normalisers: the characters that they keep, and their errors."""
 
+import importlib
 import re
+import sys
 import unicodedata
 
 import pytest
@@ -39,7 +41,7 @@ def test_librispeech_refuses_what_is_spoken_but_not_spelt(text):
         normalize("librispeech", text)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("whisper")])
 @given(text=st.text())
 def test_twice_is_once_and_blanks_are_single(kind, text):
     try:
@@ -58,3 +60,24 @@ def test_an_unknown_kind_answers_with_those_there_are():
     unchecked = getattr(normalize, "__wrapped__", normalize)  # beneath the type checks of the tests
     with pytest.raises(ValueError, match="no text normaliser 'uper'; there are verbatim, upper, lower, librispeech"):
         unchecked("uper", "text")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("whisper_english", "Don't, she's got twenty-one COLOURS [noise] uh", "do not she has got 21 colors"),
+        ("whisper_english", "MISTER JONES PAID TWO HUNDRED DOLLARS", "mister jones paid $200"),
+        ("whisper_basic", "Straße — «Ça va?» (non)", "straße ça va"),
+    ],
+)
+def test_whispers_forms(kind, text, expected):
+    pytest.importorskip("whisper_normalizer", reason="the extra `whisper`")
+    assert normalize(kind, text) == expected
+
+
+def test_whispers_forms_need_their_package(monkeypatch):
+    for name in ("whisper_normalizer", "whisper_normalizer.basic", "whisper_normalizer.english"):
+        monkeypatch.setitem(sys.modules, name, None)
+    importlib.import_module("jaxasr.text.normalize")._whisper.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'jaxasr\[whisper\]'"):
+        normalize("whisper_basic", "text")

@@ -1,87 +1,28 @@
 """The Transformer decoder: every layer has self-attention over the tokens so far, then an attention to the utterance."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.fixed import FixedVector
 from jaxasr.nn.attention.interface import Attention, Memory
-from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
+from jaxasr.nn.blocks import NORM_EPSILON, Activation
 from jaxasr.nn.decoders.interface import Decoder, TeacherForcedOutput
-from jaxasr.nn.layer_rng import LayerRng, layer_rngs, residual
+from jaxasr.nn.decoders.transformer_layer import DecoderLayer, TransformerState
+from jaxasr.nn.layer_rng import layer_rngs
 from jaxasr.nn.layers import Dense, Dropout, Embedding, check_rates
-from jaxasr.ops.attention.energies import read, read_all
+from jaxasr.nn.module import check_choices
 from jaxasr.ops.attention.positions import sinusoid
-from jaxasr.ops.products import times
-from jaxasr.records import END, Draws, Training, pytree
+from jaxasr.ops.products import times, wide_einsum, widened
+from jaxasr.records import END, Draws, Training
 
-
-@pytree
-@dataclass(frozen=True)
-class TransformerState:
-    """The state of a Transformer decoder between tokens, with capacity for a static number of tokens."""
-
-    tokens_b: Int[Array, " b"]  # read so far
-    keys: tuple[Float[Array, "b u d"], ...]  # of each layer, zero where nothing was read yet
-    values: tuple[Float[Array, "b u d"], ...]
-    attention: tuple[Any, ...]  # of each layer
-
-    @property
-    def capacity(self) -> int:
-        """The number of tokens that can be read in all."""
-        return self.keys[0].shape[1]
-
-    def with_capacity(self, tokens: int) -> "TransformerState":
-        """Returns the state with capacity for `tokens` tokens, of which no more may have been read."""
-
-        def resized(cache_bud: Array) -> Array:
-            return jnp.pad(cache_bud[:, :tokens], ((0, 0), (0, max(0, tokens - self.capacity)), (0, 0)))
-
-        return replace(self, keys=tuple(map(resized, self.keys)), values=tuple(map(resized, self.values)))
-
-
-class _DecoderLayer(nn.Module):
-    """A layer of self-attention over the tokens so far, an attention to the utterance, and a feed-forward layer."""
-
-    width: int
-    heads: int
-    hidden: int
-    dropout: float
-    attention: Attention
-
-    def setup(self):
-        self.tokens = SelfAttention(self.width, self.heads, "none")
-        self.norm = nn.LayerNorm()
-        self.context = Dense(self.width)
-        self.feed = FeedForward(self.hidden, "relu", self.dropout, branch=2)
-
-    def __call__(
-        self, x_bud: Float[Array, "b u d"], memory: Memory, rng: LayerRng | None
-    ) -> tuple[Float[Array, "b u d"], Float[Array, "b u h s"], Draws | None]:
-        visible_bqk = Chunks(1).visible(x_bud.shape[1])[None]
-        x_bud = residual(x_bud, self.tokens(x_bud, visible_bqk), rng, branch=0, dropout=self.dropout)
-        output = self.attention.attend_sequence(self.norm(x_bud), memory)
-        values_bshe = memory.values_bse.reshape(*memory.values_bse.shape[:2], self.attention.heads, -1)
-        context_bud = self.context(read_all(output.weights_buhs.swapaxes(1, 2), values_bshe))
-        x_bud = residual(x_bud, context_bud, rng, branch=1, dropout=self.dropout)
-        x_bud = residual(x_bud, self.feed(x_bud, rng), rng, branch=2, dropout=self.dropout)
-        return x_bud, output.weights_buhs, output.draws
-
-    def step(
-        self, x_bd: Float[Array, "b d"], memory: Memory, state: tuple[Array, Array, Any], at_b: Int[Array, " b"]
-    ) -> tuple[Float[Array, "b d"], Float[Array, "b h s"], tuple[Array, Array, Any]]:
-        """Returns the output for one token, its weights, and the state: keys, values and that of the attention."""
-        keys_bud, values_bud, attention_state = state
-        read_bd, keys_bud, values_bud = self.tokens.step(x_bd, keys_bud, values_bud, at_b)
-        x_bd = x_bd + read_bd
-        output = self.attention.step(self.norm(x_bd), memory, attention_state)
-        x_bd = x_bd + self.context(read(output.weights_bhs, memory.values_bse))
-        x_bd = x_bd + self.feed(x_bd[:, None], None)[:, 0]
-        return x_bd, output.weights_bhs, (keys_bud, values_bud, output.state)
+TokenPositions = Literal["sinusoid", "learned"]
+EmbeddingScale = Literal["root_width", "none"]
 
 
 class TransformerDecoder(Decoder):
@@ -95,6 +36,9 @@ class TransformerDecoder(Decoder):
     In a search the keys and values of earlier tokens are cached. The cache's capacity is static: `max_tokens`, unless a
     search sets another one by `TransformerState.with_capacity`. The logits of a token beyond the capacity are NaN.
 
+    A decoder with a `prompt` reads it in place of END before the first token, in training and in search. Its tokens say what
+    is to be written, such as language and task (Radford et al. 2022, 2212.04356, section 2.3).
+
     Sources: Vaswani et al. 2017; Dong et al. 2018, Speech-Transformer; pre-normalisation, Xiong et al. 2020 (2002.04745).
     """
 
@@ -106,8 +50,18 @@ class TransformerDecoder(Decoder):
     dropout: float = 0.0  # on embeddings, on every branch, and inside the feed-forward layers
     stochastic_depth: float = 0.0  # probability that a branch of the last layer is left out; linear from the first on
     max_tokens: int = 256
+    activation: Activation = "relu"  # of the feed-forward layers
+    norm_epsilon: float = NORM_EPSILON  # added to the variance in every layer normalisation
+    positions: TokenPositions = "sinusoid"  # added to the embeddings; "learned": a table of `max_positions` rows
+    max_positions: int = 0  # of the table; the prompt counts
+    embedding_scale: EmbeddingScale = "root_width"  # the embeddings are multiplied by the root of the width
+    tied: bool = False  # the readout's weights are the embeddings, and it has no bias
+    prompt: tuple[int, ...] = ()
+    alignment_heads: tuple[tuple[int, int], ...] | None = None  # (layer, head) whose weights are returned; None: all
 
     def __post_init__(self):
+        check_choices(self, activation=Activation, positions=TokenPositions, embedding_scale=EmbeddingScale)
+        self._check_tables()
         if self.vocab < 2 or min(self.depth, self.heads, self.expansion, self.max_tokens) < 1:
             raise ValueError(
                 f"TransformerDecoder has depth {self.depth}, heads {self.heads}, expansion {self.expansion}, max_tokens "
@@ -131,21 +85,53 @@ class TransformerDecoder(Decoder):
         check_rates(self, "dropout", "stochastic_depth")
         super().__post_init__()
 
+    def _check_tables(self) -> None:
+        """Checks the prompt, the positions and the alignment heads."""
+        if wrong := [token for token in self.prompt if not 0 <= token < self.vocab]:
+            raise ValueError(
+                f"TransformerDecoder.prompt has the tokens {wrong}; the vocabulary has 0 to {self.vocab - 1}"
+            )
+        if (self.positions == "learned") != (self.max_positions > 0):
+            raise ValueError(
+                f"TransformerDecoder has positions={self.positions!r} and max_positions={self.max_positions}; a learned "
+                "table needs a number of rows, and nothing else has one"
+            )
+        if self.max_positions and self.max_tokens + len(self.prompt) > self.max_positions:
+            raise ValueError(
+                f"TransformerDecoder has max_tokens={self.max_tokens} and a prompt of {len(self.prompt)}, more than "
+                f"max_positions={self.max_positions}; lower max_tokens"
+            )
+        pairs = self.alignment_heads
+        if pairs is not None and not (
+            pairs and all(0 <= a < self.depth and 0 <= b < self.attention.heads for a, b in pairs)
+        ):
+            raise ValueError(
+                f"TransformerDecoder.alignment_heads is {pairs}; it needs pairs of a layer below {self.depth} and a head "
+                f"below {self.attention.heads}, or None for all"
+            )
+
     def setup(self):
         self.embed = Embedding(self.vocab, self.width, embedding_init=nn.initializers.normal(self.width**-0.5))
         self.embed_dropout = Dropout(self.dropout)
         self.blocks = [
-            _DecoderLayer(
+            DecoderLayer(
                 self.width,
                 self.heads,
                 self.expansion * self.width,
                 self.dropout,
                 self.attention.clone(parent=None, _deep_clone=True),
+                self.activation,
+                self.norm_epsilon,
             )
             for _ in range(self.depth)
         ]
-        self.norm = nn.LayerNorm()
-        self.readout = Dense(self.vocab, result="float32")
+        self.norm = nn.LayerNorm(self.norm_epsilon)
+        if self.positions == "learned":
+            self.embed_positions = self.param(
+                "embed_positions", nn.initializers.normal(0.02), (self.max_positions, self.width), jnp.float32
+            )
+        if not self.tied:
+            self.readout = Dense(self.vocab, result="float32")
 
     def __call__(
         self,
@@ -163,7 +149,9 @@ class TransformerDecoder(Decoder):
                 hidden_bsd, lengths_b, tokens_bu = (jnp.repeat(x, m, 0) for x in (hidden_bsd, lengths_b, tokens_bu))
                 training = training.repeated(m)
             rng = layer_rngs(training, self.make_rng("dropout"), depth=self.depth, skip=self.stochastic_depth)
-        inputs_bk = jnp.pad(tokens_bu, ((0, 0), (1, 0)), constant_values=END)
+        first = self.prompt or (END,)
+        prompt_bk = jnp.broadcast_to(jnp.array(first, tokens_bu.dtype), (len(tokens_bu), len(first)))
+        inputs_bk = jnp.concatenate([prompt_bk, tokens_bu], axis=1)
         at_bk = jnp.broadcast_to(jnp.arange(inputs_bk.shape[1]), inputs_bk.shape)
         x_bkd = self.embed_dropout(self._embedded(inputs_bk, at_bk), training)
         weights: list[Array] = []
@@ -174,9 +162,11 @@ class TransformerDecoder(Decoder):
             x_bkd, weights_bkhs, draw = block(x_bkd, memory, layer_rng)
             weights.append(weights_bkhs)
             draws.append(draw)
-        return TeacherForcedOutput(
-            self.readout(self.norm(x_bkd)), jnp.concatenate(weights, axis=2), _combined_draw(draws)
+        x_bkd, weights_bkhs, draw = jax.tree.map(
+            lambda leaf: leaf[:, len(first) - 1 :],
+            (x_bkd, self._aligned(jnp.concatenate(weights, axis=2), axis=2), _combined_draw(draws)),
         )
+        return TeacherForcedOutput(self._logits(x_bkd), weights_bkhs, draw)
 
     def start(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]
@@ -186,14 +176,21 @@ class TransformerDecoder(Decoder):
         attention = tuple(
             block.attention.initial_state(layer_memory) for block, layer_memory in zip(self.blocks, memory, strict=True)
         )
-        empty = (jnp.zeros((lengths_b.shape[0], self.max_tokens, self.width), hidden_bsd.dtype),) * self.depth
-        return memory, TransformerState(jnp.zeros_like(lengths_b), empty, empty, attention)
+        before = max(0, len(self.prompt) - 1)  # the last token of the prompt is read in place of END
+        empty = (jnp.zeros((lengths_b.shape[0], before + self.max_tokens, self.width), hidden_bsd.dtype),) * self.depth
+        state = TransformerState(jnp.zeros_like(lengths_b), empty, empty, attention, before)
+        for token in self.prompt[:before]:
+            _, _, state = self.step(memory, state, jnp.full_like(lengths_b, token))
+        return memory, state
 
     def step(
         self, memory: tuple[Memory, ...], state: TransformerState, tokens_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b v"], Float[Array, "b h s"], TransformerState]:
         """Returns logits of the next token after `tokens_b` (END before the first one), weights, and the new state."""
         at_b = state.tokens_b
+        self._check_positions(state.prompt + state.capacity, "a search may write")
+        if self.prompt:
+            tokens_b = jnp.where(at_b == state.prompt, self.prompt[-1], tokens_b)
         x_bd = self._embedded(tokens_b, at_b)
         weights: list[Array] = []
         states: list[tuple[Array, Array, Any]] = []
@@ -202,14 +199,43 @@ class TransformerDecoder(Decoder):
             x_bd, weights_bhs, layer_state = block.step(x_bd, layer_memory, prev_state, at_b)
             weights.append(weights_bhs)
             states.append(layer_state)
-        logits_bv = jnp.where((at_b < state.capacity)[:, None], self.readout(self.norm(x_bd)), jnp.nan)
-        return logits_bv, jnp.concatenate(weights, axis=1), TransformerState(at_b + 1, *zip(*states, strict=True))
+        logits_bv = jnp.where((at_b < state.prompt + state.capacity)[:, None], self._logits(x_bd), jnp.nan)
+        keys, values, attention = zip(*states, strict=True)
+        state = replace(state, tokens_b=at_b + 1, keys=keys, values=values, attention=attention)
+        return logits_bv, self._aligned(jnp.concatenate(weights, axis=1), axis=1), state
 
     def _embedded(self, tokens: Array, at: Array) -> Float[Array, "..."]:
-        """Returns the sum of embeddings of variance 1 and the sinusoids of their positions."""
-        table = sinusoid(at.reshape(-1), self.width).reshape(*at.shape, self.width)
-        embedded = times(self.embed(tokens), self.width**0.5)
+        """Returns the sum of the embeddings, of variance 1 if they are scaled, and of their positions."""
+        if self.positions == "learned":
+            self._check_positions(at.shape[-1] if at.ndim > 1 else 1, "a batch has")
+            table = widened(self.embed_positions)[at]
+        else:
+            table = sinusoid(at.reshape(-1), self.width).reshape(*at.shape, self.width)
+        embedded = self.embed(tokens)
+        if self.embedding_scale == "root_width":
+            embedded = times(embedded, self.width**0.5)
         return embedded + table.astype(embedded.dtype)
+
+    def _check_positions(self, needed: int, what: str) -> None:
+        """Raises ValueError if the table of positions has fewer rows than are needed."""
+        if self.positions == "learned" and needed > self.max_positions:
+            raise ValueError(
+                f"TransformerDecoder.max_positions is {self.max_positions}, and {what} {needed} tokens, the prompt included: "
+                "leave longer transcripts out (data.KeepTokens), or lower the max_tokens of the search"
+            )
+
+    def _logits(self, x: Float[Array, "*rest d"]) -> Float[Array, "*rest v"]:
+        normed = self.norm(x)
+        if not self.tied:
+            return self.readout(normed)
+        return wide_einsum("...d,vd->...v", normed, self.embed.embedding.astype(normed.dtype))
+
+    def _aligned(self, weights: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+        """Returns the rows of the alignment heads among those of all layers."""
+        if self.alignment_heads is None:
+            return weights
+        rows = np.array([layer * self.attention.heads + head for layer, head in self.alignment_heads])
+        return jnp.take(weights, rows, axis=axis)
 
 
 def _combined_draw(draws: list[Draws | None]) -> Draws | None:

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxasr.nn.blocks import ACTIVATIONS, Activation, FeedForward, Positions, SelfAttention
-from jaxasr.nn.encoders.self_attentive import PositionEncoding, SelfAttentionEncoder, check_choices
+from jaxasr.nn.encoders.self_attentive import PositionEncoding, SelfAttentionEncoder
 from jaxasr.nn.layer_rng import LayerRng, residual
 from jaxasr.nn.layers import Dense
+from jaxasr.nn.module import check_choices
 from jaxasr.ops.depthwise import depthwise
 from jaxasr.ops.masks import zero_padding
 from jaxasr.ops.products import widened
@@ -35,11 +36,12 @@ class ConvolutionModule(nn.Module):
     filters: Filters
     heads: int
     activation: Activation
+    norm_epsilon: float
 
     @nn.compact
     def __call__(self, x_bsd: Float[Array, "b s d"], valid_bs: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
         d = x_bsd.shape[-1]
-        x_bsd = nn.glu(Dense(2 * d, name="gate")(nn.LayerNorm(name="norm")(x_bsd)))
+        x_bsd = nn.glu(Dense(2 * d, name="gate")(nn.LayerNorm(self.norm_epsilon, name="norm")(x_bsd)))
         initial = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=0, out_axis=())
         filters_kd = self.param(
             "filters", initial, (self.kernel_size, d if self.filters == "depthwise" else self.heads)
@@ -47,7 +49,8 @@ class ConvolutionModule(nn.Module):
         if self.filters == "lightweight":
             filters_kd = jnp.repeat(jax.nn.softmax(widened(filters_kd), axis=0), d // self.heads, axis=1)
         x_bsd = depthwise(zero_padding(x_bsd, valid_bs), jnp.asarray(filters_kd, x_bsd.dtype), causal=self.causal)
-        return Dense(d, name="mix")(ACTIVATIONS[self.activation](nn.LayerNorm(name="after")(x_bsd)))
+        normed_bsd = nn.LayerNorm(self.norm_epsilon, name="after")(x_bsd)
+        return Dense(d, name="mix")(ACTIVATIONS[self.activation](normed_bsd))
 
 
 class ConformerBlock(nn.Module):
@@ -63,6 +66,7 @@ class ConformerBlock(nn.Module):
     filters: Filters
     ffn: Ffn
     activation: Activation
+    norm_epsilon: float
 
     @nn.compact
     def __call__(
@@ -71,17 +75,25 @@ class ConformerBlock(nn.Module):
         visible_bqk, valid_bs = constants
 
         def fed(x_bsd: Array, name: str, branch: int) -> Array:
-            fed_bsd = FeedForward(self.hidden, self.activation, self.dropout, branch=branch, name=name)(x_bsd, rng)
+            feed = FeedForward(self.hidden, self.activation, self.dropout, branch, self.norm_epsilon, name=name)
+            fed_bsd = feed(x_bsd, rng)
             scale = 0.5 if self.ffn == "halves" else 1.0
             return residual(x_bsd, fed_bsd, rng, branch=branch, dropout=self.dropout, scale=scale)
 
         def attended(x_bsd: Array) -> Array:
-            read_bsd = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, name="attention")(x_bsd, visible_bqk)
+            attention = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, self.norm_epsilon, name="attention")
+            read_bsd = attention(x_bsd, visible_bqk)
             return residual(x_bsd, read_bsd, rng, branch=1, dropout=self.dropout)
 
         def convolved(x_bsd: Array) -> Array:
             convolution = ConvolutionModule(
-                self.kernel_size, self.causal, self.filters, self.heads, self.activation, name="convolution"
+                self.kernel_size,
+                self.causal,
+                self.filters,
+                self.heads,
+                self.activation,
+                self.norm_epsilon,
+                name="convolution",
             )
             return residual(x_bsd, convolution(x_bsd, valid_bs), rng, branch=2, dropout=self.dropout)
 
@@ -94,7 +106,7 @@ class ConformerBlock(nn.Module):
             order = {"after": (attended, convolved), "before": (convolved, attended), "none": (attended,)}
             for branch in order[self.convolution]:
                 x_bsd = branch(x_bsd)
-        return nn.LayerNorm(name="norm")(fed(x_bsd, "feed_after", 3)), None
+        return nn.LayerNorm(self.norm_epsilon, name="norm")(fed(x_bsd, "feed_after", 3)), None
 
 
 class Conformer(SelfAttentionEncoder):

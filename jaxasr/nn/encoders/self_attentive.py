@@ -1,21 +1,23 @@
 """The base of encoders with self-attention: subsampling, a projection, and a stack of layers."""
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxasr.nn.blocks import Chunks, Layers, Remat, run_layers, visible
+from jaxasr.nn.blocks import NORM_EPSILON, Chunks, Layers, Remat, run_layers, visible
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.layer_rng import layer_rngs
 from jaxasr.nn.layers import Dense, Dropout, check_rates
+from jaxasr.nn.module import check_choices
 from jaxasr.nn.subsampling import Subsampling
 from jaxasr.ops.attention.positions import sinusoid
 from jaxasr.ops.masks import valid_from_lengths, zero_padding
 from jaxasr.records import Training
+from jaxasr.tree import check_numbers
 
-PositionEncoding = Literal["sinusoid", "rotary", "relative"]
+PositionEncoding = Literal["sinusoid", "rotary", "relative", "table"]
 
 
 class SelfAttentionEncoder(Encoder):
@@ -23,6 +25,9 @@ class SelfAttentionEncoder(Encoder):
 
     The bias of the projection is initialised at random, not to zero. A time mask leaves rows of zeros, which would have no
     variance, and a normalisation would multiply their gradient by a thousand in every branch.
+
+    positions="table" adds a table that is never trained, in the collection "constants": sinusoids at first, or the rows of an
+    imported model. An utterance has at most `max_positions` positions.
     """
 
     depth: int
@@ -36,9 +41,11 @@ class SelfAttentionEncoder(Encoder):
     layers: Layers = "unroll"
     remat: Remat = "none"  # the part of a block that the backward pass recomputes (blocks.run_layers)
 
-    positions: PositionEncoding = (
-        "sinusoid"  # added to the input; rotated queries and keys, or relative distances, in every layer
-    )
+    # sinusoids or a stored table, added to the input; rotated queries and keys, or relative distances, in every layer
+    positions: PositionEncoding = "sinusoid"
+    max_positions: int = 0  # rows of the table
+    projection: Literal["linear", "none"] = "linear"  # of the subsampled frames; none: they have the width already
+    norm_epsilon: float = NORM_EPSILON  # added to the variance in every layer normalisation
 
     block: ClassVar[type[nn.Module]]
 
@@ -50,7 +57,15 @@ class SelfAttentionEncoder(Encoder):
                 "must be positive, and the width a multiple of twice the heads"
             )
         check_rates(self, "dropout", "stochastic_depth")
-        check_choices(self, layers=Layers, remat=Remat, positions=PositionEncoding)
+        check_choices(
+            self, layers=Layers, remat=Remat, positions=PositionEncoding, projection=Literal["linear", "none"]
+        )
+        if (self.positions == "table") != (self.max_positions > 0):
+            raise ValueError(
+                f"{name} has positions={self.positions!r} and max_positions={self.max_positions}; a table needs a number of "
+                "rows, and nothing else has one"
+            )
+        check_numbers(self, positive=("norm_epsilon",))
         super().__post_init__()
 
     @property
@@ -66,7 +81,7 @@ class SelfAttentionEncoder(Encoder):
         x = zero_padding(frames_btf, valid_from_lengths(lengths_b, frames_btf.shape[1]))
         if self.subsampling is not None:
             x, lengths_b = self.subsampling(x, lengths_b, training)
-        x = self._placed(Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x))
+        x = self._placed(self._projected(x))
         x = Dropout(self.dropout, name="dropout")(x, training)
         valid_bs = valid_from_lengths(lengths_b, x.shape[1])
         rng = None
@@ -84,29 +99,40 @@ class SelfAttentionEncoder(Encoder):
             "heads": self.heads,
             "hidden": round(self.expansion * self.width),
             "dropout": self.dropout,
-            "positions": "none" if self.positions == "sinusoid" else self.positions,
+            "positions": self.positions if self.positions in ("rotary", "relative") else "none",
+            "norm_epsilon": self.norm_epsilon,
         }
 
     def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
         """Returns the output of the encoder from the output of the stack."""
         return x_bsd
 
+    def _projected(self, x_bsd: Float[Array, "b s m"]) -> Float[Array, "b s d"]:
+        if self.projection == "linear":
+            return Dense(self.width, bias_init=nn.initializers.normal(0.1), name="project")(x_bsd)
+        if x_bsd.shape[-1] != self.width:
+            raise ValueError(
+                f"{type(self).__name__} has projection='none' and width {self.width}, and its input has "
+                f"{x_bsd.shape[-1]} columns; give the subsampling this width, or take projection='linear'"
+            )
+        return x_bsd
+
     def _placed(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-        """Returns the input of the stack: `x_bsd`, plus sinusoids if positions are absolute."""
-        if self.positions != "sinusoid":
+        """Returns the input of the stack: `x_bsd`, plus sinusoids or the table if positions are absolute.
+
+        Raises:
+            ValueError: the table has fewer rows than the batch has positions.
+        """
+        positions = x_bsd.shape[1]
+        if self.positions == "sinusoid":
+            return x_bsd + sinusoid(jnp.arange(positions), self.width).astype(x_bsd.dtype)[None]
+        if self.positions != "table":
             return x_bsd
-        table_sd = sinusoid(jnp.arange(x_bsd.shape[1]), self.width).astype(x_bsd.dtype)
-        return x_bsd + table_sd[None]
-
-
-def check_choices(module: object, **choices: Any) -> None:
-    """Checks that every named field has one of the values of its Literal.
-
-    Raises:
-        ValueError: a field has another value.
-    """
-    for name, allowed in choices.items():
-        value = getattr(module, name)
-        if value not in get_args(allowed):
-            one_of = ", ".join(map(repr, get_args(allowed)))
-            raise ValueError(f"{type(module).__name__}.{name} is {value!r}; it must be one of {one_of}")
+        rows = self.max_positions
+        table_sd = self.variable("constants", "positions", lambda: sinusoid(jnp.arange(rows), self.width)).value
+        if positions > rows:
+            raise ValueError(
+                f"{type(self).__name__}.max_positions is {rows}, and a batch has {positions} positions; take shorter "
+                "utterances, or shorter windows in transcription (--window-s)"
+            )
+        return x_bsd + table_sd[None, :positions].astype(x_bsd.dtype)

@@ -1,13 +1,14 @@
 """The Transformer encoder with pre-normalisation."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxasr.nn.blocks import FeedForward, Positions, SelfAttention
+from jaxasr.nn.blocks import Activation, FeedForward, Positions, SelfAttention
 from jaxasr.nn.encoders.self_attentive import SelfAttentionEncoder
 from jaxasr.nn.layer_rng import LayerRng, residual
+from jaxasr.nn.module import check_choices
 
 
 class TransformerBlock(nn.Module):
@@ -17,15 +18,19 @@ class TransformerBlock(nn.Module):
     hidden: int
     dropout: float
     positions: Positions
+    activation: Activation
+    norm_epsilon: float
 
     @nn.compact
     def __call__(
         self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], rng: LayerRng | None
     ) -> tuple[Float[Array, "b s d"], None]:
         visible_bqk, _ = constants
-        attended_bsd = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, name="attention")(x_bsd, visible_bqk)
+        attention = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, self.norm_epsilon, name="attention")
+        attended_bsd = attention(x_bsd, visible_bqk)
         x_bsd = residual(x_bsd, attended_bsd, rng, branch=0, dropout=self.dropout)
-        fed_bsd = FeedForward(self.hidden, "relu", self.dropout, branch=1, name="feed")(x_bsd, rng)
+        feed = FeedForward(self.hidden, self.activation, self.dropout, 1, self.norm_epsilon, name="feed")
+        fed_bsd = feed(x_bsd, rng)
         return residual(x_bsd, fed_bsd, rng, branch=1, dropout=self.dropout), None
 
 
@@ -39,7 +44,16 @@ class TransformerEncoder(SelfAttentionEncoder):
     rotation, Su et al. 2021 (2104.09864); relative positions, Dai et al. 2019 (1901.02860).
     """
 
+    activation: Activation = "relu"  # of the feed-forward layers
+
     block: ClassVar[type[nn.Module]] = TransformerBlock
 
+    def __post_init__(self):
+        check_choices(self, activation=Activation)
+        super().__post_init__()
+
+    def fields(self) -> dict[str, Any]:
+        return super().fields() | {"activation": self.activation}
+
     def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-        return nn.LayerNorm(name="norm")(x_bsd)
+        return nn.LayerNorm(self.norm_epsilon, name="norm")(x_bsd)

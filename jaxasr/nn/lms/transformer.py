@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.blocks import Chunks, FeedForward, SelfAttention
-from jaxasr.nn.decoders.transformer import TransformerState
+from jaxasr.nn.decoders.transformer_layer import TransformerState
 from jaxasr.nn.layer_rng import LayerRng, layer_rngs, residual
 from jaxasr.nn.layers import Dropout, Embedding, check_rates
 from jaxasr.nn.lms.interface import Lm, check_sizes

@@ -1,13 +1,15 @@
 """Waves to log-mel frames, computed on the device, and their normalisation. Padding is zero on both sides.
 
-A frame exists only where its window lies wholly inside the real samples (no centring, no reflection), so no frame has
-ever seen padding. Window: periodic Hann. Spectrum: power |X|^2 of an FFT of the next power of two. Filters: triangles
-of peak 1 on the HTK mel scale (as torchaudio's default), or of equal area on Slaney's (as librosa's, and Whisper's).
+A frame exists only where its window lies wholly inside the real samples (no centring), so no frame has ever seen padding.
+With reflected edges a frame is centred on each hop instead. Window: periodic Hann. Spectrum: power |X|^2 of an FFT of the
+next power of two, or of the window. Filters: triangles of peak 1 on the HTK mel scale (as torchaudio's default), or of
+equal area on Slaney's (as librosa's, and Whisper's).
 """
 
 import math
 from typing import Literal, NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -19,9 +21,12 @@ from jaxasr.units import samples_from_ms
 
 Count = TypeVar("Count", int, np.ndarray, Array)
 MelScale = Literal["htk", "slaney"]
+FftSize = Literal["power_of_two", "window"]
+Edges = Literal["inside", "reflect"]
 
 QUANTIZATION = 1e-8  # energy of the rounding to 16 bits in one FFT bin of a 25 ms window at 16 kHz
 VARIANCE_FLOOR = 1e-3  # in squared natural logarithms: speech has 1 to 10
+PEAK_RANGE = 8.0  # powers of ten below the loudest energy of an utterance, of `normalize_peak`
 
 
 class MelFilterbank(NamedTuple):
@@ -55,12 +60,17 @@ def log_mel(
     low_hz: float,
     high_hz: float,
     mel_scale: MelScale = "htk",
+    fft: FftSize = "power_of_two",
+    edges: Edges = "inside",
     floor: float = QUANTIZATION,
 ) -> MelFilterbank:
-    """Returns natural logarithms of mel energies of every window that lies completely inside the real samples.
+    """Returns natural logarithms of the mel energies of every frame.
 
     Args:
         wave_bn: Amplitude, full scale = 1.
+        fft: the size of the FFT: the next power of two of the window, or the window itself.
+        edges: "inside": a frame for every window that lies completely inside the real samples. "reflect": a frame centred on
+            every hop; the real samples are reflected at both ends (as torch.stft, without its last frame).
         floor: Energies below it count as it; silence becomes log(floor), finite and with gradient zero.
 
     Raises:
@@ -70,16 +80,20 @@ def log_mel(
     """
     window_samples = samples_from_ms(window_ms, rate_hz)
     hop_samples = samples_from_ms(hop_ms, rate_hz)
-    fft_samples = 1 << (window_samples - 1).bit_length()
+    fft_samples = window_samples if fft == "window" else 1 << (window_samples - 1).bit_length()
     filters_cf = mel_filters(
         rate_hz=rate_hz, fft_samples=fft_samples, bins=bins, low_hz=low_hz, high_hz=high_hz, mel_scale=mel_scale
     )
-    windows_btn = _windows(wave_bn.astype(jnp.float32), window_samples, hop_samples)
+    frames = frame_lengths(wave_bn.shape[1], window_samples=window_samples, hop_samples=hop_samples, edges=edges)
+    wave_bn = wave_bn.astype(jnp.float32)
+    if edges == "reflect":
+        wave_bn = _reflected(wave_bn, sample_lengths_b, window_samples // 2)
+    windows_btn = _windows(wave_bn, frames, window_samples, hop_samples)
     hann_n = np.hanning(window_samples + 1)[None, None, :-1].astype(np.float32)
     power_btc = power_spectrum(windows_btn * hann_n, fft_samples)
     energies_btf = jnp.matmul(power_btc, filters_cf.astype(np.float32), precision=lax.Precision.HIGHEST)
     frames_btf = jnp.log(jnp.maximum(energies_btf, floor))
-    lengths_b = frame_lengths(sample_lengths_b, window_samples=window_samples, hop_samples=hop_samples)
+    lengths_b = frame_lengths(sample_lengths_b, window_samples=window_samples, hop_samples=hop_samples, edges=edges)
     return MelFilterbank(masks.zero_padding(frames_btf, _valid(frames_btf, lengths_b)), lengths_b)
 
 
@@ -109,8 +123,13 @@ def power_spectrum(
     return by_fft(windows_btn) if by == "fft" else by_products(windows_btn)
 
 
-def frame_lengths(samples: Count, *, window_samples: int, hop_samples: int) -> Count:
-    """Windows that lie wholly inside so many samples: max(0, 1 + (samples - window) // hop). 0 to 399: 0; 560: 2."""
+def frame_lengths(samples: Count, *, window_samples: int, hop_samples: int, edges: Edges = "inside") -> Count:
+    """Windows that lie wholly inside so many samples: max(0, 1 + (samples - window) // hop). 0 to 399: 0; 560: 2.
+
+    With reflected edges: samples // hop, the hops that are complete.
+    """
+    if edges == "reflect":
+        return samples // hop_samples  # pyright: ignore[reportReturnType]
     frames = 1 + (samples - window_samples) // hop_samples
     return frames * (frames > 0)  # pyright: ignore[reportReturnType]
 
@@ -167,6 +186,17 @@ def normalize_global(
     return masks.zero_padding(scaled_btf, _valid(frames_btf, frame_lengths_b))
 
 
+def normalize_peak(frames_btf: Frames, frame_lengths_b: Lengths) -> Frames:
+    """Scales natural logarithms to (log10 + 4) / 4, after raising them to at least PEAK_RANGE below the utterance's largest.
+
+    Source: Radford et al. 2022 (2212.04356), section 2.2; the constants are those of the code of Whisper.
+    """
+    valid_bt = _valid(frames_btf, frame_lengths_b)
+    log10_btf = frames_btf.astype(jnp.float32) / math.log(10)
+    peak_b11 = jnp.max(log10_btf, axis=(1, 2), keepdims=True, initial=-1e30, where=valid_bt[..., None])
+    return masks.zero_padding((jnp.maximum(log10_btf, peak_b11 - PEAK_RANGE) + 4.0) / 4.0, valid_bt)
+
+
 def feature_sums(frames_btf: Frames, frame_lengths_b: Lengths) -> FeatureSums:
     """Returns count, sum and sum of squares of the real frames of one batch, in float32."""
     frames_btf = masks.zero_padding(frames_btf.astype(jnp.float32), _valid(frames_btf, frame_lengths_b))
@@ -178,8 +208,21 @@ def _valid(frames_btf: Frames, frame_lengths_b: Lengths):
     return masks.valid_from_lengths(frame_lengths_b, frames_btf.shape[1])
 
 
-def _windows(wave_bn: Wave, window_samples: int, hop_samples: int) -> Float[Array, "b t w"]:
-    frames = frame_lengths(wave_bn.shape[1], window_samples=window_samples, hop_samples=hop_samples)
+def _reflected(wave_bn: Wave, lengths_b: Lengths, by: int) -> Float[Array, "b _"]:
+    """Returns the waves with `by` samples before and behind the real ones, mirrored at the first and the last of them."""
+    n = wave_bn.shape[1]
+    wave_bn = masks.zero_padding(wave_bn[..., None], masks.valid_from_lengths(lengths_b, n))[..., 0]
+    mirrored_m = jnp.arange(1, by + 1)
+    left_bm = jnp.take(wave_bn, jnp.minimum(mirrored_m[::-1], n - 1), axis=1)
+    behind_bm = jnp.clip(lengths_b[:, None] - 1 - mirrored_m[None, :], 0, n - 1)
+    right_bm = jnp.take_along_axis(wave_bn, behind_bm, axis=1)
+    padded_bm = jnp.concatenate([left_bm, wave_bn, jnp.zeros_like(right_bm)], axis=1)
+    return jax.vmap(lambda wave, right, end: lax.dynamic_update_slice(wave, right, (end,)))(
+        padded_bm, right_bm, lengths_b + by
+    )
+
+
+def _windows(wave_bn: Wave, frames: int, window_samples: int, hop_samples: int) -> Float[Array, "b t w"]:
     starts_t = np.arange(frames) * hop_samples
     return wave_bn[:, starts_t[:, None] + np.arange(window_samples)]
 

@@ -26,6 +26,16 @@ def decoder(attention, **changes) -> TransformerDecoder:
 
 DOT = decoder(DotAttention(4, 2), dropout=0.3, stochastic_depth=0.2)
 LOCATION = decoder(LocationAttention(5, filters=2, kernel_size=3))
+PROMPTED = decoder(
+    DotAttention(4, 2),
+    prompt=(4, 2, 3),
+    positions="learned",
+    max_positions=259,
+    embedding_scale="none",
+    tied=True,
+    activation="gelu",
+    alignment_heads=((1, 0), (0, 1)),
+)
 
 
 def given(hidden_bsd, lengths=LENGTHS, tokens_bu=TOKENS):
@@ -83,7 +93,7 @@ def test_values_are_those_of_the_reference(hidden_bsd):
         assert not np.any(weights[row, ..., length:])
 
 
-@pytest.mark.parametrize("module", [DOT, LOCATION], ids=["dot", "location"])
+@pytest.mark.parametrize("module", [DOT, LOCATION, PROMPTED], ids=["dot", "location", "prompted"])
 def test_step_by_step_is_teacher_forced(hidden_bsd, module):
     """The capacity is just enough, or grows on the way as in a search."""
     variables = variables_of(module)
@@ -140,6 +150,48 @@ def test_a_token_is_seen_by_what_comes_after_it_and_by_nothing_else(hidden_bsd):
         d_variables, _ = with_gradients(DOT, train=False)(variables_of(DOT), hidden, seen_bk, *rest, IDS)[1]
         seen_v = np.any(d_variables["params"]["embed"]["embedding"], axis=-1)
         assert [seen_v[token] for token in (0, *TOKENS[0])] == [place <= position for place in range(4)]
+
+
+def test_a_prompt_is_read_before_the_first_token(hidden_bsd):
+    """The prompt takes the place of END: with two more tokens in the transcript the same decoder computes the same."""
+    hidden, lengths_b, tokens_bu = given(hidden_bsd)
+    variables = jax.tree.map(jnp.asarray, variables_of(PROMPTED))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def apply(module, tokens_bu):
+        return module.apply(variables, hidden, lengths_b, tokens_bu, training=None)
+
+    prompted = apply(PROMPTED, tokens_bu)
+    longer = apply(PROMPTED.clone(prompt=(4,)), jnp.pad(tokens_bu, ((0, 0), (2, 0))).at[:, :2].set(jnp.array([2, 3])))
+    assert prompted.logits_bkv.shape == (3, 4, VOCAB)
+    near(prompted.logits_bkv, longer.logits_bkv[:, 2:], rtol=1e-4, atol=1e-5)
+    every = apply(PROMPTED.clone(alignment_heads=None), tokens_bu)
+    near(prompted.weights_bkhs, every.weights_bkhs[:, :, [2, 1]])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt": (VOCAB,)}, rf"prompt has the tokens \[{VOCAB}\]"),
+        ({"positions": "learned"}, "a learned table needs a number of rows"),
+        ({"max_positions": 9}, "a learned table needs a number of rows"),
+        ({"positions": "learned", "max_positions": 9}, "more than max_positions=9; lower max_tokens"),
+        ({"alignment_heads": ((2, 0),)}, "pairs of a layer below 2 and a head below 2"),
+    ],
+)
+def test_tables_that_can_not_be_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        decoder(DotAttention(4, 2), **fields)
+
+
+def test_more_tokens_than_positions_are_refused(hidden_bsd):
+    module = decoder(DotAttention(4, 2), positions="learned", max_positions=3, max_tokens=3)
+    with pytest.raises(ValueError, match=r"max_positions is 3, and a batch has 4 tokens"):
+        jax.eval_shape(functools.partial(module.init, training=None), jax.random.key(0), *given(hidden_bsd))
+    variables = jax.tree.map(jnp.asarray, variables_of(PROMPTED))
+    memory, state = jax.jit(functools.partial(PROMPTED.apply, method="start"))(variables, *given(hidden_bsd)[:2])
+    with pytest.raises(ValueError, match=r"max_positions is 259, and a search may write 302 tokens"):
+        PROMPTED.apply(variables, memory, state.with_capacity(300), jnp.array([0, 0, 0]), method="step")
 
 
 def test_what_the_layers_drew_is_one_draw(hidden_bsd):

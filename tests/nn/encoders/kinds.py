@@ -12,6 +12,7 @@ from jaxasr.nn import (
     LatencyControlledBlstm,
     QuartzNet,
     Tds,
+    TimeConvSubsampling,
     TransformerEncoder,
     VggSubsampling,
 )
@@ -36,6 +37,18 @@ ENCODERS: dict[str, Encoder] = {
     "TDS": Tds((2, 3), depths=(1, 1), strides=(2, 1), kernel_size=3, output=5, dropout=0.4),
     "QuartzNet": QuartzNet((8,), (3,), repeats=1, depth=2, first=(8, 3, 2), last=(8, 3, 2), output=4, dropout=0.2),
     "transformer, sinusoids": TransformerEncoder(1, 8, 2, subsampling=ConvSubsampling((2,)), expansion=2, dropout=0.4),
+    "transformer, table of positions, convolutions over time": TransformerEncoder(
+        1,
+        8,
+        2,
+        TimeConvSubsampling((3, 8)),
+        expansion=2,
+        dropout=0.4,
+        positions="table",
+        max_positions=64,
+        projection="none",
+        activation="gelu",
+    ),
     "transformer, rotary, causal, scanned": TransformerEncoder(
         2, 8, 2, positions="rotary", context=Chunks(1), layers="scan", expansion=2, dropout=0.4, stochastic_depth=0.3
     ),

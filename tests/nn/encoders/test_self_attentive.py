@@ -15,7 +15,7 @@ from jaxasr.cost.jaxprs import shape_of, trace
 from jaxasr.nn import AdditiveAttention, Chunks, Conformer, ConvSubsampling, Speller, TransformerEncoder
 from jaxasr.nn.blocks import Layers
 from jaxasr.nn.encoders.conformer import Ffn
-from jaxasr.nn.encoders.self_attentive import check_choices
+from jaxasr.nn.module import check_choices
 from tests.nn.tiny import near, streams, training_of
 from tests.reference import positions, self_attentive
 
@@ -193,6 +193,7 @@ def test_frames_of_zeros_leave_gradients_of_the_usual_size(frames_btf):
             "SimpleNamespace.ffn is 'two'; it must be one of 'halves', 'full', 'one'",
         ),
         (lambda: TransformerEncoder(1, 8, 2, stochastic_depth=1.0), "TransformerEncoder.stochastic_depth is 1.0"),
+        (lambda: TransformerEncoder(1, 8, 2, positions="table"), "a table needs a number of rows"),
         (lambda: Chunks(0), "a chunk has at least 1 position"),
         (lambda: Chunks(2, -1), "sees at least 0 chunks before it"),
     ],
@@ -235,3 +236,31 @@ def test_the_papers_sizes(depth, width, heads, cell, encoder, decoder, published
     assert found == subsampling + depth * (2 * feed + attention + convolution + 2 * width) == encoder
     assert decoder_size == decoder
     assert abs((found + decoder_size) / published - 1) < 0.02
+
+
+TABLE = TransformerEncoder(
+    1, 8, 2, expansion=2, positions="table", max_positions=7, projection="none", activation="gelu", norm_epsilon=1e-5
+)
+
+
+def test_a_table_of_positions_is_added_and_never_trained(rng):
+    x_bsd = jnp.asarray(rng.normal(size=(2, 7, 8)).astype(np.float32))
+    variables = TABLE.init(jax.random.key(0), x_bsd, jnp.array([7, 3]), training=None)
+    table_sd = np.asarray(variables["constants"]["positions"])
+    assert table_sd.shape == (7, 8)
+    assert not any(
+        "positions" in jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(variables["params"])
+    )
+    apply = jax.jit(lambda variables, x: TABLE.apply(variables, x, jnp.array([7, 3]), training=None)[0])
+    blank = {**variables, "constants": {"positions": jnp.zeros((7, 8))}}
+    near(apply(variables, x_bsd), apply(blank, x_bsd + table_sd[None]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "positions", "message"),
+    [(8, 8, r"max_positions is 7, and a batch has 8 positions"), (3, 7, r"width 8, and its input has 3 columns")],
+)
+def test_input_that_does_not_fit_the_table_or_the_width_is_refused(columns, positions, message):
+    x_bsd = jnp.zeros((1, positions, columns))
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: TABLE.init(jax.random.key(0), x_bsd, jnp.array([1]), training=None))
