@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxasr.cli import benchmarks, compare, data, evaluation, tools, training, transcribe
+from jaxasr.cli import benchmarks, compare, data, evaluation, pretrained, tools, training, transcribe
 from jaxasr.cli.command import Command
 from jaxasr.files import check_local
 
 COMMANDS = {
     command.name: command
-    for module in (data, training, evaluation, compare, transcribe, benchmarks, tools)
+    for module in (data, pretrained, training, evaluation, compare, transcribe, benchmarks, tools)
     for command in module.COMMANDS
 }
 RENAMED_COMMANDS = {"pieces": "train-tokenizer", "tune": "tune-decoding", "alignable": "toy-task"}
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_paths(options)
         with _process_group(command):
             return command.run(options)
-    except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError) as error:
+    except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError, ModuleNotFoundError) as error:
         if options.traceback:
             raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error

@@ -60,6 +60,12 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fusion-lm", type=Path, help="the workdir of the run of the language model that the decoder fuses"
     )
+    parser.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="RUN",
+        help="the workdir of a run, trained or imported, whose parameters the model begins with where path and shape match",
+    )
     result_arguments(parser)
 
 
@@ -89,6 +95,7 @@ def train(options: argparse.Namespace) -> int:
                 runtime,
                 teacher=options.teacher,
                 fusion_lm=options.fusion_lm,
+                init_from=options.init_from,
                 lms=lms,
                 started_s=started_s,
             )

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxasr import nn, report, score
+from jaxasr import nn, report, score, text
 from jaxasr.data import BoundPipeline
 from jaxasr.decode import Search
 from jaxasr.evaluation.attention_metrics import hypothesis_sums
@@ -58,9 +59,12 @@ class SearchEvaluator:
         self.name = name
         self.data: BoundPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
+        _check_durations(name, self.data, recogniser_of(experiment).frontend)
         loss = _validation_objective(experiment) if experiment.ranked_by == "loss" else None
         self._search = _search_with_sums(recogniser_of(experiment), search_of(split), loss)
         self._lms = lms
+        self._normalizer: text.Kind | None = split.normalizer
+        self._scored("")  # raises an error now if the normaliser is not installed
         self._scorer_names: tuple[str, ...] = getattr(split.search, "scorer_names", ())
         self._placement = placement(parallelism)
         self.loss: float | None = None  # in the last call; None: it does not rank checkpoints
@@ -92,7 +96,8 @@ class SearchEvaluator:
             return found
 
         with self.data.eval_batches(workers=workers, host=shard.host, hosts=shard.hosts) as batches:
-            evaluation = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._scorer_names)
+            references = (replace(batch, texts=tuple(map(self._scored, batch.texts))) for batch in batches)
+            evaluation = score.evaluate(decode, references, self._text, scorer_names=self._scorer_names)
         self.loss = _means(losses).get("loss")
         self.alignments = {}
         with self._measurements.optional("the measures of attention"):
@@ -109,6 +114,30 @@ class SearchEvaluator:
                     title=self.name,
                 )
         return evaluation
+
+    def _scored(self, written: str) -> str:
+        """Returns a transcript in the form that is scored."""
+        return written if self._normalizer is None else text.normalize(self._normalizer, written)
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self._scored(self.data.tokenizer.decode(tokens))
+
+
+def _check_durations(name: str, data: BoundPipeline, frontend: nn.LogMel) -> None:
+    """Checks, before a training or a search, that every utterance fits into the duration that the frontend pads to.
+
+    Raises:
+        ValueError: some are longer; the longest is named.
+    """
+    seconds_b = data.eval_plan.lengths.samples.max(axis=1) / frontend.rate_hz
+    longer = np.flatnonzero(seconds_b > frontend.pad_s)
+    if frontend.pad_s and len(longer):
+        longest = int(longer[np.argmax(seconds_b[longer])])
+        raise ValueError(
+            f"{name} has {len(longer)} utterances of more than model.frontend.pad_s={frontend.pad_s:g} s, such as "
+            f"{data.ids[longest]} ({seconds_b[longest]:.1f} s), and an evaluation leaves none out: evaluate on a corpus of "
+            "shorter segments, or transcribe the files, which cuts windows"
+        )
 
 
 def _means(batches: Sequence[Mapping[str, Sum]]) -> dict[str, float]:

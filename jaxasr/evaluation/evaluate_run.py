@@ -130,7 +130,7 @@ def _row_there(run: Workdir, identity: Mapping[str, Any]) -> dict[str, Any] | No
 def _identity_of_split(split: Split, data_dir: Path) -> dict[str, Any]:
     return {
         "search": {} if split.search is None else tree.flatten(split.search),
-        "normalizer": normalizer_of(split.data),
+        "normalizer": split.normalizer or normalizer_of(split.data),
         "split_data": split.data.open(data_dir).hash,
     }
 

@@ -14,8 +14,9 @@ from jaxasr.data import Normalize, Pipeline, Tokenize
 from jaxasr.decode import Search
 from jaxasr.experiment.stages import Stage
 from jaxasr.nn import Lm, Seq2Seq
+from jaxasr.text import KINDS, Kind
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.training import Distill, Objective, Optimizer, WeightNoise
+from jaxasr.training import Distill, Freeze, Objective, Optimizer, WeightNoise
 
 Model = Seq2Seq | Lm  # a recogniser, or a language model, which is trained on the transcripts of any corpus
 RecogniserMetric = Literal["wer", "cer", "cer_no_spaces", "mer", "loss"]
@@ -26,11 +27,17 @@ LmMetric = Literal["perplexity", "loss"]
 class Split:
     """A set of utterances to evaluate on, with the search that decodes them. An evaluation leaves no utterance out.
 
-    The splits of a language model have no search: their texts are scored by perplexity.
+    The splits of a language model have no search: their texts are scored by perplexity. With a `normalizer`, hypotheses and
+    references are compared in that form (`text.normalize`), whatever form the model writes.
     """
 
     data: Pipeline
     search: Search | None = None
+    normalizer: Kind | None = None  # None: hypotheses as they are, and references in the form of `data`
+
+    def __post_init__(self):
+        if self.normalizer is not None and self.normalizer not in KINDS:
+            raise ValueError(f"there is no text normaliser {self.normalizer!r}; there are {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Experiment:
     log_every: int = 50
     teacher: Model | None = None  # the model that is distilled (training.Distill); its parameters come from its own run
     weight_noise: WeightNoise | None = None  # on the parameters in training
+    freeze: Freeze = Freeze()  # parameters that keep the values they begin with (train --init-from)
     ema_decay: float = 0.0  # per batch, of the average of the parameters, which is what is evaluated; 0: no average
     keep_last: int = 2  # newest checkpoints that are kept
     keep_best: int = 1  # best checkpoints that are kept besides

@@ -59,8 +59,8 @@ def restore_variables(
     Args:
         by: the score that ranks the checkpoints; "": the one that the run's own experiment names.
     """
-    checkpoints = SavedCheckpoints(workdir.checkpoints, by=by or _ranked_by(model, workdir))
-    blank = _variable_shapes(model)
+    checkpoints = SavedCheckpoints(workdir.checkpoints, by=by or ranked_by(model, workdir))
+    blank = variable_shapes(model)
 
     def read(step: int) -> TrainedVariables:
         metadata = checkpoints.metadata(step)
@@ -79,10 +79,12 @@ def restore_variables(
 
     if which == "mean":  # of all; a damaged one is an error
         return read(checkpoints.find("last"))
+    if which == "best" and checkpoints.steps() == [0] and checkpoints.metadata(0).is_imported:
+        which = 0  # nothing was evaluated when it was imported
     return checkpoints.first_whole(which, read)
 
 
-def _ranked_by(model: Model, workdir: Workdir) -> str:
+def ranked_by(model: Model, workdir: Workdir) -> str:
     """Returns the score that ranks the checkpoints of a run by the experiment that it was trained with."""
     checkpoints = SavedCheckpoints(workdir.checkpoints)
     newest = checkpoints.last_whole()
@@ -108,7 +110,7 @@ def _check_same_model(model: Model, tokenizer: Tokenizer, metadata: Metadata, wo
         )
 
 
-def _variable_shapes(model: Model) -> Any:
+def variable_shapes(model: Model) -> Any:
     """Returns the shapes of the variables, which do not depend on the batch."""
     samples = model.frontend.rate_hz if isinstance(model, nn.Seq2Seq) else 0
     batch = Batch.blank(Shape(samples=samples, tokens=1, examples=1))

@@ -9,7 +9,13 @@ import jax
 from jaxasr import tree
 from jaxasr.training import Optimizer, TrainState, reset_moments
 
-CHANGEABLE = ("model", "objective", "optimizer", "weight_noise")  # data and vocabulary belong to the whole run
+CHANGEABLE = (
+    "model",
+    "objective",
+    "optimizer",
+    "weight_noise",
+    "freeze",
+)  # data and vocabulary belong to the whole run
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from jaxasr.nn.decoders.fusion import HOLDER, LM
 from jaxasr.ops.audio.features import FeatureSums
 from jaxasr.records import END, Batch, NBest, Outputs
 from jaxasr.report.results import SOURCES
+from jaxasr.run.inherit import inherit
+from jaxasr.scale import is_primary
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import (
     AuxiliaryLoss,
@@ -193,7 +195,15 @@ class PretrainedRuns(NamedTuple):
 
     teacher: Path | None = None
     fusion_lm: Path | None = None
+    init_from: Path | None = None  # whose parameters the model begins with, where they match
+    print_fn: Callable[[str], None] = print
 
     def load_into(self, state: TrainState, experiment: Experiment) -> TrainState:
-        """Returns the state with the variables of these runs. Errors are those of load_teacher and load_fusion_lm."""
-        return load_fusion_lm(load_teacher(state, experiment, self.teacher), experiment, self.fusion_lm)
+        """Returns the state with the variables of these runs. Errors are those of the functions that load them."""
+        state = load_fusion_lm(load_teacher(state, experiment, self.teacher), experiment, self.fusion_lm)
+        if self.init_from is None:
+            return state
+        state, inheritance = inherit(state, experiment, self.init_from)
+        if is_primary():
+            self.print_fn("\n".join(inheritance.lines()))
+        return state

@@ -42,6 +42,7 @@ def train(
     *,
     teacher: Path | None = None,
     fusion_lm: Path | None = None,
+    init_from: Path | None = None,
     lms: Mapping[str, str] = NO_LMS,
     print_fn: Callable[[str], None] = print,
     step_callback: StepCallback | None = None,
@@ -52,8 +53,8 @@ def train(
     Args:
         workdir: the folder of the run: checkpoints, metrics, pictures, hypotheses. A Workdir is one that the caller holds.
         runtime: data folder and devices; no number depends on them beyond float tolerance. None: the defaults.
-        teacher: the workdir of the teacher's run, if the experiment has a teacher. It is read at the first step only.
-        fusion_lm: the workdir of the language model that the decoder fuses, if it does. It is read at the first step only.
+        teacher, fusion_lm: the workdirs of the runs of the teacher and of the language model that the decoder fuses, if any.
+        init_from: the workdir of a run whose matching parameters the model begins with, read at the first step only.
         lms: the paths of the language models that the search of the validation split fuses, by name.
         print_fn: takes the lines for people.
         step_callback: called for each step when its sums are known.
@@ -82,8 +83,8 @@ def train(
 
         # Restore the newest checkpoint that is whole, or initialise the first stage.
         with goodput.record("restore" if checkpoints.steps() else "other"):
-            check_same_run = functools.partial(check_same_run_on_all_hosts, experiment, data)
-            done, saved = restore_or_init(stages, checkpoints, PretrainedRuns(teacher, fusion_lm), check_same_run)
+            check_run = functools.partial(check_same_run_on_all_hosts, experiment, data)
+            done, saved = restore_or_init(stages, checkpoints, PretrainedRuns(teacher, fusion_lm, init_from), check_run)
         stages = [stage for stage in stages if stage.experiment.steps >= done]
         goodput.resume_at(done)
         if is_finished(stages[0], checkpoints, run_dir, done):  # nothing is written

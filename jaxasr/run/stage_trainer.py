@@ -193,7 +193,12 @@ def restore_or_init(
     """
 
     def restore(step: int) -> tuple[int, CheckpointState]:
-        checkpoints.metadata(step)  # a folder that is no checkpoint has an arbitrary step
+        # a folder that is no checkpoint has an arbitrary step
+        if checkpoints.metadata(step).is_imported:
+            raise ValueError(
+                f"{checkpoints.directory} holds imported parameters without a state of training: train in a folder of its "
+                f"own, with --init-from {checkpoints.directory.parent}"
+            )
         check_step(step)
         stage = next((stage for stage in stages if stage.experiment.steps >= step), None)
         if stage is None:

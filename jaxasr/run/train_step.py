@@ -28,6 +28,7 @@ def make_train_step(experiment: Experiment, objective: Objective) -> StepFunctio
         experiment.optimizer.build(),
         ema_decay=experiment.ema_decay,
         noise=experiment.weight_noise,
+        freeze=experiment.freeze,
     )
 
 

@@ -8,6 +8,7 @@ from jaxasr.training.auxiliary import Reinforce as Reinforce
 from jaxasr.training.average import average_checkpoints as average_checkpoints
 from jaxasr.training.average import ema_update as ema_update
 from jaxasr.training.checkpoints.documents import DamagedCheckpointError as DamagedCheckpointError
+from jaxasr.training.checkpoints.metadata import IMPORTED as IMPORTED
 from jaxasr.training.checkpoints.metadata import Metadata as Metadata
 from jaxasr.training.checkpoints.reader import SavedCheckpoints as SavedCheckpoints
 from jaxasr.training.checkpoints.reader import Which as Which
@@ -17,6 +18,7 @@ from jaxasr.training.checkpoints.store import Checkpoints as Checkpoints
 from jaxasr.training.expected_errors import ExpectedErrors as ExpectedErrors
 from jaxasr.training.expected_errors import log_probs_of as log_probs_of
 from jaxasr.training.expected_errors import spelling_of as spelling_of
+from jaxasr.training.freeze import Freeze as Freeze
 from jaxasr.training.objective import Objective as Objective
 from jaxasr.training.optimizer import Adam as Adam
 from jaxasr.training.optimizer import Optimizer as Optimizer

@@ -14,6 +14,7 @@ import optax
 from jaxasr.records import Batch, Outputs, Sum
 from jaxasr.scale import SINGLE_DEVICE, GradientReduction
 from jaxasr.training.average import ema_update
+from jaxasr.training.freeze import Freeze
 from jaxasr.training.optimizers import own_average
 from jaxasr.training.state import TrainState
 from jaxasr.training.weight_noise import WeightNoise
@@ -31,6 +32,7 @@ def make_step(
     *,
     ema_decay: float,
     noise: WeightNoise | None = None,
+    freeze: Freeze = Freeze(),
 ) -> StepFunction:
     """Returns the step `(state, batch, reduction=SINGLE_DEVICE) -> (state, metrics)`.
 
@@ -42,6 +44,7 @@ def make_step(
         ema_decay: of the moving average of the parameters; 0: none. An optimizer with an average of its own
             (`ScheduleFree`) replaces it.
         noise: weight noise on the parameters that `apply` gets.
+        freeze: parameters that keep their values.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -51,6 +54,7 @@ def make_step(
         streams = _streams(state)
 
         def loss(params: Any, statistics: Any, batch: Batch) -> tuple[jax.Array, dict[str, Sum]]:
+            params = freeze.without_gradients(params)
             if noise is not None:
                 params = noise(params, state.step, _key(state, "weights"))
             sums = criterion(apply({"params": params, **statistics}, batch, state.step, streams), batch)
@@ -64,7 +68,7 @@ def make_step(
         weight = sums["loss"].weight
         gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, weight=weight)
-        params: Any = optax.apply_updates(state.params, updates)
+        params: Any = optax.apply_updates(state.params, freeze.without_updates(updates))
         one = jnp.ones(())
         metrics = sums | {"gradient_norm": Sum(optax.tree.norm(gradients), one)}
         average = _updated_average(state, params, optimizer_state, ema_decay)

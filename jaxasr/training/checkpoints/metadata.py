@@ -6,6 +6,8 @@ from typing import Any
 
 from jaxasr import tree
 
+IMPORTED = "imported "  # begins `Metadata.data` of an imported checkpoint; a hash of its files follows
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -18,6 +20,11 @@ class Metadata:
     versions: Mapping[str, str]  # of packages; shown, never compared
     defaults: tuple[str, ...] = ()  # the result of `tree.defaults`: fields that an older experiment may lack
     longest_s: float = 0.0  # longest audio of one example; 0: no audio, or unknown
+
+    @property
+    def is_imported(self) -> bool:
+        """A flag: True if the parameters are those of another system, without a state of training (`jaxasr import`)."""
+        return self.data.startswith(IMPORTED)
 
     def differences(self, here: "Metadata") -> list[str]:
         """Returns the differences from the writer, self, to the reader, `here`, as lines of "name: there -> here"."""

@@ -2,9 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from jaxasr.training.checkpoints import flat_tree
 from jaxasr.training.checkpoints.documents import DamagedCheckpointError
@@ -117,6 +117,10 @@ class SavedCheckpoints:
     def holds(self, step: Which, field: str) -> bool:
         """Returns True if the checkpoint holds a field of the state, by its path: "train/ema_params"."""
         return any(path.startswith(f"{field}/") for path in self._saved(self.find(step)).about().leaves)
+
+    def leaves(self, step: Which) -> Mapping[str, list[Any]]:
+        """Returns [shape, dtype] of each leaf of a step's state by its path, without reading the state."""
+        return self._saved(self.find(step)).about().leaves
 
     def evaluation(self, step: int) -> Evaluation | None:
         """Returns the recorded evaluation of a step; None if there is none. A damaged one is printed, and is none."""
