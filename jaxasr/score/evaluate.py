@@ -49,7 +49,7 @@ class Candidate:
     score: float  # what the n best are ranked by
     log_prob: float
     finished: bool  # False: cut at the search's limit
-    shares: Mapping[str, float] = field(default_factory=dict)  # of the log probability, by what added them
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])  # of the log probability, by what added them
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _confusions(alignments: Iterable[tuple[Edit, ...]]) -> Iterator[str]:
 
 def _columns(edits: tuple[Edit, ...]) -> Iterator[str]:
     letters = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
-    rows = {"REF: ": [], "HYP: ": [], "Eval:": []}
+    rows: dict[str, list[str]] = {"REF: ": [], "HYP: ": [], "Eval:": []}
     for edit in edits:
         width = max(len(edit.reference), len(edit.hypothesis))
         cells = (edit.reference or "*" * width, edit.hypothesis or "*" * width, letters[edit.kind])

@@ -111,7 +111,7 @@ def intervals(
     utterances = len(columns[0])
     whole = units.sum(axis=0)
     others = whole - units
-    found = {}
+    found: dict[str, tuple[float, Interval]] = {}
     for name, score in scores.items():
         value = float(score.of(whole[None])[0])
         left = score.of(others) if len(units) > 1 else np.full(1, np.nan)
@@ -121,7 +121,7 @@ def intervals(
 
 def unit_sums(columns: Sequence[Column], blocks: Blocks | None) -> Float64[np.ndarray, "units columns"]:
     """Returns the sums of each unit. Errors are those of `intervals`."""
-    lengths = {len(column) for column in columns} | ({len(blocks)} if blocks is not None else set())
+    lengths = {len(column) for column in columns} | (set[int]() if blocks is None else {len(blocks)})
     if len(lengths) != 1 or not min(lengths):
         raise ValueError(
             f"columns and blocks of {sorted(lengths)} utterances; all need the same number of utterances, and one at least"
@@ -213,8 +213,8 @@ def _scaled_spread(
         return spread(value, left, weights)
     inside = bool((left > 0.0).all() and (scale == "log" or (left < 1.0).all()))
     if inside:
-        transform = np.log if scale == "log" else lambda x: np.log(x / (1 - x))
-        return spread(float(transform(np.float64(value))), transform(left), weights)
+        odds, left_odds = (value, left) if scale == "log" else (value / (1 - value), left / (1 - left))
+        return spread(float(np.log(odds)), np.log(left_odds), weights)
     found = spread(value, left, weights)
     slope = value if scale == "log" else value * (1 - value)
     return None if found is None else Spread(found.error / slope, found.freedom)

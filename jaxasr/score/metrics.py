@@ -128,7 +128,8 @@ def measure(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
             f"{len(references)} references and {len(hypotheses)} hypotheses came; scores need the same number of both, "
             "and one at least"
         )
-    from rouge_score import rouge_scorer  # takes a second to import, and most commands count no error
+    # takes a second to import, and most commands count no error
+    from rouge_score import rouge_scorer  # pyright: ignore[reportMissingTypeStubs]
 
     by_rate = [count_errors(rate, references, hypotheses) for rate in ("wer", "cer", "cer_no_spaces", "mer")]
     tokenizer = tokenizer_of_script(references)
@@ -154,7 +155,7 @@ def count_errors(rate: ErrorRate, references: Sequence[str], hypotheses: Sequenc
 def bleu(ngrams: Float[np.ndarray, " counts"] | Int[np.ndarray, " counts"]) -> float:
     """Corpus BLEU, from 0 to 1, of summed `UtteranceScores.ngrams`."""
     *counts, hypothesis_words, reference_words = (int(value) for value in ngrams)
-    found = sacrebleu.BLEU.compute_bleu(
+    found = sacrebleu.BLEU.compute_bleu(  # pyright: ignore[reportUnknownMemberType]
         correct=counts[:NGRAMS],
         total=counts[NGRAMS:],
         sys_len=hypothesis_words,

@@ -89,7 +89,7 @@ def fit_no_speech(
             f"windows of other sounds {totals[1]:g}: both are needed for a no-speech decision"
         )
     balanced_n = weights_n * np.where(speech, LOSS / totals[0], 1 / totals[1]) * len(speech) / (LOSS + 1)
-    counts = speech.sum(), (~speech).sum()
+    counts = int(speech.sum()), int((~speech).sum())
     targets_n = np.where(speech, (counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2))
     scores_n2 = np.array([[score or 0.0 for score in scores] for scores in evidence], np.float64)
     used = scores_n2.any(axis=0)

@@ -44,7 +44,7 @@ def totals(
     Raises:
         ValueError: no utterance, columns of unequal lengths, or no resample.
     """
-    lengths = {len(column) for column in columns} | ({len(blocks)} if blocks is not None else set())
+    lengths = {len(column) for column in columns} | (set[int]() if blocks is None else {len(blocks)})
     if len(lengths) != 1 or not min(lengths) or resamples < 1:
         raise ValueError(
             f"columns and blocks of {sorted(lengths)} utterances, {resamples} resamples; all need the same number of "

@@ -3,6 +3,7 @@
 The test set is drawn from all that could be spoken; the systems are fixed. For systems trained several times see `seeds`.
 """
 
+import itertools
 import math
 from collections.abc import Hashable, Sequence
 
@@ -80,9 +81,9 @@ def approximate_randomisation(
     values = values[values != 0]
     if not len(values):
         return 1.0
-    observed = abs(values.sum()) * (1 - 1e-12)  # sums in another order are as large
+    observed = abs(float(values.sum())) * (1 - 1e-12)  # sums in another order are as large
     if len(values) <= most_exact:
-        signs = np.array(np.meshgrid(*[(-1, 1)] * len(values))).reshape(len(values), -1).T
+        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(values))))
         return float(np.mean(np.abs(signs @ values) >= observed))
     signs = np.random.default_rng(seed).integers(2, size=(permutations, len(values))) * 2 - 1
     return (float(np.sum(np.abs(signs @ values) >= observed)) + 1) / (permutations + 1)

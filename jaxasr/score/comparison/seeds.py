@@ -59,7 +59,7 @@ def variance_parts(errors: Errors, words: Column, speakers: Sequence[Hashable]) 
     """
     scores = _influences(errors, words)
     runs, utterances = scores.shape
-    counts = block_sums(np.ones(utterances), speakers)
+    counts = block_sums(np.ones(len(speakers)), speakers)
     if runs < 2 or len(counts) < 2 or utterances <= len(counts):
         raise ValueError(
             f"{runs} runs on {utterances} utterances of {len(counts)} speakers; two runs, two speakers and more than one "

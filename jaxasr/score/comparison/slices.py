@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -109,7 +110,8 @@ def _by_field(rows: Sequence[HypothesisRow], fields: Sequence[str]) -> dict[str,
             raise ValueError(
                 f"{len(missing)} lines, such as {missing[0]}, have no field {field}; there are: {', '.join(there)}"
             )
-        for value in sorted({row.fields[field] for row in rows}, key=lambda value: (str(type(value)), value)):
+        values: set[Any] = {row.fields[field] for row in rows}
+        for value in sorted(values, key=lambda value: (type(value).__name__, value)):
             groups[f"{field} {value}"] = [index for index, row in enumerate(rows) if row.fields[field] == value]
     return groups
 

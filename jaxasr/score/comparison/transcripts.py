@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Format = Literal["jaxasr", "nemo", "trn", "text"]
 _TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()\s]+)\)\s*$")
@@ -34,7 +34,7 @@ class HypothesisRow:
     speaker: str  # empty: not known
     reference: str
     hypothesis: str
-    fields: Mapping[str, Any] = field(default_factory=dict)  # everything else of the line, such as snr_db
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])  # everything else of the line, such as snr_db
 
 
 def read_transcripts(path: Path, reference: Path | None = None) -> dict[str, HypothesisRow]:
@@ -128,9 +128,10 @@ def _by_id(path: Path, lines: list[tuple[int, str]], parse: Callable[[str], Hypo
 
 
 def _from_json(line: str, id_key: str, reference_key: str, hypothesis_key: str) -> HypothesisRow:
-    row = json.loads(line)
+    parsed = json.loads(line)
+    row = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
     keys = (id_key, reference_key, hypothesis_key)
-    missing = [key for key in keys if not isinstance(row, dict) or not isinstance(row.get(key), str)]
+    missing = [key for key in keys if not isinstance(row.get(key), str)]
     if missing:
         raise ValueError(f"the texts {', '.join(keys)} are needed, and {', '.join(missing)} are missing or no text")
     speaker = row.get("speaker")
