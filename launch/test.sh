@@ -9,4 +9,4 @@ ruff format --check .
 pyright
 lint-imports
 [ $# -gt 0 ] || set -- -m "not slow"
-exec pytest -n 2 "$@"
+exec pytest -n 2 --dist worksteal "$@"

@@ -1,4 +1,4 @@
-"""Strictness for every test: CPU, four virtual devices, no silent broadcasting, shapes checked at run time, a time limit."""
+"""Settings of every test: CPU, four devices, no silent broadcasting, shapes checked, quick compilation, a time limit."""
 
 import contextlib
 import os
@@ -6,9 +6,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.compilation import QUICK_COMPILATION
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault(QUICK_COMPILATION, "true")
 
 from jaxtyping import install_import_hook
 

@@ -1,4 +1,4 @@
-"""Tests of the synthetic alignment task. The fast tests train one mechanism; the slow tests train all of them."""
+"""Tests of the synthetic alignment task. The slow tests train every mechanism."""
 
 import json
 from dataclasses import replace
@@ -40,6 +40,7 @@ def numbers():
 """
 
 
+@pytest.mark.slow
 def test_location_aware_attention_solves_it_and_reads_four_times_as_far():
     result = train_and_test("location-aware", replace(ATTENTIONS["location-aware"], steps=800))
     assert result.train_form < 0.01

@@ -16,7 +16,6 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.training import read_metrics
 from jaxasr.training.optimizers import own_average
 from tests import tiny_experiments as tiny
-from tests.nn.tiny import compiled_quickly
 from tests.run.test_loop import run_attempt, same_state
 from tests.trained_run import compile_cache, saved_state
 
@@ -166,7 +165,7 @@ def test_a_run_grows_and_may_be_killed_in_any_stage(growing, trained_run, tmp_pa
     """In the first one, in the second, just between them: the state and the metrics are those of an unbroken run."""
     whole = tmp_path / "whole"
     broken = tmp_path / "broken"
-    with compile_cache(tmp_path), compiled_quickly():
+    with compile_cache(tmp_path):
         attempt, interrupted = run_attempt(growing, whole, trained_run.data_dir)
         assert interrupted is None
         assert any(

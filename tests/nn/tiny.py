@@ -1,8 +1,6 @@
 """A recogniser that compiles in seconds, with batches of a few tenths of a second at 1 kHz, for tests."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +18,6 @@ FRONTEND = nn.LogMel(bins=4, rate_hz=RATE_HZ, low_hz=50.0, high_hz=450.0)
 AUGMENT = nn.SpecAugment(freq_masks=1, freq_bins=2, time_masks=1, time_frames=6, warp_frames=3)
 ADDITIVE = nn.AdditiveAttention(5)
 LOCATION = nn.LocationAttention(5, filters=2, kernel_size=3)
-
-
-@contextlib.contextmanager
-def compiled_quickly() -> Iterator[None]:
-    """Compiles with few optimisations inside, as JAX's own tests do, which halves the time of programs that run once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def listener(**changes) -> nn.Listener:

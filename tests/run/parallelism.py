@@ -13,7 +13,6 @@ from jaxasr.scale import MeshShape, Parallelism, Rules, compile_step
 from jaxasr.scale.layout import host_local_copy, replicated
 from jaxasr.training import make_step
 from tests import tiny_experiments as tiny
-from tests.nn.tiny import compiled_quickly
 
 STEPS = 5
 RULES = Rules(split_from=32)  # so that even these arrays are split
@@ -70,7 +69,6 @@ def five_steps(data_dir: Path, how: Parallelism, layout: MeshShape) -> dict[str,
 
 def write_five_steps(file: str, data_dir: str, how: Parallelism, layout: str) -> None:
     """Writes the result of `five_steps` to a file, in the primary process."""
-    with compiled_quickly():
-        found = five_steps(Path(data_dir), how, MeshShape.parse(layout))
+    found = five_steps(Path(data_dir), how, MeshShape.parse(layout))
     if jax.process_index() == 0:
         np.savez(file, **found)

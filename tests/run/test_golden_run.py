@@ -30,7 +30,6 @@ from jaxasr.__main__ import main
 from jaxasr.experiment import Experiment, Stage
 from jaxasr.training import read_metrics
 from tests import tiny_experiments as tiny
-from tests.nn.tiny import compiled_quickly
 from tests.run.test_loop import run_attempt
 from tests.trained_run import compile_cache, saved_state, shared_folder, write_tones
 
@@ -121,7 +120,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> GoldenRun:
     folder = tmp_path_factory.mktemp("golden")
     write_tones(folder / "wavs")
     prepare = ["prepare", "manifest", "--from", str(folder / "wavs"), "--data-dir", str(folder / "data"), "name=tones"]
-    with compile_cache(shared_folder(tmp_path_factory)), compiled_quickly():
+    with compile_cache(shared_folder(tmp_path_factory)):
         assert main(prepare) == 0
         first, interrupted = run_attempt(experiment(), folder / "run", folder / "data", stop_at=STOPS_AT)
         assert interrupted is not None

@@ -14,15 +14,9 @@ from jaxasr.nn.attention.interface import randomness_of
 from jaxasr.ops.attention.mixture import masked_log_softmax
 from jaxasr.records import Batch, Draws, Outputs
 from jaxasr.training import Distill, GuidedAttentionLoss, Objective, QuantityLoss, Reinforce
-from tests.nn.tiny import compiled_quickly, training_of
+from tests.nn.tiny import training_of
 
 POSITIONS, STEPS, VOCAB = 2, 2, 3
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with compiled_quickly():
-        yield
 
 
 def batch_of(tokens, lengths, valid=None):

@@ -11,18 +11,11 @@ import pytest
 from jaxasr.decode import Beam, MaxTokens
 from jaxasr.records import Batch, NBest, Outputs, Start, Step
 from jaxasr.training import ExpectedErrors, Objective, log_probs_of, spelling_of
-from tests.nn.tiny import compiled_quickly
 from tests.reference.edit_distance import distance
 
 VOCAB, LONGEST = 3, 2
 EVERY = [tokens for length in range(LONGEST + 1) for tokens in itertools.product((1, 2), repeat=length)]  # 7 of them
 REFERENCES = [(1, 2), (2,), ()]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with compiled_quickly():
-        yield
 
 
 def padded(rows, width):

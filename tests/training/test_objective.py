@@ -10,7 +10,6 @@ import pytest
 
 from jaxasr.records import Batch, Outputs, Sum
 from jaxasr.training.objective import Objective
-from tests.nn.tiny import compiled_quickly
 from tests.reference import ctc as ctc_reference
 from tests.reference.losses import label_smoothed_cross_entropy
 
@@ -20,12 +19,6 @@ TOKEN_LENGTHS = np.array([3, 1, 3, 0, 2], np.int32)
 HIDDEN_LENGTHS = np.array([6, 2, 4, 3, 6])  # the third can't be aligned: three equal tokens need five positions
 VALID = np.array([True, True, True, True, False])  # the fourth is a real utterance in which nothing is said
 TARGETS = (3 + 1) + (1 + 1) + (3 + 1) + (0 + 1)  # each with its end
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with compiled_quickly():
-        yield
 
 
 @functools.cache

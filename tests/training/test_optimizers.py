@@ -24,7 +24,6 @@ from jaxasr.training import (
 from jaxasr.training.optimizers import own_average
 from jaxasr.training.plateau import new_plateau
 from tests import zoo
-from tests.nn.tiny import compiled_quickly
 
 PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)}
 EVERY = [
@@ -34,12 +33,6 @@ EVERY = [
     Muon(Constant(0.1), accumulate_steps=2),
     ScheduleFree(Constant(0.1), clip_norm=1.0, accumulate_steps=2, weight_decay=0.01),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with compiled_quickly():
-        yield
 
 
 def gradients_of(rng, count):

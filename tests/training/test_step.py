@@ -11,7 +11,7 @@ import pytest
 from jaxasr.records import Batch, Outputs, Sum
 from jaxasr.scale.compile import compile_step
 from jaxasr.training import Adam, Constant, Objective, Sgd, make_step, new_state
-from tests.nn.tiny import batch_of, compiled_quickly, listener, near, rows, seq2seq
+from tests.nn.tiny import batch_of, listener, near, rows, seq2seq
 
 MODEL = seq2seq(noise=None, encoder=listener(time_reduction=(4,), dropout=0.3))
 OBJECTIVE = Objective(label_smoothing=0.1, ctc_weight=0.3)
@@ -19,12 +19,6 @@ SAMPLES = (400, 390, 60, 20, 380, 200, 50, 0)  # shared out over four devices: a
 TOKENS = (5, 5, 1, 1, 4, 2, 1, 0)
 BATCH = batch_of(np.random.default_rng(0), SAMPLES, TOKENS)
 OPTIMIZER = Adam(Constant(0.03), clip_norm=1.0).build()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with compiled_quickly():
-        yield
 
 
 def training(variables, batch, step, streams):

@@ -16,7 +16,7 @@ from jaxasr.nn.streaming import StreamingRecogniser, stream_reader, window_spec
 from jaxasr.records import END
 from jaxasr.text import Characters
 from jaxasr.transcription.streaming import FinalWord, Streamer
-from tests.nn.tiny import FRONTEND, RATE_HZ, VOCAB, batch_of, compiled_quickly, listener, speller
+from tests.nn.tiny import FRONTEND, RATE_HZ, VOCAB, batch_of, listener, speller
 
 LETTERS = Characters(" ABCD")
 SEEDS = (0, 3, 6, 9, 12, 14, 16, 18, 19, 23)
@@ -48,12 +48,6 @@ MODELS = {
 }
 CHUNK_MS = {"MoChA, windows": 80.0, "monotonic, one way": 160.0}
 SHORT = MaxTokens(per_position=0.6, extra=2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with compiled_quickly():
-        yield
 
 
 @functools.cache

@@ -8,7 +8,6 @@ import numpy as np
 
 from jaxasr.nn import Memory
 from jaxasr.nn.attention.interface import Randomness
-from tests.nn.tiny import compiled_quickly
 
 QUERY = 3  # its width
 
@@ -35,7 +34,6 @@ def attend_sequence(focus, energies_ubs, queries_ubd=None, *, step=None, change=
             state = outputs[-1].state
         return jnp.stack([output.weights_bhs[:, 0] for output in outputs]), [output.state for output in outputs]
 
-    with compiled_quickly():
-        variables = change(jax.jit(lambda key: focus.init(key, *given, method=run))(jax.random.key(0)))
-        weights_ubs, states = jax.jit(lambda variables: focus.apply(variables, *given, method=run))(variables)
+    variables = change(jax.jit(lambda key: focus.init(key, *given, method=run))(jax.random.key(0)))
+    weights_ubs, states = jax.jit(lambda variables: focus.apply(variables, *given, method=run))(variables)
     return np.asarray(weights_ubs, float), states, jax.tree.map(lambda leaf: np.asarray(leaf, float), variables)

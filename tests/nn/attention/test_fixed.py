@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import FixedVector
-from tests.nn.tiny import compiled_quickly, speller
+from tests.nn.tiny import speller
 
 HIDDEN = np.arange(2 * 4 * 6, dtype=np.float32).reshape(2, 4, 6) / 64
 LENGTHS = jnp.array([4, 2])
@@ -46,12 +46,11 @@ def test_a_speller_begins_with_it_in_training_and_in_search():
         first, _, _ = module.step(memory, state, jnp.zeros(2, jnp.int32))
         return teacher.logits_bkv[:, 0], first
 
-    with compiled_quickly():
-        variables = jax.jit(functools.partial(module.init, method=run))(jax.random.key(0), jnp.asarray(HIDDEN))
-        apply = jax.jit(functools.partial(module.apply, method=run))
-        forced, stepped = apply(variables, jnp.asarray(HIDDEN))
-        middle, _ = apply(variables, jnp.asarray(HIDDEN).at[0, 1:3].add(1.0))
-        ends, _ = apply(variables, jnp.asarray(HIDDEN).at[0, 0, 3:].add(1.0))
+    variables = jax.jit(functools.partial(module.init, method=run))(jax.random.key(0), jnp.asarray(HIDDEN))
+    apply = jax.jit(functools.partial(module.apply, method=run))
+    forced, stepped = apply(variables, jnp.asarray(HIDDEN))
+    middle, _ = apply(variables, jnp.asarray(HIDDEN).at[0, 1:3].add(1.0))
+    ends, _ = apply(variables, jnp.asarray(HIDDEN).at[0, 0, 3:].add(1.0))
     assert {"first_cells_0", "first_cells_1"} <= set(variables["params"])
     np.testing.assert_allclose(forced, stepped, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(middle, forced)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import GmmAttention
-from tests.nn.tiny import compiled_quickly
 from tests.reference.local_attention import mixture
 
 STEPS = 3
@@ -23,9 +22,8 @@ def attend_sequence(module, queries_bud, change=lambda variables: variables):
         memory = module.prepare(jnp.zeros((queries_bud.shape[0], POSITIONS, 1)), jnp.array([POSITIONS]), None)
         return module.attend_sequence(queries_bud, memory).weights_buhs[:, :, 0]
 
-    with compiled_quickly():
-        variables = change(jax.jit(functools.partial(module.init, method=run))(jax.random.key(0), queries_bud))
-        weights = jax.jit(functools.partial(module.apply, method=run))(variables, queries_bud)
+    variables = change(jax.jit(functools.partial(module.init, method=run))(jax.random.key(0), queries_bud))
+    weights = jax.jit(functools.partial(module.apply, method=run))(variables, queries_bud)
     return weights, jax.tree.map(lambda leaf: np.asarray(leaf, float), variables["params"])
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from jaxasr import nn
 from jaxasr.nn import AdditiveAttention, Attention, LocationAttention, Memory
-from tests.nn.tiny import compiled_quickly, near, rows, streams, training_of, with_garbage
+from tests.nn.tiny import near, rows, streams, training_of, with_garbage
 from tests.reference.attention import read
 
 LOCATED = LocationAttention(4, filters=2, kernel_size=3)
@@ -101,8 +101,7 @@ def reads(name, form):
 def short(name, form):
     """Returns all outputs without padding behind the longest utterance."""
     hidden_bsd, queries_ubd = normal()
-    with compiled_quickly():
-        return reads(name, form)[0](made(name), hidden_bsd, jnp.asarray(LENGTHS), queries_ubd, IDS)
+    return reads(name, form)[0](made(name), hidden_bsd, jnp.asarray(LENGTHS), queries_ubd, IDS)
 
 
 @every
@@ -136,15 +135,13 @@ def test_padding_and_row_change_neither_values_nor_gradients(name, form):
     number, (_, *steps) = short(name, form)
     values, gradients = reads(name, form)
     trained = form == "training" or name not in TWO_FORMS
-    with compiled_quickly():
-        (found, (_, contexts, weights)), got = gradients(*spoilt) if trained else (values(*spoilt), None)
+    (found, (_, contexts, weights)), got = gradients(*spoilt) if trained else (values(*spoilt), None)
     near((found, [contexts[:, ::-1], weights[:, ::-1, :, :5]]), (number, steps), rtol=1e-4)
     assert not np.any(weights[..., 5:])
     if got is None:
         return
     padded_bsd = jnp.asarray(np.pad(np.where(VALID[..., None], hidden_bsd, 0), ((0, 0), (0, 4), (0, 0))))
-    with compiled_quickly():
-        _, right = gradients(made(name), padded_bsd, lengths_b, queries_ubd, IDS)
+    _, right = gradients(made(name), padded_bsd, lengths_b, queries_ubd, IDS)
     near((got[0], got[1][::-1], got[2][:, ::-1]), right, rtol=1e-4, atol=1e-5)
     assert not np.any(got[1][::-1][np.arange(9) >= LENGTHS[:, None]])
     assert np.all([np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(got)])

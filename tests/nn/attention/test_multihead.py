@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxasr import nn
-from tests.nn.tiny import compiled_quickly, near, streams, training_of
+from tests.nn.tiny import near, streams, training_of
 
 HEADS = 3
 INNER = nn.LocationAttention(4, filters=2, kernel_size=3, focus=nn.Monotonic(bias=0.0))
@@ -31,15 +31,14 @@ def made(module, given):
 
 def test_each_head_is_the_inner_attention_alone(given):
     module = nn.MultiHead(INNER, HEADS, 6)
-    with compiled_quickly():
-        variables = made(module, given)
-        weights, _, values = jax.jit(functools.partial(module.apply, training=None, method=attend_sequence))(
-            variables, *given
-        )
-        alone = jax.jit(functools.partial(INNER.apply, training=None, method=attend_sequence))
-        for head in range(HEADS):
-            own = jax.tree.map(lambda leaf, head=head: leaf[head], variables["params"]["inner"])
-            near(weights[:, :, head], alone({"params": own}, *given)[0][:, :, 0])
+    variables = made(module, given)
+    weights, _, values = jax.jit(functools.partial(module.apply, training=None, method=attend_sequence))(
+        variables, *given
+    )
+    alone = jax.jit(functools.partial(INNER.apply, training=None, method=attend_sequence))
+    for head in range(HEADS):
+        own = jax.tree.map(lambda leaf, head=head: leaf[head], variables["params"]["inner"])
+        near(weights[:, :, head], alone({"params": own}, *given)[0][:, :, 0])
     kernels = variables["params"]["inner"]["key"]["kernel"]
     assert not np.allclose(kernels[0], kernels[1])
     dense = variables["params"]["values"]
@@ -50,11 +49,10 @@ def test_heads_draw_each_for_itself(given):
     """With the same parameters the heads differ in their noise only."""
     module = nn.MultiHead(INNER, 2, 6)
     training = training_of(jnp.array([3, 3], jnp.uint32))
-    with compiled_quickly():
-        variables = made(module, given)
-        variables = {"params": jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), variables["params"])}
-        run = jax.jit(functools.partial(module.apply, training=training, method=attend_sequence, rngs=streams()))
-        weights, _, _ = run(variables, *given)
+    variables = made(module, given)
+    variables = {"params": jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), variables["params"])}
+    run = jax.jit(functools.partial(module.apply, training=training, method=attend_sequence, rngs=streams()))
+    weights, _, _ = run(variables, *given)
     assert np.all(np.max(np.abs(weights[:, :, 0] - weights[:, :, 1]), axis=-1) > 1e-3)
 
 
@@ -62,15 +60,14 @@ def test_what_heads_drew_counts_as_one_draw(given):
     module = nn.MultiHead(nn.AdditiveAttention(3, focus=nn.HardAttention(2)), 2, 4)
     assert module.samples == 2
     training = training_of(jnp.array([3, 5], jnp.uint32))
-    with compiled_quickly():
-        variables = made(module, given)
-        run = jax.jit(functools.partial(module.apply, training=training, method=attend_sequence, rngs=streams()))
-        weights, draws, _ = run(variables, *given)
-        alone = jax.jit(functools.partial(module.inner.apply, method=energies))
-        heads = [
-            alone({"params": jax.tree.map(lambda leaf, head=head: leaf[head], variables["params"]["inner"])}, *given)
-            for head in range(2)
-        ]
+    variables = made(module, given)
+    run = jax.jit(functools.partial(module.apply, training=training, method=attend_sequence, rngs=streams()))
+    weights, draws, _ = run(variables, *given)
+    alone = jax.jit(functools.partial(module.inner.apply, method=energies))
+    heads = [
+        alone({"params": jax.tree.map(lambda leaf, head=head: leaf[head], variables["params"]["inner"])}, *given)
+        for head in range(2)
+    ]
     log_probs = [np.sum(np.where(weights[:, :, head] > 0, np.log(heads[head] + 1e-30), 0), -1) for head in range(2)]
     np.testing.assert_allclose(draws.log_probs_bu, sum(log_probs), rtol=1e-5, atol=1e-6)
     assert draws.baselines_bu.shape == draws.entropies_bu.shape == (2, 3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxasr.nn import AdditiveAttention, GumbelSoftmax, HardAttention, LatentAttention, Speller
-from tests.nn.tiny import ADDITIVE, VOCAB, compiled_quickly, near, rows, speller, streams, training_of, with_garbage
+from tests.nn.tiny import ADDITIVE, VOCAB, near, rows, speller, streams, training_of, with_garbage
 from tests.reference.attention import softmax
 from tests.reference.lstm import cell as lstm_cell
 
@@ -29,12 +29,6 @@ SPELLERS = {
     "latent sum": speller(attention=HARD(focus=LatentAttention(3)), maxout=4, dropout=0.4),
     "latent max": speller(attention=HARD(focus=LatentAttention(3, "max")), depth=2),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with compiled_quickly():
-        yield
 
 
 @pytest.fixture

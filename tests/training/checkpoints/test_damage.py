@@ -13,6 +13,9 @@ import pytest
 from jaxasr.training import Checkpoints, DamagedCheckpointError, Evaluation, Metadata, SavedCheckpoints
 from jaxasr.training.checkpoints import flat_tree
 
+pytestmark = pytest.mark.filterwarnings(  # of the reads that are still under way when the first one has failed
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
 METADATA = Metadata("model.depth = 6\nseed = 0\n", "aaaa1111", "t0k3n000", "da7a0000", {"jax": "0.10"}, longest_s=3.5)
 
 
