@@ -57,6 +57,12 @@ def declare_prepare(parser: argparse.ArgumentParser) -> None:
         "and its text (default: a corpus that has some is not prepared, and they are listed)",
     )
     parser.add_argument(
+        "--write-experiment",
+        type=Path,
+        metavar="FILE.py",
+        help="an experiment file to write for the corpus: its alphabet, sampling rate and splits, and a model for its hours",
+    )
+    parser.add_argument(
         "assignments",
         nargs="*",
         default=[],
@@ -69,7 +75,10 @@ def declare_prepare(parser: argparse.ArgumentParser) -> None:
 def prepare(options: argparse.Namespace) -> int:
     """Prepares a corpus and prints a summary."""
     from jaxasr import data, tree
+    from jaxasr.experiment.starter import check_new, write_starter
 
+    if options.write_experiment:
+        check_new(options.write_experiment)
     markup, behind = _split_markup(options.markup or [])
     source = data.source(options.corpus, options.folder, tree.parse([*behind, *options.assignments]))
     for line in data.describe_source(source):
@@ -84,6 +93,9 @@ def prepare(options: argparse.Namespace) -> int:
         markup=data.MarkupPolicy.from_words(markup) if markup else None,
     )
     print("\n".join(report.lines()))
+    if options.write_experiment:
+        write_starter(report, options.write_experiment)
+        print(f"\nnext: jaxasr train {options.write_experiment} --workdir runs/{report.name}")
     return 0
 
 
@@ -174,7 +186,10 @@ COMMANDS = (
         "Prepares a corpus: reads its recordings and transcripts, checks them and writes them in the format of training.",
         declare_prepare,
         prepare,
-        ("jaxasr prepare an4 --from an4.tar.gz", "jaxasr prepare manifest --from my_recordings name=mine"),
+        (
+            "jaxasr prepare an4 --from an4.tar.gz",
+            "jaxasr prepare manifest --from my_recordings name=mine --write-experiment mine.py",
+        ),
     ),
     Command(
         "train-tokenizer",

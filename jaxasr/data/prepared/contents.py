@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from jaxasr import text
 from jaxasr.data.prepared import dataset_info
+from jaxasr.data.prepared.transcripts import TranscriptSummary
 from jaxasr.report.histogram import text_histogram
 
 _BINS = 10
@@ -43,6 +45,7 @@ class Contents:
     markup: dict[str, int]  # by unit, most frequent first
     markup_path: Path
     already_prepared: bool  # True: it was prepared before, and nothing was done now
+    transcripts: TranscriptSummary
 
     def lines(self) -> list[str]:
         """Formats the statistics for the terminal."""
@@ -52,6 +55,7 @@ class Contents:
         ]
         for name, split in self.splits.items():
             lines += ["", *_split_lines(name, split)]
+        lines += ["", *self.transcripts.lines()]
         if self.rejects:
             lines += ["", f"left out: {_counted(self.rejects)}, listed in {self.rejects_path}"]
         if self.suspects:
@@ -63,8 +67,8 @@ class Contents:
         return lines
 
 
-def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
-    """Computes the statistics of a prepared folder from its indices.
+def read_contents(folder: Path, *, already_prepared: bool, normalizer: text.Kind = "upper") -> Contents:
+    """Computes the statistics of a prepared folder from its indices. Characters are counted after the normaliser.
 
     Raises:
       ValueError: the folder is damaged.
@@ -73,10 +77,15 @@ def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
     for info in infos.values():
         dataset_info.check_shards(folder, info)
     rejects, suspects, markup = (folder.parent / f"{name}.jsonl" for name in dataset_info.LISTS)
+    transcripts = TranscriptSummary(normalizer)
+    splits = {
+        split: _split_contents(dataset_info.read_index(folder, split, info), transcripts)
+        for split, info in infos.items()
+    }
     return Contents(
         name=folder.parent.name,
         folder=folder,
-        splits={split: _split_contents(dataset_info.read_index(folder, split, info)) for split, info in infos.items()},
+        splits=splits,
         rejects=_reasons(rejects),
         rejects_path=rejects,
         suspects=_reasons(suspects),
@@ -84,6 +93,7 @@ def read_contents(folder: Path, *, already_prepared: bool) -> Contents:
         markup=_unit_counts(markup),
         markup_path=markup,
         already_prepared=already_prepared,
+        transcripts=transcripts,
     )
 
 
@@ -107,14 +117,15 @@ def _unit_counts(path: Path) -> dict[str, int]:
         return {row["unit"]: row["count"] for row in map(json.loads, lines)}
 
 
-def _split_contents(rows: Iterator[dataset_info.IndexRow]) -> SplitContents:
+def _split_contents(rows: Iterator[dataset_info.IndexRow], transcripts: TranscriptSummary) -> SplitContents:
     seconds: list[float] = []
     speakers: set[str] = set()
     words = 0
     characters = 0
     for row in rows:
+        transcripts.add(row.text, row.rate_hz)
         seconds.append(row.samples / row.rate_hz)
-        speakers.add(row.speaker)
+        speakers.update([row.speaker] if row.speaker else [])
         words += len(row.text.split())
         characters += len(row.text)
     return SplitContents(len(seconds), sum(seconds) / 3600, len(speakers), words, characters, np.array(seconds))
@@ -124,5 +135,8 @@ def _split_lines(name: str, split: SplitContents) -> list[str]:
     amount = f"{split.words:,} words, {split.characters:,} characters"
     if not split.hours:
         return [f"{name}: {split.examples:,} texts without audio, {amount}"]
-    head = f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {split.speakers:,} speakers, {amount}"
+    speakers = (
+        f"{split.speakers:,} speaker{'s' if split.speakers > 1 else ''}" if split.speakers else "no speakers known"
+    )
+    head = f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {speakers}, {amount}"
     return [head, *(f"  {line}" for line in text_histogram(split.seconds_b, bins=_BINS, unit="s", width=_COLUMNS))]

@@ -64,7 +64,7 @@ def prepare(
         exists = (folder / dataset_info.INFO_FILE).is_file()
         if exists and not overwrite:
             _check_same_recipe(folder, requested)
-            return read_contents(folder, already_prepared=True)
+            return read_contents(folder, already_prepared=True, normalizer=normalizer)
         _check_own_folder(folder)
         lists = list_paths(home, replaces=exists)
         for path in lists.values():
@@ -83,7 +83,7 @@ def prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=getattr(source, "folder", None)),
             )
             publish(Path(builder.data_dir), folder)
-    return read_contents(folder, already_prepared=False)
+    return read_contents(folder, already_prepared=False, normalizer=normalizer)
 
 
 def _check_same_recipe(folder: Path, requested: str) -> None:
