@@ -130,12 +130,12 @@ def native_rate_hz(path: Path) -> int:
       ValueError: it is not audio.
     """
     try:
-        with path.open("rb") as raw:
-            if container := av_format(raw.read(HEAD_BYTES)):
-                raw.seek(0)
-                return av_header(raw, id=str(path), container=container)[0]
+        with path.open("rb", buffering=0) as raw:
+            container = av_format(raw.read(HEAD_BYTES))
             raw.seek(0)
-            with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+            if container:
+                return av_header(raw, id=str(path), container=container)[0]
+            with soundfile.SoundFile(raw.fileno(), closefd=False) as file:  # without a guess from the name
                 return file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path} cannot be decoded by libsndfile ({error.error_string})") from error
@@ -147,10 +147,13 @@ def channel_count(file: Path | bytes) -> int:
     Whoever decodes the file raises the error.
     """
     try:
-        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as raw:
+        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb", buffering=0) as raw:
             container = av_format(raw.read(HEAD_BYTES))
             raw.seek(0)
-            return av_header(raw, id="", container=container)[1] if container else soundfile.info(raw).channels
+            if container:
+                return av_header(raw, id="", container=container)[1]
+            with soundfile.SoundFile(raw if isinstance(raw, io.BytesIO) else raw.fileno(), closefd=False) as sound:
+                return sound.channels
     except (OSError, ValueError, soundfile.LibsndfileError):
         return 1
 

@@ -64,7 +64,7 @@ def transcode(source: io.BufferedIOBase, target: io.BufferedIOBase, *, name: str
             _check_length(id, file, stream, samples / stream.rate)
 
 
-def av_header(source: io.BufferedIOBase, *, id: str, container: str) -> tuple[int, int]:
+def av_header(source: io.BufferedIOBase | io.RawIOBase, *, id: str, container: str) -> tuple[int, int]:
     """Returns sample rate and number of channels. Errors are those of `transcode`."""
     with _opened(source, id, container) as (_, stream):
         return stream.rate, stream.channels
@@ -81,7 +81,7 @@ def without_av(data: bytes, *, id: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _opened(source: io.BufferedIOBase, id: str, container: str) -> Iterator[tuple[Any, Any]]:
+def _opened(source: io.BufferedIOBase | io.RawIOBase, id: str, container: str) -> Iterator[tuple[Any, Any]]:
     try:
         import av
         from av.error import FFmpegError

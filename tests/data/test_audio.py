@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from jaxasr.data import audio, decode_audio
-from jaxasr.data.audio import decode_native, decode_whole
+from jaxasr.data.audio import channel_count, decode_native, decode_whole, native_rate_hz
 from jaxasr.data.batching.lengths import samples_at_speed
 
 
@@ -185,3 +185,11 @@ def test_samples_that_are_not_finite_are_an_error(value: float):
     wave_n[[3, 4]] = value
     with pytest.raises(ValueError, match="broken: 2 samples are NaN or infinite"):
         decode_audio(written(wave_n, 16_000, "WAV", "FLOAT"), id="broken")
+
+
+def test_rate_and_channels_are_those_of_the_header_whatever_the_name(tmp_path: Path):
+    wave_nc = np.random.default_rng(5).normal(0.0, 0.1, (40_000, 2))  # more than a read-ahead buffer
+    for name in ("a.wav", "a.raw", "a.bin"):
+        soundfile.write(tmp_path / name, wave_nc, 11_025, format="WAV")
+        assert native_rate_hz(tmp_path / name) == 11_025
+        assert channel_count(tmp_path / name) == channel_count((tmp_path / name).read_bytes()) == 2
