@@ -87,6 +87,11 @@ class Experiment:
             raise ValueError(
                 f"evals has the names {odd}; they become names of files: letters, digits and _ + - are possible"
             )
+        if "validation" in self.evals:
+            raise ValueError(
+                "evals has the name validation, which files and commands have for the split of the field `validation`; give "
+                "it another one"
+            )
         self._check_selection_metric()
         self._check_vocabulary()
         self._check_kind()

@@ -121,3 +121,10 @@ def test_a_name_of_an_eval_can_name_a_file(name):
     with pytest.raises(ValueError, match=r"names of files: letters, digits and _ \+ - are possible"):
         replace(experiment, evals={name: experiment.validation})
     assert "dev-other_2+3" in replace(experiment, evals={"dev-other_2+3": experiment.validation}).evals
+
+
+def test_no_eval_takes_the_name_of_the_validation_split():
+    """Its hypotheses would replace those of the validation split, and tuning could not tell the two apart."""
+    experiment = tiny.experiment()
+    with pytest.raises(ValueError, match="evals has the name validation, which files and commands have for the split"):
+        replace(experiment, evals={"validation": experiment.evals["test"]})

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jaxasr.data import Corpus
 from jaxasr.report.results import SPEED
 from tests.processes import PROCESS_S
 from tests.trained_run import TINY, TrainedRun, saved_state
 
 pytestmark = pytest.mark.slow
 
-KILLS = 17  # of each kind of process
+KILLS = 17  # of each of the six kinds of process: 102
 LIMIT_S = 900.0  # no attempt takes longer
 JAXASR = [sys.executable, "-m", "jaxasr"]
 STEPS = 40
@@ -83,7 +84,16 @@ class Process:
             return False
 
 
-def prove(command: Callable[[Path], list[str | Path]], compare: Callable[[Path, Path], None], folder: Path) -> None:
+def check_nothing(broken: Path) -> None:
+    """Accepts whatever a kill has left."""
+
+
+def prove(
+    command: Callable[[Path], list[str | Path]],
+    compare: Callable[[Path, Path], None],
+    folder: Path,
+    after_kill: Callable[[Path], None] = check_nothing,
+) -> None:
     """Makes an unbroken run and as many broken ones as KILLS need, and compares each of them with the unbroken one."""
     rng = np.random.default_rng(0)
     whole = folder / "whole" / "run"
@@ -96,6 +106,7 @@ def prove(command: Callable[[Path], list[str | Path]], compare: Callable[[Path, 
         process = Process(command(broken))
         while not process.run(float(rng.uniform(0.0, span_s)) if kills < KILLS else LIMIT_S):
             kills += 1
+            after_kill(broken)
         compare(whole, broken)
         number += 1
 
@@ -166,5 +177,55 @@ def test_a_sweep(trained_run: TrainedRun, tmp_path):
             same_state(whole / name, broken / name, 20)
             same_files(whole / name, broken / name, "metrics.jsonl", "hypotheses.test.jsonl")
         assert rows_of(whole / "../rows.jsonl") == rows_of(broken / "../rows.jsonl")
+
+    prove(command, compare, tmp_path)
+
+
+def test_prepare_that_replaces_a_corpus(trained_run: TrainedRun, tmp_path):
+    """After every kill one whole copy is there, the old one or the new one, which are equal."""
+
+    def command(folder: Path) -> list[str | Path]:
+        if not folder.exists():
+            shutil.copytree(trained_run.data_dir, folder)
+        source = ["--from", trained_run.wavs, "--data-dir", folder]
+        return [*JAXASR, "prepare", "manifest", *source, "name=tones", "--overwrite"]
+
+    def check_whole(folder: Path) -> None:
+        for split in ("train", "test"):
+            left, right = (Corpus("tones", split).open(data_dir) for data_dir in (trained_run.data_dir, folder))
+            assert left.manifest_hash == right.manifest_hash
+            assert [left.read(i) for i in range(len(left))] == [right.read(i) for i in range(len(right))]
+
+    def compare(whole: Path, broken: Path) -> None:
+        check_whole(broken)
+        left, right = (sorted(path.name for path in folder.rglob("*")) for folder in (whole, broken))
+        assert left == right  # nothing of an attempt is left
+        names = ("prepared.json", "index-train.jsonl", "index-test.jsonl")
+        same_files(whole, broken, *(f"tones/1.0.0/{name}" for name in names))
+
+    prove(command, compare, tmp_path, check_whole)
+
+
+def test_transcribe(trained_run: TrainedRun, tmp_path):
+    files = sorted(trained_run.wavs.rglob("*.wav"))
+
+    def command(folder: Path) -> list[str | Path]:
+        return [
+            *JAXASR,
+            "transcribe",
+            TINY,
+            *files,
+            "--workdir",
+            trained_run.workdir,
+            "--format",
+            "json",
+            "--out",
+            folder,
+        ]
+
+    def compare(whole: Path, broken: Path) -> None:
+        names = sorted(path.name for path in whole.iterdir())
+        assert names == sorted(path.name for path in broken.iterdir()) == [f"{path.stem}.json" for path in files]
+        same_files(whole, broken, *names)
 
     prove(command, compare, tmp_path)

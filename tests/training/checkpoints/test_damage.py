@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,23 +84,26 @@ def flips(folder: Path, count: int, rng: np.random.Generator) -> Iterator[tuple[
         path.write_bytes(raw)
 
 
-def silent_flips(folder: Path, step: int, count: int, rng: np.random.Generator) -> tuple[list[tuple[Path, int]], int]:
-    """Returns the flips after which a restore gives something else without an error or a line, and the number of errors."""
+def silent_flips(
+    folder: Path, step: int, count: int, rng: np.random.Generator
+) -> tuple[list[tuple[Path, int]], Counter[Path]]:
+    """Returns the flips after which a restore gives something else without an error or a line, and the errors by file."""
     like = blank(folder, step)
     whole = content(folder, step, like)
-    silent, detected = [], 0
+    silent: list[tuple[Path, int]] = []
+    detected: Counter[Path] = Counter()
     for path, bit in flips(folder / str(step), count, rng):
         said: list[str] = []
         try:
             equal = content(folder, step, like, said) == whole
         except DamagedCheckpointError as damage:
-            detected += 1
+            detected[path] += 1
             if str(folder / str(step)) not in str(damage):
                 silent.append((path, bit))
             continue
         if said:
             assert str(path) in said[0]
-            detected += 1
+            detected[path] += 1
         elif not equal:
             silent.append((path, bit))
     return silent, detected
@@ -108,7 +112,7 @@ def silent_flips(folder: Path, step: int, count: int, rng: np.random.Generator) 
 def test_a_flipped_bit_is_an_error_or_no_change(folder, rng):
     silent, detected = silent_flips(folder, 2, 60, rng)
     assert silent == []
-    assert detected > 15  # the other bits are of files that a restore does not read, or are not used
+    assert detected.total() > 15  # the other bits are of files that a restore does not read, or are not used
 
 
 @pytest.mark.slow
@@ -116,7 +120,10 @@ def test_200_flips_over_all_files_of_a_trained_run_are_errors_or_no_change(train
     folder = shutil.copytree(trained_run.workdir / "checkpoints", tmp_path / "checkpoints")
     silent, detected = silent_flips(folder, 160, 200, rng)
     assert silent == []
-    assert detected > 80
+    sizes = {path: path.stat().st_size for path in files(folder / "160")}
+    read = sum(sizes[path] for path in detected)
+    assert read > 0.95 * sum(sizes.values())  # the others, small ones whose number varies, are read by no restore
+    assert detected.total() > 0.8 * 200 * len(detected) / len(sizes)
 
 
 def test_a_flipped_bit_of_a_weight_names_the_leaf(folder):
