@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxasr.cli import benchmarks, compare, data, evaluation, pretrained, tools, training, transcribe
+from jaxasr.cli import benchmarks, compare, data, evaluation, pretrained, score, tools, training, transcribe
 from jaxasr.cli.command import Command
 from jaxasr.files import check_local
 
 COMMANDS = {
     command.name: command
-    for module in (data, pretrained, training, evaluation, compare, transcribe, benchmarks, tools)
+    for module in (data, pretrained, training, evaluation, score, compare, transcribe, benchmarks, tools)
     for command in module.COMMANDS
 }
 RENAMED_COMMANDS = {"pieces": "train-tokenizer", "tune": "tune-decoding", "alignable": "toy-task"}

@@ -7,3 +7,5 @@ from jaxasr.score.comparison.systems import System as System
 from jaxasr.score.comparison.systems import SystemComparison as SystemComparison
 from jaxasr.score.comparison.systems import compare_hypotheses as compare_hypotheses
 from jaxasr.score.comparison.systems import compare_systems as compare_systems
+from jaxasr.score.comparison.transcripts import read_pair as read_pair
+from jaxasr.score.comparison.transcripts import read_transcripts as read_transcripts

@@ -7,7 +7,8 @@
 | trn (sclite) | `WORDS (ID)` |
 | text (Kaldi, ESPnet) | `ID WORDS` |
 
-The last two hold no references; these come from a second file in one of the two formats.
+The last two hold no references; these come from a second file. `jaxasr score` takes the texts of any file as references or
+hypotheses, also those of manifests and of CTM and STM files (timed_words.py).
 """
 
 import json
@@ -17,11 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from jaxasr.score.comparison.timed_words import is_timed, read_timed, texts_of_recordings, words_of_segments
+
 Format = Literal["jaxasr", "nemo", "trn", "text"]
+Role = Literal["reference", "hypothesis"]
 _TRN = re.compile(r"(?P<text>.*)\((?P<id>[^()\s]+)\)\s*$")
 _JSON_KEYS: Mapping[Format, tuple[str, str, str]] = {
     "jaxasr": ("id", "reference", "hypothesis"),
     "nemo": ("audio_filepath", "text", "pred_text"),
+}
+_IDS = ("id", "utt_id", "key", "audio_filepath", "audio")
+_TEXTS: Mapping[Role, tuple[str, ...]] = {
+    "reference": ("reference", "text", "sentence", "transcript"),
+    "hypothesis": ("hypothesis", "pred_text", "text", "transcript"),
 }
 _SHOWN = 5  # ids that an error lists
 
@@ -54,14 +63,79 @@ def read_transcripts(path: Path, reference: Path | None = None) -> dict[str, Hyp
     hypotheses = _by_id(path, lines, _PARSERS[kind])
     if reference is None:
         raise ValueError(f"{path} is in the format {kind}, which holds no references: give them with --reference FILE")
-    kind, lines = _numbered_lines(reference)
-    if kind in _JSON_KEYS:
-        raise ValueError(f"{reference} is JSON; references of a trn or text file are in one of these two formats")
-    references = _by_id(reference, lines, _PARSERS[kind])
+    references = _read_texts(reference, "reference")
     check_same_ids(reference, references, path, hypotheses)
+    return {id: _joined(references[id], row) for id, row in hypotheses.items()}
+
+
+def read_pair(reference: Path, hypotheses: Path) -> dict[str, HypothesisRow]:
+    """Returns the transcripts of two files by utterance id, in the order of the references.
+
+    Ids that are paths are compared by the names of their files if the files have different ids. A recording of which a CTM
+    file has no word has an empty hypothesis.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file has no known format, or the two have different utterances.
+    """
+    if is_timed(reference) and is_timed(hypotheses):
+        return _read_timed_pair(reference, hypotheses)
+    references = _read_texts(reference, "reference")
+    found = _read_texts(hypotheses, "hypothesis")
+    if references.keys() != found.keys():
+        references = _by_stem(references)
+        found = _by_stem(found)
+    if is_timed(hypotheses):
+        found = {id: HypothesisRow(id, "", "", "") for id in references} | found
+    check_same_ids(reference, references, hypotheses, found)
+    return {id: _joined(row, found[id]) for id, row in references.items()}
+
+
+def _read_timed_pair(reference: Path, hypotheses: Path) -> dict[str, HypothesisRow]:
+    segments = read_timed(reference, _plain_lines(reference))
+    words = read_timed(hypotheses, _plain_lines(hypotheses))
+    texts = words_of_segments(words, segments)
     return {
-        id: HypothesisRow(id, row.speaker, references[id].hypothesis, row.hypothesis) for id, row in hypotheses.items()
+        segment.id: HypothesisRow(segment.id, segment.speaker, segment.text, texts[segment.id])
+        for segment in segments
+        if segment.id in texts
     }
+
+
+def _read_texts(path: Path, role: Role) -> dict[str, HypothesisRow]:
+    """Returns the texts of a file in the field `hypothesis`, whichever role they have."""
+    if is_timed(path):
+        texts = texts_of_recordings(read_timed(path, _plain_lines(path)))
+        return {id: HypothesisRow(id, "", "", text) for id, text in texts.items()}
+    kind, lines = _numbered_lines(path)
+    if kind in _JSON_KEYS:
+        return _by_id(path, lines, lambda line: _text_from_json(line, role))
+    return _by_id(path, lines, _PARSERS[kind])
+
+
+def _text_from_json(line: str, role: Role) -> HypothesisRow:
+    parsed = json.loads(line)
+    row = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+    keys = [next((key for key in keys if isinstance(row.get(key), str)), "") for keys in (_IDS, _TEXTS[role])]
+    if not all(keys):
+        raise ValueError(
+            f"one of {', '.join(_IDS)} and one of {', '.join(_TEXTS[role])} is needed; it has {', '.join(row)}"
+        )
+    return HypothesisRow(row[keys[0]], str(row.get("speaker") or ""), "", row[keys[1]])
+
+
+def _by_stem(rows: dict[str, HypothesisRow]) -> dict[str, HypothesisRow]:
+    """Returns the rows by the names of the files that their ids are, or as they are if two have the same name."""
+    stems = {
+        re.sub(r"\.[A-Za-z0-9]{1,5}$", "", id.replace("\\", "/").rpartition("/")[2]): row for id, row in rows.items()
+    }
+    return stems if len(stems) == len(rows) else rows
+
+
+def _joined(reference: HypothesisRow, hypothesis: HypothesisRow) -> HypothesisRow:
+    return HypothesisRow(
+        hypothesis.id, reference.speaker or hypothesis.speaker, reference.hypothesis, hypothesis.hypothesis
+    )
 
 
 def check_same_ids(a: Path | str, ids_a: Mapping[str, Any], b: Path | str, ids_b: Mapping[str, Any]) -> None:
@@ -97,6 +171,15 @@ def check_same_references(
 
 def _numbered_lines(path: Path) -> tuple[Format, list[tuple[int, str]]]:
     """Returns the format and the lines that are not empty, with their numbers."""
+    lines = _plain_lines(path)
+    first = lines[0][1]
+    if first.lstrip().startswith(("{", "[")):
+        return ("nemo" if '"pred_text"' in first else "jaxasr"), lines
+    return ("trn" if _TRN.fullmatch(first) else "text"), lines
+
+
+def _plain_lines(path: Path) -> list[tuple[int, str]]:
+    """Returns the lines that are not empty, with their numbers."""
     if not path.is_file():
         raise FileNotFoundError(
             f"no file of hypotheses {path}: `jaxasr eval` writes hypotheses.SPLIT.jsonl to the workdir"
@@ -108,10 +191,7 @@ def _numbered_lines(path: Path) -> tuple[Format, list[tuple[int, str]]]:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise ValueError(f"{path} holds no hypotheses")
-    first = lines[0][1]
-    if first.lstrip().startswith(("{", "[")):
-        return ("nemo" if '"pred_text"' in first else "jaxasr"), lines
-    return ("trn" if _TRN.fullmatch(first) else "text"), lines
+    return lines
 
 
 def _by_id(path: Path, lines: list[tuple[int, str]], parse: Callable[[str], HypothesisRow]) -> dict[str, HypothesisRow]:
