@@ -19,6 +19,7 @@ from jaxasr.transcription.timing import (
     alignment_spans,
     attention_spans,
     log_posteriors,
+    on_monotonic_path,
     tokens_to_words,
     uniform_spans,
 )
@@ -43,7 +44,7 @@ class WindowTranscript:
 class BatchTranscriber:
     """A transcriber of windows with a trained model.
 
-    A batch has at most `batch_size` windows and one of the lengths of LENGTH_FRACTIONS.
+    A batch has at most `batch_size` windows and one of the lengths of `length_fractions`.
     """
 
     decode_fn: DecodeFn
@@ -56,6 +57,7 @@ class BatchTranscriber:
     batch_size: int
     calibration: Calibration = np.exp  # maps log posteriors to confidences
     no_speech: NoSpeechMap | None = None  # None: the probability of no speech is not computed
+    length_fractions: tuple[float, ...] = LENGTH_FRACTIONS
 
     def __call__(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> list[WindowTranscript]:
         """Transcribes 1 to `batch_size` waves, none longer than a window; one transcript per wave.
@@ -70,7 +72,9 @@ class BatchTranscriber:
 
     def _batch(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> Batch:
         longest = max(map(len, waves))
-        samples = next(n for share in LENGTH_FRACTIONS if (n := int(np.ceil(share * self.longest_samples))) >= longest)
+        samples = next(
+            n for share in self.length_fractions if (n := int(np.ceil(share * self.longest_samples))) >= longest
+        )
         rows = min(self.batch_size, 1 << (len(waves) - 1).bit_length())
         batch = Batch.blank(Shape(samples=samples, tokens=1, examples=rows))
         for row, wave_n in enumerate(waves):
@@ -105,7 +109,8 @@ def _spans(
     """
     if decoded.weights_bus is not None:
         real = min(int(decoded.hidden_lengths_b[row]), most_positions)
-        return attention_spans(words, np.asarray(decoded.weights_bus[row, :, :real]))
+        tokens = int(decoded.token_lengths_b[row])
+        return attention_spans(words, on_monotonic_path(np.asarray(decoded.weights_bus[row, :tokens, :real])))
     alignment = decoded.alignment
     if alignment is None or not alignment.possible_b[row]:
         return uniform_spans(words, int(decoded.token_lengths_b[row]), float(decoded.hidden_lengths_b[row]))

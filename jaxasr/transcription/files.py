@@ -24,7 +24,7 @@ from jaxasr.score.confidence import Platt
 from jaxasr.score.no_speech import NoSpeechMap
 from jaxasr.text import normalize
 from jaxasr.training import Metadata
-from jaxasr.transcription.batch_transcriber import BatchTranscriber, Calibration
+from jaxasr.transcription.batch_transcriber import LENGTH_FRACTIONS, BatchTranscriber, Calibration
 from jaxasr.transcription.decode import DecodeFn, Times, compile_decode_fn
 from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, transcribe_stream
 from jaxasr.transcription.no_speech import NO_SPEECH_THRESHOLD, load_no_speech_map
@@ -180,6 +180,8 @@ def transcriber_of(
         batch_size,
         calibration,
         no_speech,
+        # a frontend that pads to one duration needs one compiled program
+        (1.0,) if recogniser_of(experiment).frontend.pad_s else LENGTH_FRACTIONS,
     )
 
 

@@ -95,6 +95,32 @@ def attention_spans(words: Sequence[WordTokens], weights_us: Float[np.ndarray, "
     return spans
 
 
+def on_monotonic_path(weights_us: Float[np.ndarray, "u s"]) -> Float[np.ndarray, "u s"]:
+    """Returns the attention on its best monotonic path, zero elsewhere; with more tokens than positions, all of it.
+
+    The path gives every position to one token, in the order of both, and has the largest sum of weights. So words neither
+    overlap nor run back where some heads attend to far positions.
+
+    Source: monotonic alignment search, Kim et al. 2020, Glow-TTS (2005.11129), algorithm 1, with attention as the likelihood.
+    """
+    tokens, positions = weights_us.shape
+    if not 0 < tokens <= positions:
+        return weights_us
+    best_u = np.full(tokens, -np.inf)
+    best_u[0] = weights_us[0, 0]
+    is_new_su = np.zeros((positions, tokens), bool)  # the path reaches the token at this position
+    for s in range(1, positions):
+        from_before_u = np.concatenate([[-np.inf], best_u[:-1]])
+        is_new_su[s] = from_before_u > best_u
+        best_u = np.maximum(best_u, from_before_u) + weights_us[:, s]
+    path_us = np.zeros((tokens, positions), bool)
+    token = tokens - 1
+    for s in range(positions - 1, -1, -1):
+        path_us[token, s] = True
+        token -= int(is_new_su[s, token])
+    return np.where(path_us, weights_us, 0.0)
+
+
 def uniform_spans(words: Sequence[WordTokens], tokens: int, positions: float) -> list[tuple[float, float]]:
     """Returns spans for words without an alignment, as if all tokens had the same duration."""
     share = positions / max(tokens, 1)

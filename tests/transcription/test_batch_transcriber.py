@@ -1,5 +1,7 @@
 """Windows through a hearing that is told what to find: batches of few shapes, and what is no number."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -43,6 +45,20 @@ def test_batches_have_few_shapes():
         assert [[word.text for word in each.words] for each in readings] == [["AB"]] * count
         assert all(each.complete and each.log_prob == -1.0 for each in readings)
     assert shapes == [(1, 25), (2, 50), (4, 100), (4, 100)]
+
+
+def test_one_length_is_one_shape():
+    shapes: list[tuple[int, ...]] = []
+    transcriber = dataclasses.replace(ear(-1.0, shapes), length_fractions=(1.0,))
+    transcriber([np.ones(20, np.int16)])
+    transcriber([np.ones(90, np.int16)])
+    assert shapes == [(1, 100)] * 2
+
+
+def test_words_lie_within_the_audio_where_the_frontend_adds_silence():
+    """Two of the four positions have audio; attention to the others does not count."""
+    (found,) = ear(-1.0, [])([np.ones(20, np.int16)])
+    assert [(word.start_s, word.end_s) for word in found.words] == [(0.0, 0.2)]
 
 
 def test_what_is_no_number_is_no_transcript():

@@ -10,6 +10,7 @@ from jaxasr.transcription.timing import (
     attention_spans,
     frame_clock,
     log_posteriors,
+    on_monotonic_path,
     tokens_to_words,
     uniform_spans,
 )
@@ -58,6 +59,29 @@ def test_attended_words_have_all_but_a_twentieth_of_their_attention_on_both_side
     assert attention_spans(tokens_to_words(tokens("A"), LETTERS), np.zeros((1, 3))) == [
         (0.0, 0.0)
     ]  # a head that looks nowhere
+
+
+def test_attention_to_far_positions_does_not_count():
+    """The path of the largest sum is found among all; the first token attends to the end as well, as some heads do."""
+    rng = np.random.default_rng(4)
+    weights_us = rng.random((3, 6))
+    cuts = [(a, b) for a in range(1, 5) for b in range(a + 1, 6)]
+    sums = [weights_us[0, :a].sum() + weights_us[1, a:b].sum() + weights_us[2, b:].sum() for a, b in cuts]
+    a, b = cuts[int(np.argmax(sums))]
+    expected = np.zeros((3, 6))
+    for token, part in enumerate((np.s_[:a], np.s_[a:b], np.s_[b:])):
+        expected[token, part] = weights_us[token, part]
+    np.testing.assert_array_equal(on_monotonic_path(weights_us), expected)
+    weights_us = np.zeros((2, 8))
+    weights_us[0, 1:3], weights_us[0, 7], weights_us[1, 4:6] = 0.3, 0.4, 0.5
+    spans = attention_spans(tokens_to_words(tokens("AB"), LETTERS), on_monotonic_path(weights_us))
+    assert spans == [(1.0, 5.0)]
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (0, 4), (1, 1)])
+def test_without_room_for_a_path_all_attention_counts(shape):
+    weights_us = np.ones(shape)
+    np.testing.assert_array_equal(on_monotonic_path(weights_us), weights_us)
 
 
 def test_words_that_nothing_aligns_are_spread_evenly():
