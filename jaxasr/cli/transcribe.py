@@ -12,7 +12,7 @@ from jaxasr.cli.command import Command
 from jaxasr.cli.numbers import number, whole_number
 
 MOST_WINDOW_S = 86_400.0
-FORMATS = ("txt", "json", "srt")  # of transcripts: transcription.formats
+FORMATS = ("txt", "json", "srt", "vtt", "ctm", "stm")  # of transcripts: transcription.formats
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--tuned", type=Path, metavar="FILE", help="tuned.json of `jaxasr tune-decoding`: values for the search"
     )
     parser.add_argument(
-        "--format", choices=FORMATS, default="txt", help="json has times and confidences (default: txt)"
+        "--format",
+        choices=FORMATS,
+        default="txt",
+        help="json: words and segments, with times and confidences; srt, vtt: subtitles; ctm, stm: words or segments for "
+        "sclite of NIST (default: txt)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write DIR/NAME.FORMAT for each file instead of printing"
@@ -70,9 +74,22 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the number of windows decoded together (default: 8)",
     )
+    _declare_cues(parser)
     _declare_guards(parser)
     _declare_stream(parser)
     run_arguments(parser)
+
+
+def _declare_cues(parser: argparse.ArgumentParser) -> None:
+    """Declares the sizes of subtitles and segments."""
+    cues = parser.add_argument_group("options of subtitles and segments (srt, vtt, stm, json)")
+    cues.add_argument(
+        "--line-characters", type=whole_number(1), default=42, metavar="N", help="characters of a line (default: 42)"
+    )
+    cues.add_argument("--lines", type=whole_number(1), default=1, metavar="N", help="lines of a subtitle (default: 1)")
+    cues.add_argument(
+        "--most-s", type=number(above=0.0), default=6.0, metavar="S", help="the longest duration, in s (default: 6)"
+    )
 
 
 def _declare_stream(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +135,7 @@ def transcribe(options: argparse.Namespace) -> int:
     from jaxasr.evaluation import select_search
     from jaxasr.experiment import load
     from jaxasr.transcription import (
+        CueLimits,
         TranscriptionError,
         check_output_paths,
         iter_transcripts,
@@ -130,6 +148,7 @@ def transcribe(options: argparse.Namespace) -> int:
     if options.stream:
         return _stream(options, changes, files)
     check_output_paths(files, options.format, options.out)
+    limits = CueLimits(options.line_characters, options.lines, options.most_s)
     set_up_process()
     search_changes = {
         path.removeprefix("search."): changes.pop(path) for path in [*changes] if path.startswith("search.")
@@ -153,7 +172,7 @@ def transcribe(options: argparse.Namespace) -> int:
             **_threshold(options),
         )
         status = 0
-        for transcript in write_transcripts(transcripts, options.format, options.out):
+        for transcript in write_transcripts(transcripts, options.format, options.out, limits):
             for line in _remarks(transcript):
                 print(f"jaxasr transcribe: {line}", file=sys.stderr)
             status |= isinstance(transcript, TranscriptionError)
@@ -221,6 +240,7 @@ def _flag(name: str) -> str:
 _NOT_GIVEN = "not given"
 _WITH_STREAM = {"real_time": False, "chunk_ms": None, "reset_encoder": False}
 _WITHOUT_STREAM = {"search": "", "tuned": None, "hotwords": None, "hotword_bonus": 0.5, "lms": []}
+_WITHOUT_STREAM |= {"line_characters": 42, "lines": 1, "most_s": 6.0}
 _WITHOUT_STREAM |= {"window_s": None, "times": "auto", "batch_size": 8, "no_speech_threshold": _NOT_GIVEN}
 
 

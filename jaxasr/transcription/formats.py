@@ -1,74 +1,55 @@
-"""Transcripts as text, JSON or subtitles, printed or written to files as they come.
+"""The formats of transcripts. A renderer turns the passages of one file into text as they come."""
 
-The output holds transcripts only. Errors are in the `Transcript` or `TranscriptionError` that ends each file.
-"""
-
-import contextlib
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
+from jaxasr.records import Word
+from jaxasr.transcription.cues import Cue, CueLimits, CueSplitter
 from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError
-from jaxasr.transcription.subtitles import Subtitles
 
-Format = Literal["txt", "json", "srt"]
+Format = Literal["txt", "json", "srt", "vtt", "ctm", "stm"]
 FORMATS: tuple[str, ...] = get_args(Format)
+SUBTITLES = ("srt", "vtt")  # one file of them belongs to one recording
+NAMED_BY_STEM = ("ctm", "stm")  # fields that spaces separate; the first one is the name of the recording
+CHANNEL = "1"  # of CTM and STM
+UNKNOWN_SPEAKER = "unknown"
 
 
-def write_transcripts(
-    events: Iterable[PartialTranscript | Transcript | TranscriptionError], format: Format, folder: Path | None
-) -> Iterator[Transcript | TranscriptionError]:
-    """Writes words as they come, and yields the transcript or error that ends each file.
+@runtime_checkable
+class Renderer(Protocol):
+    """A renderer of the transcript of one file."""
 
-    "txt" is a line per file with its words; on standard output its path and a tab come first. "json" is an object per file,
-    on a line of its own. "srt" are subtitles.
+    def begin(self, path: Path) -> str:
+        """Returns the text in front of all words."""
+        ...
+
+    def add(self, passage: PartialTranscript) -> str:
+        """Returns the text that the words of a passage complete."""
+        ...
+
+    def end(self, how: Transcript | TranscriptionError) -> str:
+        """Returns the rest of the text."""
+        ...
+
+
+def renderer(format: Format, *, named: bool, limits: CueLimits) -> Renderer:
+    """Returns the renderer of a file.
+
+    "txt" is a line with the words. "json" is an object on a line of its own, with words, segments and a summary. "srt" and
+    "vtt" are subtitles (SubRip; WebVTT, W3C). "ctm" has a line for each word and "stm" one for each segment, as NIST's sclite
+    reads them (SCTK, appendix of file formats).
 
     Args:
-        folder: gets NAME.FORMAT for each file NAME.*; None: standard output.
+        named: the path stands in front of the words of "txt".
+        limits: of subtitles and segments.
     """
-    with contextlib.ExitStack() as files:
-        writer = _writer(format, folder)
-        out = sys.stdout
-        path = None
-        for event in events:
-            if path is None and not isinstance(event, TranscriptionError):
-                path = event.path
-                out = sys.stdout if folder is None else files.enter_context(_open(_output_path(path, format, folder)))
-                out.write(writer.begin(path))
-            if isinstance(event, PartialTranscript):
-                out.write(writer.add(event))
-                out.flush()
-                continue
-            if path is not None:
-                out.write(writer.end(event))
-                out.flush()
-                files.close()
-            writer = _writer(format, folder)
-            path = None
-            yield event
-
-
-def check_output_paths(paths: Sequence[Path], format: Format, folder: Path | None) -> None:
-    """Checks that each file gets an output of its own.
-
-    Raises:
-        ValueError: two files would be written to the same path, or subtitles of several files to standard output.
-    """
-    if folder is None:
-        if format == "srt" and len(paths) > 1:
-            raise ValueError(f"subtitles of {len(paths)} files, one after another, are none of any: give --out DIR")
-        return
-    sources: dict[Path, Path] = {}
-    for path in paths:
-        output = _output_path(path, format, folder)
-        other = sources.setdefault(output, path)
-        if other is not path:
-            raise ValueError(
-                f"{other} and {path} would both be written to {output}: transcribe them one after "
-                "the other, each into a folder of its own"
-            )
+    if format == "txt":
+        return _Line(named)
+    if format == "json":
+        return _Json(limits)
+    return _Ctm() if format == "ctm" else _Cues(format, limits)
 
 
 class _Line:
@@ -90,20 +71,82 @@ class _Line:
 
 
 class _Json:
-    def __init__(self) -> None:
+    def __init__(self, limits: CueLimits) -> None:
         self._comma = ""
+        self._splitter = CueSplitter(limits)
+        self._segments: list[Cue] = []
 
     def begin(self, path: Path) -> str:
         return f'{{"path": {json.dumps(str(path), ensure_ascii=False)}, "words": ['
 
     def add(self, passage: PartialTranscript) -> str:
+        self._segments += self._splitter.add(passage.words)
         text = self._comma + ", ".join(json.dumps(word._asdict(), ensure_ascii=False) for word in passage.words)
         self._comma = ", "
         return text
 
     def end(self, how: Transcript | TranscriptionError) -> str:
-        rest: dict[str, object] = {"refused": how.reason} if isinstance(how, TranscriptionError) else _summary(how)
+        self._segments += self._splitter.end()
+        rest: dict[str, object] = {"segments": [segment._asdict() for segment in self._segments]}
+        rest |= {"refused": how.reason} if isinstance(how, TranscriptionError) else _summary(how)
         return f"], {json.dumps(rest, ensure_ascii=False)[1:]}\n"
+
+
+class _Cues:
+    """A renderer of cues, one after the other."""
+
+    def __init__(self, format: Format, limits: CueLimits) -> None:
+        self._format = format
+        self._limits = limits
+        self._splitter = CueSplitter(limits)
+        self._stem = ""
+        self._number = 0
+
+    def begin(self, path: Path) -> str:
+        self._stem = path.stem
+        return "WEBVTT\n" if self._format == "vtt" else ""
+
+    def add(self, passage: PartialTranscript) -> str:
+        return self._rendered(self._splitter.add(passage.words))
+
+    def end(self, how: Transcript | TranscriptionError) -> str:
+        del how
+        return self._rendered(self._splitter.end()) + ("\n" if self._format == "srt" else "")
+
+    def _rendered(self, cues: Iterable[Cue]) -> str:
+        return "".join(map(self._cue, cues))
+
+    def _cue(self, cue: Cue) -> str:
+        self._number += 1
+        if self._format == "stm":
+            return f"{self._stem} {CHANNEL} {UNKNOWN_SPEAKER} {cue.start_s:.3f} {cue.end_s:.3f} {cue.text}\n"
+        lines = "\n".join(self._limits.wrap(cue.text))
+        if self._format == "vtt":
+            lines = lines.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            return f"\n{_clock(cue.start_s)} --> {_clock(cue.end_s)}\n{lines}\n"
+        space = "\n" if self._number > 1 else ""
+        times = f"{_clock(cue.start_s)} --> {_clock(cue.end_s)}".replace(".", ",")
+        return f"{space}{self._number}\n{times}\n{lines}\n"
+
+
+class _Ctm:
+    def __init__(self) -> None:
+        self._stem = ""
+
+    def begin(self, path: Path) -> str:
+        self._stem = path.stem
+        return ""
+
+    def add(self, passage: PartialTranscript) -> str:
+        return "".join(map(self._word, passage.words))
+
+    def end(self, how: Transcript | TranscriptionError) -> str:
+        del how
+        return ""
+
+    def _word(self, word: Word) -> str:
+        confidence = "" if word.confidence is None else f" {word.confidence:.4f}"
+        return f"{self._stem} {CHANNEL} {word.start_s:.3f} {word.end_s - word.start_s:.3f} {word.text}{confidence}\n"
 
 
 def _summary(transcript: Transcript) -> dict[str, object]:
@@ -119,32 +162,7 @@ def _summary(transcript: Transcript) -> dict[str, object]:
     return summary
 
 
-class _Srt:
-    def __init__(self) -> None:
-        self._subtitles = Subtitles()
-
-    def begin(self, path: Path) -> str:
-        del path
-        return ""
-
-    def add(self, passage: PartialTranscript) -> str:
-        return self._subtitles.add(passage.words)
-
-    def end(self, how: Transcript | TranscriptionError) -> str:
-        del how
-        return self._subtitles.end() + "\n"
-
-
-def _writer(format: Format, folder: Path | None) -> _Line | _Json | _Srt:
-    if format == "txt":
-        return _Line(named=folder is None)
-    return _Json() if format == "json" else _Srt()
-
-
-def _output_path(path: Path, format: Format, folder: Path) -> Path:
-    return folder / f"{path.stem}.{format}"
-
-
-def _open(path: Path) -> TextIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8")
+def _clock(seconds: float) -> str:
+    """Formats a time as HH:MM:SS.mmm."""
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
