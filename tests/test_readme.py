@@ -37,7 +37,10 @@ PAGES = sorted(
 )
 SUBPARSERS = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS: dict[str, argparse.ArgumentParser] = SUBPARSERS.choices
-FOREIGN_OPTIONS = {"--xla_force_host_platform_device_count", "--signal", "--dry-run"}  # of XLA, Slurm, launch/tpu_vm.sh
+FOREIGN_OPTIONS = {  # of XLA, launch/tpu_vm.sh and Slurm
+    *("--xla_force_host_platform_device_count", "--dry-run"),
+    *("--signal", "--nodes", "--ntasks-per-node", "--gpu-bind", "--gpus-per-task"),
+}
 
 
 def page_name(page: Path) -> str:

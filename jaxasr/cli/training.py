@@ -74,7 +74,7 @@ def train(options: argparse.Namespace) -> int:
     from jaxasr import report, run, scale
     from jaxasr.evaluation import check_data_ready, check_lms_used, select_splits
     from jaxasr.experiment import Workdir
-    from jaxasr.run.goodput import process_start_s
+    from jaxasr.run.clocks import process_start_s
 
     set_up_process()
     experiment = load_experiment(options)

@@ -1,9 +1,11 @@
 """The clocks of a training loop, and the one place in which they are paused."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 
@@ -45,3 +47,17 @@ class Clocks:
         with self.goodput.record(kind), self.watchdog.pause(), jax.transfer_guard("allow"):
             yield
         self.throughput.exclude_time(time.perf_counter() - started_s)
+
+
+def process_start_s() -> float:
+    """Returns when this process started, before the interpreter and the imports, as a reading of time.perf_counter.
+
+    Without /proc it returns the reading of now.
+    """
+    stat = Path("/proc/self/stat")
+    if not stat.is_file() or not hasattr(time, "CLOCK_BOOTTIME"):
+        return time.perf_counter()
+    ticks = int(
+        stat.read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    )  # of the system's clock, since it was booted
+    return time.perf_counter() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))

@@ -1,10 +1,10 @@
 """Accounts for the wall time of a run over all its attempts: the share that is training that counts.
 
 Every second belongs to one kind. `step` is productive: the loop dispatches steps or waits for the devices. All other kinds
-are overhead: `compile` (tracing and lowering included, of any program), `restore` of a checkpoint, `stall` for data,
-`evaluation`, `checkpoint` (saving, as far as the loop waits for it), `lost` (steps that a killed attempt made and the next
-one repeated) and `other` (start, reading, end). Two times are not counted: the time between two attempts, and the time of a
-killed attempt after its last line.
+are overhead: `compile` (tracing and lowering included, of any program), `restore` of a checkpoint, `stall` for data, `wait`
+for another process of the job (an estimate, peer_wait.py), `evaluation`, `checkpoint` (saving, as far as the loop waits for
+it), `lost` (steps after the last checkpoint of an attempt that was killed or ended by an error) and `other` (start, reading,
+end). Two times are not counted: the time between two attempts, and the time of a killed attempt after its last line.
 
 Clock times differ between equal runs. So they are no metrics and no part of a checkpoint, and have a file of their own.
 
@@ -16,9 +16,8 @@ import contextlib
 import json
 import math
 import operator
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,13 +25,15 @@ from typing import Any, Literal
 
 from jaxasr.cost.chips import Chip
 from jaxasr.report import Measurements
+from jaxasr.run.peer_wait import PeerWait
 from jaxasr.scale import CompileCounter
 
 FILE = "goodput.jsonl"
 NAME = "the goodput"  # its name in messages
 
-Kind = Literal["step", "compile", "restore", "stall", "evaluation", "checkpoint", "lost", "other"]
-KINDS: tuple[Kind, ...] = ("step", "compile", "restore", "stall", "evaluation", "checkpoint", "lost", "other")
+Kind = Literal["step", "compile", "restore", "stall", "wait", "evaluation", "checkpoint", "lost", "other"]
+KINDS: tuple[Kind, ...] = ("step", "compile", "restore", "stall", "wait", "evaluation", "checkpoint", "lost", "other")
+_LATER_FIELDS = {"wait_s": 0.0}  # are not in lines of older versions
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Goodput:
         self,
         folder: Path,
         *,
+        processes: int = 1,
         started_s: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
         measurements: Measurements | None = None,
@@ -99,6 +101,7 @@ class Goodput:
 
         Args:
             folder: the workdir of the run.
+            processes: number of the processes of the job.
             started_s: the clock's reading when this attempt started; None: now.
             clock: seconds, from any origin.
             measurements: those of the run; goodput is one of them, so its errors are reported and not raised.
@@ -117,6 +120,9 @@ class Goodput:
         self._seconds = dict(last.seconds)
         self._flops = last.flops
         self._useful_flops = last.useful_flops
+        self._saved = last  # at the newest checkpoint
+        self._peer_wait = PeerWait(processes)
+        self._step_start_s = last.seconds["step"]  # productive time when the step before ended
         self._compiles = CompileCounter()
         self._compiled_s = 0.0
         self._kind: Kind = "other"
@@ -130,6 +136,9 @@ class Goodput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._counts and error is not None:
+            with self._optional():
+                self._lose_unsaved()
         if self._counts:
             self.write(self._step)
         with self._optional():
@@ -147,16 +156,18 @@ class Goodput:
 
     def resume_at(self, step: int) -> None:
         """Notes that the run resumes after so many steps: later steps of earlier attempts are lost."""
-        if step >= self._step:
-            self._step = step
-            return
-        reached = next((totals for totals in reversed(self._before) if totals.step <= step), GoodputTotals())
-        lost_s = max(self._seconds["step"] - reached.seconds["step"], 0.0)
-        self._seconds["step"] -= lost_s
-        self._seconds["lost"] += lost_s
-        self._flops = reached.flops
-        self._useful_flops = reached.useful_flops
+        if step < self._step:
+            self._lose(next((totals for totals in reversed(self._before) if totals.step <= step), GoodputTotals()))
         self._step = step
+        with self._optional():
+            self._saved = self.totals()
+        self._step_start_s = self._seconds["step"]
+
+    def save_at(self, step: int) -> None:
+        """Adds a line to the file, and notes that the next attempt may resume after so many steps."""
+        self.write(step)
+        with self._optional():
+            self._saved = self.totals()
 
     def cancel(self) -> None:
         """Leaves out this attempt, because nothing was left to do: the file stays as it is."""
@@ -167,6 +178,17 @@ class Goodput:
         with self._optional():
             self._count_elapsed()
             self._move(seconds, "stall")
+
+    def end_step(self, shape: Hashable) -> None:
+        """Counts what the step that has just ended took longer than others of its shape as waiting for another process.
+
+        Args:
+            shape: the shape of the batch.
+        """
+        with self._optional():
+            self._count_elapsed()
+            self._move(self._peer_wait.of_step(self._seconds["step"] - self._step_start_s, shape), "wait")
+            self._step_start_s = self._seconds["step"]
 
     def record_flops(self, flops: int | float, useful: int | float) -> None:
         """Counts the FLOPs of a step; `useful` are those that were not for padding."""
@@ -191,6 +213,23 @@ class Goodput:
     def _optional(self) -> contextlib.AbstractContextManager[None]:
         return self._measurements.optional(NAME)
 
+    def _lose_unsaved(self) -> None:
+        """Counts the steps after the newest checkpoint as lost, and what the unfinished one took too long as waiting."""
+        self._count_elapsed()
+        waited_s = self._peer_wait.of_unfinished_step(self._seconds["step"] - self._step_start_s)
+        self._seconds["step"] -= waited_s
+        self._seconds["wait"] += waited_s
+        self._lose(self._saved)
+        self._step = self._saved.step
+
+    def _lose(self, reached: GoodputTotals) -> None:
+        """Counts the steps after those of `reached` as lost: their time and their FLOPs."""
+        lost_s = max(self._seconds["step"] - reached.seconds["step"], 0.0)
+        self._seconds["step"] -= lost_s
+        self._seconds["lost"] += lost_s
+        self._flops = reached.flops
+        self._useful_flops = reached.useful_flops
+
     def _switch_to(self, kind: Kind) -> None:
         """Counts the time from now on as `kind`."""
         with self._optional():
@@ -211,20 +250,6 @@ class Goodput:
         seconds = min(seconds, self._seconds[self._kind])
         self._seconds[self._kind] -= seconds
         self._seconds[to] += seconds
-
-
-def process_start_s() -> float:
-    """Returns when this process started, before the interpreter and the imports, as a reading of time.perf_counter.
-
-    Without /proc it returns the reading of now.
-    """
-    stat = Path("/proc/self/stat")
-    if not stat.is_file() or not hasattr(time, "CLOCK_BOOTTIME"):
-        return time.perf_counter()
-    ticks = int(
-        stat.read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    )  # of the system's clock, since it was booted
-    return time.perf_counter() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def read_goodput(folder: Path, print_fn: Callable[[str], None] = print) -> list[GoodputTotals]:
@@ -252,7 +277,7 @@ def _drop_unfinished(path: Path) -> None:
 
 def _totals_of(line: bytes) -> GoodputTotals:
     """Parses a line. Raises ValueError, KeyError, TypeError or OverflowError if it is none."""
-    fields = json.loads(line)
+    fields = _LATER_FIELDS | json.loads(line)
     attempt, step = (operator.index(fields[name]) for name in ("attempt", "step"))
     seconds: dict[Kind, float] = {kind: float(fields[f"{kind}_s"]) for kind in KINDS}
     flops, useful_flops = (float(fields[name]) for name in ("flops", "useful_flops"))

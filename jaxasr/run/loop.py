@@ -30,6 +30,7 @@ from jaxasr.run.stage_trainer import CheckpointState, StageTrainer, restore_or_i
 from jaxasr.run.throughput import ThroughputMonitor
 from jaxasr.run.validation import Validation, is_due, is_finished
 from jaxasr.scale import is_primary
+from jaxasr.scale.hosts import process
 from jaxasr.training import Checkpoints, Writer
 
 MAX_SKIPPED = 20  # examples that the summary lists as left out
@@ -73,7 +74,7 @@ def train(
         print_fn = print_fn if is_primary() else _print_nothing
         measurements = report.Measurements(print_fn)
         run_dir = workdir if isinstance(workdir, Workdir) else enter(Workdir.held_for_this_process(Path(workdir)))
-        goodput = enter(Goodput(run_dir.path, started_s=started_s, measurements=measurements))
+        goodput = enter(Goodput(run_dir.path, processes=process()[1], started_s=started_s, measurements=measurements))
         data = experiment.train_data.open(runtime.data_dir)
         stages = stage_trainers(experiment, data, runtime, lms, measurements)
         run_dir.keep_experiment(experiment)
@@ -143,7 +144,7 @@ def train(
                         with clocks.pause("checkpoint"):
                             saved = CheckpointState(state, log.metrics)
                             checkpoints.save(done, saved, stage.metadata, wait=stops)
-                        goodput.write(done)  # the next attempt may start here
+                        goodput.save_at(done)  # the next attempt may start here
 
                     # Stop, because a signal asks for it. The next attempt makes an evaluation that is due.
                     if stops:

@@ -131,6 +131,7 @@ class ThroughputMonitor:
         self._stalled_s += stalled_s
         if self._goodput is not None:
             self._goodput.record_stall(stalled_s)
+            self._goodput.end_step(row.shape)
             self._goodput.record_flops(flops, useful_flops)
 
     def exclude_time(self, seconds: float) -> None:

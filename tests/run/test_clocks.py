@@ -1,5 +1,6 @@
 """The clocks of the loop: implicit transfers are errors in a step and allowed in a pause, which no clock counts as steps."""
 
+import os
 import time
 
 import jax
@@ -7,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxasr.run.clocks import Clocks
+from jaxasr.run.clocks import Clocks, process_start_s
 from jaxasr.run.goodput import Goodput
 from jaxasr.run.throughput import ThroughputMonitor
 from jaxasr.scale import Watchdog
+
+IMPORTED_S = time.perf_counter()
 
 
 @pytest.fixture
@@ -47,3 +50,11 @@ def test_a_pause_allows_copies_and_is_no_step(clocks):
         seconds = clocks.goodput.totals().seconds
     assert seconds["evaluation"] + seconds["compile"] >= 0.2
     assert clocks.throughput._started_s >= started_s + 0.2
+
+
+def test_a_process_knows_when_it_began():
+    first_s = process_start_s()
+    second_s = process_start_s()
+    assert first_s < IMPORTED_S
+    assert first_s == pytest.approx(second_s, abs=0.02)
+    assert time.perf_counter() - first_s > time.process_time() / (os.cpu_count() or 1)

@@ -2,17 +2,13 @@
 
 import json
 import math
-import os
-import time
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from jaxasr.report import Measurements
-from jaxasr.run.goodput import FILE, KINDS, Goodput, GoodputTotals, process_start_s, read_goodput
-
-IMPORTED_S = time.perf_counter()
+from jaxasr.run.goodput import FILE, KINDS, Goodput, GoodputTotals, read_goodput
 
 
 class Clock:
@@ -113,6 +109,74 @@ def test_an_attempt_that_begins_anew_has_lost_all(tmp_path, clock):
     assert spent.flops == 0.0
 
 
+class Run:
+    """A run of two processes of 60 steps of a second, with a checkpoint every 10 and a line every 5."""
+
+    def __init__(self, folder, clock):
+        self._folder = folder
+        self._clock = clock
+
+    def attempt(self, first, last, *, ends_by=None, waits_s=0.0):
+        """Makes the steps from `first` to `last`; then it ends, is killed ("kill") or ends by an error after a wait."""
+        goodput = Goodput(self._folder, clock=self._clock, processes=2)
+        try:
+            with goodput:
+                goodput.resume_at(first)
+                with goodput.record("step"):
+                    for step in range(first + 1, last + 1):
+                        self._clock.wait(1.0)
+                        goodput.record_flops(8.0, 6.0)
+                        goodput.end_step("shape")
+                        if step % 10 == 0:
+                            goodput.save_at(step)
+                        elif step % 5 == 0:
+                            goodput.write(step)
+                    self._clock.wait(waits_s)
+                    written = (self._folder / FILE).read_bytes()
+                    if ends_by is not None:
+                        raise ends_by
+        except (KeyboardInterrupt, ConnectionError) as end:
+            if isinstance(end, KeyboardInterrupt):  # SIGKILL: nothing is written any more
+                (self._folder / FILE).write_bytes(written)
+
+
+@pytest.mark.parametrize("ends_by", [KeyboardInterrupt(), ConnectionError("reset by peer")], ids=["kill", "error"])
+def test_a_run_that_was_ended_twice_has_the_time_and_the_flops_of_an_unbroken_one(tmp_path, clock, ends_by):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "broken").mkdir()
+    Run(tmp_path / "whole", clock).attempt(0, 60)
+    broken = Run(tmp_path / "broken", clock)
+    broken.attempt(0, 27, ends_by=ends_by, waits_s=80.0)  # 80 s for a dead process
+    broken.attempt(20, 40, ends_by=ends_by, waits_s=0.5)  # right after a checkpoint
+    broken.attempt(40, 60)
+    whole, again = (read_goodput(tmp_path / name)[-1] for name in ("whole", "broken"))
+    assert seconds(whole) == {"step": 60.0}
+    assert again.seconds["step"] == 60.0
+    assert (again.flops, again.useful_flops) == (whole.flops, whole.useful_flops)
+    if isinstance(ends_by, ConnectionError):
+        assert seconds(again) == {"step": 60.0, "wait": 79.0, "lost": 8.5}
+    else:  # what a killed attempt did after its last line, at step 25, is in no line
+        assert seconds(again) == {"step": 60.0, "lost": 5.0}
+
+
+def test_a_long_step_in_a_job_of_several_processes_is_waiting(tmp_path, clock):
+    for processes, waited in ((1, {}), (2, {"wait": 9.0})):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        with Goodput(folder, clock=clock, processes=processes) as goodput, goodput.record("step"):
+            for duration_s in (*[1.0] * 6, 10.0, 1.0):
+                clock.wait(duration_s)
+                goodput.end_step("shape")
+            spent = seconds(goodput.totals())
+        assert spent == {"step": 17.0 - sum(waited.values())} | waited
+
+
+def test_lines_without_waiting_are_read(tmp_path):
+    (tmp_path / FILE).write_text(json.dumps({name: value for name, value in GOOD.items() if name != "wait_s"}) + "\n")
+    (line,) = read_goodput(tmp_path)
+    assert (line.seconds["wait"], line.seconds["step"]) == (0.0, 1.0)
+
+
 def test_what_is_written_reads_back(tmp_path, clock):
     with Goodput(tmp_path, clock=clock) as goodput, goodput.record("step"):
         clock.wait(1.5)
@@ -158,11 +222,3 @@ def test_a_damaged_line_is_named_and_left_out_and_the_run_resumes(line, tmp_path
     assert len(printed) == 1
     assert printed[0].startswith(f"WARNING: {path}, line 2 is left out: it is no line of goodput (")
     assert [totals.attempt for totals in read_goodput(tmp_path, printed.append)] == [1, 2]
-
-
-def test_a_process_knows_when_it_began():
-    first_s = process_start_s()
-    second_s = process_start_s()
-    assert first_s < IMPORTED_S
-    assert first_s == pytest.approx(second_s, abs=0.02)
-    assert time.perf_counter() - first_s > time.process_time() / (os.cpu_count() or 1)
