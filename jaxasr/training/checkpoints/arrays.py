@@ -1,4 +1,7 @@
-"""Arrays of a checkpoint, read by Orbax; a read that fails leaves nothing behind but its error."""
+"""Arrays of a checkpoint, read and written by Orbax. No other module imports Orbax (.github/CONTRIBUTING.md has the reason).
+
+The format is that of Orbax's v0 interface: a folder for each item, an OCDBT database of arrays, a JSON file.
+"""
 
 import asyncio
 import contextlib
@@ -9,6 +12,37 @@ from typing import Any
 import orbax.checkpoint as ocp
 
 from jaxasr.training.checkpoints.flat_tree import Leaf
+
+
+class ArrayWriter:
+    """A writer of checkpoints in the background. Every process of a job calls its methods in the same order."""
+
+    def __init__(self):
+        self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+
+    def start(
+        self, folder: Path, *, arrays: tuple[str, Mapping[str, Leaf]], document: tuple[str, Mapping[str, Any]]
+    ) -> None:
+        """Waits until the folder before is written, then starts to write one. It gets its name when it is complete.
+
+        Args:
+            folder: the folder of the checkpoint; does not exist.
+            arrays: the name of an item, and its arrays by path.
+            document: the name of an item, and its JSON.
+
+        Raises:
+            Exception: any error of Orbax or TensorStore of this write or the one before, such as a full disk.
+        """
+        items = {arrays[0]: ocp.args.PyTreeSave(arrays[1]), document[0]: ocp.args.JsonSave(document[1])}
+        self._checkpointer.save(folder.absolute(), args=ocp.args.Composite(**items))
+
+    def wait(self) -> None:
+        """Waits until nothing is being written. Errors are those of `start`."""
+        self._checkpointer.wait_until_finished()
+
+    def close(self) -> None:
+        """Ends the writer's threads."""
+        self._checkpointer.close()
 
 
 def read_arrays(folder: Path, targets: Mapping[str, Leaf], *, whole: bool) -> dict[str, Leaf]:

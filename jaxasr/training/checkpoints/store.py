@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orbax.checkpoint as ocp
-
 from jaxasr.scale.hosts import barrier, gather_from_all, is_primary
 from jaxasr.training.checkpoints import flat_tree
+from jaxasr.training.checkpoints.arrays import ArrayWriter
 from jaxasr.training.checkpoints.digests import digests
 from jaxasr.training.checkpoints.documents import DamagedCheckpointError, sealed
 from jaxasr.training.checkpoints.metadata import Metadata
@@ -67,7 +66,7 @@ class Checkpoints(SavedCheckpoints):
             for unfinished in (*directory.glob("*.orbax-checkpoint-tmp*"), *directory.glob(f"*{DELETED}")):
                 shutil.rmtree(unfinished)
         barrier("checkpoints")
-        self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._writer = ArrayWriter()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -94,9 +93,9 @@ class Checkpoints(SavedCheckpoints):
         stored = flat_tree.nonempty(flat)
         sums = digests(stored, lambda text: gather_from_all("digests", text))
         about = About(metadata, flat_tree.describe(flat), sums)
-        items = {STATE: ocp.args.PyTreeSave(stored), METADATA: ocp.args.JsonSave(sealed(about.document()))}
+        document = sealed(about.document())
         with self._naming_a_full_disk():
-            self._writer.save((self.directory / str(step)).absolute(), args=ocp.args.Composite(**items))
+            self._writer.start(self.directory / str(step), arrays=(STATE, stored), document=(METADATA, document))
         if wait:
             self.wait()
 
@@ -130,7 +129,7 @@ class Checkpoints(SavedCheckpoints):
             OSError: the disk is full.
         """
         with self._naming_a_full_disk():
-            self._writer.wait_until_finished()
+            self._writer.wait()
         self._remove_old()
 
     def close(self) -> None:

@@ -195,7 +195,7 @@ def fail_in_the_background(patch, checkpoints, error):
         assert threading.current_thread() is not threading.main_thread()
         raise error
 
-    patch.setattr(checkpoints._writer._handler, "finalize", fail)
+    patch.setattr(checkpoints._writer._checkpointer._handler, "finalize", fail)
 
 
 @pytest.mark.parametrize(
