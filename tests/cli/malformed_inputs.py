@@ -445,7 +445,7 @@ def results(rng: random.Random, made: TrainedRun) -> Iterator[Case]:
     yield case("wer of 400 digits", _json_lines([row]).replace(b'"wer": ', b'"wer": ' + HUGE.encode(), 1))
     tables = ("COLUMNS = 3", "ROWS = (3,)", "ROWS = (Row('one', 3),)", "ROWS = (Row('one', 'run', {'no': None}),)")
     tables += ("ROWS = (Row('one', 'run', {'test': Cell('x', 'C')}),)", "ROWS = (Row('one', 'run', {'test': 3}),)")
-    tables += ("COLUMNS = (Column('test', metric='mer'),)", "COLUMNS = (Column(3),)", "def f(:", "1 / 0")
+    tables += ("COLUMNS = (Column('test', metric='ter'),)", "COLUMNS = (Column(3),)", "def f(:", "1 / 0")
     for table in tables:
         yield case(f"table {table}", _json_lines([row]), f"{file}{table}\n")
     yield Case("results missing", ("table", f"{FOLDER}/t.py", "--results", f"{FOLDER}/none"), {"t.py": file.encode()})
