@@ -1,7 +1,9 @@
 """The subcommands that turn corpora into prepared data, vocabularies and n-gram models."""
 
 import argparse
+import functools
 from pathlib import Path
+from typing import Any
 
 from jaxasr.cli.arguments import (
     data_dir_argument,
@@ -16,9 +18,11 @@ MOST_ORDER = 100  # of an n-gram model
 
 
 def declare_prepare(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `jaxasr prepare`."""
+    """Declares the arguments of `jaxasr prepare`. Its help ends with the options of each corpus."""
+    parser.print_help = functools.partial(_print_prepare_help, parser)
     parser.add_argument(
         "corpus",
+        metavar="CORPUS",
         help="an4, librispeech, manifest (your own recordings), text (lines of text without audio) or spoken "
         "(synthetic speech, made on this machine)",
     )
@@ -67,9 +71,17 @@ def declare_prepare(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="OPTION=VALUE",
-        help="options of the corpus, such as split_column=fold",
+        help="options of the corpus, such as split_column=fold; `jaxasr prepare CORPUS --help` lists them",
     )
     data_dir_argument(parser)
+
+
+def _print_prepare_help(parser: argparse.ArgumentParser, file: Any = None) -> None:
+    """Prints the help and the options of each corpus, which are known to modules that take long to import."""
+    from jaxasr import data
+
+    lines = [parser.format_help(), "corpora and their options, OPTION=VALUE:", *data.describe_options()]
+    print("\n".join(lines), file=file)
 
 
 def prepare(options: argparse.Namespace) -> int:

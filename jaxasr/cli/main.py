@@ -6,18 +6,20 @@ import contextlib
 import io
 import locale
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from jaxasr.cli import benchmarks, compare, data, evaluation, pretrained, score, tools, training, transcribe
+from jaxasr.cli import benchmarks, compare, data, evaluation, listing, pretrained, score, tools, training, transcribe
 from jaxasr.cli.command import Command
 from jaxasr.files import check_local
 
 COMMANDS = {
     command.name: command
-    for module in (data, pretrained, training, evaluation, score, compare, transcribe, benchmarks, tools)
+    for module in (data, listing, pretrained, training, evaluation, score, compare, transcribe, benchmarks, tools)
     for command in module.COMMANDS
 }
 RENAMED_COMMANDS = {"pieces": "train-tokenizer", "tune": "tune-decoding", "alignable": "toy-task"}
@@ -41,8 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand. Returns the exit status.
 
     It is 0, 1 after an error that would recur, 75 (EX_TEMPFAIL) after a fault of a training that had finished steps, and
-    128 + signal after an interrupt.
+    128 + signal after an interrupt, or when the reader of the output has closed it (`jaxasr ... | head`).
     """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Runs a subcommand. Returns the exit status. Raises BrokenPipeError if the output was closed."""
     if arguments is None:
         _restart_in_utf8_mode()
     _write_utf8()
@@ -53,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _process_group(command):
             return command.run(options)
     except (ValueError, KeyError, OSError, RuntimeError, FloatingPointError, ModuleNotFoundError) as error:
-        if options.traceback:
+        if options.traceback or (isinstance(error, BrokenPipeError) and _is_output_closed()):
             raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"jaxasr {options.name}: {text}", file=sys.stderr)
@@ -66,6 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         hosts.end_after_failure()
     return status
+
+
+def _is_output_closed() -> bool:
+    """Returns True if the reader of the standard output has closed it. The pipe of a child process is another matter."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):  # it is no file
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _check_paths(options: argparse.Namespace) -> None:
@@ -104,6 +128,7 @@ def _write_utf8() -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all subcommands."""
     parser = argparse.ArgumentParser(prog="jaxasr", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"jaxasr {version('jaxasr')}")
     subparsers = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for command in COMMANDS.values():
         sub = subparsers.add_parser(

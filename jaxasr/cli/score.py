@@ -14,7 +14,7 @@ _ROWS = {
     "insertions": "  insertions",
     "cer": "CER",
     "cer_no_spaces": "CER without spaces",
-    "mer": "MER (words, and characters of scripts without spaces)",
+    "mer": "MER (mixed units)",
     "ser": "utterances with errors",
     "bleu": "BLEU",
     "rouge_1": "ROUGE-1",

@@ -29,17 +29,35 @@ def declare_show(parser: argparse.ArgumentParser) -> None:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Prints an experiment, its fingerprint and, if its data is prepared, the shapes of its batches."""
+    """Prints an experiment, its fingerprint and, if its data is prepared, its parameters, batch shapes and splits.
+
+    The status is 1 if a split cannot be opened or has nothing to work with.
+    """
     from jaxasr import tree
+    from jaxasr.experiment.data_report import describe_split
+    from jaxasr.run.loop import parameter_count_m
 
     experiment = load_experiment(options)
     print(tree.render(experiment))
     print(f"\nfingerprint {tree.fingerprint(experiment)}")
     try:
-        print(experiment.train_data.open(options.data_dir).describe())
+        data = experiment.train_data.open(options.data_dir)
     except FileNotFoundError as missing:
         print(f"(no shapes: {missing})")
-    return 0
+        return 0
+    print(data.describe())
+    print(f"{parameter_count_m(experiment, data)} M parameters\n")
+    faults = 0
+    for path, pipeline in {
+        "train_data": experiment.train_data,
+        **{f"{name}.data": split.data for name, split in experiment.splits.items()},
+    }.items():
+        try:
+            print("\n".join(describe_split(path, pipeline, options.data_dir)))
+        except (ValueError, OSError) as error:
+            print(f"jaxasr show: {path}: {error}", file=sys.stderr)
+            faults += 1
+    return int(faults > 0)
 
 
 def declare_train(parser: argparse.ArgumentParser) -> None:

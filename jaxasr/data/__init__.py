@@ -16,6 +16,7 @@ from jaxasr.data.batching.shape import Shape as Shape
 from jaxasr.data.batching.token_buckets import ChooseTokenBuckets as ChooseTokenBuckets
 from jaxasr.data.bound_pipeline import BoundPipeline as BoundPipeline
 from jaxasr.data.bound_pipeline import SkippedExample as SkippedExample
+from jaxasr.data.corpora.choose import describe_options as describe_options
 from jaxasr.data.corpora.choose import describe_source as describe_source
 from jaxasr.data.corpora.choose import source as source
 from jaxasr.data.pipeline import Pipeline as Pipeline

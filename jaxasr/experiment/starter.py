@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from jaxasr.data import Contents
+from jaxasr.data.prepared.contents import SplitContents
 from jaxasr.files import write_whole
 
 _LONGEST_S = 35.0  # longer utterances are left out of training
 _LONGEST_EVAL_S = 96.0
 _EPOCHS = 15
 _FEWEST_STEPS = 1_000
-_DEV = "95%"  # of train, if there is no split for validation: the rest validates
+_MANY = 200  # utterances of train, of which 5 % can validate
+_FEW = 10
 _TEMPLATE = '''\
 r"""A first experiment on {name}: {utterances:,} utterances, {hours:.2f} h of training; written by `jaxasr prepare`.
 
@@ -119,7 +121,8 @@ def starter_text(contents: Contents, file: str) -> str:
     longest_eval_s = float(max(np.max(part.seconds_b) for part in contents.splits.values()))
     steps = max(_FEWEST_STEPS, round(_EPOCHS * hours * 3600 / size.batch_s / 500) * 500)
     is_narrow = _is_narrow(contents)
-    held_out = "+".join(f"{name}[{_DEV}:]" for name in train)
+    share = _trained_share(parts)
+    held_out = "+".join(f"{name}[{share}%:]" for name in train)
     return _TEMPLATE.format(
         name=contents.name,
         file=file,
@@ -143,9 +146,10 @@ def starter_text(contents: Contents, file: str) -> str:
         steps=steps,
         every=steps // 2 if steps < 2_000 else 1_000,
         peak=size.peak,
-        train="+".join(train if dev else [f"{name}[:{_DEV}]" for name in train]),
+        train="+".join(train if dev else [f"{name}[:{share}%]" for name in train]),
         dev=dev or held_out,
-        evals=", ".join(f'"{name}": split("{name}", beam)' for name in evals) or f'"dev": split("{held_out}", beam)',
+        evals=", ".join(f'"{_eval_name(name, evals)}": split("{name}", beam)' for name in evals)
+        or f'"dev": split("{held_out}", beam)',
     )
 
 
@@ -161,6 +165,17 @@ def _roles(contents: Contents) -> tuple[list[str], str, list[str]]:
         raise ValueError(f"{contents.name} has no split with audio: --write-experiment is for speech")
     dev = next((name for name in rest if name.lower().startswith(("dev", "val"))), "")
     return train, dev or (rest[0] if len(rest) > 1 else ""), rest
+
+
+def _eval_name(split: str, splits: list[str]) -> str:
+    """Returns the name of a split in `evals`, where "validation" is the name of the field."""
+    return split if split != "validation" else "dev" if "dev" not in splits else "validation_split"
+
+
+def _trained_share(parts: list[SplitContents]) -> int:
+    """Returns the percentage of train that is trained on if the rest has to validate. Few utterances need a larger rest."""
+    fewest = min(part.examples for part in parts)
+    return 95 if fewest >= _MANY else 80 if fewest >= _FEW else 50
 
 
 def _is_narrow(contents: Contents) -> bool:

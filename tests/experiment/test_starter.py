@@ -23,7 +23,7 @@ def contents(
         transcripts.characters[char] = 100
     transcripts.rates_hz = Counter({rate_hz: 100, 44_100: 1})
     splits = {
-        name: SplitContents(100, amount, 3, 400, 4_000, np.array([1.0, longest_s])) for name, amount in hours.items()
+        name: SplitContents(300, amount, 3, 400, 4_000, np.array([1.0, longest_s])) for name, amount in hours.items()
     }
     nowhere = Path("nowhere")
     return Contents("mine", nowhere, splits, {}, nowhere, {}, nowhere, {}, nowhere, False, transcripts)
@@ -67,7 +67,7 @@ def test_telephone_speech_and_long_utterances(tmp_path: Path):
         (("train", "test"), "train[:95%]", "train[95%:]", ["test"]),
         (("calls",), "calls[:95%]", "calls[95%:]", ["dev"]),
         (("train-a", "train-b"), "train-a[:95%]+train-b[:95%]", "train-a[95%:]+train-b[95%:]", ["dev"]),
-        (("test", "validation", "train"), "train", "validation", ["test", "validation"]),
+        (("test", "validation", "train"), "train", "validation", ["test", "dev"]),
     ],
 )
 def test_splits_get_their_roles(tmp_path: Path, splits: tuple[str, ...], train: str, dev: str, evals: list[str]):

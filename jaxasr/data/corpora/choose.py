@@ -66,6 +66,22 @@ def describe_source(source: Source) -> list[str]:
     return list(source.origin()) if isinstance(source, Manifest) else []
 
 
+def describe_options() -> list[str]:
+    """Returns a paragraph for each corpus: its description and its options with their defaults, for help texts."""
+    lines = []
+    for name, corpus in CORPORA.items():
+        fields = [field for field in dataclasses.fields(corpus) if field.name != "folder"]
+        options = [f"{field.name}={_shown_default(field)}" for field in fields]
+        lines += [f"{name}: {(corpus.__doc__ or '').splitlines()[0]}", f"    {' '.join(options)}"]
+    return lines
+
+
+def _shown_default(field: dataclasses.Field) -> str:
+    """Returns the default of an option, or "..." if it has none or an empty one."""
+    empty = field.default is dataclasses.MISSING or field.default in ("", ())
+    return "..." if empty else str(field.default)
+
+
 def recipe(source: Source) -> str:
     """Returns the corpus and its options in one line, without paths. `prepare` compares it with the stored line."""
     fields = [field.name for field in dataclasses.fields(source) if _in_recipe(source, field)]  # pyright: ignore
