@@ -37,6 +37,7 @@ OTHERS = (
     decode.GreedyStream(),
     decode.AttentionStallRule(back=3),
     decode.NoRepeatNgram(),
+    decode.SuppressTokens((1,), (2,)),
     decode.Hotwords(LETTERS, ("A",)),
     decode.Coverage(0.1),
     decode.LengthReward(0.1),
@@ -64,6 +65,7 @@ ANY = {  # any finite number: weights of scores, decibels, slopes, beginnings of
     "Crdnn.leak",
     "VggSubsampling.leak",
 }
+PAIRS = ("alignment_heads",)  # of a layer and a head: tests/nn/decoders/test_transformer.py
 NO_ZERO = {  # also where 0 would be a number of the kind
     "Newbob.factor",
     "ScheduleFree.b1",
@@ -86,7 +88,7 @@ def parts(node: Any) -> Iterator[Any]:
 
 def numeric(node: Any) -> dict[str, Any]:
     """Returns the fields of numbers by name."""
-    hidden = ("parent", "name") if isinstance(node, linen.Module) else ()
+    hidden = ("parent", "name", *PAIRS) if isinstance(node, linen.Module) else PAIRS
     return {
         name: getattr(node, name)
         for name in _numeric_fields(type(node))

@@ -30,7 +30,7 @@ ALIGNABLE = ROOT / "experiments/alignable"
 PAGES = sorted(
     {
         *ROOT.glob("README.md"),
-        *ROOT.glob("*/README.md"),
+        *ROOT.glob("[!.]*/README.md"),
         *ROOT.glob("experiments/*/README.md"),
         ROOT / ".github/CONTRIBUTING.md",
     }

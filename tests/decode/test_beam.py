@@ -132,7 +132,8 @@ def test_the_weights_follow_the_best_hypothesis_through_its_parents(rng):
     state, previous = start.state, 0
     for i, token in enumerate(hypotheses.tokens_bwu[0, 0, :length]):
         step = model.step(start.memory, state, jnp.array([previous]))
-        np.testing.assert_allclose(hypotheses.weights_buhs[0, i], step.weights_bhs[0], atol=1e-6)
+        # the loop is compiled as a whole and the steps are not, so they round differently
+        np.testing.assert_allclose(hypotheses.weights_buhs[0, i], step.weights_bhs[0], rtol=1e-4, atol=1e-5)
         state, previous = step.state, int(token)
     assert not hypotheses.weights_buhs[0, length:].any()
 

@@ -17,7 +17,6 @@ from jaxasr.run.initial_state import PretrainedRuns
 from jaxasr.run.stage_trainer import restore_or_init
 from jaxasr.training import Checkpoints
 from tests import tiny_whisper as tiny
-from tests.nn.tiny import compiled_quickly
 from tests.reference import whisper
 
 LENGTHS = (9_000, 16_000, 4_321)
@@ -73,8 +72,7 @@ def test_features_and_logits_are_those_of_the_formulas(checkpoint, imported, bat
 def test_a_search_writes_no_suppressed_token_and_ends_at_no_first_step(imported, batch):
     experiment, variables, _ = imported
     search = experiment.validation.search
-    with compiled_quickly():
-        found = jax.jit(lambda v, b: search(nn.Recogniser(experiment.model, v), b))(variables, batch)
+    found = jax.jit(lambda v, b: search(nn.Recogniser(experiment.model, v), b))(variables, batch)
     tokens_bu = np.asarray(found.tokens_bwu[:, 0])
     token = experiment.tokenizer.token
     assert np.all(found.token_lengths_bw > 0)

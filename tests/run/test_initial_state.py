@@ -75,7 +75,7 @@ def test_metadata_say_whose_checkpoint_it_is(restless, opened):
     assert metadata.experiment == tree.render(restless)
     assert (metadata.fingerprint, metadata.tokenizer) == (tree.fingerprint(restless), tiny.TOKENS.digest)
     assert metadata.data == opened.hash
-    assert {"jaxasr", "jax", "flax", "optax", "orbax-checkpoint"} == set(metadata.versions)
+    assert {"jaxasr", "jaxasr_sources", "jax", "flax", "optax", "orbax-checkpoint"} == set(metadata.versions)
 
 
 def test_labels_are_smoothed_by_how_often_tokens_stand_in_the_transcripts(restless, opened):

@@ -66,13 +66,14 @@ def _check_size(path: Path, header: tarfile.TarInfo) -> None:
 class _Header(tarfile.TarInfo):
     """A tar header. If it is missing, truncated or damaged, `tarfile` raises instead of ending the archive."""
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Returns the header of a block. Raises tarfile.ReadError if it announces a long name of more than 1 MiB."""
-        header = super().frombuf(buf, encoding, errors)
-        if header.type in _EXTENSIONS and header.size > _LONGEST_EXTENSION:
-            raise tarfile.ReadError(f"the name or the attributes of a member have {header.size:,} bytes")
-        return header
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        """Returns the member of this header. Raises tarfile.ReadError if it announces a long name of more than 1 MiB.
+
+        Every version of `tarfile` calls this method for each header, as its source says; `frombuf` is passed over by some.
+        """
+        if self.type in _EXTENSIONS and self.size > _LONGEST_EXTENSION:
+            raise tarfile.ReadError(f"the name or the attributes of a member have {self.size:,} bytes")
+        return super()._proc_member(archive)  # pyright: ignore[reportAttributeAccessIssue]
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":  # pyright: ignore[reportIncompatibleMethodOverride] (its name)

@@ -20,6 +20,7 @@ from jaxasr.nn.module import check_choices
 from jaxasr.ops.attention.positions import sinusoid
 from jaxasr.ops.products import times, wide_einsum, widened
 from jaxasr.records import END, Draws, Training
+from jaxasr.tree import check_numbers
 
 TokenPositions = Literal["sinusoid", "learned"]
 EmbeddingScale = Literal["root_width", "none"]
@@ -61,6 +62,7 @@ class TransformerDecoder(Decoder):
 
     def __post_init__(self):
         check_choices(self, activation=Activation, positions=TokenPositions, embedding_scale=EmbeddingScale)
+        check_numbers(self, positive=("norm_epsilon",), not_negative=("max_positions",))
         self._check_tables()
         if self.vocab < 2 or min(self.depth, self.heads, self.expansion, self.max_tokens) < 1:
             raise ValueError(

@@ -56,6 +56,7 @@ class SelfAttentionEncoder(Encoder):
                 f"{name} has depth {self.depth}, width {self.width}, heads {self.heads} and expansion {self.expansion}; all "
                 "must be positive, and the width a multiple of twice the heads"
             )
+        check_numbers(self, positive=("norm_epsilon",), not_negative=("max_positions",))
         check_rates(self, "dropout", "stochastic_depth")
         check_choices(
             self, layers=Layers, remat=Remat, positions=PositionEncoding, projection=Literal["linear", "none"]
@@ -65,7 +66,6 @@ class SelfAttentionEncoder(Encoder):
                 f"{name} has positions={self.positions!r} and max_positions={self.max_positions}; a table needs a number of "
                 "rows, and nothing else has one"
             )
-        check_numbers(self, positive=("norm_epsilon",))
         super().__post_init__()
 
     @property
