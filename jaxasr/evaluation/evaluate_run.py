@@ -165,6 +165,7 @@ def _restored(
         "data": found.metadata.data,
         "tokenizer": found.metadata.tokenizer,
         "trained_sources": found.metadata.versions.get(SOURCES),
+        **(json.loads(workdir.pretrained.read_text(encoding="utf-8")) if workdir.pretrained.is_file() else {}),
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }

@@ -92,6 +92,11 @@ class Workdir:
         return self.path / "no_speech.json"
 
     @property
+    def pretrained(self) -> Path:
+        """The runs that this one builds on, by option, in JSON. It exists if there are any."""
+        return self.path / "pretrained.json"
+
+    @property
     def page(self) -> Path:
         """The page with curves, alignments and warnings of the run, in HTML."""
         return self.path / "page.html"

@@ -1,5 +1,6 @@
 """The state before the first step of a run, with the parameters of the runs that it builds on."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from jaxasr.data import BoundPipeline
 from jaxasr.experiment.experiment import Experiment, Model
 from jaxasr.experiment.restore import variables_of
 from jaxasr.experiment.workdir import Workdir
+from jaxasr.files import write_whole
 from jaxasr.nn.decoders.fusion import HOLDER, LM
 from jaxasr.ops.audio.features import FeatureSums
 from jaxasr.records import END, Batch, NBest, Outputs
@@ -197,13 +199,17 @@ class PretrainedRuns(NamedTuple):
     fusion_lm: Path | None = None
     init_from: Path | None = None  # whose parameters the model begins with, where they match
     print_fn: Callable[[str], None] = print
+    record: Path | None = None  # the file that names these runs, for the rows of results
 
     def load_into(self, state: TrainState, experiment: Experiment) -> TrainState:
         """Returns the state with the variables of these runs. Errors are those of the functions that load them."""
         state = load_fusion_lm(load_teacher(state, experiment, self.teacher), experiment, self.fusion_lm)
-        if self.init_from is None:
-            return state
-        state, inheritance = inherit(state, experiment, self.init_from)
-        if is_primary():
-            self.print_fn("\n".join(inheritance.lines()))
+        runs = {name: str(run) for name, run in (("teacher", self.teacher), ("fusion_lm", self.fusion_lm)) if run}
+        if self.init_from is not None:
+            state, inheritance = inherit(state, experiment, self.init_from)
+            runs["init_from"] = inheritance.source
+            if is_primary():
+                self.print_fn("\n".join(inheritance.lines()))
+        if self.record is not None and runs:
+            write_whole(self.record, json.dumps(runs, ensure_ascii=False))
         return state

@@ -85,7 +85,8 @@ def train(
         # Restore the newest checkpoint that is whole, or initialise the first stage.
         with goodput.record("restore" if checkpoints.steps() else "other"):
             check_run = functools.partial(check_same_run_on_all_hosts, experiment, data)
-            done, saved = restore_or_init(stages, checkpoints, PretrainedRuns(teacher, fusion_lm, init_from), check_run)
+            others = PretrainedRuns(teacher, fusion_lm, init_from, record=run_dir.pretrained)
+            done, saved = restore_or_init(stages, checkpoints, others, check_run)
         stages = [stage for stage in stages if stage.experiment.steps >= done]
         goodput.resume_at(done)
         if is_finished(stages[0], checkpoints, run_dir, done):  # nothing is written

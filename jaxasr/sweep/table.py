@@ -252,7 +252,10 @@ def _check_seeds_only(row: Row, column: Column, runs: Sequence[Result]) -> None:
                 f"{run['trained']:,} of {run['steps']:,} steps; let it end, or take its row out of the results"
             )
         first, this = (
-            {name: str(other.get(name)) for name in SAME} | _RowRuns((other,)).key for other in (runs[0], run)
+            {name: str(other.get(name)) for name in SAME}
+            | {"init_from": "given" if other.get("init_from") else "absent"}
+            | _RowRuns((other,)).key
+            for other in (runs[0], run)
         )
         differs = [
             f"{name} {first.get(name)} and {this.get(name)}"

@@ -47,6 +47,7 @@ def test_a_row_says_what_it_is_of(trained_run):
 
 def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, copy):
     said = []
+    (copy / "pretrained.json").write_text('{"init_from": "checkpoint 3 of runs/other"}')
     rows = evaluate_run(
         tiny.experiment(),
         copy,
@@ -60,6 +61,7 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, cop
     )
     assert [(row["split"], row["step"], row["utterances"]) for row in rows] == [("test", 80, 3)]
     assert (rows[0]["name"], rows[0]["checkpoint"], rows[0]["trained"]) == ("tones-0", 80, 160)
+    assert rows[0]["init_from"] == "checkpoint 3 of runs/other"
     for path in (copy / "results.jsonl", copy / "shared" / "results.jsonl"):
         assert [json.loads(line) for line in path.read_text().splitlines()] == json.loads(json.dumps(rows))
     assert said[0].startswith("test: WER ")

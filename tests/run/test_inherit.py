@@ -1,6 +1,7 @@
 """A run begins with the parameters of another: those whose path and shape match, named otherwise."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -33,6 +34,15 @@ def test_the_same_model_begins_with_all_averaged_parameters(trained_run, data):
         jax.tree.map(np.testing.assert_array_equal, arrays(found), trained)
     assert printed == [f"{len(trained)} arrays from checkpoint 160 of {trained_run.workdir}"]
     assert int(state.step) == 0
+
+
+def test_the_runs_that_it_builds_on_are_recorded(trained_run, data, tmp_path):
+    record = tmp_path / "pretrained.json"
+    state = initial_state(tiny.experiment(), data)
+    PretrainedRuns(record=record).load_into(state, tiny.experiment())
+    assert not record.exists()
+    PretrainedRuns(init_from=trained_run.workdir, print_fn=[].append, record=record).load_into(state, tiny.experiment())
+    assert json.loads(record.read_text()) == {"init_from": f"checkpoint 160 of {trained_run.workdir}"}
 
 
 def test_what_does_not_match_stays_as_it_is_and_is_named(trained_run, data):

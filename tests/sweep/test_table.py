@@ -141,6 +141,7 @@ def test_an_option_that_is_off_is_no_difference_from_one_that_was_not_there_yet(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"init_from": "checkpoint 3 of runs/x"}, "differ in more than their seed: init_from absent and given"),
         ({"recipe": "other"}, "differ in more than their seed: recipe pla and other"),
         ({"split_data": "half"}, "split_data s and half"),
         ({"normalizer": "lower"}, "normalizer upper and lower"),
