@@ -66,7 +66,7 @@ def test_golden_parameters(file):
 
 def test_no_golden_is_left_over():
     known = {f"{name_of(path)}{suffix}" for path in FILES for suffix in (".txt", ".params.txt")}
-    others = ("plan_", "hlo_", "run_")  # of tests/plan, tests/cost/test_hlo.py and tests/run/test_golden_run.py
+    others = ("plan_", "hlo_", "run_", "checkpoint_")  # of tests/plan, cost/test_hlo, run and training/checkpoints
     found = {path.name for path in GOLDEN.iterdir() if not path.name.startswith(others)}
     assert found <= known, "remove those whose experiment is gone"
 

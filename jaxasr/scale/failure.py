@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 POLL_S = 1.0
 GRACE_S = 3.0  # for a process to end by an error of its own, from its look at another's failure
 LINGER_S = 10.0  # for the others to read the failure of process 0, which ends the service
+SETTLE_S = 1.0  # for a process that has said that it ends to be gone: without the service, the runtime would abort it
 
 _FOLDER = "jaxasr/failure/"
 _FIRST = f"{_FOLDER}first"
@@ -100,7 +101,10 @@ class FailureWatch:
         end = time.monotonic() + LINGER_S
         while time.monotonic() < end:
             ended = self._within_limit(lambda: self._client.key_value_dir_get(_ENDED))
-            if ended is None or len(ended) >= self._count - 1:
+            if ended is None:
+                return
+            if len(ended) >= self._count - 1:
+                time.sleep(SETTLE_S)
                 return
             time.sleep(POLL_S / 10)
 
