@@ -17,7 +17,7 @@ from jaxasr.data.prepared.prepare import prepare
 Read = Callable[[Source], dict[str, list[RawExample | Reject]]]
 
 LINES = [f"NUMBER {number} IS IT" for number in range(200)]
-PACKED = gzip.compress("\n".join(LINES * 20).encode())
+PACKED = gzip.compress("\n".join(LINES * 20).encode(), mtime=0)
 
 
 @pytest.fixture
