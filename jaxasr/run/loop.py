@@ -57,8 +57,7 @@ def train(
         teacher, fusion_lm: the workdirs of the runs of the teacher and of the language model that the decoder fuses, if any.
         init_from: the workdir of a run whose matching parameters the model begins with, read at the first step only.
         lms: the paths of the language models that the search of the validation split fuses, by name.
-        print_fn: takes the lines for people.
-        step_callback: called for each step when its sums are known.
+        print_fn, step_callback: take the lines for people, and what a step came to as soon as its sums are known.
         started_s: when this attempt started, by time.perf_counter; None: now.
 
     Raises:
