@@ -29,6 +29,7 @@ OTHERS = (
     training.Distill(1.0),
     training.GuidedAttentionLoss(1.0),
     training.QuantityLoss(1.0),
+    training.CtcSynchronous(1.0),
     training.Reinforce(),
     training.ExpectedErrors(BEAM),
     training.WeightNoise(0.1),

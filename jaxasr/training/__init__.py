@@ -1,6 +1,7 @@
 """Optimisation: objectives, optimizers, schedules, the training step, checkpoints and metrics. Knows no model."""
 
 from jaxasr.training.auxiliary import AuxiliaryLoss as AuxiliaryLoss
+from jaxasr.training.auxiliary import CtcSynchronous as CtcSynchronous
 from jaxasr.training.auxiliary import Distill as Distill
 from jaxasr.training.auxiliary import GuidedAttentionLoss as GuidedAttentionLoss
 from jaxasr.training.auxiliary import QuantityLoss as QuantityLoss

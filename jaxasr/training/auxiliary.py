@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxasr.ops.attention.monotonic import quantity_loss
+from jaxasr.ops.attention.monotonic import expected_position, quantity_loss
+from jaxasr.ops.ctc_alignment import ctc_alignment
 from jaxasr.ops.masks import zero_padding
 from jaxasr.records import Outputs, Sum
 from jaxasr.tree import check_numbers
@@ -144,6 +145,50 @@ class QuantityLoss:
         """Returns the loss summed over utterances."""
         loss_x = quantity_loss(inputs.outputs.weights_buhs, inputs.by_row(inputs.token_lengths_b))
         return LossOutput(inputs.sum(jnp.where(inputs.by_row(inputs.real_b), loss_x, 0.0)), {})
+
+
+@dataclass(frozen=True)
+class CtcSynchronous:
+    """The distance in positions between a token's expected position under the attention and the one where CTC begins it.
+
+    CTC's position is the first one of the token on the likeliest path of the transcript; no gradient passes through it. The
+    end has the last position. Probability that stops nowhere counts as a stop behind the last position. Of several heads the
+    mean is compared; of a chunkwise attention the weights of the chunk, so chunks should be short.
+
+    Source: Inaguma and Kawahara 2021 (2103.00422), CTC-synchronous training, there of the stops of MoChA alone.
+    """
+
+    weight: float
+
+    def __post_init__(self):
+        check_numbers(self, not_negative=("weight",))
+
+    @property
+    def name(self) -> str:
+        """The name of the loss in metrics."""
+        return "ctc_distance"
+
+    def __call__(self, inputs: LossInputs) -> LossOutput:
+        """Returns the loss summed over utterances and tokens; an utterance that CTC can't align has none.
+
+        Raises:
+            ValueError: the model has no CTC head.
+        """
+        outputs = inputs.outputs
+        if outputs.ctc_logits_bsv is None:
+            raise ValueError(
+                "objective.auxiliary has CtcSynchronous but the model has no CTC head; give model.ctc a CtcHead, or leave "
+                "the term out"
+            )
+        log_probs_bsv = jax.nn.log_softmax(jax.lax.stop_gradient(outputs.ctc_logits_bsv).astype(jnp.float32))
+        path = ctc_alignment(log_probs_bsv, outputs.hidden_lengths_b, inputs.tokens_bu, inputs.token_lengths_b)
+        expected_xu = expected_position(outputs.weights_buhs, inputs.by_row(outputs.hidden_lengths_b))
+        begins_bu = jnp.pad(path.first_bu, ((0, 0), (0, 1)))
+        is_end_bu = jnp.arange(begins_bu.shape[1])[None] == inputs.token_lengths_b[:, None]
+        begins_bu = jnp.where(is_end_bu, outputs.hidden_lengths_b[:, None] - 1, begins_bu)
+        counted_xu = inputs.valid_xu & inputs.by_row(path.possible_b)[:, None]
+        distance_xu = jnp.abs(expected_xu - inputs.by_row(begins_bu))
+        return LossOutput(inputs.sum(jnp.where(counted_xu, distance_xu, 0.0)), {})
 
 
 @dataclass(frozen=True)

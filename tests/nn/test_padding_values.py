@@ -10,6 +10,7 @@ import pytest
 
 from jaxasr.records import Batch, Draws, NBest, Outputs
 from jaxasr.training import (
+    CtcSynchronous,
     Distill,
     ExpectedErrors,
     GuidedAttentionLoss,
@@ -97,6 +98,7 @@ def test_values_of_padding_change_no_loss():
     terms = (
         Reinforce(entropy=0.1),
         QuantityLoss(0.3),
+        CtcSynchronous(0.3),
         GuidedAttentionLoss(0.2),
         Distill(0.5),
         ExpectedErrors(lambda model, batch: None, spelling=spelling_of(["", " A", "B", " C", "D", "E"])),

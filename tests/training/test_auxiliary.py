@@ -13,7 +13,7 @@ from jaxasr.nn import HardAttention, Memory
 from jaxasr.nn.attention.interface import randomness_of
 from jaxasr.ops.attention.mixture import masked_log_softmax
 from jaxasr.records import Batch, Draws, Outputs
-from jaxasr.training import Distill, GuidedAttentionLoss, Objective, QuantityLoss, Reinforce
+from jaxasr.training import CtcSynchronous, Distill, GuidedAttentionLoss, Objective, QuantityLoss, Reinforce
 from tests.nn.tiny import training_of
 
 POSITIONS, STEPS, VOCAB = 2, 2, 3
@@ -223,6 +223,48 @@ def test_the_quantity_by_hand(rng):
     found = jax.jit(Objective(auxiliary=(QuantityLoss(0.1),)).__call__)(outputs, THREE)
     stops = [float(outputs.weights_buhs[row, :tokens].sum()) / 2 for row, tokens in enumerate((3, 2))]
     np.testing.assert_allclose(found["quantity"].value, abs(stops[0] - 3) + abs(stops[1] - 2), rtol=1e-4, atol=1e-5)
+
+
+def test_the_distance_from_ctc_by_hand(rng):
+    """Every path of the transcript is enumerated. The second example has more tokens than positions: it is not counted."""
+    batch = batch_of([[1, 2], [1, 1], [2, 0]], [2, 2, 1], valid=[True, True, False])
+    lengths = [5, 2, 4]
+    logits_bsv = rng.normal(size=(3, 5, VOCAB)).astype(np.float32)
+    outputs = replace(
+        weighted_outputs(rng), ctc_logits_bsv=jnp.asarray(logits_bsv), hidden_lengths_b=jnp.array(lengths)
+    )
+    found = jax.jit(Objective(auxiliary=(CtcSynchronous(0.1),)).__call__)(outputs, batch)
+
+    def score(path):
+        return sum(logits_bsv[0, s, token] for s, token in enumerate(path))  # the softmax's total is that of all paths
+
+    def spelled(path):
+        return [token for token, _ in itertools.groupby(path) if token]
+
+    best = max((path for path in itertools.product(range(VOCAB), repeat=5) if spelled(path) == [1, 2]), key=score)
+    begins = [best.index(1), best.index(2), 4]
+    weights_us = np.asarray(outputs.weights_buhs[0].mean(axis=1), np.float64)
+    expected = [sum(s * weights_us[u, s] for s in range(5)) for u in range(3)]
+    total = sum(abs(a - b) for a, b in zip(expected, begins, strict=True))
+    np.testing.assert_allclose(found["ctc_distance"].value, total, rtol=1e-5)
+    np.testing.assert_allclose(found["loss"].value, found["cross_entropy"].value + 0.1 * total, rtol=1e-5)
+
+
+def test_the_distance_from_ctc_moves_the_attention_and_not_ctc(rng):
+    outputs = replace(weighted_outputs(rng), ctc_logits_bsv=jnp.asarray(rng.normal(size=(3, 5, VOCAB)), jnp.float32))
+
+    def loss(weights, logits):
+        found = replace(outputs, weights_buhs=weights, ctc_logits_bsv=logits)
+        return Objective(auxiliary=(CtcSynchronous(1.0),))(found, THREE)["loss"].value
+
+    by_weights, by_logits = jax.jit(jax.grad(loss, (0, 1)))(outputs.weights_buhs, outputs.ctc_logits_bsv)
+    assert np.any(by_weights)
+    assert not np.any(by_logits)
+
+
+def test_the_distance_from_ctc_needs_ctc(rng):
+    with pytest.raises(ValueError, match="CtcSynchronous but the model has no CTC head"):
+        Objective(auxiliary=(CtcSynchronous(1.0),))(weighted_outputs(rng), THREE)
 
 
 def test_distillation_by_hand(rng):

@@ -148,3 +148,10 @@ def quantity_loss(weights_buhs: Float[Array, "b u h s"], token_lengths_b: Int[Ar
     weights = jnp.where(real_bu[..., None, None], weights_buhs, 0.0)
     stops_bh = jnp.sum(weights.astype(jnp.float32), axis=(1, 3))
     return jnp.mean(jnp.abs(stops_bh - (token_lengths_b + 1.0)[:, None]), axis=1)
+
+
+def expected_position(weights_buhs: Float[Array, "b u h s"], lengths_b: Int[Array, " b"]) -> Float[Array, "b u"]:
+    """Returns the mean position of the weights, over heads too; what a row lacks to a sum of 1 counts at position length."""
+    weights_bus = jnp.mean(widened(weights_buhs), axis=2)
+    ahead_bs = jnp.arange(weights_bus.shape[-1])[None] - lengths_b[:, None]
+    return lengths_b[:, None] + jnp.einsum("bus,bs->bu", weights_bus, ahead_bs.astype(weights_bus.dtype))

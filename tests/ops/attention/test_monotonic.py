@@ -141,3 +141,11 @@ def test_quantity_loss_counts_stops_against_tokens_and_the_end():
     np.testing.assert_allclose(monotonic.quantity_loss(two_heads, lengths_b), [1.5, 1.5])
     gradient = jax.grad(lambda w: jnp.sum(monotonic.quantity_loss(w, lengths_b)))(weights_buhs)
     np.testing.assert_array_equal(gradient[0, :, 0], [[-1, -1], [-1, -1], [0, 0]])
+
+
+def test_expected_position_counts_what_stops_nowhere_behind_the_last_position():
+    weights_buhs = jnp.array([[[[0.0, 0.5, 0.5, 0.0]], [[0.25, 0.0, 0.25, 0.0]], [[0.0, 0.0, 0.0, 0.0]]]])
+    found = monotonic.expected_position(weights_buhs, jnp.array([3]))
+    np.testing.assert_allclose(found, [[1.5, 0.5 + 0.5 * 3, 3.0]])
+    both = jnp.concatenate([weights_buhs, weights_buhs[..., ::-1]], axis=2)
+    np.testing.assert_allclose(monotonic.expected_position(both, jnp.array([4]))[0, 0], (1.5 + 1.5) / 2)
