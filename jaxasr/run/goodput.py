@@ -136,9 +136,9 @@ class Goodput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._counts and error is not None:
+        if self._counts:
             with self._optional():
-                self._lose_unsaved()
+                self._close(error is not None)
         if self._counts:
             self.write(self._step)
         with self._optional():
@@ -213,14 +213,21 @@ class Goodput:
     def _optional(self) -> contextlib.AbstractContextManager[None]:
         return self._measurements.optional(NAME)
 
-    def _lose_unsaved(self) -> None:
-        """Counts the steps after the newest checkpoint as lost, and what the unfinished one took too long as waiting."""
+    def _close(self, by_error: bool) -> None:
+        """Counts the waiting in steps that are not classed yet, and after an error the steps that are lost.
+
+        After an error the unfinished step is one of them, and the steps after the newest checkpoint are lost.
+        """
         self._count_elapsed()
-        waited_s = self._peer_wait.of_unfinished_step(self._seconds["step"] - self._step_start_s)
+        waited_s = self._peer_wait.of_rare_shapes()
+        if by_error:
+            waited_s += self._peer_wait.of_unfinished_step(self._seconds["step"] - self._step_start_s)
+        waited_s = min(waited_s, self._seconds["step"])
         self._seconds["step"] -= waited_s
         self._seconds["wait"] += waited_s
-        self._lose(self._saved)
-        self._step = self._saved.step
+        if by_error:
+            self._lose(self._saved)
+            self._step = self._saved.step
 
     def _lose(self, reached: GoodputTotals) -> None:
         """Counts the steps after those of `reached` as lost: their time and their FLOPs."""

@@ -110,7 +110,10 @@ def test_an_attempt_that_begins_anew_has_lost_all(tmp_path, clock):
 
 
 class Run:
-    """A run of two processes of 60 steps of a second, with a checkpoint every 10 and a line every 5."""
+    """A run of two processes of 60 steps of a second, with a checkpoint every 10 and a line every 5.
+
+    The first step of an attempt takes 40 s more: it waits for the compilation of the other process.
+    """
 
     def __init__(self, folder, clock):
         self._folder = folder
@@ -123,6 +126,7 @@ class Run:
             with goodput:
                 goodput.resume_at(first)
                 with goodput.record("step"):
+                    self._clock.wait(40.0)
                     for step in range(first + 1, last + 1):
                         self._clock.wait(1.0)
                         goodput.record_flops(8.0, 6.0)
@@ -150,13 +154,13 @@ def test_a_run_that_was_ended_twice_has_the_time_and_the_flops_of_an_unbroken_on
     broken.attempt(20, 40, ends_by=ends_by, waits_s=0.5)  # right after a checkpoint
     broken.attempt(40, 60)
     whole, again = (read_goodput(tmp_path / name)[-1] for name in ("whole", "broken"))
-    assert seconds(whole) == {"step": 60.0}
+    assert seconds(whole) == {"step": 60.0, "wait": 40.0}
     assert again.seconds["step"] == 60.0
     assert (again.flops, again.useful_flops) == (whole.flops, whole.useful_flops)
     if isinstance(ends_by, ConnectionError):
-        assert seconds(again) == {"step": 60.0, "wait": 79.0, "lost": 8.5}
+        assert seconds(again) == {"step": 60.0, "wait": 79.0 + 3 * 40.0, "lost": 8.5}
     else:  # what a killed attempt did after its last line, at step 25, is in no line
-        assert seconds(again) == {"step": 60.0, "lost": 5.0}
+        assert seconds(again) == {"step": 60.0, "wait": 3 * 40.0, "lost": 5.0}
 
 
 def test_a_long_step_in_a_job_of_several_processes_is_waiting(tmp_path, clock):
