@@ -13,13 +13,41 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from jaxasr.cli import benchmarks, compare, data, evaluation, listing, pretrained, score, tools, training, transcribe
+from jaxasr.cli import (
+    benchmarks,
+    compare,
+    data,
+    evaluation,
+    fit_scaling,
+    listing,
+    pretrained,
+    score,
+    tools,
+    training,
+    transcribe,
+)
 from jaxasr.cli.command import Command
 from jaxasr.files import check_local
 
+_MODULES = (
+    *(data, listing, pretrained, training, evaluation),
+    *(score, compare, fit_scaling, transcribe, benchmarks, tools),
+)
 COMMANDS = {
     command.name: command
-    for module in (data, listing, pretrained, training, evaluation, score, compare, transcribe, benchmarks, tools)
+    for module in (
+        data,
+        listing,
+        pretrained,
+        training,
+        evaluation,
+        score,
+        compare,
+        fit_scaling,
+        transcribe,
+        benchmarks,
+        tools,
+    )
     for command in module.COMMANDS
 }
 RENAMED_COMMANDS = {"pieces": "train-tokenizer", "tune": "tune-decoding", "alignable": "toy-task"}

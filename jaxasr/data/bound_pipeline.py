@@ -112,6 +112,13 @@ class BoundPipeline:
         """The number of examples that training leaves out, by reason."""
         return dict(Counter(example.reason for example in self.skipped).most_common())
 
+    @property
+    def train_hours(self) -> float:
+        """The hours of audio that training reads, no example counted twice; 0 for transcripts alone."""
+        reads = self._train_lengths.weights > 0
+        reads[self.plan.unbucketable] = False
+        return float(self.examples.seconds[reads].sum()) / 3600 * self.shape_choice.audio
+
     @cached_property
     def ids(self) -> list[str]:
         """The ids of all examples, in the order of the corpora."""

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxasr import report, tree
 from jaxasr.evaluation.decode_split import no_check
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
 from jaxasr.evaluation.outputs import output_name
 from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of
+from jaxasr.experiment.goodput_totals import read_goodput
 from jaxasr.experiment.restore import Choice, TrainedVariables, restore_variables
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
@@ -161,6 +164,7 @@ def _restored(
         "checkpoint": checkpoint,
         "trained": found.trained,
         "steps": experiment.steps,
+        **_spent(found, workdir),
         "seed": experiment.seed,
         "data": found.metadata.data,
         "tokenizer": found.metadata.tokenizer,
@@ -169,3 +173,21 @@ def _restored(
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
     }
+
+
+def _spent(found: TrainedVariables, workdir: Workdir) -> dict[str, Any]:
+    """Returns the size of the model and what its training took; None where the run does not know it."""
+    totals = next(iter(reversed(read_goodput(workdir.path, _print_nothing))), None)
+    device_s = totals.device_s if totals else None
+    audio_s = totals.audio_s if totals else None
+    return {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(found.variables["params"])),
+        "train_hours": found.metadata.train_hours or None,
+        "seen_hours": None if not audio_s else round(audio_s / 3600, 4),
+        "train_flops": (totals.flops if totals else None) or None,
+        "device_hours": None if device_s is None else round(device_s / 3600, 4),
+    }
+
+
+def _print_nothing(_: str) -> None:
+    """Takes the warnings about lines of goodput, which the training has printed."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxasr.report.versions import version
 
-SPEED = ("audio_s_per_s",)  # the values of a row that differ between equal runs
+SPEED = ("audio_s_per_s", "device_hours")  # the values of a row that differ between equal runs
 _INT_BITS = 63
 NO_KINDS: Mapping[str, type | tuple[type, ...]] = {}
 SOURCES = "jaxasr_sources"  # the entry of the hash of jaxasr's own files

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import jax
 
-from jaxasr.run.goodput import Goodput, Kind
+from jaxasr.experiment.goodput_totals import Kind
+from jaxasr.run.goodput import Goodput
 from jaxasr.run.throughput import ThroughputMonitor
 from jaxasr.scale import Watchdog
 

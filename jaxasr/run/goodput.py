@@ -14,67 +14,17 @@ attempts).
 
 import contextlib
 import json
-import math
-import operator
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
 
-from jaxasr.cost.chips import Chip
+from jaxasr.experiment.goodput_totals import FILE, GoodputTotals, Kind, read_goodput
 from jaxasr.report import Measurements
 from jaxasr.run.peer_wait import PeerWait
 from jaxasr.scale import CompileCounter
 
-FILE = "goodput.jsonl"
 NAME = "the goodput"  # its name in messages
-
-Kind = Literal["step", "compile", "restore", "stall", "wait", "evaluation", "checkpoint", "lost", "other"]
-KINDS: tuple[Kind, ...] = ("step", "compile", "restore", "stall", "wait", "evaluation", "checkpoint", "lost", "other")
-_LATER_FIELDS = {"wait_s": 0.0}  # are not in lines of older versions
-
-
-@dataclass(frozen=True)
-class GoodputTotals:
-    """The time and the work of a run so far, over all its attempts."""
-
-    attempt: int = 0  # starts of the run
-    step: int = 0
-    seconds: Mapping[Kind, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
-    flops: float = 0.0  # of the products of the steps that count, padding included
-    useful_flops: float = 0.0  # without padding
-
-    @property
-    def total_s(self) -> float:
-        """The wall time."""
-        return sum(self.seconds.values())
-
-    @property
-    def goodput(self) -> float:
-        """The share of the wall time that went into steps that count."""
-        return self.seconds["step"] / self.total_s if self.total_s else 0.0
-
-    def summary(self, chip: Chip | None = None, chips: int = 1) -> str:
-        """Returns a line for people: the shares of the wall time, and the MFU of the steps if the chips are known."""
-        if chip is None or not self.flops or not self.seconds["step"]:
-            return str(self)
-        mfu = chip.mfu(self.flops / self.seconds["step"], chips=chips)
-        return f"{self}; MFU of the steps {mfu:.1%}, {self.useful_flops / self.flops:.1%} of it for no padding"
-
-    def __str__(self) -> str:
-        parts = sorted(((s, kind) for kind, s in self.seconds.items() if s >= 0.001 * self.total_s), reverse=True)
-        shares = ", ".join(f"{kind} {s / self.total_s:.1%}" for s, kind in parts)
-        attempts = f" in {self.attempt} attempts" if self.attempt > 1 else ""
-        return f"{_clock(self.total_s)} of wall time{attempts}: goodput {self.goodput:.1%} ({shares})"
-
-    @property
-    def line(self) -> dict[str, Any]:
-        """The line in the file."""
-        seconds = {f"{kind}_s": round(self.seconds[kind], 3) for kind in KINDS}
-        flops = {"flops": self.flops, "useful_flops": self.useful_flops}
-        return {"attempt": self.attempt, "step": self.step} | seconds | flops
 
 
 class Goodput:
@@ -120,6 +70,8 @@ class Goodput:
         self._seconds = dict(last.seconds)
         self._flops = last.flops
         self._useful_flops = last.useful_flops
+        self._audio_s = last.audio_s
+        self._devices = 1
         self._saved = last  # at the newest checkpoint
         self._peer_wait = PeerWait(processes)
         self._step_start_s = last.seconds["step"]  # productive time when the step before ended
@@ -190,15 +142,40 @@ class Goodput:
             self._move(self._peer_wait.of_step(self._seconds["step"] - self._step_start_s, shape), "wait")
             self._step_start_s = self._seconds["step"]
 
-    def record_flops(self, flops: int | float, useful: int | float) -> None:
-        """Counts the FLOPs of a step; `useful` are those that were not for padding."""
+    def record_work(self, flops: int | float, useful_flops: int | float, audio_s: float) -> None:
+        """Counts the work of a step.
+
+        Args:
+            flops: of its products, padding included.
+            useful_flops: those that were not for padding.
+            audio_s: seconds of audio in its batch, without padding.
+        """
         self._flops += flops
-        self._useful_flops += useful
+        self._useful_flops += useful_flops
+        self._audio_s = None if self._audio_s is None else self._audio_s + audio_s
+
+    def count_devices(self, devices: int) -> None:
+        """Notes how many devices this attempt holds, from its start to its end."""
+        self._devices = devices
 
     def totals(self) -> GoodputTotals:
         """Returns the totals of all attempts."""
         self._count_elapsed()
-        return GoodputTotals(self._attempt, self._step, dict(self._seconds), self._flops, self._useful_flops)
+        return GoodputTotals(
+            self._attempt,
+            self._step,
+            dict(self._seconds),
+            self._flops,
+            self._useful_flops,
+            self._audio_s,
+            self._device_s(),
+        )
+
+    def _device_s(self) -> float | None:
+        """Returns the time of all attempts times their devices; None if that of an earlier one is unknown."""
+        before = self._before[-1] if self._before else GoodputTotals()
+        own_s = max(sum(self._seconds.values()) - before.total_s, 0.0)
+        return None if before.device_s is None else before.device_s + own_s * self._devices
 
     def write(self, step: int) -> None:
         """Adds a line to the file.
@@ -236,6 +213,7 @@ class Goodput:
         self._seconds["lost"] += lost_s
         self._flops = reached.flops
         self._useful_flops = reached.useful_flops
+        self._audio_s = reached.audio_s
 
     def _switch_to(self, kind: Kind) -> None:
         """Counts the time from now on as `kind`."""
@@ -259,40 +237,8 @@ class Goodput:
         self._seconds[to] += seconds
 
 
-def read_goodput(folder: Path, print_fn: Callable[[str], None] = print) -> list[GoodputTotals]:
-    """Returns the totals that a run has written from time to time, without lines that are not finished or damaged.
-
-    Args:
-        print_fn: receives a warning for each damaged line.
-    """
-    path = folder / FILE
-    found: list[GoodputTotals] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1] if path.is_file() else [], start=1):
-        try:
-            found.append(_totals_of(line))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            print_fn(f"WARNING: {path}, line {number} is left out: it is no line of goodput ({error!r}): {line[:60]!r}")
-    return found
-
-
 def _drop_unfinished(path: Path) -> None:
     """Removes the line that a killed attempt was writing: the next line would stand behind it."""
     raw = path.read_bytes() if path.is_file() else b""
     if raw and not raw.endswith(b"\n"):
         path.write_bytes(raw[: raw.rfind(b"\n") + 1])
-
-
-def _totals_of(line: bytes) -> GoodputTotals:
-    """Parses a line. Raises ValueError, KeyError, TypeError or OverflowError if it is none."""
-    fields = _LATER_FIELDS | json.loads(line)
-    attempt, step = (operator.index(fields[name]) for name in ("attempt", "step"))
-    seconds: dict[Kind, float] = {kind: float(fields[f"{kind}_s"]) for kind in KINDS}
-    flops, useful_flops = (float(fields[name]) for name in ("flops", "useful_flops"))
-    if not all(0 <= number < math.inf for number in (attempt, step, *seconds.values(), flops, useful_flops)):
-        raise ValueError("a number is negative or not finite")
-    return GoodputTotals(attempt, step, seconds, flops, useful_flops)
-
-
-def _clock(seconds: float) -> str:
-    minutes, second = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"

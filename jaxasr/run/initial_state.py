@@ -100,6 +100,7 @@ def checkpoint_metadata(experiment: Experiment, data: BoundPipeline) -> Metadata
         data=data.hash,
         versions={name: report.version(name) for name in packages} | {SOURCES: report.package_provenance()[SOURCES]},
         longest_s=data.shapes[-1].samples / data.rate_hz,
+        train_hours=round(data.train_hours, 4),
     )
 
 

@@ -200,6 +200,7 @@ def _throughput_monitor(
     """Returns the clock that measures the run on the devices of its step, which are those of every stage."""
     pipeline = stage.experiment.train_data
     devices = list(stage.step.mesh.devices.flat)
+    goodput.count_devices(len(devices))
     chip: Chip | None = None
     chips = 1
     with measurements.optional("the MFU"):

@@ -132,7 +132,8 @@ class ThroughputMonitor:
         if self._goodput is not None:
             self._goodput.record_stall(stalled_s)
             self._goodput.end_step(row.shape)
-            self._goodput.record_flops(flops, useful_flops)
+            audio_s = row.padding.real / self._rate_hz if self._rate_hz else 0.0
+            self._goodput.record_work(flops, useful_flops, audio_s)
 
     def exclude_time(self, seconds: float) -> None:
         """Excludes time that was spent on something else than steps: an evaluation, a checkpoint."""

@@ -172,6 +172,7 @@ def test_what_is_left_out_is_named_and_counted(
     assert details["deep"] == "2.400 s, 5 tokens"
     assert opened.skipped_counts["more than 9 tokens"] == 1
     assert set(opened.plan.epoch(0).examples.tolist()) == {0}
+    assert opened.train_hours == 1.0 / 3600
     assert "left out: 1 (fits no shape at any speed)" in opened.describe()
     every = [id for part in opened.eval_batches() for id in part.ids]
     assert sorted(every) == sorted(texts), "an evaluation leaves nothing out"

@@ -14,7 +14,8 @@ from jaxasr.evaluation import check_data_ready, evaluate_run
 from jaxasr.evaluation.decode_split import SearchEvaluator, compiled_search, draw_alignment, headline, row_of
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.experiment import RuntimeConfig, Split
-from jaxasr.experiment.restore import trained_variables
+from jaxasr.experiment.goodput_totals import read_goodput
+from jaxasr.experiment.restore import trained_variables, variable_shapes
 from jaxasr.experiment.workdir import Workdir
 from tests import tiny_experiments as tiny
 from tests.trained_run import TINY, write_tones
@@ -43,6 +44,21 @@ def test_a_row_says_what_it_is_of(trained_run):
     assert (row["outputs"], row["trained_sources"]) == (row["split"], row["jaxasr_sources"])
     assert {"wer", "cer", "ser", "mer", "cer_no_spaces"} < row["intervals"].keys()
     assert (row["words"], row["characters"], row["cut"], row["looping"]) == (11, 30, [], [])
+
+
+def test_a_row_says_what_the_training_took(trained_run):
+    """Parameters, hours given and read, FLOPs and device-hours: what a scaling law is fitted to."""
+    row = json.loads((trained_run.workdir / "results.jsonl").read_text().splitlines()[0])
+    data = tiny.experiment().train_data.open(trained_run.data_dir)
+    assert row["parameters"] == sum(
+        leaf.size for leaf in jax.tree.leaves(variable_shapes(tiny.experiment().model)["params"])
+    )
+    assert row["train_hours"] == pytest.approx(data.examples.seconds.sum() / 3600, abs=1e-4)
+    read_s = sum(data.plan.row(step).padding.real for step in range(160)) / data.rate_hz
+    assert row["seen_hours"] == pytest.approx(read_s / 3600, abs=1e-4)
+    totals = read_goodput(trained_run.workdir)[-1]
+    assert row["train_flops"] == totals.flops > 0
+    assert row["device_hours"] == pytest.approx(totals.total_s / 3600, abs=1e-4)  # on one device
 
 
 def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, copy):

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxasr.experiment.goodput_totals import FILE, KINDS, GoodputTotals, read_goodput
 from jaxasr.report import Measurements
-from jaxasr.run.goodput import FILE, KINDS, Goodput, GoodputTotals, read_goodput
+from jaxasr.run.goodput import Goodput
 
 
 class Clock:
@@ -86,7 +87,7 @@ def run_attempt(folder, clock, *, first, last, every, step_s=1.0):
     with goodput.record("step"):
         for step in range(first + 1, last + 1):
             clock.wait(step_s)
-            goodput.record_flops(8.0, 6.0)
+            goodput.record_work(8.0, 6.0, 3.0)
             if step % every == 0:
                 goodput.write(step)
     return goodput
@@ -98,7 +99,7 @@ def test_sums_go_on_and_steps_that_are_done_again_are_lost(tmp_path, clock):
     spent = run_attempt(tmp_path, clock, first=20, last=60, every=10).totals()  # 10 once more
     assert (spent.attempt, spent.step) == (3, 60)
     assert seconds(spent) == {"step": 60.0, "lost": 30.0}
-    assert (spent.flops, spent.useful_flops) == (60 * 8.0, 60 * 6.0)
+    assert (spent.flops, spent.useful_flops, spent.audio_s) == (60 * 8.0, 60 * 6.0, 60 * 3.0)
     assert "in 3 attempts" in str(spent)
 
 
@@ -129,7 +130,7 @@ class Run:
                     self._clock.wait(40.0)
                     for step in range(first + 1, last + 1):
                         self._clock.wait(1.0)
-                        goodput.record_flops(8.0, 6.0)
+                        goodput.record_work(8.0, 6.0, 3.0)
                         goodput.end_step("shape")
                         if step % 10 == 0:
                             goodput.save_at(step)
@@ -156,7 +157,7 @@ def test_a_run_that_was_ended_twice_has_the_time_and_the_flops_of_an_unbroken_on
     whole, again = (read_goodput(tmp_path / name)[-1] for name in ("whole", "broken"))
     assert seconds(whole) == {"step": 60.0, "wait": 40.0}
     assert again.seconds["step"] == 60.0
-    assert (again.flops, again.useful_flops) == (whole.flops, whole.useful_flops)
+    assert (again.flops, again.useful_flops, again.audio_s) == (whole.flops, whole.useful_flops, whole.audio_s)
     if isinstance(ends_by, ConnectionError):
         assert seconds(again) == {"step": 60.0, "wait": 79.0 + 3 * 40.0, "lost": 8.5}
     else:  # what a killed attempt did after its last line, at step 25, is in no line
@@ -175,6 +176,27 @@ def test_a_long_step_in_a_job_of_several_processes_is_waiting(tmp_path, clock):
         assert spent == {"step": 17.0 - sum(waited.values())} | waited
 
 
+def test_the_time_of_every_attempt_is_counted_on_its_own_devices(tmp_path, clock):
+    for devices, waited_s in ((1, 10.0), (8, 2.0)):
+        with Goodput(tmp_path, clock=clock) as goodput:
+            clock.wait(0.5)
+            goodput.count_devices(devices)
+            with goodput.record("step"):
+                clock.wait(waited_s - 0.5)
+    assert read_goodput(tmp_path)[-1].device_s == 10.0 + 8 * 2.0
+
+
+def test_amounts_that_older_lines_lack_stay_unknown(tmp_path, clock):
+    (tmp_path / FILE).write_text(json.dumps(GOOD) + "\n")
+    with Goodput(tmp_path, clock=clock) as goodput, goodput.record("step"):
+        goodput.resume_at(7)
+        clock.wait(1.0)
+        goodput.record_work(1.0, 1.0, 3.0)
+        assert (goodput.totals().audio_s, goodput.totals().device_s) == (None, None)
+    line = read_goodput(tmp_path)[-1]
+    assert (line.audio_s, line.device_s, line.flops) == (None, None, 2.0)
+
+
 def test_lines_without_waiting_are_read(tmp_path):
     (tmp_path / FILE).write_text(json.dumps({name: value for name, value in GOOD.items() if name != "wait_s"}) + "\n")
     (line,) = read_goodput(tmp_path)
@@ -184,13 +206,13 @@ def test_lines_without_waiting_are_read(tmp_path):
 def test_what_is_written_reads_back(tmp_path, clock):
     with Goodput(tmp_path, clock=clock) as goodput, goodput.record("step"):
         clock.wait(1.5)
-        goodput.record_flops(10.0, 5.0)
+        goodput.record_work(10.0, 5.0, 3.0)
         goodput.write(7)
     with (tmp_path / FILE).open("a") as file:
         file.write('{"attempt": 1, "st')
     found = read_goodput(tmp_path)
     assert [totals.step for totals in found] == [7, 7]
-    assert found[-1] == GoodputTotals(1, 7, dict.fromkeys(KINDS, 0.0) | {"step": 1.5}, 10.0, 5.0)
+    assert found[-1] == GoodputTotals(1, 7, dict.fromkeys(KINDS, 0.0) | {"step": 1.5}, 10.0, 5.0, 3.0, 1.5)
     assert json.loads((tmp_path / FILE).read_text().splitlines()[0])["step_s"] == 1.5
     with Goodput(tmp_path, clock=clock):
         clock.wait(1.0)

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from jaxasr.experiment import Experiment, RuntimeConfig
+from jaxasr.experiment.goodput_totals import read_goodput
 from jaxasr.run import DivergenceError, TrainingInterrupt, train
-from jaxasr.run.goodput import read_goodput
 from jaxasr.run.loop import run_summary
 from jaxasr.run.metric_accumulator import MetricAccumulator
 from jaxasr.scale import CompileCounter, CompiledStep, MeshShape, Rules

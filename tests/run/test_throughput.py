@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxasr.cost.chips import H100
-from jaxasr.run.goodput import Goodput, read_goodput
+from jaxasr.experiment.goodput_totals import read_goodput
+from jaxasr.run.goodput import Goodput
 from jaxasr.run.throughput import RecompilationError, ThroughputMonitor
 from tests import tiny_experiments as tiny
 

@@ -20,6 +20,7 @@ class Metadata:
     versions: Mapping[str, str]  # of packages; shown, never compared
     defaults: tuple[str, ...] = ()  # the result of `tree.defaults`: fields that an older experiment may lack
     longest_s: float = 0.0  # longest audio of one example; 0: no audio, or unknown
+    train_hours: float | None = None  # audio that the run was trained on, no example counted twice; None: unknown
 
     @property
     def is_imported(self) -> bool:
