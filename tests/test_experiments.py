@@ -149,7 +149,8 @@ def test_the_runs_of_a_table_are_variants_of_its_folder(table_file):
     """A pattern that no generator beside it can fill would say "not run" for ever."""
     files = [file for file in FILES if file.parent == table_file.parent]
     names = [name for file in files for generator in generators(file) for name in variants(f"{file}:{generator}")]
-    patterns = [pattern for row in load_module(table_file).ROWS for pattern in row.patterns]
+    module = load_module(table_file)
+    patterns = [pattern for row in module.ROWS for column in module.COLUMNS for pattern in row.patterns(column)]
     assert [each for each in patterns if not fnmatch.filter(names, each)] == []
 
 

@@ -4,7 +4,7 @@ from jaxasr.report import Column, Row
 
 COLUMNS = (Column("test"), Column("dev"))
 ROWS = (
-    Row("location-aware (Chorowski 2015)", runs="location-aware-*"),
+    Row("location-aware (Chorowski 2015)", runs="location-aware-*", baseline=True),
     Row("additive (Bahdanau 2015)", runs="additive-*"),
     Row("dot (Luong 2015)", runs="dot-*"),
     Row("coverage (Tu 2016)", runs="coverage-*"),

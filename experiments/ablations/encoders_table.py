@@ -4,7 +4,7 @@ from jaxasr.report import Column, Row
 
 COLUMNS = (Column("test"), Column("dev"))
 ROWS = (
-    Row("bidirectional LSTM", runs="BLSTM-*"),
+    Row("bidirectional LSTM", runs="BLSTM-*", baseline=True),
     Row("bidirectional GRU", runs="BGRU-*"),
     Row("LSTM, one way", runs="LSTM-*"),
     Row("latency-controlled BLSTM: 0.48 s, 0.24 s ahead", runs="latency-controlled-*"),

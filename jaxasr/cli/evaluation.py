@@ -171,13 +171,16 @@ def declare_table(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `jaxasr table`."""
     parser.add_argument("file", type=Path, help="FILE.py with COLUMNS and ROWS; FILE.md is written beside it")
     parser.add_argument("--results", type=Path, help="the file of the rows (default: results.jsonl beside FILE)")
+    parser.add_argument("--latex", action="store_true", help="write FILE.tex as well, for booktabs")
+    parser.add_argument("--html", action="store_true", help="write FILE.html as well")
 
 
 def table(options: argparse.Namespace) -> int:
     """Renders a table file with the rows of results beside it."""
     from jaxasr import sweep
 
-    print(sweep.table(options.file, options.results))
+    formats: tuple[sweep.TableFormat, ...] = ("latex", "html")
+    print(sweep.table(options.file, options.results, formats=[name for name in formats if getattr(options, name)]))
     return 0
 
 
@@ -216,6 +219,9 @@ COMMANDS = (
         "Renders a published table with our results beside it.",
         declare_table,
         table,
-        ("jaxasr table experiments/conformer_gulati2020/table_2.py",),
+        (
+            "jaxasr table experiments/conformer_gulati2020/table_2.py",
+            "jaxasr table experiments/ablations/attention_table.py --latex --html",
+        ),
     ),
 )

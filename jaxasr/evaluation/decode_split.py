@@ -229,6 +229,7 @@ def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
     return {
         **dict.fromkeys(sorted(TEXT_SCORES)),  # None: does not apply
         **score_fields(evaluation),
+        "unit_errors": evaluation.unit_errors,
         "bleu_tokenizer": evaluation.scores.tokenizer,
         "words": evaluation.scores.words.references,
         "characters": evaluation.scores.characters.references,

@@ -1,4 +1,4 @@
-"""Tables in Markdown, aligned so that they read well as text too; and what a table file is made of."""
+"""Parts of a table file, and tables in Markdown, aligned so that they read well as text too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,10 +47,19 @@ class Column:
     split: str = ""  # of our rows; the name if empty
     metric: Literal["wer", "cer", "cer_no_spaces", "mer", "ser"] = "wer"
     other_data: str = ""  # what the published figures were measured on, where it isn't this split: no difference then
+    proxy: str = (
+        ""  # the corpus that stands in for the published one: the runs are `Row.proxy_runs`, with no difference
+    )
+    proxy_of: str = ""  # the column whose published order the proxy is compared with
 
     def __post_init__(self):
-        if not all(isinstance(text, str) for text in (self.name, self.split, self.other_data)):
-            raise ValueError(f"Column({self.name!r}, ...): name, split and other_data are texts")
+        texts = (self.name, self.split, self.other_data, self.proxy, self.proxy_of)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"Column({self.name!r}, ...): name, split, other_data, proxy and proxy_of are texts")
+        if self.proxy_of and not self.proxy:
+            raise ValueError(
+                f"Column({self.name!r}, proxy_of={self.proxy_of!r}): name the corpus of the proxy (proxy=...)"
+            )
 
 
 @dataclass(frozen=True)
@@ -60,18 +69,19 @@ class Row:
     label: str
     runs: str | tuple[str, ...] = ()  # names, with * and ? as in a shell; one run a seed
     paper: Mapping[str, Cell | None] = field(default_factory=dict)  # by column; None: the paper has no figure
+    baseline: bool = False  # True: the other rows are compared with this one
+    proxy_runs: str | tuple[str, ...] = ()  # names of the runs in the columns with a proxy
 
     def __post_init__(self):
-        runs = self.runs if isinstance(self.runs, tuple) else (self.runs,)
+        runs = (*_as_tuple(self.runs), *_as_tuple(self.proxy_runs))
         if not isinstance(self.label, str) or not all(isinstance(run, str) for run in runs):
             raise ValueError(f"Row({self.label!r}, {self.runs!r}, ...): a label and the names of runs are texts")
         if not isinstance(self.paper, Mapping) or not all(isinstance(c, Cell | None) for c in self.paper.values()):
             raise ValueError(f"Row({self.label!r}, ...): paper is {self.paper!r}; a Cell or None by column is needed")
 
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """The names of its runs."""
-        return (self.runs,) if isinstance(self.runs, str) else self.runs
+    def patterns(self, column: Column) -> tuple[str, ...]:
+        """Returns the names of its runs in a column."""
+        return _as_tuple(self.proxy_runs if column.proxy else self.runs)
 
 
 def cells(columns: Sequence[Column], percents: str, mark: Mark) -> dict[str, Cell]:
@@ -81,6 +91,10 @@ def cells(columns: Sequence[Column], percents: str, mark: Mark) -> dict[str, Cel
         ValueError: there are more or fewer than columns.
     """
     return {column.name: Cell(percent, mark) for column, percent in zip(columns, percents.split(), strict=True)}
+
+
+def _as_tuple(runs: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (runs,) if isinstance(runs, str) else runs
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -95,13 +109,18 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
     columns = list(zip(*cells, strict=True))
     widths = [max(3, *map(len, column)) for column in columns]
-    right = [any(column[1:]) and all(map(_is_figure, column[1:])) for column in columns]
+    right = figure_columns(rows) or [False] * len(header)
     rule = ["-" * (width - 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)]
     lines = [cells[0], rule, *cells[1:]]
     return "\n".join(
         "| " + " | ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)) + " |"
         for line in lines
     )
+
+
+def figure_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Returns True for each column of figures only, which stands to the right; an empty cell counts as a figure."""
+    return [any(column) and all(map(_is_figure, column)) for column in zip(*rows, strict=True)]
 
 
 def _is_figure(cell: str) -> bool:

@@ -18,6 +18,7 @@ from jaxasr.score.jackknife import IndependentUnits, Over, independent_units
 from jaxasr.score.metrics import ErrorRate, Scores, count_errors, measure
 from jaxasr.score.repetition import is_repetitive
 
+MOST_UNITS = 3_000  # whose errors a row of results carries
 DecodeText = Callable[[Sequence[int]], str]
 
 
@@ -128,6 +129,23 @@ class EvalOutput:
     def units(self) -> IndependentUnits:
         """The independent units of the intervals: speakers if there are enough of them, else utterances."""
         return independent_units([utterance.speaker for utterance in self.utterances])
+
+    @property
+    def unit_errors(self) -> dict[str, list[int]] | None:
+        """The word errors, words, character errors and characters of each independent unit, for paired tests.
+
+        None: there are more than MOST_UNITS.
+        """
+        labels = self.units.blocks or tuple(utterance.id for utterance in self.utterances)
+        if self.units.count > MOST_UNITS:
+            return None
+        found = {label: [0, 0, 0, 0] for label in labels}
+        for label, scores in zip(labels, self.scores.utterances, strict=True):
+            words = scores.words
+            characters = scores.characters
+            counts = (words.errors, words.references, characters.errors, characters.references)
+            found[label] = [before + count for before, count in zip(found[label], counts, strict=True)]
+        return found
 
     def estimates(self, over: Over = "auto") -> Mapping[str, Estimate]:
         """Returns every score with its interval.

@@ -2,4 +2,5 @@
 
 from jaxasr.sweep.sweep import SweepResult as SweepResult
 from jaxasr.sweep.sweep import sweep as sweep
+from jaxasr.sweep.table import TableFormat as TableFormat
 from jaxasr.sweep.table import table as table

@@ -1,50 +1,59 @@
 """Tables of published figures beside our own results.
 
 A table file has a docstring, COLUMNS and ROWS (report.Column, report.Row). Each column becomes a table of its own: the
-published figure, ours as the mean over seeds, its confidence intervals, and the difference. Runs that can't be averaged raise
-an error. Rows that can't be compared with the ones above are listed apart, under the settings that differ.
+published figure, ours as the mean over seeds, its confidence intervals, the difference and a verdict. If a row is the
+baseline, the others are compared with it. Columns with a proxy stand apart and have no verdict. Runs that can't be averaged
+raise an error. Rows that can't be compared with the ones above are listed apart, under the settings that differ.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from jaxasr import report, score
-from jaxasr.evaluation.outputs import is_own
 from jaxasr.experiment.files import load_module
 from jaxasr.files import write_whole
 from jaxasr.report import Column, Row
+from jaxasr.report.table_document import Grid, TableDocument, TableSection
+from jaxasr.sweep.table_runs import KINDS, Result, RowRuns, other_searches, runs_of
+from jaxasr.sweep.table_statistics import BaselineDifference, differences, order, verdict
 
-Result = Mapping[str, Any]  # a row of results.jsonl
+TableFormat = Literal["latex", "html"]
+_SUFFIXES: dict[TableFormat, str] = {"latex": ".tex", "html": ".html"}
+_HOURS = "device-hours"
+_OURS = (
+    "Ours: the mean over seeds. Over seeds: Student's t over the runs (two at least), the test set taken as it is. Over the "
+    "test set: its speakers or utterances as independent units, the runs taken as they are (of several, the mean of their "
+    'bounds). "s": over speakers, where at least 5 are known; "u": over utterances, which is too narrow where the speakers '
+    'differ; "u*": so, by the percentile bootstrap of older rows. Device-hours: of the training of all runs of the row. '
+    "A commit with a + had changes that were not committed."
+)
+_PUBLISHED = (
+    "Difference: ours less published, in points. Verdict: reproduced: the published figure lies in our interval over seeds "
+    "and test set (half-widths add up in squares), which rests on 3 seeds at least and is at most a tenth of the figure to "
+    "either side; consistent: it lies in our interval, which is wider or rests on fewer seeds; different: it lies outside."
+)
+_BASELINE = (
+    "To the baseline: in points; interval and p of a t test over seeds and the units of the test set, paired by unit, p "
+    'corrected for the rows by Holm. "x": over seeds alone, where rows have no errors by unit.'
+)
+_PROXY = (
+    "Proxy: a smaller corpus in place of the published one. Its figures are compared with no published figure; the order of "
+    "a row and the baseline is: as published or opposite where the corrected p is below 0.05, else open."
+)
 
-SAME = ("recipe", "data", "tokenizer")  # equal for all runs of a row, beside COMPARABLE
-_DECODING = ("search.", "language model ", "checkpoint")  # settings of the key that an evaluation can change
-COMPARABLE = ("split_data", "normalizer", "words", "checkpoint")  # and the search, and its language models
-NEEDED = ("experiment", "search", "intervals", "commit", "dirty")  # of every row that a table shows
-NUMBER = (int, float, type(None))
-KINDS = {"name": str, "split": str, "experiment": str, "search": dict, "intervals": dict, "commit": str, "lms": dict}
-KINDS |= dict.fromkeys(("wer", "cer", "cer_no_spaces", "mer", "ser"), NUMBER)
-KINDS |= {"steps": int, "trained": int}
-HEADER = ("row", "published %", "ours %", "95 % over seeds", "95 % over the test set", "seeds", "difference", "commit")
-NOTES = """\
-* Published figures: {marks}.
-* Ours: the mean over seeds. Over seeds: Student's t over the runs (two at least), the test set taken as it is. Over the
-  test set: its speakers or utterances as independent units, the runs taken as they are (of several, the mean of their
-  bounds). "s": over speakers, where at least 5 are known; "u": over utterances, which is too narrow where the speakers
-  differ; "u*": so, by the percentile bootstrap of older rows.
-* Difference: ours less published, in points. A commit with a + had changes that were not committed."""
 
-
-def table(file: Path, results: Path | None = None) -> str:
+def table(file: Path, results: Path | None = None, *, formats: Sequence[TableFormat] = ()) -> str:
     """Returns the table as Markdown, and writes it beside the file, as FILE.md.
 
     Args:
         file: the table file.
         results: the rows; None: results.jsonl beside the file, if there is one.
+        formats: others that are written as well, as FILE.tex and FILE.html.
 
     Raises:
         FileNotFoundError: no such file.
@@ -54,60 +63,15 @@ def table(file: Path, results: Path | None = None) -> str:
     columns, rows = _checked_table(file, getattr(module, "COLUMNS", ()), getattr(module, "ROWS", ()))
     path = results or file.with_name("results.jsonl")
     found = report.read(path, KINDS) if results or path.is_file() else []
-    lines = [f"# {(module.__doc__ or file.stem).strip().splitlines()[0]}"]
-    for column in columns:
-        lines += ["", f"## {_title(column)}", "", *_section(column, rows, found)]
-    marks = {cell.mark for row in rows for cell in row.paper.values() if cell}
-    legend = "; ".join(f"[{mark}] {meaning}" for mark, meaning in report.MARKS.items() if mark in marks)
-    text = "\n".join([*lines, "", NOTES.format(marks=legend or "none"), *_notes_on_runs(columns, rows, found)])
+    title = (module.__doc__ or file.stem).strip().splitlines()[0]
+    sections = tuple(_TableColumn(column, columns, rows, found).section() for column in columns)
+    document = TableDocument(title, sections, tuple(_notes(columns, rows, found)))
+    text = document.markdown()
     write_whole(file.with_suffix(".md"), text + "\n")
+    for name in formats:
+        written = document.latex() if name == "latex" else document.html()
+        write_whole(file.with_suffix(_SUFFIXES[name]), written + "\n")
     return text
-
-
-@dataclass(frozen=True)
-class _RowRuns:
-    """The runs of a row, on the split of a column."""
-
-    runs: tuple[Result, ...]
-
-    @property
-    def key(self) -> dict[str, str]:
-        """The settings that are equal for figures that can be compared.
-
-        An option that is None is left out: it may be newer than a row without it.
-        """
-        run = self.runs[0]
-        search = {f"search.{name}": str(value) for name, value in run["search"].items() if value is not None}
-        lms = {f"language model {name}": provenance for name, provenance in run.get("lms", {}).items()}
-        return {name: str(run.get(name)) for name in COMPARABLE} | search | lms
-
-    def cells(self, metric: str, published: float | None) -> list[str]:
-        """Returns the cells from "ours" to "commit"."""
-        values = [100 * run[metric] for run in self.runs]
-        mean = float(np.mean(values))
-        seeds = score.mean_interval(values) if len(values) > 1 else None
-        bounds = np.array([run["intervals"][metric] for run in self.runs], np.float64)
-        low, high = 100 * np.nan_to_num(bounds, nan=np.inf).mean(axis=0)  # a bound that is None is infinite
-        commits = {f"{run['commit'][:7]}{'+' * bool(run['dirty'])}" for run in self.runs}
-        return [
-            f"{mean:.2f}",
-            f"[{seeds.low:.2f}, {seeds.high:.2f}]" if seeds else "one seed",
-            f"[{low:.2f}, {high:.2f}] {self._units()}",
-            str(len(values)),
-            "" if published is None else f"{mean - published:+.2f}",
-            ", ".join(sorted(commits)),
-        ]
-
-    def _units(self) -> str:
-        """Returns the letters of the units that the intervals rest on."""
-        letters = {_letter(run) for run in self.runs}
-        return ", ".join(sorted(letters))
-
-
-def _letter(run: Result) -> str:
-    if "interval_method" not in run:
-        return "u*"
-    return "s" if run["intervals_over"] == "speakers" else "u"
 
 
 def _checked_table(file: Path, columns: Any, rows: Any) -> tuple[Sequence[Column], Sequence[Row]]:
@@ -123,147 +87,172 @@ def _checked_table(file: Path, columns: Any, rows: Any) -> tuple[Sequence[Column
         strangers = sorted(set(row.paper) - set(names))
         if strangers:
             raise ValueError(f"{file}: row {row.label!r} has figures of {strangers}; the columns are {names}")
+    for column in columns:
+        if column.proxy_of and column.proxy_of not in names:
+            raise ValueError(
+                f"{file}: column {column.name!r} is a proxy of {column.proxy_of!r}; the columns are {names}"
+            )
+    baselines = [row.label for row in rows if row.baseline]
+    if len(baselines) > 1:
+        raise ValueError(f"{file}: the rows {baselines} are baselines; one at most can be")
     return columns, rows
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A row of the table with its runs, which are None if there are none."""
+
+    row: Row
+    ours: RowRuns | None
+
+
+@dataclass(frozen=True)
+class _TableColumn:
+    """A column of a table file, which becomes a section."""
+
+    column: Column
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    results: Sequence[Result]
+
+    def section(self) -> TableSection:
+        """Returns the table of the column, and the rows that can't be compared with it, by the settings that differ."""
+        (first, entries), *others = self._groups()
+        grids = [self._grid(entries)]
+        for key, apart in others:
+            names = [name for name in {**first, **key} if first.get(name) != key.get(name)]
+            differs = ", ".join(
+                f"{name} {key.get(name, 'absent')} (above {first.get(name, 'absent')})" for name in names
+            )
+            grids.append(self._grid(apart, f"Not comparable with the rows above: {differs}."))
+        remarks = tuple(other_searches(self.column, self.rows, self.results))
+        return TableSection(_title(self.column), tuple(grids), remarks, bool(self.column.proxy))
+
+    def _groups(self) -> list[tuple[dict[str, str], list[_Entry]]]:
+        """Returns the rows by the settings of their runs; rows without runs stand in the first group."""
+        groups: list[tuple[dict[str, str], list[_Entry]]] = [({}, [])]
+        for row in self.rows:
+            ours = runs_of(row, self.column, self.results)
+            key = ours.key if ours else groups[0][0]
+            if not groups[0][0]:
+                groups[0] = (key, groups[0][1])
+            for there, entries in groups:
+                if there == key:
+                    entries.append(_Entry(row, ours))
+                    break
+            else:
+                groups.append((key, [_Entry(row, ours)]))
+        return groups
+
+    @property
+    def _published_in(self) -> str:
+        """The column whose published figures stand in this one; "" if no row has any."""
+        name = self.column.proxy_of if self.column.proxy else self.column.name
+        return name if any(row.paper.get(name) for row in self.rows) else ""
+
+    def _grid(self, entries: Sequence[_Entry], note: str = "") -> Grid:
+        """Returns a table of rows that can be compared."""
+        baseline = next((entry for entry in entries if entry.row.baseline), None)
+        others = {entry.row.label: entry.ours for entry in entries if entry.ours and not entry.row.baseline}
+        tested: dict[str, BaselineDifference] = {}
+        if baseline and baseline.ours:
+            tested = differences(baseline.ours, others, self.column.metric)
+        lines = [self._cells(entry, tested.get(entry.row.label)) for entry in entries]
+        if not any(line[_HOURS] for line in lines):  # rows of older versions
+            lines = [{name: cell for name, cell in line.items() if name != _HOURS} for line in lines]
+        return Grid(tuple(lines[0]), tuple(tuple(line.values()) for line in lines), note)
+
+    def _cells(self, entry: _Entry, tested: BaselineDifference | None) -> dict[str, str]:
+        """Returns the cells of a row by the names of their columns."""
+        row = entry.row
+        ours = entry.ours
+        cell = row.paper.get(self._published_in) if self._published_in else None
+        has_note = any(run.get("note") for run in ours.runs) if ours else False
+        cells = {"row": f"{row.label} (see note)" if has_note else row.label}
+        proxy = self.column.proxy
+        if self._published_in:
+            cells[f"published {self._published_in} %" if proxy else "published %"] = cell.shown if cell else ""
+        cells |= _own_cells(ours, self.column.metric, f"proxy on {proxy} %" if proxy else "ours %")
+        if self._published_in and not proxy:
+            cells |= {"difference": self._difference(row, ours), "verdict": verdict(cell, self.column, ours)}
+        if any(other.baseline for other in self.rows):
+            cells |= _baseline_cells("baseline" if row.baseline else "", tested)
+            if self._published_in and proxy:
+                cells["order"] = self._order(row, tested)
+        hours = ours.device_hours if ours else None
+        return cells | {_HOURS: "" if hours is None else f"{hours:.3g}", "commit": ours.commits if ours else ""}
+
+    def _difference(self, row: Row, ours: RowRuns | None) -> str:
+        cell = row.paper.get(self.column.name)
+        if ours is None or cell is None:
+            return ""
+        if self.column.other_data:
+            return "other data"
+        if cell.confirmed is None:
+            return ""
+        return f"{100 * float(np.mean(ours.rates(self.column.metric))) - cell.confirmed:+.2f}"
+
+    def _order(self, row: Row, tested: BaselineDifference | None) -> str:
+        baseline = next(other for other in self.rows if other.baseline)
+        there, here = (other.paper.get(self._published_in) for other in (baseline, row))
+        if not there or not here or there.confirmed is None or here.confirmed is None:
+            return ""
+        return order(here.confirmed - there.confirmed, tested)
+
+
+def _own_cells(ours: RowRuns | None, metric: str, name: str) -> dict[str, str]:
+    """Returns the mean, its intervals and the number of seeds."""
+    header = (name, "95 % over seeds", "95 % over the test set", "seeds")
+    if ours is None:
+        return dict(zip(header, ("not run", "", "", "0"), strict=True))
+    rates = ours.rates(metric)
+    over_seeds = _bounds(score.mean_interval(rates)) if len(rates) > 1 else "one seed"
+    over_set = f"{_bounds(ours.over_test_set(metric))} {ours.units}"
+    return dict(zip(header, (f"{100 * float(np.mean(rates)):.2f}", over_seeds, over_set, str(len(rates))), strict=True))
+
+
+def _baseline_cells(mark: str, tested: BaselineDifference | None) -> dict[str, str]:
+    header = ("to the baseline", "95 % of it", "p (Holm)")
+    if tested is None:
+        return dict(zip(header, (mark, "", ""), strict=True))
+    test = tested.test
+    p_value = "<0.001" if tested.p_holm < 0.001 else f"{tested.p_holm:.3f}"
+    bounds = f"[{100 * test.interval.low:+.2f}, {100 * test.interval.high:+.2f}]{'' if tested.is_paired else ' x'}"
+    return dict(zip(header, (f"{100 * test.difference:+.2f}", bounds, p_value), strict=True))
+
+
+def _bounds(interval: score.Interval) -> str:
+    return f"[{100 * interval.low:.2f}, {100 * interval.high if math.isfinite(interval.high) else math.inf:.2f}]"
+
+
 def _title(column: Column) -> str:
-    ours = "" if column.name == (column.split or column.name) else f", ours on {column.split}"
+    metric = column.metric.upper()
+    split = column.split or column.name
+    if column.proxy:
+        of = f", in place of {column.proxy_of}" if column.proxy_of else ""
+        return f"{column.name}: proxy on {column.proxy}, {split}, {metric}{of}"
+    ours = "" if column.name == split else f", ours on {column.split}"
     published = f" (published: {column.other_data})" if column.other_data else ""
-    return f"{column.name}, {column.metric.upper()}{ours}{published}"
+    return f"{column.name}, {metric}{ours}{published}"
 
 
-def _section(column: Column, rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
-    """Yields the table of a column, and the rows that can't be compared with it, by the settings that differ."""
-    groups: list[tuple[dict[str, str], list[list[str]]]] = [({}, [])]
-    for row in rows:
-        ours = _runs_of(row, column, results)
-        if ours is None:
-            groups[0][1].append([row.label, *_published(row, column), *["not run", "", "", "0", "", ""]])
-            continue
-        key = ours.key
-        line = _line(row, column, ours)
-        if not groups[0][0]:
-            groups[0] = (key, groups[0][1])
-        for there, lines in groups:
-            if there == key:
-                lines.append(line)
-                break
-        else:
-            groups.append((key, [line]))
-    (first, lines), *others = groups
-    yield report.markdown(HEADER, lines)
-    yield from _other_searches(column, rows, results)
-    for key, lines in others:
-        names = [name for name in {**first, **key} if first.get(name) != key.get(name)]
-        differs = ", ".join(f"{name} {key.get(name, 'absent')} (above {first.get(name, 'absent')})" for name in names)
-        yield f"\nNot comparable with the rows above: {differs}.\n"
-        yield report.markdown(HEADER, lines)
-
-
-def _published(row: Row, column: Column) -> list[str]:
-    cell = row.paper.get(column.name)
-    return [cell.shown if cell else ""]
-
-
-def _line(row: Row, column: Column, ours: _RowRuns) -> list[str]:
-    cell = row.paper.get(column.name)
-    *cells, difference, commit = ours.cells(column.metric, cell.confirmed if cell else None)
-    label = f"{row.label} (see note)" if any(run.get("note") for run in ours.runs) else row.label
-    return [label, *_published(row, column), *cells, "other data" if column.other_data else difference, commit]
-
-
-def _notes_on_runs(columns: Sequence[Column], rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
-    """Yields a line for each `note` that runs of the table have in their results, with the names of the runs."""
+def _notes(columns: Sequence[Column], rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
+    marks = {cell.mark for row in rows for cell in row.paper.values() if cell}
+    if marks:
+        legend = "; ".join(f"[{mark}] {meaning}" for mark, meaning in report.MARKS.items() if mark in marks)
+        yield f"Published figures: {legend}."
+    yield _OURS
+    if marks:
+        yield _PUBLISHED
+    if any(row.baseline for row in rows):
+        yield _BASELINE
+    if any(column.proxy for column in columns):
+        yield _PROXY
     for row in rows:
         names: dict[str, set[str]] = {}
-        for ours in (_runs_of(row, column, results) for column in columns):
+        for ours in (runs_of(row, column, results) for column in columns):
             for run in ours.runs if ours else ():
                 if run.get("note"):
                     names.setdefault(run["note"], set()).add(run["name"])
         for note, runs in names.items():
-            yield f"* {row.label} ({', '.join(sorted(runs))}): {note}"
-
-
-def _runs_of(row: Row, column: Column, results: Sequence[Result]) -> _RowRuns | None:
-    """Returns the last result of each run of a row, of its own search if there is one.
-
-    An experiment and seed with two names counts once.
-    """
-    split = column.split or column.name
-    latest: dict[str, Result] = {}
-    for result in results:
-        name = result.get("name", "")
-        if _is_of(result, row, split) and (is_own(result) or name not in latest or not is_own(latest[name])):
-            latest[name] = result
-    once = {result.get("experiment", name): result for name, result in latest.items()}
-    if not once:
-        return None
-    ours = _RowRuns(tuple(once.values()))
-    _check_seeds_only(row, column, ours.runs)
-    return ours
-
-
-def _is_of(result: Result, row: Row, split: str) -> bool:
-    name = result.get("name", "")
-    return result.get("split") == split and any(fnmatchcase(name, pattern) for pattern in row.patterns)
-
-
-def _other_searches(column: Column, rows: Sequence[Row], results: Sequence[Result]) -> Iterator[str]:
-    """Yields a line for each run that has rows of several searches on the split: the table shows one of them."""
-    split = column.split or column.name
-    decoded: dict[str, dict[str, str]] = {}
-    for result in results:
-        if isinstance(result.get("search"), dict) and any(_is_of(result, row, split) for row in rows):
-            key = {name: value for name, value in _RowRuns((result,)).key.items() if name.startswith(_DECODING)}
-            decoded.setdefault(result.get("name", ""), {})[str(sorted(key.items()))] = result.get("outputs", split)
-    for name, searches in decoded.items():
-        if len(searches) > 1:
-            yield (
-                f"\n{name} has rows of {len(searches)} searches or checkpoints on {split} ({', '.join(searches.values())}): "
-                "shown is the last one with the experiment's own. Give the others names: --name"
-            )
-
-
-def _missing(run: Result, metric: str) -> list[str]:
-    """Returns what a row lacks of the entries that every table shows."""
-    interval = run.get("intervals", {}).get(metric)
-    bounds = interval if isinstance(interval, list) and len(interval) == 2 else ["none"]
-    has_interval = all(bound is None or type(bound) in (int, float) for bound in bounds)
-    return [name for name in NEEDED if name not in run] + [f"interval of {metric}"] * (not has_interval)
-
-
-def _check_seeds_only(row: Row, column: Column, runs: Sequence[Result]) -> None:
-    for run in runs:
-        if run.get(column.metric) is None:
-            scores = [name for name in run.get("intervals", {}) if run.get(name, 0) is not None]
-            there = ", ".join(sorted(scores)) or "no scores"
-            raise ValueError(
-                f"row {row.label!r}: run {run['name']} has no {column.metric} on {column.split or column.name}, but {there}; "
-                "give the column another metric, or the row other runs"
-            )
-        if lost := _missing(run, column.metric):
-            raise ValueError(
-                f"row {row.label!r}: run {run['name']} on {column.split or column.name} has no {', '.join(lost)}; take its "
-                "row out of the results, or evaluate the run again"
-            )
-        if run.get("trained", 0) != run.get("steps", 0):
-            raise ValueError(
-                f"row {row.label!r}: run {run['name']} was evaluated on {column.split or column.name} after "
-                f"{run['trained']:,} of {run['steps']:,} steps; let it end, or take its row out of the results"
-            )
-        first, this = (
-            {name: str(other.get(name)) for name in SAME}
-            | {"init_from": "given" if other.get("init_from") else "absent"}
-            | _RowRuns((other,)).key
-            for other in (runs[0], run)
-        )
-        differs = [
-            f"{name} {first.get(name)} and {this.get(name)}"
-            for name in {**first, **this}
-            if first.get(name) != this.get(name)
-        ]
-        if differs:
-            raise ValueError(
-                f"row {row.label!r} can't be the mean of runs {runs[0]['name']} and {run['name']}, which differ in more than "
-                f"their seed: {', '.join(differs)}. Give them rows of their own, or run again what is out of date"
-            )
+            yield f"{row.label} ({', '.join(sorted(runs))}): {note}"

@@ -47,7 +47,7 @@ def test_a_row_says_what_it_is_of(trained_run):
 
 
 def test_a_row_says_what_the_training_took(trained_run):
-    """Parameters, hours given and read, FLOPs and device-hours: what a scaling law is fitted to."""
+    """Parameters, hours given and read, FLOPs and device-hours, for scaling laws; errors by unit, for paired tests."""
     row = json.loads((trained_run.workdir / "results.jsonl").read_text().splitlines()[0])
     data = tiny.experiment().train_data.open(trained_run.data_dir)
     assert row["parameters"] == sum(
@@ -58,6 +58,10 @@ def test_a_row_says_what_the_training_took(trained_run):
     assert row["seen_hours"] == pytest.approx(read_s / 3600, abs=1e-4)
     totals = read_goodput(trained_run.workdir)[-1]
     assert row["train_flops"] == totals.flops > 0
+    assert len(row["unit_errors"]) == row["units"]
+    counts = [sum(column) for column in zip(*row["unit_errors"].values(), strict=True)]
+    assert (counts[1], counts[3]) == (row["words"], row["characters"])
+    assert counts[0] / counts[1] == pytest.approx(row["wer"], abs=1e-6)
     assert row["device_hours"] == pytest.approx(totals.total_s / 3600, abs=1e-4)  # on one device
 
 

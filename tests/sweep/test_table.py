@@ -4,6 +4,7 @@ import pytest
 
 from jaxasr import report, score
 from jaxasr.__main__ import main
+from jaxasr.score import comparison
 from jaxasr.sweep import table
 
 FILE = '''"""Table 1 of Somebody 2020: WER on test.
@@ -86,7 +87,7 @@ def test_ours_is_the_mean_over_seeds_with_both_intervals(bench):
     for seed, wer in enumerate((0.10, 0.11, 0.135)):
         bench.add(f"plain-{seed}", wer, seed, dirty=seed == 2)
     bench.add("best-1", 0.08)
-    plain, better, _ = bench.lines()[6:9]
+    plain, better, never = bench.lines()[6:9]
     seeds = score.mean_interval([10.0, 11.0, 13.5])
     assert plain[2:] == [
         "11.50",
@@ -94,9 +95,11 @@ def test_ours_is_the_mean_over_seeds_with_both_intervals(bench):
         "[9.50, 14.50] u*",
         "3",
         "+1.50",
+        "consistent",
         "abcdef1, abcdef1+",
     ]
-    assert better[2:] == ["8.00", "one seed", "[6.00, 11.00] u*", "1", "", "abcdef1"]
+    assert better[2:] == ["8.00", "one seed", "[6.00, 11.00] u*", "1", "", "unconfirmed", "abcdef1"]
+    assert never[2:] == ["not run", "", "", "0", "", "not run"]
 
 
 def test_intervals_say_what_they_rest_on(bench):
@@ -197,6 +200,151 @@ def test_a_note_on_runs_stands_at_their_row_and_below_the_table(bench):
     lines = bench.lines()
     assert [line[0] for line in lines[6:9]] == ["plain (see note)", "better", "never"]
     assert lines[-1] == ["* plain (plain-0): Trained with a fault."]
+
+
+@pytest.mark.parametrize(
+    ("rates", "half", "expected"),
+    [
+        ((0.099, 0.100, 0.101), 0.005, "reproduced"),
+        ((0.099, 0.101), 0.005, "consistent"),  # two seeds
+        ((0.100,), 0.005, "consistent"),  # one
+        ((0.099, 0.100, 0.101), 0.02, "consistent"),  # too wide
+        ((0.119, 0.120, 0.121), 0.005, "different: worse"),
+        ((0.079, 0.080, 0.081), 0.005, "different: better"),
+        ((0.090, 0.106, 0.110), 0.0, "consistent"),  # no interval over the test set, and a wide one over seeds
+    ],
+)
+def test_a_published_figure_gets_a_verdict(bench, rates, half, expected):
+    """The figure is 10.0 %; the interval adds up seeds and test set in squares."""
+    for seed, rate in enumerate(rates):
+        bench.add(f"plain-{seed}", rate, seed, intervals={"wer": [rate - half, rate + half], "cer": [0.0, 0.1]})
+    assert bench.lines()[6][7] == expected
+    assert bench.lines()[14][7] == "other data"
+
+
+BASELINE = '''"""A table with a baseline, and a proxy."""
+from jaxasr.report import Cell, Column, Row
+
+COLUMNS = (Column("test"), Column("small", split="dev", proxy="AN4", proxy_of="test"))
+ROWS = (
+    Row("plain", "plain-*", {"test": Cell("10.0", "C")}, baseline=True, proxy_runs="plain-*"),
+    Row("better", "better-*", {"test": Cell("8.0", "C")}, proxy_runs="better-*"),
+    Row("worse", "worse-*", {"test": Cell("8.5", "C")}, proxy_runs="worse-*"),
+    Row("apart", "apart-*", {"test": Cell("9.0", "C")}, proxy_runs=()),
+)
+'''
+UNITS = {f"speaker {k}": [k % 4, 100, 10 + k % 3, 400] for k in range(12)}
+
+
+def cells(text, section):
+    """The cells of a section's first table, by the label of the row and the name of the column."""
+    lines = text.partition(f"## {section}")[2].partition("\n## ")[0].splitlines()
+    header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|"))
+    return {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+
+
+def more_errors(change):
+    return {unit: [errors + change(k), words, *rest] for k, (unit, (errors, words, *rest)) in enumerate(UNITS.items())}
+
+
+@pytest.fixture
+def compared(bench):
+    bench.file.write_text(BASELINE)
+    for split in ("test", "dev"):
+        for seed in (0, 1):
+            for name, units in (
+                ("plain", UNITS),
+                ("better", more_errors(lambda k: -(k % 2))),
+                ("worse", more_errors(lambda k: 5 + k % 2)),
+            ):
+                wer = sum(unit[0] for unit in units.values()) / 1_200
+                bench.add(
+                    f"{name}-{seed}", wer, seed, split=split, unit_errors=units, device_hours=0.25, interval_method="j",
+                    intervals_over="speakers",
+                )  # fmt: skip
+    return bench
+
+
+def test_rows_are_compared_with_the_baseline_by_unit(compared):
+    """The interval and the corrected p are those of the paired t test over the speakers."""
+    found = cells(table(compared.file), "test, WER")
+    errors = [[unit[0] for unit in units.values()] for units in (UNITS, more_errors(lambda k: 5 + k % 2))]
+    expected = comparison.t_test([errors[0]] * 2, [errors[1]] * 2, [100] * 12, range(12))
+    assert found["plain"]["to the baseline"] == "baseline"
+    assert found["worse"]["to the baseline"] == f"{100 * expected.difference:+.2f}" == "+5.50"
+    assert found["worse"]["95 % of it"] == f"[{100 * expected.interval.low:+.2f}, {100 * expected.interval.high:+.2f}]"
+    better = comparison.t_test([[unit[0] for unit in UNITS.values()]], [[a - k % 2 for k, (a, *_) in enumerate(UNITS.values())]], [100] * 12, range(12))  # fmt: skip  # noqa: E501
+    assert found["better"]["p (Holm)"] == f"{comparison.holm([better.p_value, expected.p_value])[0]:.3f}"
+    assert found["better"]["device-hours"] == "0.5"
+    assert found["apart"]["to the baseline"] == ""
+
+
+def test_without_errors_by_unit_seeds_decide(compared):
+    rows = report.read(compared.results)
+    compared.results.unlink()
+    for place, row in enumerate(rows):
+        rate = row["wer"] + 0.001 * (place % 2)
+        report.append(compared.results, row | {"unit_errors": None, "wer": rate})
+    found = cells(table(compared.file), "test, WER")
+    assert found["worse"]["95 % of it"].endswith("] x")
+
+
+def test_rows_of_other_units_are_not_paired(compared):
+    rows = report.read(compared.results)
+    compared.results.unlink()
+    for row in rows:
+        if row["seed"] == 0:
+            changed = {"unit_errors": {"speaker 0": [1, 100, 1, 400]}} if row["name"] == "worse-0" else {}
+            report.append(compared.results, row | changed)
+    found = cells(table(compared.file), "test, WER")
+    assert (found["worse"]["to the baseline"], found["worse"]["p (Holm)"]) == ("", "")  # one seed, and other units
+    assert found["better"]["to the baseline"] == "-0.50"
+
+
+def test_a_proxy_is_named_so_and_its_order_is_compared(compared):
+    text = table(compared.file)
+    found = cells(text, "small: proxy on AN4, dev, WER, in place of test")
+    assert found["better"]["proxy on AN4 %"] == "1.00"
+    assert found["better"]["published test %"] == "8.0 [C]"
+    assert (found["better"]["order"], found["worse"]["order"]) == ("as published", "opposite")
+    assert found["apart"]["proxy on AN4 %"] == "not run"
+    assert not {"verdict", "difference"} & found["better"].keys()
+    assert "* Proxy: a smaller corpus in place of the published one." in text
+
+
+def test_an_order_that_the_proxy_cannot_show_is_open(compared):
+    compared.results.unlink()
+    for name, change in (("plain", lambda k: 0), ("better", lambda k: k % 3 - 1)):
+        compared.add(f"{name}-0", 0.1, split="dev", unit_errors=more_errors(change))
+    assert cells(table(compared.file), "small: proxy")["better"]["order"] in ("open", "")
+
+
+def test_latex_and_html_have_the_same_cells(compared, capsys):
+    assert main(["table", str(compared.file), "--latex", "--html"]) == 0
+    latex = compared.file.with_suffix(".tex").read_text()
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 2
+    assert r"\caption{small: proxy on AN4, dev, WER, in place of test.}" in latex
+    assert r"proxy on AN4 \%" in latex
+    page = compared.file.with_suffix(".html").read_text()
+    assert page.count("<table>") == 2
+    assert '<section class="proxy">' in page
+    rows = capsys.readouterr().out.count("\n| ")
+    assert page.count("<tr>") == rows - 2  # the rules of Markdown
+    assert latex.count(r" \\") == rows - 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("proxy_runs=()", "baseline=True", r"the rows \['plain', 'apart'\] are baselines; one at most"),
+        ('proxy_of="test"', 'proxy_of="tset"', "is a proxy of 'tset'; the columns are"),
+        ('proxy="AN4", ', "", "name the corpus of the proxy"),
+    ],
+)
+def test_baselines_and_proxies_are_checked(bench, old, new, message):
+    bench.file.write_text(BASELINE.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        table(bench.file)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from jaxasr.score.comparison.paired_tests import holm as holm
 from jaxasr.score.comparison.report import as_json as as_json
 from jaxasr.score.comparison.report import as_markdown as as_markdown
+from jaxasr.score.comparison.seeds import TTest as TTest
+from jaxasr.score.comparison.seeds import t_test as t_test
+from jaxasr.score.comparison.seeds import welch_test as welch_test
 from jaxasr.score.comparison.systems import System as System
 from jaxasr.score.comparison.systems import SystemComparison as SystemComparison
 from jaxasr.score.comparison.systems import compare_hypotheses as compare_hypotheses

@@ -115,8 +115,26 @@ def t_test(
     for runs in (runs_a, runs_b):
         if len(runs) > 1:
             parts.append((float((runs.sum(axis=1) / total).var(ddof=1)) / len(runs), len(runs) - 1))
+    return _t_test_of(float(more.sum()) / total, parts, level)
+
+
+def welch_test(rates_a: Sequence[float], rates_b: Sequence[float], *, level: float = 0.95) -> TTest:
+    """Compares the mean error rates of two recipes by their seeds alone: the test set is taken as it is.
+
+    Raises:
+        ValueError: a recipe has fewer than two seeds.
+
+    Source: Welch 1947, Biometrika 34.
+    """
+    if min(len(rates_a), len(rates_b)) < 2:
+        raise ValueError(f"{len(rates_a)} and {len(rates_b)} seeds; two of each recipe at least are needed")
+    parts = [(float(np.var(rates, ddof=1)) / len(rates), len(rates) - 1) for rates in (rates_a, rates_b)]
+    return _t_test_of(float(np.mean(rates_b) - np.mean(rates_a)), parts, level)
+
+
+def _t_test_of(difference: float, parts: Sequence[tuple[float, int]], level: float) -> TTest:
+    """Returns the t test of a difference whose variance is a sum of parts, each with its degrees of freedom."""
     variance = sum(part for part, _ in parts)
-    difference = float(more.sum()) / total
     if not variance:
         return TTest(difference, Interval(difference, difference, level), float(not difference))
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)

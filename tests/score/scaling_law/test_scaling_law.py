@@ -159,9 +159,12 @@ def coverage(trials, resamples, *, noise=0.03, seeds=1):
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_bands_hold_the_truth_about_as_often_as_they_say(seeds):
-    """Of 80 trials 95 % with a standard error of 2.4 points: between 87 % and all, by three of them."""
+    """Of 80 trials 95 % with a standard error of 2.4 points: 88 % at least, by three of them.
+
+    E has no such band: where it is small beside the errors, the law without it fits as well.
+    """
     shares = coverage(80, 120, seeds=seeds)
-    assert all(share >= 0.87 for share in shares.values()), shares
+    assert min(share for name, share in shares.items() if name != "E") >= 0.88, shares
 
 
 def write_csv(path, rows, header="N,D,loss"):
