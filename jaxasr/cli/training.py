@@ -1,6 +1,7 @@
 """The subcommands that show, train and sweep experiments."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -140,6 +141,26 @@ def declare_sweep(parser: argparse.ArgumentParser) -> None:
         help="the number of runs at once (default: 1)",
     )
     parser.add_argument(
+        "--devices-per-run",
+        type=whole_number(1, MOST_WORKERS),
+        default=0,
+        metavar="N",
+        help="accelerators that each run sees, no two runs the same (default: each sees all)",
+    )
+    parser.add_argument(
+        "--slurm-array",
+        type=whole_number(1, MOST_WORKERS),
+        default=0,
+        metavar="N",
+        help="submit the sweep as an array of N Slurm jobs, which share the variants, instead of running it here",
+    )
+    parser.add_argument(
+        "--slurm-script", type=Path, default=Path("launch/slurm.sh"), help="the job script (default: launch/slurm.sh)"
+    )
+    parser.add_argument(
+        "--sbatch", default="", metavar="OPTIONS", help="options of sbatch, such as --sbatch='--gpus=1 --time=8:00:00'"
+    )
+    parser.add_argument(
         "--workdir", type=Path, help="the folder that holds the workdir of each run (default: runs/FOLDER/GENERATOR)"
     )
     parser.add_argument(
@@ -151,16 +172,24 @@ def declare_sweep(parser: argparse.ArgumentParser) -> None:
 
 def sweep(options: argparse.Namespace) -> int:
     """Trains and evaluates the variants that have no rows yet."""
-    from jaxasr import sweep
+    from jaxasr import sweep, tree
+    from jaxasr.experiment import variants
 
     file, _, generator = options.experiment.partition(":")
     path = Path(file)
+    if options.slurm_array:
+        variants(options.experiment, tree.parse(options.assignments))  # a mistake shows here, not in the jobs
+        given = shlex.split(options.sbatch)
+        elements = options.slurm_array
+        print(sweep.submit_array(options.words, elements=elements, script=options.slurm_script, options=given))
+        return 0
     result = sweep.sweep(
         options.experiment,
         options.workdir or Path("runs") / path.resolve().parent.name / (generator or "_"),
         options.results or path.with_name("results.jsonl"),
         runtime_config(options),
         jobs=options.jobs,
+        devices_per_run=options.devices_per_run,
         assignments=options.assignments,
     )
     print(f"{len(result.done)} done, {len(result.skipped)} were done already, {len(result.failed)} failed")
@@ -193,6 +222,10 @@ COMMANDS = (
         "Trains and evaluates the variants of an experiment that have no results yet.",
         declare_sweep,
         sweep,
-        ("jaxasr sweep experiments/ablations/encoders.py:encoders --jobs 2",),
+        (
+            "jaxasr sweep experiments/ablations/encoders.py:encoders --jobs 2",
+            "jaxasr sweep experiments/ablations/encoders.py:encoders --jobs 8 --devices-per-run 1",
+            "jaxasr sweep experiments/ablations/encoders.py:encoders --slurm-array 4 --sbatch=--gpus=1",
+        ),
     ),
 )

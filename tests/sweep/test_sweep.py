@@ -80,6 +80,7 @@ class Bench:
         self.started: list[tuple[str, tuple[str, ...]]] = []
         self.statuses: dict[str, int] = {}
         self.seconds = 0.0
+        self.command_prefix: list[str] = []
         self.on_start: Callable[[str], object] = lambda _: None
 
     def sweep(self, generator: str, **options):
@@ -91,7 +92,7 @@ class Bench:
             row = {"name": name, "experiment": fingerprint(built[name]), "seed": built[name].seed}
             row |= {"trained": 20, "checkpoint": "best", "began": time.time()}
             arguments = [json.dumps(row), self.results, ",".join(missing), self.seconds, self.statuses.get(name, 0)]
-            return [sys.executable, "-c", RUN, *map(str, arguments)]
+            return [*self.command_prefix, sys.executable, "-c", RUN, *map(str, arguments)]
 
         return sweep(
             f"{self.file}:{generator}",
@@ -142,6 +143,59 @@ def test_what_fails_is_named_with_its_last_words_and_the_others_go_on(bench):
     assert swept.failed["s-1"].endswith("some words\nlast words")
     bench.statuses = {}
     assert bench.sweep("seeds").done == ("s-1",)
+
+
+@pytest.mark.parametrize(("status", "starts"), [(75, 2), (139, 2), (1, 1), (2, 1)])
+def test_a_fault_that_need_not_recur_is_tried_once_more(bench, status, starts):
+    """1 and 2 are mistakes of the user's, 75 is a fault after steps, and a killed process has its signal."""
+    bench.statuses = {"s-1": status}
+    swept = bench.sweep("seeds")
+    assert (swept.done, list(swept.failed)) == (("s-0", "s-2"), ["s-1"])
+    assert [name for name, _ in bench.started].count("s-1") == starts
+
+
+def test_a_run_that_is_well_at_the_second_start_is_done(bench):
+    bench.statuses = {"s-1": 75}
+    bench.on_start = lambda name: bench.statuses.update(
+        {"s-1": 75 * (bench.started.count(("s-1", ("train", "test"))) < 2)}
+    )
+    assert set(bench.sweep("seeds").done) == {"s-0", "s-1", "s-2"}
+    assert "| s-1     | done  |" in (bench.folder / "sweep.md").read_text()
+
+
+def test_runs_at_once_see_devices_of_their_own(bench, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    seen = bench.folder.parent / "seen"
+    bench.command_prefix = ["sh", "-c", f'echo "$CUDA_VISIBLE_DEVICES" >> {seen}; exec "$0" "$@"']
+    bench.seconds = 0.3
+    assert len(bench.sweep("seeds", jobs=2, devices_per_run=2).done) == 3
+    first, second, third = seen.read_text().split()
+    assert {first, second} == {"4,5", "6,7"}
+    assert third in {first, second}
+    with pytest.raises(ValueError, match="CUDA_VISIBLE_DEVICES=4,5,6,7 has 4 devices, and 3 runs of 2 need 6"):
+        bench.sweep("again", jobs=3, devices_per_run=2)
+
+
+def test_the_table_of_the_sweep_shows_every_variant(bench):
+    """States, steps, the best score on the validation split, and how often a run was started."""
+    metrics = bench.folder / "s-0" / "metrics.jsonl"
+
+    def on_start(name: str) -> None:
+        metrics.parent.mkdir(parents=True, exist_ok=True)
+        metrics.write_text('{"step": 10, "validation/wer": 0.5}\n{"step": 20, "validation/wer": 0.25}\n')
+
+    bench.on_start = on_start
+    bench.statuses = {"s-1": 1}
+    bench.sweep("seeds")
+    lines = (bench.folder / "sweep.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    assert rows == [
+        ["s-0", "done", "20", "20", "wer 0.25", "", "1"],
+        ["s-1", "failed", "20", "20", "", "", "1"],
+        ["s-2", "done", "20", "20", "", "", "1"],
+    ]
+    bench.sweep("again")
+    assert "there before" in (bench.folder / "sweep.md").read_text()
 
 
 def test_only_the_splits_without_a_row_are_evaluated(bench):
@@ -286,6 +340,34 @@ def test_mistakes_are_answered_before_anything_starts(bench, capsys):
         "has no function 'lost'; it has again, experiment, one_of_two, seeds, twins, without" in capsys.readouterr().err
     )
     assert (bench.started, bench.folder.exists()) == ([], False)
+
+
+def test_an_array_of_slurm_jobs_is_submitted_by_one_command(bench, tmp_path, monkeypatch, capsys):
+    """The jobs get the command itself, without what is for its submission."""
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "sbatch"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    script = tmp_path / "slurm.sh"
+    words = ["sweep", f"{bench.file}:seeds", "--slurm-array", "4", "--slurm-script", str(script)]
+    words += ["--sbatch=--gpus=1 --time=8:00", "--workdir", str(bench.folder), "log_every=10"]
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert main(words) == 1
+    assert "no job script" in capsys.readouterr().err
+    script.touch()
+    assert main(words) == 0
+    own = ["jaxasr", "sweep", f"{bench.file}:seeds", "--workdir", str(bench.folder), "log_every=10"]
+    assert capsys.readouterr().out.split("\n")[:-1] == [
+        "--array=0-3", "--ntasks=1", "--gpus=1", "--time=8:00", str(script), *own,
+    ]  # fmt: skip
+    fake.write_text("#!/bin/sh\necho no such partition >&2; exit 1\n")
+    assert main(words) == 1
+    assert "sbatch ended with status 1: no such partition" in capsys.readouterr().err
+    fake.unlink()
+    assert main(words) == 1
+    assert "there is no sbatch here" in capsys.readouterr().err
+    assert main([*words, "stpes=3"]) == 1
+    assert "has no field 'stpes'" in capsys.readouterr().err
 
 
 def test_the_command_line_trains_and_tells_what_failed(bench, trained_run, capsys):
