@@ -83,6 +83,11 @@ class Batch:
     ids_b: UInt32[AnyArray, " b"]  # hash of the example and its speed, independent of the row
     valid_b: Bool[AnyArray, " b"]
 
+    def repeated(self, times: int) -> "Batch":
+        """Repeats each example `times` times in adjacent rows, whose ids differ, as in `Training.repeated`."""
+        rows = {field.name: jnp.repeat(getattr(self, field.name), times, axis=0) for field in fields(self)}
+        return Batch(**(rows | {"ids_b": _ids_of_copies(self.ids_b, times)}))
+
     @classmethod
     def blank(cls, shape: BatchShape) -> "Batch":
         """Returns a batch of this shape that is padding as a whole, in NumPy arrays."""
@@ -110,9 +115,12 @@ class Training:
 
         The first copy has the random numbers of the example itself, the others have different ones.
         """
-        copy_m = jax.lax.iota(jnp.uint32, times) * jnp.uint32(0x9E3779B9)
-        ids_bm = self.ids_b[:, None] + copy_m[None, :]
-        return Training(ids_bm.reshape(-1), self.step)
+        return Training(_ids_of_copies(self.ids_b, times), self.step)
+
+
+def _ids_of_copies(ids_b: AnyArray, times: int) -> UInt32[Array, " _"]:
+    """Returns the ids of adjacent copies of each example; that of the first copy is the example's own."""
+    return (ids_b[:, None] + jax.lax.iota(jnp.uint32, times)[None] * jnp.uint32(0x9E3779B9)).reshape(-1)
 
 
 @pytree

@@ -30,6 +30,7 @@ OTHERS = (
     training.GuidedAttentionLoss(1.0),
     training.QuantityLoss(1.0),
     training.CtcSynchronous(1.0),
+    training.CtcConsistency(1.0),
     training.Reinforce(),
     training.ExpectedErrors(BEAM),
     training.WeightNoise(0.1),

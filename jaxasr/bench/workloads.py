@@ -10,14 +10,14 @@ import numpy as np
 from jaxasr import nn
 from jaxasr.bench.processes import CallTime, timed
 from jaxasr.data import BoundPipeline, Shape
-from jaxasr.evaluation.attention_metrics import with_alignment_metrics
 from jaxasr.evaluation.decode_split import compiled_search
 from jaxasr.evaluation.evaluators import text_log_probs
 from jaxasr.experiment.experiment import Experiment, search_of
 from jaxasr.records import Batch, LanguageModel
-from jaxasr.run.initial_state import initial_state, make_apply_fn, resolve_objective
+from jaxasr.run.initial_state import initial_state, resolve_objective
+from jaxasr.run.train_step import make_train_step
 from jaxasr.scale import CompiledStep, Placement
-from jaxasr.training import TrainState, make_step
+from jaxasr.training import TrainState
 from jaxasr.training.step import StepFunction
 
 MIN_MEASURED_S = 0.3  # of one measurement; shorter calls are repeated
@@ -80,14 +80,7 @@ def evaluation_workload(data: BoundPipeline) -> Workload:
 def build_step(experiment: Experiment, data: BoundPipeline) -> tuple[StepFunction, TrainState]:
     """Returns the step function of a run and its initial state. Feature statistics are left blank."""
     objective = resolve_objective(experiment, data)
-    pure = make_step(
-        make_apply_fn(experiment.model, objective, experiment.teacher),
-        with_alignment_metrics(objective),
-        experiment.optimizer.build(),
-        ema_decay=experiment.ema_decay,
-        noise=experiment.weight_noise,
-    )
-    return pure, initial_state(experiment, data)
+    return make_train_step(experiment, objective), initial_state(experiment, data)
 
 
 def evaluation_fn(experiment: Experiment, state: TrainState, lms: Mapping[str, LanguageModel]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from jaxasr.experiment.stages import Stage
 from jaxasr.nn import Lm, Seq2Seq
 from jaxasr.text import KINDS, Kind
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.training import Distill, Freeze, Objective, Optimizer, WeightNoise
+from jaxasr.training import CtcConsistency, CtcSynchronous, Distill, Freeze, Objective, Optimizer, WeightNoise
 
 Model = Seq2Seq | Lm  # a recogniser, or a language model, which is trained on the transcripts of any corpus
 RecogniserMetric = Literal["wer", "cer", "cer_no_spaces", "mer", "loss"]
@@ -196,10 +196,19 @@ class Experiment:
             )
 
     def _check_ctc(self, model: Seq2Seq) -> None:
-        if self.objective.ctc_weight > 0 and model.ctc is None:
+        if model.ctc is not None:
+            return
+        if self.objective.ctc_weight > 0:
             raise ValueError(
                 f"objective.ctc_weight={self.objective.ctc_weight} but model.ctc is None; give the model a CtcHead "
                 "or set objective.ctc_weight=0"
+            )
+        kinds = (CtcConsistency, CtcSynchronous)
+        readers = [type(term).__name__ for term in self.objective.auxiliary if isinstance(term, kinds)]
+        if readers:
+            raise ValueError(
+                f"objective.auxiliary has {', '.join(readers)} but model.ctc is None; give the model a CtcHead or leave the "
+                "term out"
             )
 
     def _check_rates(self, model: Seq2Seq) -> None:

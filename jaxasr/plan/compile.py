@@ -22,13 +22,13 @@ from jaxasr.cost.hlo import read_program
 from jaxasr.cost.topology import Topology
 from jaxasr.cost.traffic import Traffic, traffic_of
 from jaxasr.data.batching.shape import Shape
-from jaxasr.evaluation.attention_metrics import with_alignment_metrics
 from jaxasr.experiment.variants import ExperimentRef
 from jaxasr.plan.synthetic_lengths import synthetic_lengths
 from jaxasr.records import Batch
 from jaxasr.report import Measurements
-from jaxasr.run.initial_state import initial_state, make_apply_fn, resolve_objective
-from jaxasr.training import TrainState, make_step
+from jaxasr.run.initial_state import initial_state, resolve_objective
+from jaxasr.run.train_step import make_train_step
+from jaxasr.training import TrainState
 from jaxasr.training.step import StepFunction
 
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Ran out of memory", "out of memory")
@@ -142,15 +142,8 @@ def _trace_step(job: CompileJob) -> tuple[StepFunction, TrainState, Batch]:
         synthetic_lengths(experiment.train_data, utterances=8), shape_choice=FixedShape(_one_row(job.shape))
     )
     objective = resolve_objective(experiment, small)  # values that depend on the data do not change the program's costs
-    step = make_step(
-        make_apply_fn(experiment.model, objective, experiment.teacher),
-        with_alignment_metrics(objective),
-        experiment.optimizer.build(),
-        ema_decay=experiment.ema_decay,
-        noise=experiment.weight_noise,
-    )
     return (
-        step,
+        make_train_step(experiment, objective),
         jax.eval_shape(lambda: initial_state(experiment, small)),
         jax.eval_shape(lambda: Batch.blank(job.shape)),
     )

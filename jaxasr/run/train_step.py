@@ -29,6 +29,7 @@ def make_train_step(experiment: Experiment, objective: Objective) -> StepFunctio
         ema_decay=experiment.ema_decay,
         noise=experiment.weight_noise,
         freeze=experiment.freeze,
+        views=objective.views,
     )
 
 

@@ -16,6 +16,7 @@ from jaxasr.training.checkpoints.reader import Which as Which
 from jaxasr.training.checkpoints.reader import saved_steps as saved_steps
 from jaxasr.training.checkpoints.saved_step import Evaluation as Evaluation
 from jaxasr.training.checkpoints.store import Checkpoints as Checkpoints
+from jaxasr.training.consistency import CtcConsistency as CtcConsistency
 from jaxasr.training.expected_errors import ExpectedErrors as ExpectedErrors
 from jaxasr.training.expected_errors import log_probs_of as log_probs_of
 from jaxasr.training.expected_errors import spelling_of as spelling_of

@@ -11,6 +11,7 @@ from jaxasr.ops import losses
 from jaxasr.ops.masks import valid_from_lengths, zero_tokens
 from jaxasr.records import Batch, Hypotheses, Outputs, Sum
 from jaxasr.training.auxiliary import AuxiliaryLoss, LossInputs
+from jaxasr.training.consistency import CtcConsistency
 from jaxasr.training.expected_errors import ExpectedErrors
 from jaxasr.tree import check_numbers
 
@@ -54,6 +55,12 @@ class Objective:
         """The search for the n best that `ExpectedErrors` needs; None if no auxiliary loss needs one."""
         searches = [term.search for term in self.auxiliary if isinstance(term, ExpectedErrors) and term.weight > 0.0]
         return searches[0] if searches else None
+
+    @property
+    def views(self) -> int:
+        """The differently augmented copies of each example, in adjacent rows, that the auxiliary losses compare."""
+        compared = [term.VIEWS for term in self.auxiliary if isinstance(term, CtcConsistency) and term.weight > 0.0]
+        return max(compared, default=1)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Sum]:
         """Returns sums by name; "loss" is the one to minimise. Padding rows do not count."""

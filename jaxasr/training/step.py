@@ -33,6 +33,7 @@ def make_step(
     ema_decay: float,
     noise: WeightNoise | None = None,
     freeze: Freeze = Freeze(),
+    views: int = 1,
 ) -> StepFunction:
     """Returns the step `(state, batch, reduction=SINGLE_DEVICE) -> (state, metrics)`.
 
@@ -45,6 +46,8 @@ def make_step(
             (`ScheduleFree`) replaces it.
         noise: weight noise on the parameters that `apply` gets.
         freeze: parameters that keep their values.
+        views: differently augmented copies of each example, in adjacent rows of the batch that `apply` and `criterion` get
+            (`Objective.views`).
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -55,6 +58,7 @@ def make_step(
 
         def loss(params: Any, statistics: Any, batch: Batch) -> tuple[jax.Array, dict[str, Sum]]:
             params = freeze.without_gradients(params)
+            batch = batch.repeated(views) if views > 1 else batch
             if noise is not None:
                 params = noise(params, state.step, _key(state, "weights"))
             sums = criterion(apply({"params": params, **statistics}, batch, state.step, streams), batch)
