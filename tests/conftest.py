@@ -25,7 +25,7 @@ import pytest
 from jaxasr.report import measurements
 from tests.limits import SLOW_TEST_S, TEST_S, time_limit
 from tests.trained_lm import LmRun, lm_run
-from tests.trained_run import TrainedRun, trained_run
+from tests.trained_run import TrainedRun, compile_cache, shared_folder, trained_run
 
 measurements.RAISES = True  # an error of a measurement fails a test without the fixture `errors_are_left_out`
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -69,6 +69,13 @@ def programs_are_let_go() -> Iterator[None]:
     yield
     if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def programs_are_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The workers of a session, and the processes that tests start, compile a program once."""
+    with compile_cache(shared_folder(tmp_path_factory)):
+        yield
 
 
 @pytest.fixture(scope="session", name="trained_run")

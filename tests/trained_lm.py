@@ -8,7 +8,7 @@ import pytest
 
 from jaxasr.__main__ import main
 from tests import tiny_lm
-from tests.trained_run import compile_cache, once, shared_folder
+from tests.trained_run import once, shared_folder
 
 LINES = ("AB", "CAD", "BA DC", "DAB", "ACDC", "BAD CAB", "D", "CC BB")
 STRANGE = "EFG"  # which the vocabulary cannot write
@@ -33,7 +33,7 @@ def lm_run(factory: pytest.TempPathFactory) -> LmRun:
 
     def make() -> None:
         (base / "lines.txt").write_text("\n".join((*LINES, STRANGE)))
-        with made.printed.open("w") as printed, contextlib.redirect_stdout(printed), compile_cache(shared):
+        with made.printed.open("w") as printed, contextlib.redirect_stdout(printed):
             assert main(["prepare", "text", "--from", str(base / "lines.txt"), "name=lines", "dev=0", *data]) == 0
             assert main(["show", file, *data]) == 0
             assert main(["train", file, "--workdir", str(made.workdir), *data]) == 0

@@ -8,7 +8,7 @@ from jaxasr.__main__ import main
 from jaxasr.bench import benchmark
 from jaxasr.bench.non_speech import GroupResult
 from jaxasr.data.non_speech import SOUNDS
-from tests.trained_run import TINY, compile_cache, shared_folder
+from tests.trained_run import TINY
 
 
 def test_words_and_errors_are_counted_before_and_after():
@@ -33,12 +33,11 @@ def test_options_that_are_not_possible(options, message):
         list(benchmark("non-speech", **options))
 
 
-def test_the_command_measures_a_run(trained_run, tmp_path, tmp_path_factory, capsys):
+def test_the_command_measures_a_run(trained_run, tmp_path, capsys):
     """Checks that there is a line for every kind of sound and condition of speech."""
     run = shutil.copytree(trained_run.workdir, tmp_path / "run")
     command = ["bench", "non-speech", "--experiment", str(TINY), "--workdir", str(run)]
-    with compile_cache(shared_folder(tmp_path_factory)):
-        assert main([*command, "--data-dir", str(trained_run.data_dir), "--seconds", "0.5", "--utterances", "2"]) == 0
+    assert main([*command, "--data-dir", str(trained_run.data_dir), "--seconds", "0.5", "--utterances", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "words per minute without speech, 0.5 s at each of -55, -40, -25, -12 dBFS"
     names = [line[:36].strip().removesuffix(" (not in calibration)") for line in lines]

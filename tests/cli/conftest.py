@@ -1,23 +1,10 @@
-"""Fixtures of the tests of the command line: a tiny trained run, and a function that runs a failing command."""
+"""Fixtures of the tests of the command line: copies of a tiny trained run, and a function that runs a failing command."""
 
 import shutil
 
 import pytest
 
 from jaxasr.__main__ import main
-from tests.trained_run import compile_cache, shared_folder, trained_run
-
-
-@pytest.fixture(scope="session", name="trained_run")
-def trained_run_fixture(tmp_path_factory):
-    """Returns a corpus of tones and a run that is trained on it."""
-    return trained_run(tmp_path_factory)
-
-
-@pytest.fixture(autouse=True)
-def _compile_cache(tmp_path_factory):
-    with compile_cache(shared_folder(tmp_path_factory)):
-        yield
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from jaxasr.training import read_metrics
 from jaxasr.training.optimizers import own_average
 from tests import tiny_experiments as tiny
 from tests.run.test_loop import run_attempt, same_state
-from tests.trained_run import compile_cache, saved_state
+from tests.trained_run import saved_state
 
 GROWS = Stage(4, ("model.encoder.time_reduction=(2,)", "objective.ctc_weight=0.3"))
 
@@ -161,43 +161,53 @@ def test_the_iterate_of_a_schedule_free_optimizer_begins_at_the_parameters():
     same_leaves(own_average(state.optimizer, state.params), state.params)
 
 
-def test_a_run_grows_and_may_be_killed_in_any_stage(growing, trained_run, tmp_path):
-    """In the first one, in the second, just between them: the state and the metrics are those of an unbroken run."""
-    whole = tmp_path / "whole"
-    broken = tmp_path / "broken"
-    with compile_cache(tmp_path):
-        attempt, interrupted = run_attempt(growing, whole, trained_run.data_dir)
-        assert interrupted is None
-        assert any(
-            "until step 4" in line and "time_reduction=(2,), objective.ctc_weight=0.3" in line
-            for line in attempt.printed
-        )
-        assert attempt.compiled.count("jit(one_step)") == 2
-        assert [step for step, *_ in attempt.examples] == list(range(growing.steps))
+@pytest.fixture(scope="module")
+def whole(growing, trained_run, tmp_path_factory):
+    """Returns the folder of `growing`, trained without a break, and what was seen of it."""
+    folder = tmp_path_factory.mktemp("growing") / "whole"
+    attempt, interrupted = run_attempt(growing, folder, trained_run.data_dir)
+    assert interrupted is None
+    return folder, attempt
 
-        run_attempt(growing, broken, trained_run.data_dir, stop_at=1)
-        with pytest.raises(ValueError, match="still in its pretraining holds a smaller model"):
-            trained_variables(growing, Workdir(broken), "last")
-        run_attempt(growing, broken, trained_run.data_dir, stop_at=5)
-        with pytest.raises(FileNotFoundError, match="no checkpoint best"):
-            trained_variables(growing, Workdir(broken))
-        run_attempt(growing, broken, trained_run.data_dir)
-        same_state(whole, broken, growing.steps)
-        assert (whole / "metrics.jsonl").read_bytes() == (broken / "metrics.jsonl").read_bytes()
 
-        between = tmp_path / "between"
-        shutil.copytree(whole, between, ignore=shutil.ignore_patterns("8"))
-        again, _ = run_attempt(growing, between, trained_run.data_dir)
-        assert "resumes after step 4" in again.printed
-        same_state(whole, between, growing.steps)
-
-    assert [row["step"] for row in read_metrics(whole / "metrics.jsonl") if "validation/wer" in row] == [4, 8]
-    smaller, own = (saved_state(whole, step) for step in (4, 8))
+def test_a_run_grows(growing, whole):
+    folder, attempt = whole
+    told = [line for line in attempt.printed if "until step 4" in line]
+    assert ["time_reduction=(2,), objective.ctc_weight=0.3" in line for line in told] == [True]
+    assert attempt.compiled.count("jit(one_step)") == 2
+    assert [step for step, *_ in attempt.examples] == list(range(growing.steps))
+    assert [row["step"] for row in read_metrics(folder / "metrics.jsonl") if "validation/wer" in row] == [4, 8]
+    smaller, own = (saved_state(folder, step) for step in (4, 8))
     layers = [
         {path.split("/")[3] for path in state if path.startswith("train/params/encoder")} for state in (smaller, own)
     ]
     assert layers == [{"lstm_0"}, {"lstm_0", "lstm_1"}]
     for which in ("best", "mean"):
-        variables, metadata = trained_variables(growing, Workdir(whole), which)
+        variables, metadata = trained_variables(growing, Workdir(folder), which)
         assert "lstm_1" in variables["params"]["encoder"]
         assert metadata.fingerprint == tree.fingerprint(growing)
+
+
+def test_a_run_that_ends_between_its_stages_goes_on(growing, whole, trained_run, tmp_path):
+    folder, _ = whole
+    between = tmp_path / "between"
+    shutil.copytree(folder, between, ignore=shutil.ignore_patterns("8"))
+    again, _ = run_attempt(growing, between, trained_run.data_dir)
+    assert "resumes after step 4" in again.printed
+    same_state(folder, between, growing.steps)
+
+
+@pytest.mark.slow
+def test_a_run_that_grows_may_be_killed_in_any_stage(growing, whole, trained_run, tmp_path):
+    """In the first stage and in the second one: the state and the metrics are those of an unbroken run."""
+    folder, _ = whole
+    broken = tmp_path / "broken"
+    run_attempt(growing, broken, trained_run.data_dir, stop_at=1)
+    with pytest.raises(ValueError, match="still in its pretraining holds a smaller model"):
+        trained_variables(growing, Workdir(broken), "last")
+    run_attempt(growing, broken, trained_run.data_dir, stop_at=5)
+    with pytest.raises(FileNotFoundError, match="no checkpoint best"):
+        trained_variables(growing, Workdir(broken))
+    run_attempt(growing, broken, trained_run.data_dir)
+    same_state(folder, broken, growing.steps)
+    assert (folder / "metrics.jsonl").read_bytes() == (broken / "metrics.jsonl").read_bytes()

@@ -1,14 +1,13 @@
-"""Fixtures: the tests of this folder share compiled programs, and read those that a user's run has."""
+"""Fixture: the tests of this folder read the programs that a user's run has."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.compilation import full_optimization
-from tests.trained_run import compile_cache, shared_folder
 
 
 @pytest.fixture(autouse=True)
-def _compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with full_optimization(), compile_cache(shared_folder(tmp_path_factory)):
+def _full_optimization() -> Iterator[None]:
+    with full_optimization():
         yield

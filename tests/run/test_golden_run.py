@@ -31,7 +31,7 @@ from jaxasr.experiment import Experiment, Stage
 from jaxasr.training import read_metrics
 from tests import tiny_experiments as tiny
 from tests.run.test_loop import run_attempt
-from tests.trained_run import compile_cache, saved_state, shared_folder, write_tones
+from tests.trained_run import saved_state, write_tones
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_30_steps.json"
 RENEW = "JAXASR_RENEW_GOLDEN"
@@ -120,12 +120,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> GoldenRun:
     folder = tmp_path_factory.mktemp("golden")
     write_tones(folder / "wavs")
     prepare = ["prepare", "manifest", "--from", str(folder / "wavs"), "--data-dir", str(folder / "data"), "name=tones"]
-    with compile_cache(shared_folder(tmp_path_factory)):
-        assert main(prepare) == 0
-        first, interrupted = run_attempt(experiment(), folder / "run", folder / "data", stop_at=STOPS_AT)
-        assert interrupted is not None
-        second, interrupted = run_attempt(experiment(), folder / "run", folder / "data")
-        assert interrupted is None
+    assert main(prepare) == 0
+    first, interrupted = run_attempt(experiment(), folder / "run", folder / "data", stop_at=STOPS_AT)
+    assert interrupted is not None
+    second, interrupted = run_attempt(experiment(), folder / "run", folder / "data")
+    assert interrupted is None
     assert [len(attempt.examples) for attempt in (first, second)] == [STOPS_AT + 1, 30 - STOPS_AT - 1]
     state = saved_state(folder / "run", 30)
     leaves = {

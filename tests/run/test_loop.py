@@ -27,7 +27,7 @@ from jaxasr.run.metric_accumulator import MetricAccumulator
 from jaxasr.scale import CompileCounter, CompiledStep, MeshShape, Rules
 from jaxasr.training import Writer, read_metrics
 from tests import tiny_experiments as tiny
-from tests.trained_run import TINY, compile_cache, saved_state, shared_folder
+from tests.trained_run import TINY, saved_state
 
 STOP_AT = 4  # of eight steps: the fifth, so gradients and metrics are half accumulated, and nothing else is due
 
@@ -74,8 +74,7 @@ def restless() -> Experiment:
 def whole(restless, trained_run, tmp_path_factory):
     """`restless` from its first step to its last, and what was seen of it."""
     folder = tmp_path_factory.mktemp("restless") / "whole"
-    with compile_cache(shared_folder(tmp_path_factory)):
-        attempt, interrupted = run_attempt(restless, folder, trained_run.data_dir)
+    attempt, interrupted = run_attempt(restless, folder, trained_run.data_dir)
     assert interrupted is None
     return folder, attempt
 
@@ -220,12 +219,13 @@ def test_four_devices_come_where_one_comes(restless, trained_run, whole, tmp_pat
         np.testing.assert_allclose(left[path], right[path], rtol=1e-3, atol=1e-4, err_msg=path)
 
 
-def test_a_run_goes_on_with_other_devices(restless, trained_run, whole, tmp_path):
-    """The state is split over a mesh at first, and whole on each of four devices under pmap at the end."""
+@pytest.mark.parametrize("parallelism", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
+def test_a_run_goes_on_with_other_devices(restless, trained_run, whole, tmp_path, parallelism):
+    """The state is split over a mesh at first, and at the end whole on one device, or on each of four under pmap."""
     folder, _ = whole
     split = {"layout": MeshShape(fsdp=2, tensor=2), "rules": Rules(split_from=16)}
     run_attempt(restless, tmp_path / "moved", trained_run.data_dir, stop_at=STOP_AT, parallelism="mesh", **split)
-    attempt, _ = run_attempt(restless, tmp_path / "moved", trained_run.data_dir, parallelism="pmap")
+    attempt, _ = run_attempt(restless, tmp_path / "moved", trained_run.data_dir, parallelism=parallelism)
     assert [step for step, *_ in attempt.examples] == [5, 6, 7]
     left, right = (saved_state(path, restless.steps) for path in (folder, tmp_path / "moved"))
     for path in (path for path in left if path.startswith("train/params")):
