@@ -1,6 +1,7 @@
-"""The level of 16-bit audio, and the faults that no recogniser can work with: silence, low level and clipping."""
+"""The level of 16-bit audio, the faults that no recogniser can work with (silence, low level, clipping), and statistics."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,8 @@ import numpy as np
 from jaxtyping import Int16
 
 FaultKind = Literal["silent audio", "quiet audio", "clipped audio"]
+SILENCE_DBFS = -60.0  # of 10 ms
+_HOPS_A_SECOND = 100
 _FULL_SCALE = 32_768
 _RUN = 3  # equal samples in a row at the highest or lowest level of a file: a flat top
 _LEAST_TOP = 328  # lower tops than 1 % of full scale are flat by rounding
@@ -50,6 +53,57 @@ class SignalLimits:
                 f"{level.clipped_share:.1%} of the samples, at most {self.max_clipped_share:.1%} may be",
             )
         return None
+
+
+@dataclass(frozen=True)
+class UtteranceLevel:
+    """The level of one utterance."""
+
+    seconds: float
+    dbfs: float
+    clipped_share: float  # of the samples
+    silent_share: float  # of the hops of 10 ms, below SILENCE_DBFS
+
+
+@dataclass(frozen=True)
+class LevelSummary:
+    """The levels of the utterances of a split."""
+
+    low_dbfs: float  # 5 % of the utterances are at most so loud
+    median_dbfs: float
+    high_dbfs: float  # 95 % are at most so loud
+    clipped: int  # utterances with clipped samples
+    most_clipped_share: float  # of the samples of one of them
+    silent_share: float  # of the audio
+    mostly_silent: int  # utterances of which more than half is silent
+
+    @classmethod
+    def of(cls, levels: Sequence[UtteranceLevel]) -> "LevelSummary | None":
+        """Returns the summary of a split; None if it has no audio."""
+        if not levels:
+            return None
+        low, median, high = np.quantile([level.dbfs for level in levels], (0.05, 0.5, 0.95)).round(2).tolist()
+        clipped = [level.clipped_share for level in levels if level.clipped_share > 0.0]
+        seconds_b = np.array([level.seconds for level in levels])
+        silent_b = np.array([level.silent_share for level in levels])
+        return cls(
+            low_dbfs=low,
+            median_dbfs=median,
+            high_dbfs=high,
+            clipped=len(clipped),
+            most_clipped_share=round(max(clipped, default=0.0), 6),
+            silent_share=round(float(seconds_b @ silent_b / seconds_b.sum()), 4),
+            mostly_silent=int((silent_b > 0.5).sum()),
+        )
+
+    def line(self) -> str:
+        """Returns the summary for the terminal."""
+        most = f", at most {self.most_clipped_share:.2%} of the samples" if self.clipped else ""
+        half = f", more than half of {self.mostly_silent:,} utterances" if self.mostly_silent else ""
+        return (
+            f"level {self.median_dbfs:.1f} dBFS (5 %: {self.low_dbfs:.1f}, 95 %: {self.high_dbfs:.1f}); clipping in "
+            f"{self.clipped:,} utterances{most}; silence (below {SILENCE_DBFS:g} dBFS) {self.silent_share:.1%}{half}"
+        )
 
 
 class SignalLevel:
@@ -114,3 +168,13 @@ def _clipped(at_n: np.ndarray, *, full_scale: bool) -> int:
     edges = np.flatnonzero(np.diff(at_n, prepend=False, append=False))
     runs = edges[1::2] - edges[::2]
     return int(runs[runs >= _RUN].sum())
+
+
+def silent_share(wave_n: Int16[np.ndarray, " n"], rate_hz: int) -> float:
+    """Returns the share of hops of 10 ms whose mean square is below SILENCE_DBFS; 0 for audio shorter than a hop."""
+    hop = max(1, rate_hz // _HOPS_A_SECOND)
+    hops = len(wave_n) // hop
+    if not hops:
+        return 0.0
+    powers_t = np.square(wave_n[: hops * hop].astype(np.float32) / _FULL_SCALE).reshape(hops, hop).mean(axis=1)
+    return float((powers_t < 10.0 ** (SILENCE_DBFS / 10.0)).mean())

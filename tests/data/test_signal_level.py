@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jaxasr.data.signal_level import SignalLevel, SignalLimits
+from jaxasr.data.signal_level import LevelSummary, SignalLevel, SignalLimits, UtteranceLevel, silent_share
 
 
 def measured(wave: np.ndarray, block: int = 1 << 20) -> SignalLevel:
@@ -92,3 +92,22 @@ def test_a_limit_of_the_level_is_a_finite_number(level: float):
 def test_a_limit_of_clipping_is_a_share(share: float):
     with pytest.raises(ValueError, match="from 0 to 1"):
         SignalLimits(max_clipped_share=share)
+
+
+def test_the_share_of_silence_is_that_of_quiet_hops(noise_n: np.ndarray):
+    loud_n = (0.05 * 32_768 * noise_n[:8_000]).astype(np.int16)
+    quiet_n = np.resize(np.array([3, -3], np.int16), 2_000)  # -81 dBFS
+    assert silent_share(loud_n, 8_000) == 0.0
+    assert silent_share(np.concatenate([loud_n, quiet_n]), 8_000) == 0.2
+    assert silent_share(quiet_n[:10], 8_000) == 0.0  # shorter than a hop
+
+
+def test_a_summary_weighs_silence_by_seconds_and_counts_utterances():
+    levels = [UtteranceLevel(1.0, -30.0, 0.0, 0.8), UtteranceLevel(3.0, -20.0, 0.004, 0.0)]
+    summary = LevelSummary.of(levels)
+    assert summary == LevelSummary(-29.5, -25.0, -20.5, 1, 0.004, 0.2, 1)
+    assert summary.line() == (
+        "level -25.0 dBFS (5 %: -29.5, 95 %: -20.5); clipping in 1 utterances, at most 0.40% of the samples; silence (below "
+        "-60 dBFS) 20.0%, more than half of 1 utterances"
+    )
+    assert LevelSummary.of([]) is None

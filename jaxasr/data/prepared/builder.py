@@ -21,6 +21,7 @@ from jaxasr.data.prepared import dataset_info
 from jaxasr.data.prepared.checks import Checks, GoodExample, check_examples
 from jaxasr.data.prepared.suspects import ComparedRow, Suspect, Suspicion
 from jaxasr.data.prepared.writer import SHARD_BYTES, SplitWriter
+from jaxasr.data.signal_level import LevelSummary, UtteranceLevel
 from jaxasr.report.progress import Progress
 
 FEATURES = tfds.features.FeaturesDict(
@@ -67,6 +68,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._lists = lists
         self._suspicion = Suspicion()
         self._shard_bytes = shard_bytes
+        self._levels: dict[str, list[UtteranceLevel]] = {}  # by split
         self._seen: set[int] = set()
         self._good = self._bad = 0
         self._first_bad = ""
@@ -95,6 +97,8 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     bar.advance(1, bad=self._bad)
                 else:
                     self._good += 1
+                    if checked.level is not None:
+                        self._levels.setdefault(name, []).append(checked.level)
                     for suspect in self._suspicion.suspects(name, _suspicious_part(checked)):
                         self._list("suspects", name, suspect)
                     bar.advance(1)
@@ -125,7 +129,7 @@ class SpeechBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for _, example in examples:
                 record = serializer.serialize_example(FEATURES.encode_example(example))
                 writer.add(_row(example), record)
-            info = writer.finish()
+            info = dataclasses.replace(writer.finish(), levels=LevelSummary.of(self._levels.get(name, [])))
         shard_lengths = [shard.examples for shard in info.shards]
         return info, tfds.core.SplitInfo(name, shard_lengths, writer.record_bytes, template)
 

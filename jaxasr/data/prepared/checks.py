@@ -9,9 +9,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from jaxtyping import Int16
-
 from jaxasr import text
 from jaxasr.data.audio import NoSamplesError, decode_whole
 from jaxasr.data.av_audio import without_av
@@ -19,7 +16,7 @@ from jaxasr.data.corpora.source import OutsideError, RawExample, Reject
 from jaxasr.data.prepared.dataset_info import IndexRow
 from jaxasr.data.prepared.markup_policy import MarkupPolicy
 from jaxasr.data.prepared.suspects import wave_hash
-from jaxasr.data.signal_level import SignalLevel, SignalLimits
+from jaxasr.data.signal_level import SignalLevel, SignalLimits, UtteranceLevel, silent_share
 
 _THREADS = 4  # decoding releases Python's global lock
 _NO_AUDIO = 0, 16_000  # samples and rate of a text without audio
@@ -34,6 +31,7 @@ class GoodExample:
     where: str
     normalized: str  # the transcript in the form of the check
     wave_hash: bytes  # of the decoded audio
+    level: UtteranceLevel | None = None  # None: a text without audio
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,13 @@ def _check(example: RawExample | Reject, checks: Checks) -> GoodExample | Reject
     except ValueError as error:
         return Reject(example.where, example.id, "undecodable", str(error))
     row = IndexRow(example.id, len(wave_n), rate_hz, example.text, example.speaker, zlib.crc32(audio))
-    good = GoodExample(row, audio, example.where, normalized, wave_hash(wave_n, rate_hz))
-    return _bad_duration(example, len(wave_n) / rate_hz) or _bad_signal(example, wave_n, checks.limits) or good
+    seconds = len(wave_n) / rate_hz
+    signal = SignalLevel()
+    signal.add(wave_n)
+    if bad := _bad_duration(example, seconds) or _bad_signal(example, signal, checks.limits):
+        return bad
+    level = UtteranceLevel(seconds, signal.dbfs, signal.clipped_share, silent_share(wave_n, rate_hz))
+    return GoodExample(row, audio, example.where, normalized, wave_hash(wave_n, rate_hz), level)
 
 
 def _normalized(example: RawExample, normalizer: text.Kind) -> str | Reject:
@@ -111,9 +114,7 @@ def _bad_duration(example: RawExample, seconds: float) -> Reject | None:
     return Reject(example.where, example.id, "another duration than stated", detail)
 
 
-def _bad_signal(example: RawExample, wave_n: Int16[np.ndarray, " n"], limits: SignalLimits) -> Reject | None:
-    level = SignalLevel()
-    level.add(wave_n)
+def _bad_signal(example: RawExample, level: SignalLevel, limits: SignalLimits) -> Reject | None:
     fault = limits.fault(level)
     return Reject(example.where, example.id, fault.kind, fault.detail) if fault else None
 

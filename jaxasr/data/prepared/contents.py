@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jaxasr import text
 from jaxasr.data.prepared import dataset_info
 from jaxasr.data.prepared.transcripts import TranscriptSummary
+from jaxasr.data.signal_level import LevelSummary
 from jaxasr.report.histogram import text_histogram
 
 _BINS = 10
@@ -29,6 +30,7 @@ class SplitContents:
     words: int
     characters: int
     seconds_b: Float[np.ndarray, " b"]  # of each utterance
+    levels: LevelSummary | None = None  # None: there is no audio, or an older version prepared it
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def read_contents(folder: Path, *, already_prepared: bool, normalizer: text.Kind
     rejects, suspects, markup = (folder.parent / f"{name}.jsonl" for name in dataset_info.LISTS)
     transcripts = TranscriptSummary(normalizer)
     splits = {
-        split: _split_contents(dataset_info.read_index(folder, split, info), transcripts)
+        split: replace(_split_contents(dataset_info.read_index(folder, split, info), transcripts), levels=info.levels)
         for split, info in infos.items()
     }
     return Contents(
@@ -139,4 +141,9 @@ def _split_lines(name: str, split: SplitContents) -> list[str]:
         f"{split.speakers:,} speaker{'s' if split.speakers > 1 else ''}" if split.speakers else "no speakers known"
     )
     head = f"{name}: {split.examples:,} utterances, {split.hours:.2f} h, {speakers}, {amount}"
-    return [head, *(f"  {line}" for line in text_histogram(split.seconds_b, bins=_BINS, unit="s", width=_COLUMNS))]
+    levels = [] if split.levels is None else [f"  {split.levels.line()}"]
+    return [
+        head,
+        *levels,
+        *(f"  {line}" for line in text_histogram(split.seconds_b, bins=_BINS, unit="s", width=_COLUMNS)),
+    ]

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxasr.data.signal_level import LevelSummary
+
 VERSION = "1.0.0"
 INFO_FILE = "prepared.json"
 FORMAT = 2
@@ -47,6 +49,7 @@ class SplitInfo:
     examples: int
     index_sha256: str
     shards: tuple[Shard, ...]
+    levels: LevelSummary | None = None  # None: there is no audio, or an older version prepared it
 
 
 @dataclass(frozen=True)
@@ -153,4 +156,5 @@ def _digest(content: dict) -> str:
 
 def _split_info(content: dict) -> SplitInfo:
     shards = tuple(Shard(**shard) for shard in content["shards"])
-    return SplitInfo(int(content["examples"]), str(content["index_sha256"]), shards)
+    levels = LevelSummary(**content["levels"]) if content.get("levels") else None
+    return SplitInfo(int(content["examples"]), str(content["index_sha256"]), shards, levels)

@@ -130,6 +130,10 @@ def test_the_report_counts(tiny_folder: Path, tmp_path: Path):
     lines = report.lines()
     assert lines[0] == f"tiny is prepared in {tmp_path / 'tiny' / '1.0.0'}"
     assert any(line.startswith("train: 24 utterances, 0.01 h, 4 speakers, ") for line in lines)
+    levels = train.levels
+    assert levels is not None
+    assert any(line == f"  {levels.line()}" for line in lines)
+    assert prepare(Manifest(tiny_folder), tmp_path).splits["train"].levels == levels  # from prepared.json
     bars = [line for line in lines if " s  " in line]
     assert sum(int(line.split()[-3]) for line in bars) == 34
 
