@@ -50,8 +50,7 @@ def score(options: argparse.Namespace) -> int:
     from jaxasr.score.jackknife import independent_units
     from jaxasr.score.metrics import measure
 
-    if options.normalizer not in text.KINDS:
-        raise ValueError(f"there is no text normaliser {options.normalizer!r}; there are {', '.join(text.KINDS)}")
+    text.check_normalizer(options.normalizer)
     if options.hypotheses is None:
         rows = list(read_transcripts(options.reference).values())
     else:

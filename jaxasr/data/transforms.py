@@ -64,8 +64,7 @@ class Normalize:
     kind: text.Kind
 
     def __post_init__(self):
-        if self.kind not in text.KINDS:
-            raise ValueError(f"there is no text normaliser {self.kind!r}; there are {', '.join(text.KINDS)}")
+        text.check_normalizer(self.kind)
 
     def apply(self, table: ExampleTable) -> ExampleTable:
         """Normalises the texts. A text that has no such form stays as written and is marked as filtered."""

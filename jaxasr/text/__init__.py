@@ -11,6 +11,7 @@ from jaxasr.text.ngram import NGramScores as NGramScores
 from jaxasr.text.ngram import score as score
 from jaxasr.text.normalize import KINDS as KINDS
 from jaxasr.text.normalize import Kind as Kind
+from jaxasr.text.normalize import check_normalizer as check_normalizer
 from jaxasr.text.normalize import normalize as normalize
 from jaxasr.text.tokenizer import Characters as Characters
 from jaxasr.text.tokenizer import SentencePiece as SentencePiece

@@ -8,34 +8,49 @@ are not comparable.
 
 The normalisers of Whisper, `whisper_english` and `whisper_basic`, are those of the package whisper-normalizer (the extra
 `whisper`): `"Don't," — she said` becomes `do not she said` and `do not she said`, `Room twelve` `room 12` and `room twelve`.
+
+A normaliser can also be composed of names and of the steps of text/steps.py: `lowercase_tr+no_punctuation`.
 """
 
 import functools
 import importlib
 import unicodedata
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
-Kind = Literal["verbatim", "upper", "lower", "librispeech", "whisper_english", "whisper_basic"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from jaxasr.text.steps import APOSTROPHES, STEPS, keep_words
 
-_APOSTROPHES = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{MODIFIER LETTER APOSTROPHE}": "'"})
+Kind = str  # a name of KINDS, or names of KINDS and STEPS joined by "+", which are applied from left to right
+KINDS: tuple[Kind, ...] = ("verbatim", "upper", "lower", "librispeech", "whisper_english", "whisper_basic")
+_JOINED = "+"
+
 _SILENT_PUNCTUATION = frozenset(
     '.,;:!?"()[]{}<>-_/\\`~*|\u2010\u2011\u2012\u2013\u2014\u2015\u2018\u201a\u201c\u201d\u201e\u2026«»¿¡'
 )
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+def check_normalizer(kind: Kind) -> None:
+    """Raises ValueError if there is no normaliser of this name; the message lists names and steps."""
+    unknown = [name for name in kind.split(_JOINED) if name not in KINDS and name not in STEPS]
+    if unknown:
+        raise ValueError(
+            f"there is no text normaliser {unknown[0]!r}; there are {', '.join(KINDS)}, and the steps {', '.join(STEPS)}, "
+            f"which are joined by {_JOINED}"
+        )
+
+
 def normalize(kind: Kind, text: str) -> str:
-    """Normalises a transcript to a named form. The result may be empty. All but Whisper's forms are idempotent.
+    """Normalises a transcript to a named form. The result may be empty. All names but Whisper's are idempotent.
 
     Args:
-        kind: `verbatim` keeps every visible character: Unicode NFC, runs of blanks become one space, none at the ends.
-            `upper` and `lower` also fold case and replace every character that is no letter, mark or digit by a space;
-            an apostrophe between two letters stays. `librispeech` is the alphabet of that corpus: A-Z, apostrophe (also
-            at the ends of words) and space; accents are removed, silent punctuation becomes a space. `whisper_english`
-            folds case, spells contractions out, writes numbers in digits and British words in American spelling;
-            `whisper_basic` folds case and removes punctuation (Radford et al. 2022, 2212.04356, appendix C).
+        kind: a name, or names and steps joined by "+", which are applied from left to right. `verbatim` keeps every visible
+            character: Unicode NFC, runs of blanks become one space, none at the ends. `upper` and `lower` also fold case and
+            replace every character that is no letter, mark or digit by a space; an apostrophe between two letters stays.
+            `librispeech` is the alphabet of that corpus: A-Z, apostrophe (also at the ends of words) and space; accents are
+            removed, silent punctuation becomes a space. `whisper_english` folds case, spells contractions out, writes
+            numbers in digits and British words in American spelling; `whisper_basic` folds case and removes punctuation
+            (Radford et al. 2022, 2212.04356, appendix C).
         text: the raw transcript.
 
     Raises:
@@ -43,18 +58,25 @@ def normalize(kind: Kind, text: str) -> str:
         ValueError: there is no such kind, or `librispeech` has no letters for a spoken character (digits, currency, other
             scripts).
     """
+    check_normalizer(kind)
+    for name in kind.split(_JOINED):
+        text = STEPS[name](text) if name in STEPS else _named_form(name, text)
+    return _one_spaced(text)
+
+
+def _named_form(kind: Kind, text: str) -> str:
+    """Returns the form of a name of KINDS."""
     match kind:
-        case "verbatim":
-            return _one_spaced(text)
         case "upper":
-            return _one_spaced(_words(text.upper()))
+            return keep_words(text.upper())
         case "lower":
-            return _one_spaced(_words(text.lower()))
+            return keep_words(text.lower())
         case "librispeech":
-            return _one_spaced(_librispeech(text))
+            return _librispeech(text)
         case "whisper_english" | "whisper_basic":
-            return _one_spaced(_whisper(kind)(text))
-    raise ValueError(f"there is no text normaliser {kind!r}; there are {', '.join(KINDS)}")
+            return _whisper(kind)(text)
+        case _:
+            return text  # verbatim
 
 
 @functools.cache
@@ -77,22 +99,8 @@ def _one_spaced(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
-def _words(text: str) -> str:
-    """Replaces all but letters, marks, digits and the apostrophes between two letters by blanks."""
-    text = unicodedata.normalize("NFC", text.translate(_APOSTROPHES))
-    kept = [char if _is_written(char) else "" if unicodedata.category(char) == "Cf" else " " for char in text]
-    for i in range(1, len(text) - 1):
-        if text[i] == "'" and _is_written(text[i - 1]) and _is_written(text[i + 1]):
-            kept[i] = "'"
-    return "".join(kept)
-
-
-def _is_written(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LMN"
-
-
 def _librispeech(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).upper()
+    folded = unicodedata.normalize("NFKD", text.translate(APOSTROPHES)).upper()
     return "".join(_librispeech_char(char, text) for char in folded)
 
 

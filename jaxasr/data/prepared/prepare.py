@@ -52,8 +52,7 @@ def prepare(
     """
     if not 0 <= max_bad_share <= 1:
         raise ValueError(f"the share of bad rows that is put up with is {max_bad_share}; it has to be from 0 to 1")
-    if normalizer not in text.KINDS:
-        raise ValueError(f"there is no text normaliser {normalizer!r}; there are {', '.join(text.KINDS)}")
+    text.check_normalizer(normalizer)
     Corpus(source.name, "train")  # raises if the name is not valid
     markup = markup or MarkupPolicy()
     requested = recipe(source) + markup.recipe
