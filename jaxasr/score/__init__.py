@@ -12,6 +12,7 @@ from jaxasr.score.evaluate import Candidate as Candidate
 from jaxasr.score.evaluate import EvalOutput as EvalOutput
 from jaxasr.score.evaluate import Utterance as Utterance
 from jaxasr.score.evaluate import evaluate as evaluate
+from jaxasr.score.evaluate import in_form as in_form
 from jaxasr.score.files import write_hypotheses as write_hypotheses
 from jaxasr.score.files import write_texts as write_texts
 from jaxasr.score.jackknife import METHOD as METHOD

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Protocol, runtime_checkable
@@ -191,10 +191,33 @@ def evaluate(
         utterances.extend(_utterances(labelled, found, decode_text, scorer_names))
         if progress is not None:
             progress.advance(len(labelled.ids))
-    scores = measure(
+    return EvalOutput(tuple(utterances), _measured(utterances), watch.speed)
+
+
+def in_form(evaluation: EvalOutput, form: Callable[[str], str]) -> EvalOutput:
+    """Returns the evaluation with references and hypotheses in another form, and the scores of that form.
+
+    Args:
+        form: a text to its form, such as `text.normalize` of one normaliser.
+
+    Raises:
+        ValueError: a text has no such form.
+    """
+    utterances = tuple(
+        replace(
+            utterance,
+            reference=form(utterance.reference),
+            candidates=tuple(replace(candidate, text=form(candidate.text)) for candidate in utterance.candidates),
+        )
+        for utterance in evaluation.utterances
+    )
+    return EvalOutput(utterances, _measured(utterances), evaluation.speed)
+
+
+def _measured(utterances: Sequence[Utterance]) -> Scores:
+    return measure(
         [utterance.reference for utterance in utterances], [utterance.hypothesis for utterance in utterances]
     )
-    return EvalOutput(tuple(utterances), scores, watch.speed)
 
 
 class _Stopwatch:

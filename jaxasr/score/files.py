@@ -2,18 +2,16 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jaxasr.files import write_whole
 from jaxasr.report import Measurements
 from jaxasr.score.alignment import Counts, Edit, align_words
+from jaxasr.score.breakdown import GROUP_HEADER, Group, by_length, by_speaker, confusions
 from jaxasr.score.evaluate import Candidate, EvalOutput, Utterance
 from jaxasr.score.html import errors_page
 from jaxasr.score.perplexity import PerplexityResult, TextScore
-
-CONFUSIONS = 20  # listed at most
 
 
 def write_hypotheses(evaluation: EvalOutput, path: Path, *, measurements: Measurements | None = None) -> None:
@@ -66,7 +64,7 @@ def _rounded(value: float) -> float | None:
 
 
 def aligned_text(evaluation: EvalOutput) -> Iterator[str]:
-    """Lines for people: the rates, what was cut or loops, what was confused most often, and every utterance.
+    """Lines for people: the rates, in all and by speaker and length, what was confused most often, and every utterance.
 
     Words stand below one another, `*` where there is none, and S, D or I below an error, as in NIST's sclite:
 
@@ -80,6 +78,8 @@ def aligned_text(evaluation: EvalOutput) -> Iterator[str]:
         [utterance.hypothesis for utterance in evaluation.utterances],
     )
     yield from _headlines(evaluation)
+    yield from _groups("speaker", by_speaker(evaluation))
+    yield from _groups("words", by_length(evaluation))
     yield from _confusions(alignments)
     for utterance, scores, edits in zip(evaluation.utterances, evaluation.scores.utterances, alignments, strict=True):
         yield ""
@@ -132,17 +132,20 @@ def _counted(words: Counts) -> str:
     return f"S {words.substitutions}, D {words.deletions}, I {words.insertions} of {words.references} words"
 
 
-def _confusions(alignments: Iterable[tuple[Edit, ...]]) -> Iterator[str]:
-    counted = Counter(
-        (edit.reference or "*", edit.hypothesis or "*")
-        for edits in alignments
-        for edit in edits
-        if edit.kind != "equal"
-    )
+def _groups(title: str, groups: Sequence[Group]) -> Iterator[str]:
+    if groups:
+        yield ""
+        width = max(len(title), *(len(group.name) for group in groups))
+        for name, *cells in [[title, *GROUP_HEADER], *(group.cells for group in groups)]:
+            yield f"{name:{width}}" + "".join(f"{cell:>11}" for cell in cells)
+
+
+def _confusions(alignments: Sequence[tuple[Edit, ...]]) -> Iterator[str]:
+    counted = confusions(alignments)
     if counted:
         yield ""
         yield "Most frequent errors (reference > hypothesis):"
-    for (reference, hypothesis), times in counted.most_common(CONFUSIONS):
+    for reference, hypothesis, times in counted:
         yield f"{times:6d}  {reference} > {hypothesis}"
 
 

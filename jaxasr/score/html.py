@@ -1,9 +1,10 @@
 """An evaluation as one HTML page: every reference above its hypothesis, errors coloured. It loads nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from jaxasr.score.alignment import Edit, align_words
+from jaxasr.score.breakdown import GROUP_HEADER, by_length, by_speaker, confusions
 from jaxasr.score.evaluate import EvalOutput
 
 _STYLE = """
@@ -11,6 +12,8 @@ body{font:15px/1.4 system-ui,sans-serif;color:#2b2f33;max-width:72rem;margin:2re
 section{border-top:1px solid #dfe3e6;padding:.5em 0}h2{font-size:13px;font-weight:500;color:#6b7378;margin:.2em 0}
 .w{display:inline-block;vertical-align:top;padding:0 .3em;margin:.1em 0;border-radius:3px;text-align:center}
 .w span{display:block;min-height:1.4em}.substitute{background:#fbe3c8}.delete{background:#f8d0d3}.insert{background:#cfe3f7}
+table{border-collapse:collapse;margin:.5em 0}td,th{padding:.1em .8em .1em 0;text-align:right;font-weight:400}
+td:first-child,th:first-child{text-align:left}th{color:#6b7378}details{margin:.3em 0}
 #all:not(:checked)~section.right{display:none}.key{margin:0 1em 1em 0}
 """
 _KEY = (
@@ -38,7 +41,7 @@ def errors_page(evaluation: EvalOutput, title: str) -> str:
     )
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>\n'
-        f"<h1>{escape(title)}</h1>\n<p>{_headline(evaluation)}</p>\n{_KEY}\n"
+        f"<h1>{escape(title)}</h1>\n<p>{_headline(evaluation)}</p>\n{_tables(evaluation, alignments)}{_KEY}\n"
         f'<input type="checkbox" id="all"> <label for="all">show the {right:,} without an error</label>\n'
         f"{sections}</html>\n"
     )
@@ -54,6 +57,26 @@ def _headline(evaluation: EvalOutput) -> str:
         f"WER {rate} [{interval.low:.2%}, {interval.high:.2%}] over {evaluation.units.title}: {errors:,} errors "
         f"in {references:,} words of {len(words):,} utterances"
     )
+
+
+def _tables(evaluation: EvalOutput, alignments: Sequence[tuple[Edit, ...]]) -> str:
+    """Returns the errors by speaker and by length, and the most frequent ones, each in a part that opens on a click."""
+    counted = [[reference, hypothesis, f"{times:,}"] for reference, hypothesis, times in confusions(alignments)]
+    return "".join(
+        _table(title, header, rows)
+        for title, header, rows in (
+            ("by speaker", ("speaker", *GROUP_HEADER), [group.cells for group in by_speaker(evaluation)]),
+            ("by length", ("words", *GROUP_HEADER), [group.cells for group in by_length(evaluation)]),
+            ("most frequent errors", ("reference", "hypothesis", "times"), counted),
+        )
+        if rows
+    )
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<details><summary>{escape(title)}</summary><table><tr>{head}</tr>{body}</table></details>\n"
 
 
 def _section(heading: str, edits: tuple[Edit, ...]) -> str:

@@ -59,6 +59,15 @@ WER 150.00% (95% interval over 4 utterances: 0.02% to 1221469.34%), CER 172.73%,
 1 cut before their end: u4
 1 repeating themselves: u4
 
+speaker utterances      words        WER          S          D          I
+berta            2          1    500.00%          0          0          5
+anna             2          3     33.33%          1          0          0
+
+words  utterances      words        WER          S          D          I
+0               1          0          -          0          0          0
+1               2          2    300.00%          1          0          5
+2 to 3          1          2      0.00%          0          0          0
+
 Most frequent errors (reference > hypothesis):
      5  * > no
      1  yes > maybe

@@ -57,3 +57,9 @@ def test_what_was_said_cannot_become_markup(page):
     escaped = errors_page(evaluation, "<script>")
     assert "<b>" not in escaped
     assert "<script>" not in escaped
+
+
+def test_tables_of_speakers_lengths_and_confusions_open_on_a_click(page):
+    assert re.findall(r"<summary>(.*?)</summary>", page) == ["by speaker", "by length", "most frequent errors"]
+    assert "<tr><td>*</td><td>no</td><td>5</td></tr><tr><td>yes</td><td>maybe</td><td>1</td></tr>" in page
+    assert "<tr><td>berta</td>" in page
