@@ -12,7 +12,8 @@ from jaxasr.bench.processes import CallTime, timed
 from jaxasr.data import BoundPipeline, Shape
 from jaxasr.evaluation.decode_split import compiled_search
 from jaxasr.evaluation.evaluators import text_log_probs
-from jaxasr.experiment.experiment import Experiment, search_of
+from jaxasr.experiment.experiment import Experiment
+from jaxasr.experiment.split import search_of
 from jaxasr.records import Batch, LanguageModel
 from jaxasr.run.initial_state import initial_state, resolve_objective
 from jaxasr.run.train_step import make_train_step

@@ -30,9 +30,13 @@ def overrides_argument(
     parser.add_argument("assignments", nargs="*", default=[], metavar="PATH=VALUE", help=text)
 
 
-def run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares a trained run, and the language models that its search fuses."""
-    parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
+def run_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Declares a trained run, and the language models that its search fuses.
+
+    Args:
+        required: False: the command checks itself whether there is a workdir.
+    """
+    parser.add_argument("--workdir", type=Path, required=required, help="the folder of the run")
     parser.add_argument(
         "--checkpoint",
         type=checkpoint,
@@ -139,6 +143,17 @@ def checkpoint(text: str) -> int | str:
     return int(text)
 
 
+def step_range(text: str) -> tuple[int, int]:
+    """Parses A:B, two numbers of steps, the first below the second."""
+    first, _, last = text.partition(":")
+    numbers = [part for part in (first, last) if part.isascii() and part.isdecimal() and len(part) <= STEP_DIGITS]
+    if len(numbers) < 2 or not int(first) < int(last):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}: a range of steps A:B with A below B is needed, such as 100:110"
+        )
+    return int(first), int(last)
+
+
 def load_experiment(options: argparse.Namespace) -> Any:
     """Returns the experiment, with the fields changed that the command line overrides."""
     from jaxasr import tree
@@ -159,6 +174,7 @@ def runtime_config(options: argparse.Namespace) -> Any:
         layout=scale.MeshShape.parse(getattr(options, "mesh", "")),
         rules=load_sharding_rules(getattr(options, "sharding_rules", None)),
         **({"step_timeout_s": options.step_timeout_s} if "step_timeout_s" in options else {}),
+        **({"trackers": tuple(options.trackers), "profile": options.profile} if "trackers" in options else {}),
     )
 
 

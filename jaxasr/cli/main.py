@@ -16,6 +16,7 @@ from pathlib import Path
 from jaxasr.cli import (
     benchmarks,
     compare,
+    completion,
     data,
     evaluation,
     fit_scaling,
@@ -47,6 +48,7 @@ COMMANDS = {
         transcribe,
         benchmarks,
         tools,
+        completion,
     )
     for command in module.COMMANDS
 }

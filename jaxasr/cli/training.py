@@ -17,6 +17,7 @@ from jaxasr.cli.arguments import (
     runtime_config,
     set_up_process,
     sharding_rules_argument,
+    step_range,
 )
 from jaxasr.cli.command import Command
 from jaxasr.cli.evaluation import evaluate_workdir, result_arguments
@@ -64,16 +65,40 @@ def show(options: argparse.Namespace) -> int:
 def declare_train(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `jaxasr train`."""
     experiment_arguments(parser)
-    run_arguments(parser)
+    run_arguments(parser, required=False)
     runtime_arguments(parser)
     mesh_argument(parser)
     sharding_rules_argument(parser)
+    parser.add_argument(
+        "--extend",
+        action="store_true",
+        help="take the `steps`, `patience` and `optimizer.schedule` of this command for a run that has begun with others",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train on two batches of every shape, evaluate one batch, print what the run will take, and write nothing",
+    )
     parser.add_argument(
         "--step-timeout-s",
         type=number(most=MOST_S, above=0.0),
         default=1_800.0,
         metavar="S",
         help="seconds without a step after which a process ends, and with it the job (default: 1800)",
+    )
+    parser.add_argument(
+        "--tracker",
+        dest="trackers",
+        choices=("wandb", "trackio"),
+        action="append",
+        default=[],
+        help="a tracker of metrics besides TensorBoard, offline unless its settings say otherwise; can be repeated",
+    )
+    parser.add_argument(
+        "--profile",
+        type=step_range,
+        metavar="A:B",
+        help="write an XProf trace of the steps after A up to B, such as 100:110, into the folder profile of the workdir",
     )
     parser.add_argument("--teacher", type=Path, help="the workdir of the run of the experiment's `teacher`")
     parser.add_argument(
@@ -95,6 +120,9 @@ def train(options: argparse.Namespace) -> int:
     from jaxasr.experiment import Workdir
     from jaxasr.run.clocks import process_start_s
 
+    folder = options.workdir
+    if folder is None and not options.dry_run:
+        raise ValueError("a run needs a folder: give --workdir, or --dry-run to see what it will take")
     set_up_process()
     experiment = load_experiment(options)
     lms = dict(options.lms)
@@ -102,22 +130,17 @@ def train(options: argparse.Namespace) -> int:
     runtime = runtime_config(options)
     decoded = (experiment.validation, *select_splits(experiment, options.splits).values())
     check_data_ready(decoded, options.data_dir, lms)
+    others = {"teacher": options.teacher, "fusion_lm": options.fusion_lm, "init_from": options.init_from, "lms": lms}
+    if options.dry_run:
+        run.dry_run(experiment, runtime, **others)
+        return 0
     started_s = None
     if sys.argv[1:2] == ["train"]:  # the process does nothing but train, so its start is the start of the run
         with report.Measurements().optional("the time before training"):
             started_s = process_start_s()
     try:
         with Workdir.held_for_this_process(options.workdir) as workdir, run.faults_after_steps():
-            run.train(
-                experiment,
-                workdir,
-                runtime,
-                teacher=options.teacher,
-                fusion_lm=options.fusion_lm,
-                init_from=options.init_from,
-                lms=lms,
-                started_s=started_s,
-            )
+            run.train(experiment, workdir, runtime, **others, extends=options.extend, started_s=started_s)
             return evaluate_workdir(options, experiment, only_missing=True)
     except run.TrainingInterrupt as interrupt:
         if scale.is_primary():
@@ -212,7 +235,9 @@ COMMANDS = (
         declare_train,
         train,
         (
-            "jaxasr train experiments/an4/las.py --workdir runs/an4",
+            "jaxasr train experiments/an4/las.py --dry-run",
+            "jaxasr train experiments/an4/las.py --workdir runs/an4 patience=10",
+            "jaxasr train experiments/an4/las.py --workdir runs/an4 --extend steps=8000 optimizer.schedule.decay_until=8000",
             "jaxasr train experiments/an4/las.py --workdir runs/an4-wide model.encoder.width=512 --parallelism mesh",
         ),
         distributed=True,

@@ -57,7 +57,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--window-s",
         type=number(most=MOST_WINDOW_S, above=0.0),
         metavar="S",
-        help="the longest window, in seconds, into which a long file is cut (default: the longest training utterance)",
+        help="the longest window, in seconds, into which a long file is cut (default: the 95 %% quantile of the training "
+        "utterances)",
     )
     parser.add_argument("--hotwords", type=Path, metavar="FILE", help="phrases that are likely, one a line")
     parser.add_argument(

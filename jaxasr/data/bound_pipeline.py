@@ -139,6 +139,12 @@ class BoundPipeline:
         lines += [f"left out: {count} ({reason})" for reason, count in self.skipped_counts.items()]
         return "\n".join([table, *lines])
 
+    def duration_quantiles_s(self, quantiles: tuple[float, float]) -> tuple[float, float]:
+        """Returns two quantiles of the seconds of an example of training, at all its speeds; zeros without audio."""
+        samples, _, weights = self._train_items
+        low, high = np.quantile(samples, quantiles, weights=weights, method="inverted_cdf") / self.rate_hz
+        return round(float(low), 3), round(float(high), 3)
+
     def batches(
         self, start_step: int, *, workers: int = 0, host: int = 0, hosts: int = 1, stop_step: int | None = None
     ) -> Batches:
@@ -163,14 +169,14 @@ class BoundPipeline:
         keys = np.stack([keys_at_speed(self._keys, factor) for factor in self.examples.speeds], axis=1)
         return Batches(loader, self._tokens, keys, steps, workers=workers)
 
-    def eval_batches(self, *, workers: int = 0, host: int = 0, hosts: int = 1) -> EvalIterator:
+    def eval_batches(self, *, workers: int = 0, host: int = 0, hosts: int = 1, start: int = 0) -> EvalIterator:
         """Iterates over every example exactly once, from short to long, at its own speed.
 
         No example is left out. A text that could not be normalised is its own reference. A text that could not be encoded
-        has no tokens. Arguments and errors are those of `batches`.
+        has no tokens. `start` is the first batch. Other arguments and errors are those of `batches`.
         """
         loader = self._audio_loader(self.eval_plan, (1.0,), host, hosts)
-        steps = range(len(self.eval_plan))
+        steps = range(start, len(self.eval_plan))
         batches = Batches(loader, self._tokens, self._keys[:, None], steps, workers=workers)
         return EvalIterator(batches, self.ids, self.examples.texts, self.speakers)
 

@@ -1,8 +1,7 @@
 """Decoding of a split: error rates, hypotheses and a picture of the attention."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ from jaxasr import nn, report, score, text
 from jaxasr.data import BoundPipeline
 from jaxasr.decode import Search
 from jaxasr.evaluation.attention_metrics import hypothesis_sums
-from jaxasr.experiment.experiment import Experiment, Split, recogniser_of, search_of
+from jaxasr.evaluation.trial import EvalTrial, try_longest_batch
+from jaxasr.experiment.experiment import Experiment, recogniser_of
+from jaxasr.experiment.split import Split, search_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, Hypotheses, LanguageModel, Sum
 from jaxasr.scale import Parallelism, is_primary, placement
-from jaxasr.score.estimates import TEXT_SCORES
 from jaxasr.training import Objective, TrainState
 
 NOTHING: Mapping[str, LanguageModel] = {}
@@ -64,10 +64,15 @@ class SearchEvaluator:
         self._search = _search_with_sums(recogniser_of(experiment), search_of(split), loss)
         self._lms = lms
         self._normalizer: text.Kind | None = split.normalizer
-        self._scored("")  # raises an error now if the normaliser is not installed
+        self._normalizers = split.normalizers
+        for kind in filter(None, (self._normalizer, *self._normalizers)):
+            text.normalize(kind, "")  # raises an error now if the normaliser is not installed
         self._scorer_names: tuple[str, ...] = getattr(split.search, "scorer_names", ())
         self._placement = placement(parallelism)
         self.loss: float | None = None  # in the last call; None: it does not rank checkpoints
+        self.normalized: dict[
+            str, score.EvalOutput | str
+        ] = {}  # in further forms, of the last call; str: has no such form
         self.alignments: dict[str, float] = {}  # the means of `hypothesis_sums` in the last call
 
     def __call__(
@@ -96,8 +101,9 @@ class SearchEvaluator:
             return found
 
         with self.data.eval_batches(workers=workers, host=shard.host, hosts=shard.hosts) as batches:
-            references = (replace(batch, texts=tuple(map(self._scored, batch.texts))) for batch in batches)
-            evaluation = score.evaluate(decode, references, self._text, scorer_names=self._scorer_names)
+            written = score.evaluate(decode, batches, self.data.tokenizer.decode, scorer_names=self._scorer_names)
+        evaluation = written if self._normalizer is None else _in_form(written, self._normalizer)
+        self.normalized = {kind: in_form_or_reason(written, kind) for kind in self._normalizers}
         self.loss = _means(losses).get("loss")
         self.alignments = {}
         with self._measurements.optional("the measures of attention"):
@@ -115,12 +121,28 @@ class SearchEvaluator:
                 )
         return evaluation
 
-    def _scored(self, written: str) -> str:
-        """Returns a transcript in the form that is scored."""
-        return written if self._normalizer is None else text.normalize(self._normalizer, written)
+    def trial(self, variables: Any, *, workers: int = 0) -> EvalTrial:
+        """Decodes the longest batch of the split, and returns its times."""
+        variables, lms = self._placement.whole((variables, self._lms))
+        shard = self._placement.host_shard(shape.examples for shape in self.data.eval_plan.shapes)
+        return try_longest_batch(
+            self.data,
+            lambda batch: self._search(variables, self._placement.shared(batch, shard), lms),
+            shard,
+            workers,
+        )
 
-    def _text(self, tokens: Sequence[int]) -> str:
-        return self._scored(self.data.tokenizer.decode(tokens))
+
+def _in_form(evaluation: score.EvalOutput, kind: text.Kind) -> score.EvalOutput:
+    return score.in_form(evaluation, partial(text.normalize, kind))
+
+
+def in_form_or_reason(evaluation: score.EvalOutput, kind: text.Kind) -> score.EvalOutput | str:
+    """Returns the evaluation in a further form, or the reason why a text has no such form: decoding is not lost by that."""
+    try:
+        return _in_form(evaluation, kind)
+    except ValueError as error:
+        return str(error)
 
 
 def _check_durations(name: str, data: BoundPipeline, frontend: nn.LogMel) -> None:
@@ -156,14 +178,27 @@ def draw_alignment(
     if not len(tokens) or not weights_us.size:
         return
     real = int(batch.sample_lengths_b[0])
+    wave_n = np.asarray(batch.wave_bn[0, :real], np.float32)
     positions = max(1, round(weights_us.shape[1] * real / batch.wave_bn.shape[1]))
-    report.pictures.alignment(
+    report.attention.alignment(
         weights_us[:, :positions],
         tokens=[data.tokenizer.decode([token]) for token in tokens],
         seconds=real / rate_hz,
         path=path,
         title=f"{title}: {data.tokenizer.decode(tokens)}",
+        levels_ft=_spectrogram_db(wave_n, rate_hz),
     )
+
+
+def _spectrogram_db(wave_n: np.ndarray, rate_hz: int) -> np.ndarray | None:
+    """Returns levels in dB of windows of 25 ms every 10 ms; None if the audio is shorter than a window."""
+    from scipy import signal  # here: importing it takes longer than a command without pictures should
+
+    window = rate_hz // 40
+    if len(wave_n) < window:
+        return None
+    _, _, powers_ft = signal.spectrogram(wave_n, rate_hz, nperseg=window, noverlap=window - rate_hz // 100)
+    return 10.0 * np.log10(np.maximum(powers_ft, 1e-10 * max(float(powers_ft.max()), 1e-30)))
 
 
 def compiled_search(model: nn.Seq2Seq, search: Search) -> Any:
@@ -198,66 +233,3 @@ def _search_with_sums(model: nn.Seq2Seq, search: Search, objective: Objective | 
 def _validation_objective(experiment: Experiment) -> Objective:
     """Returns the objective of the validation loss: cross-entropy and CTC, without smoothing and auxiliary losses."""
     return Objective(ctc_weight=experiment.objective.ctc_weight)
-
-
-def headline(evaluation: score.EvalOutput, loss: float | None = None) -> str:
-    """Returns WER with its interval, CER and the number of utterances in one line.
-
-    Args:
-        loss: the teacher-forced loss of a target token in nats, if it is known.
-    """
-    estimates = evaluation.estimates()
-    wer = estimates["wer"]
-    parts = [
-        f"WER {wer.value:.2%} [{wer.interval.low:.2%}, {wer.interval.high:.2%}] over {evaluation.units.title}",
-        f"CER {estimates['cer'].value:.2%}",
-        f"{len(evaluation.utterances)} utterances",
-    ]
-    parts += [] if loss is None else [f"loss {loss:.4f}"]
-    parts += [f"MER {estimates['mer'].value:.2%}"] if evaluation.scores.mer != evaluation.scores.wer else []
-    parts += [f"{len(evaluation.cut)} cut at the limit"] if evaluation.cut else []
-    parts += [f"{len(evaluation.repetitive)} loop"] if evaluation.repetitive else []
-    return ", ".join(parts)
-
-
-def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:
-    """Returns the scores of a row of results: fractions with 95 % intervals, counts and speed.
-
-    A rate is None if it is infinite: there are insertions and no reference words.
-    """
-    rtfx = evaluation.speed.audio_per_wall(rate_hz)
-    return {
-        **dict.fromkeys(sorted(TEXT_SCORES)),  # None: does not apply
-        **score_fields(evaluation),
-        "unit_errors": evaluation.unit_errors,
-        "bleu_tokenizer": evaluation.scores.tokenizer,
-        "words": evaluation.scores.words.references,
-        "characters": evaluation.scores.characters.references,
-        "utterances": len(evaluation.utterances),
-        "oracle_wer": _finite(evaluation.oracle),
-        "cut": list(evaluation.cut),
-        "looping": list(evaluation.repetitive),
-        "audio_s_per_s": None if rtfx is None else round(rtfx, 1),
-    }
-
-
-def score_fields(evaluation: score.EvalOutput | score.PerplexityResult) -> dict[str, Any]:
-    """Returns the scores and their intervals for a row of results, with the units that the intervals rest on.
-
-    `intervals` are over speakers if there are enough of them; `intervals_over_utterances` are there as well then.
-    """
-    units = evaluation.units
-    found = evaluation.estimates()
-    fields = {name: _finite(estimate.value) for name, estimate in found.items()}
-    fields |= {"intervals": _bounds(found), "intervals_over": units.kind, "units": units.count}
-    if units.kind == "speakers":
-        fields["intervals_over_utterances"] = _bounds(evaluation.estimates("utterances"))
-    return fields | {"interval_method": score.METHOD}
-
-
-def _bounds(found: Mapping[str, score.Estimate]) -> dict[str, list[float | None]]:
-    return {name: [_finite(estimate.interval.low), _finite(estimate.interval.high)] for name, estimate in found.items()}
-
-
-def _finite(rate: float) -> float | None:
-    return round(rate, 6) if math.isfinite(rate) else None

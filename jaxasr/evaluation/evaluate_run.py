@@ -1,6 +1,7 @@
 """The evaluation at the end of a run: every split is decoded with the best checkpoint and gets a row of results."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,14 +10,18 @@ from typing import Any
 import jax
 
 from jaxasr import report, tree
+from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.decode_split import no_check
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
 from jaxasr.evaluation.outputs import output_name
-from jaxasr.experiment.experiment import Experiment, Split, named_splits, normalizer_of
+from jaxasr.evaluation.run_page import write_run_page
+from jaxasr.experiment.changes import read_extensions
+from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.goodput_totals import read_goodput
 from jaxasr.experiment.restore import Choice, TrainedVariables, restore_variables
 from jaxasr.experiment.runtime import RuntimeConfig
+from jaxasr.experiment.split import Split, named_splits, normalizer_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.report.results import SOURCES
 from jaxasr.scale import hardware, is_primary
@@ -25,7 +30,7 @@ from jaxasr.scale.hosts import broadcast_from_primary
 RESULTS = "results.jsonl"
 # keys of a row that decide about its scores; others tell which code and machine made it
 IDENTITY = (
-    *("name", "split", "split_data", "normalizer", "search", "lms"),
+    *("name", "split", "split_data", "normalizer", "normalizers", "search", "lms"),
     *("experiment", "checkpoint", "step", "trained", "data", "tokenizer"),
 )
 
@@ -73,7 +78,8 @@ def evaluate_run(
     with Workdir.for_this_process(folder) as run:
         found, about = _restored(experiment, run, checkpoint, source)
         name = name or folder.resolve().name
-        rows = []
+        rows: list[dict[str, Any]] = []
+        decoded: dict[str, BoundPipeline] = {}
         for split_name, split in chosen.items():
             identity = {"name": name, "split": split_name, "lms": loaded.provenance, **about}
             identity |= _identity_of_split(split, runtime.data_dir)
@@ -86,14 +92,21 @@ def evaluate_run(
                 )
                 result = evaluator(found.variables, run, workers=runtime.workers, before_batch=before_batch)
                 row = {**identity, **result.row, "outputs": outputs}
+                decoded[outputs] = evaluator.data
                 line = result.line
                 if outputs != split_name:
                     line += f"; no decoding of {split_name} as in the run itself: the names of its files have {outputs}"
             rows.append(row)
-            if is_primary():
-                print_fn(f"{split_name}: {line}")
-                _append(row, run.path / RESULTS, results)
+            _report(f"{split_name}: {line}", row, print_fn, run.path / RESULTS, results)
+        _draw_page(run, decoded, measurements)
     return rows
+
+
+def _draw_page(run: Workdir, decoded: Mapping[str, BoundPipeline], measurements: report.Measurements) -> None:
+    """Writes the page of the run anew if splits were decoded."""
+    if decoded and is_primary():
+        with measurements.optional("the page of the run"):
+            write_run_page(run, decoded, measurements)
 
 
 def select_splits(experiment: Experiment, names: Sequence[str] = ()) -> dict[str, Split]:
@@ -118,9 +131,12 @@ def check_data_ready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, 
         split.data.open(data_dir)
 
 
-def _append(row: Mapping[str, Any], *paths: Path | None) -> None:
-    for path in filter(None, paths):
-        report.append(path, row, unless_there=True)
+def _report(line: str, row: Mapping[str, Any], print_fn: Callable[[str], None], *paths: Path | None) -> None:
+    """Prints a line and adds the row to the files, in the primary process."""
+    if is_primary():
+        print_fn(line)
+        for path in filter(None, paths):
+            report.append(path, row, unless_there=True)
 
 
 def _row_there(run: Workdir, identity: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -134,6 +150,7 @@ def _identity_of_split(split: Split, data_dir: Path) -> dict[str, Any]:
     return {
         "search": {} if split.search is None else tree.flatten(split.search),
         "normalizer": split.normalizer or normalizer_of(split.data),
+        "normalizers": list(split.normalizers) or None,  # further forms; None also in rows of older versions
         "split_data": split.data.open(data_dir).hash,
     }
 
@@ -157,9 +174,10 @@ def _restored(
 ) -> tuple[TrainedVariables, dict[str, Any]]:
     """Restores the variables, with the provenance that every row of results carries."""
     found = restore_variables(experiment.model, experiment.tokenizer, workdir, checkpoint, by=experiment.ranked_by)
+    extensions = read_extensions(workdir.extensions)
     return found, {
         "experiment": tree.fingerprint(experiment),
-        "recipe": tree.fingerprint(dataclasses.replace(experiment, seed=0)),
+        "recipe": _recipe(experiment, extensions),
         "step": found.step,
         "checkpoint": checkpoint,
         "trained": found.trained,
@@ -169,6 +187,7 @@ def _restored(
         "data": found.metadata.data,
         "tokenizer": found.metadata.tokenizer,
         "trained_sources": found.metadata.versions.get(SOURCES),
+        **({"extended": extensions} if extensions else {}),
         **(json.loads(workdir.pretrained.read_text(encoding="utf-8")) if workdir.pretrained.is_file() else {}),
         "hardware": dataclasses.asdict(hardware()),
         **report.provenance(source.parent if source else Path.cwd()),
@@ -191,3 +210,11 @@ def _spent(found: TrainedVariables, workdir: Workdir) -> dict[str, Any]:
 
 def _print_nothing(_: str) -> None:
     """Takes the warnings about lines of goodput, which the training has printed."""
+
+
+def _recipe(experiment: Experiment, extensions: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the fingerprint without the seed. That of an extended run differs from that of one with so many steps."""
+    recipe = tree.fingerprint(dataclasses.replace(experiment, seed=0))
+    if not extensions:
+        return recipe
+    return hashlib.sha256(f"{recipe} {json.dumps(extensions, sort_keys=True)}".encode()).hexdigest()[: len(recipe)]

@@ -11,12 +11,16 @@ from jaxtyping import Array, Float
 
 from jaxasr import nn, score, tree
 from jaxasr.data import BoundPipeline
-from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, headline, no_check, row_of, score_fields
-from jaxasr.experiment.experiment import Experiment, Split
+from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, no_check
+from jaxasr.evaluation.result_fields import headline, normalized_fields, row_of, score_fields
+from jaxasr.evaluation.trial import EvalTrial, try_longest_batch
+from jaxasr.experiment.experiment import Experiment
+from jaxasr.experiment.split import Split
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel
 from jaxasr.report import Measurements
 from jaxasr.scale import Parallelism
+from jaxasr.scale.layout import HostShard
 from jaxasr.training import log_probs_of
 
 
@@ -45,6 +49,10 @@ class Evaluator(Protocol):
             workers: loader processes.
             before_batch: called before each batch; an error that it raises ends the evaluation.
         """
+        ...
+
+    def trial(self, variables: Any, *, workers: int = 0) -> EvalTrial:
+        """Evaluates the longest batch alone, and returns its times. Nothing is written."""
         ...
 
 
@@ -88,15 +96,19 @@ class _AsrEvaluator:
         scores = {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer}
         scores[self._ranked_by] = self._ranking_score(evaluation)
         return EvalResult(
-            headline(evaluation, self._search_evaluator.loss),
+            headline(evaluation, self._search_evaluator.loss, self._search_evaluator.normalized),
             scores,
             {
                 **row_of(evaluation, self._split.data.rate_hz),
                 "alignments": {name: round(value, 4) for name, value in attention.items()},
                 "search": tree.flatten(self._split.search),
+                "normalized": normalized_fields(self._search_evaluator.normalized) or None,
             },
             attention,
         )
+
+    def trial(self, variables: Any, *, workers: int = 0) -> EvalTrial:
+        return self._search_evaluator.trial(variables, workers=workers)
 
     def _ranking_score(self, evaluation: score.EvalOutput) -> float:
         loss = self._search_evaluator.loss
@@ -134,6 +146,11 @@ class _LmEvaluator:
         if self._ranked_by == "loss":
             scores["loss"] = -sum(text.log_prob for text in result.texts) / counts["tokens"]
         return EvalResult(_line(result, estimates), scores, {**score_fields(result), **counts, "search": {}})
+
+    def trial(self, variables: Any, *, workers: int = 0) -> EvalTrial:
+        return try_longest_batch(
+            self.data, lambda batch: self._log_probs(variables, batch), HostShard(0, 1, ()), workers
+        )
 
 
 def text_log_probs(model: nn.Lm, variables: Any, batch: Batch) -> Float[Array, " b"]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jaxasr import tree
 from jaxasr.decode import Beam, CtcGreedy, Greedy, MaxTokens, Search
-from jaxasr.experiment.experiment import Experiment, recogniser_of, search_of
+from jaxasr.experiment.experiment import Experiment, recogniser_of
+from jaxasr.experiment.split import search_of
 
 # fields that change the effort of a search and not its objective: weights tuned with one value hold with another
 EFFORT_FIELDS = ("width", "nbest", "stop", "max_tokens", "alignments")

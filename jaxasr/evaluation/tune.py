@@ -20,9 +20,10 @@ from jaxasr.evaluation.decode_split import SearchEvaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
 from jaxasr.evaluation.outputs import set_aside
 from jaxasr.evaluation.searches import render_search
-from jaxasr.experiment.experiment import Experiment, Split, named_splits, search_of
+from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
+from jaxasr.experiment.split import Split, named_splits, search_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 from jaxasr.score.comparison.seeds import t_test

@@ -4,40 +4,31 @@ The command line chooses devices, hosts and folders.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
 from jaxasr import tree
-from jaxasr.data import Normalize, Pipeline, Tokenize
-from jaxasr.decode import Search
+from jaxasr.data import Pipeline
+from jaxasr.experiment.split import Split, tokenizer_of
 from jaxasr.experiment.stages import Stage
 from jaxasr.nn import Lm, Seq2Seq
-from jaxasr.text import KINDS, Kind
 from jaxasr.text.tokenizer import Tokenizer
-from jaxasr.training import CtcConsistency, CtcSynchronous, Distill, Freeze, Objective, Optimizer, WeightNoise
+from jaxasr.training import (
+    CtcConsistency,
+    CtcSynchronous,
+    Distill,
+    Freeze,
+    Objective,
+    Optimizer,
+    PartRates,
+    WeightNoise,
+)
 
 Model = Seq2Seq | Lm  # a recogniser, or a language model, which is trained on the transcripts of any corpus
 RecogniserMetric = Literal["wer", "cer", "cer_no_spaces", "mer", "loss"]
 LmMetric = Literal["perplexity", "loss"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """A set of utterances to evaluate on, with the search that decodes them. An evaluation leaves no utterance out.
-
-    The splits of a language model have no search: their texts are scored by perplexity. With a `normalizer`, hypotheses and
-    references are compared in that form (`text.normalize`), whatever form the model writes.
-    """
-
-    data: Pipeline
-    search: Search | None = None
-    normalizer: Kind | None = None  # None: hypotheses as they are, and references in the form of `data`
-
-    def __post_init__(self):
-        if self.normalizer is not None and self.normalizer not in KINDS:
-            raise ValueError(f"there is no text normaliser {self.normalizer!r}; there are {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True)
@@ -62,17 +53,21 @@ class Experiment:
     teacher: Model | None = None  # the model that is distilled (training.Distill); its parameters come from its own run
     weight_noise: WeightNoise | None = None  # on the parameters in training
     freeze: Freeze = Freeze()  # parameters that keep the values they begin with (train --init-from)
+    part_rates: PartRates = PartRates()  # factors of the learning rate of parts of the model
     ema_decay: float = 0.0  # per batch, of the average of the parameters, which is what is evaluated; 0: no average
     keep_last: int = 2  # newest checkpoints that are kept
     keep_best: int = 1  # best checkpoints that are kept besides
     seed: int = 0
     selection_metric: RecogniserMetric | LmMetric | None = None  # None: wer, or perplexity of a language model
+    patience: int | None = None  # evaluations in a row without a new best after which training ends; None: all `steps`
 
     def __post_init__(self):
         tree.check_numbers(self, not_negative=("keep_best", "seed"))
         for name in ("steps", "eval_every", "save_every", "log_every", "keep_last"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; it must be 1 or more")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience={self.patience}; it must be 1 or more, or None to train all steps")
         for name in ("eval_every", "save_every"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name}={getattr(self, name)} must be a multiple of log_every={self.log_every}")
@@ -82,6 +77,11 @@ class Experiment:
             raise ValueError(
                 f"ema_decay={self.ema_decay} and the optimizer is {type(self.optimizer).__name__}, whose own average is what "
                 "is evaluated; leave ema_decay=0"
+            )
+        if self.part_rates.factors and self.optimizer.keeps_average:
+            raise ValueError(
+                f"part_rates has factors and the optimizer is {type(self.optimizer).__name__}, whose average assumes one "
+                "rate for all parameters; take another optimizer, such as Adam"
             )
         if odd := [name for name in self.evals if not re.fullmatch(r"\w[\w+-]*", name)]:
             raise ValueError(
@@ -241,31 +241,6 @@ def default_metric(model: Model) -> RecogniserMetric | LmMetric:
     return "wer" if isinstance(model, Seq2Seq) else "perplexity"
 
 
-def named_splits(splits: Mapping[str, Split], names: Sequence[str] = ()) -> dict[str, Split]:
-    """Returns the splits of these names; no names mean all.
-
-    Raises:
-        KeyError: no such split.
-    """
-    unknown = sorted(set(names) - set(splits))
-    if unknown:
-        raise KeyError(f"no split {', '.join(unknown)} in this experiment; it has {', '.join(splits) or 'none'}")
-    return {name: splits[name] for name in names or splits}
-
-
-def search_of(split: Split) -> Search:
-    """Returns the split's search.
-
-    Raises:
-        ValueError: the split has none, because it is a language model's.
-    """
-    if split.search is None:
-        raise ValueError(
-            "a split without a search is a language model's; a recogniser's has one, such as decode.Beam(8)"
-        )
-    return split.search
-
-
 def recogniser_of(experiment: Experiment) -> Seq2Seq:
     """Returns the experiment's model, a recogniser.
 
@@ -286,13 +261,3 @@ def _heads(name: str, model: Model) -> dict[str, int]:
         return {f"{name}.vocab": model.vocab}
     heads = {f"{name}.decoder.vocab": model.decoder.vocab}
     return heads if model.ctc is None else heads | {f"{name}.ctc.vocab": model.ctc.vocab}
-
-
-def tokenizer_of(pipeline: Pipeline) -> Tokenizer:
-    """Returns the tokenizer of a pipeline's transforms."""
-    return next(transform.tokenizer for transform in pipeline.transforms if isinstance(transform, Tokenize))
-
-
-def normalizer_of(pipeline: Pipeline) -> str | None:
-    """Returns the text normalisation of a pipeline's references; None: they are scored as they were prepared."""
-    return next((transform.kind for transform in pipeline.transforms if isinstance(transform, Normalize)), None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxasr.cost.chips import Chip
+from jaxasr.report import clock_time
 
 FILE = "goodput.jsonl"
 
@@ -53,7 +54,7 @@ class GoodputTotals:
         parts = sorted(((s, kind) for kind, s in self.seconds.items() if s >= 0.001 * self.total_s), reverse=True)
         shares = ", ".join(f"{kind} {s / self.total_s:.1%}" for s, kind in parts)
         attempts = f" in {self.attempt} attempts" if self.attempt > 1 else ""
-        return f"{_clock(self.total_s)} of wall time{attempts}: goodput {self.goodput:.1%} ({shares})"
+        return f"{clock_time(self.total_s)} of wall time{attempts}: goodput {self.goodput:.1%} ({shares})"
 
     @property
     def line(self) -> dict[str, Any]:
@@ -95,8 +96,3 @@ def _totals_of(line: bytes) -> GoodputTotals:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def _clock(seconds: float) -> str:
-    minutes, second = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"

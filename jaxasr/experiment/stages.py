@@ -15,6 +15,7 @@ CHANGEABLE = (
     "optimizer",
     "weight_noise",
     "freeze",
+    "part_rates",
 )  # data and vocabulary belong to the whole run
 
 

@@ -12,12 +12,13 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from jaxasr import tree
+from jaxasr.experiment.changes import check_changes, describe_changes, record_extension
 from jaxasr.files import check_local, write_whole
 from jaxasr.scale import is_primary
 from jaxasr.training import saved_steps
@@ -97,6 +98,11 @@ class Workdir:
         return self.path / "pretrained.json"
 
     @property
+    def extensions(self) -> Path:
+        """The extensions of the run, a line of JSON each. It exists if there are any."""
+        return self.path / "extensions.jsonl"
+
+    @property
     def page(self) -> Path:
         """The page with curves, alignments and warnings of the run, in HTML."""
         return self.path / "page.html"
@@ -138,11 +144,19 @@ class Workdir:
         """Returns the step of the newest checkpoint, from which the run would resume; 0 if there is none."""
         return max(saved_steps(self.checkpoints), default=0)
 
-    def keep_experiment(self, experiment: object) -> None:
+    def keep_experiment(
+        self, experiment: Any, *, extends: bool = False, print_fn: Callable[[str], None] = print
+    ) -> None:
         """Writes the experiment to the folder, as `tree.render` gives it, or checks that it is the one that is there.
 
         A field that the experiment in the folder lacks is no difference if it has its default. An experiment without a
-        checkpoint and a line of metrics (it raised an error, or did not fit into memory) is replaced.
+        checkpoint and a line of metrics (it raised an error, or did not fit into memory) is replaced. Fields that decide no
+        number may change.
+
+        Args:
+            experiment: the experiment of the run from now on.
+            extends: True: its length and its schedule may be others than before.
+            print_fn: takes a line for each change.
 
         Raises:
             ValueError: the folder belongs to another experiment; the message lists every line that differs.
@@ -160,11 +174,10 @@ class Workdir:
             ) from error
         lines = tree.difference(there, text, new_defaults=tree.defaults(experiment))
         if lines:
-            raise ValueError(
-                f"the workdir {self.path} belongs to another experiment. From there -> to this one:\n  "
-                + "\n  ".join(lines)
-                + "\nResume with the experiment that is there, or give another --workdir."
-            )
+            check_changes(lines, self.path, extends=extends)
+            print_fn("\n".join(describe_changes(lines, experiment, self.saved_steps())))
+            record_extension(self.extensions, lines, self.saved_steps())
+            write_whole(self.experiment, text)
 
     def _lock(self, file: TextIO) -> None:
         try:

@@ -21,52 +21,6 @@ FAINT = "#d9dde1"
 _DPI = 110
 
 
-def alignment(
-    weights_us: Float[np.ndarray, "u s"],
-    *,
-    tokens: Sequence[str],
-    seconds: float,
-    path: Path,
-    title: str = "",
-) -> "Figure":
-    """Draws attention weights: a row per token from top to bottom, time from left to right, dark = large weight.
-
-    Args:
-        weights_us: attention, the mean over heads if there are several.
-        tokens: what each row wrote; a blank is drawn as ·.
-        seconds: of the whole time axis.
-        path: of the PNG.
-
-    Raises:
-        ValueError: another number of tokens than of rows, or none.
-    """
-    rows = len(weights_us)
-    if len(tokens) != rows or not weights_us.size:
-        raise ValueError(f"{len(tokens)} tokens for weights of shape {weights_us.shape}; a row a token is needed")
-    row_inch = min(0.17, max(7.0 / rows, 0.12))  # long sentences are written smaller, down to 0.12 inch a row
-    height = float(np.clip(row_inch * rows, 1.2, 40.0))
-    figure, (axes,) = axes_frame(1, width=float(np.clip(4.0 + 0.9 * seconds, 7.0, 16.0)), heights=[height], title=title)
-    image = axes.imshow(
-        np.asarray(weights_us, np.float32),
-        aspect="auto",
-        interpolation="nearest",
-        cmap="Blues",
-        vmin=0.0,
-        vmax=max(float(weights_us.max()), 1e-6),
-        extent=(0.0, float(seconds), rows - 0.5, -0.5),
-    )
-    every = -(-rows // int(40.0 / row_inch))  # all of them, but where hundreds don't fit
-    labels = [token.replace(" ", "·") for token in tokens[::every]]
-    axes.set_yticks(range(0, rows, every), labels, fontsize=53 * row_inch, fontfamily="monospace", parse_math=False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("seconds")
-    bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.04, aspect=max(10.0, 6 * height))
-    bar.set_label("attention", color=INK)
-    bar.ax.tick_params(colors=INK, labelsize=9, length=0)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    return save_figure(figure, path)
-
-
 def curves(rows: Iterable[Mapping[str, int | float]], *, path: Path, title: str = "") -> "Figure":
     """Loss, error rates in percent, perplexity, attention and learning rate over the steps, a panel each where there are any.
 
@@ -252,7 +206,17 @@ def _colours(count: int) -> list[str]:
 
 
 def _legend(axes: "Axes") -> None:
-    axes.legend(fontsize=9, labelcolor=INK, facecolor="white", edgecolor="none", framealpha=0.9)
+    """Adds a legend above the panel, where it hides no line."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=2,
+        fontsize=9,
+        labelcolor=INK,
+        frameon=False,
+        borderaxespad=0.2,
+        columnspacing=1.5,
+    )
 
 
 def axes_frame(

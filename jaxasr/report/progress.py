@@ -1,4 +1,8 @@
-"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere.
+
+The rate is that of the work alone. Time for something else (compilation, an evaluation) is excluded from it. What is known to
+come of it is added to the time that is left.
+"""
 
 import functools
 import time
@@ -21,7 +25,8 @@ class Progress:
             bar.print("dev WER 12.1 %")
 
     On a terminal one line is redrawn (bars may stand inside one another); elsewhere a line is printed every
-    10 seconds and at the end: `train: 1,250 of 5,000 steps, 25 %, 8.1 steps/s, 0:07:43 left, loss 2.31`.
+    10 seconds, if anything has changed, and at the end: `train: 1,250 of 5,000 steps, 25 %, 8.1 steps/s, 0:07:43 left, loss
+    2.31`.
     """
 
     def __init__(
@@ -52,6 +57,9 @@ class Progress:
         self.label = label
         self.unit = unit
         self.done = done
+        self.coming_s = 0.0  # known time of what is left besides the work
+        self._excluded_s = 0.0  # of something else than the work
+        self._line: list[str] = []  # that was printed last, without rate and time
         self._info: dict[str, object] = {}
         self._clock = clock
         self._window_s = window_s
@@ -72,16 +80,22 @@ class Progress:
     def advance(self, n: int | float = 1, **info: object) -> None:
         """Counts n more units as done; `info` (numbers and short texts by name) stands at the end of the line."""
         now = self._clock()
+        worked = now - self._excluded_s
         self.done += n
         self._info |= info
-        self._marks.append((now, self.done))
-        while len(self._marks) > 2 and now - self._marks[0][0] > self._window_s:
+        self._marks.append((worked, self.done))
+        while len(self._marks) > 2 and worked - self._marks[0][0] > self._window_s:
             self._marks.popleft()
         if self._bar:
-            self._bar.update(self._task, completed=self.done, rest=", ".join(self._rest(now)))
-        elif now - self._printed >= _LINE_EVERY_S:
+            self._bar.update(self._task, completed=self.done, rest=", ".join(self._rest(worked)))
+        elif now - self._printed >= _LINE_EVERY_S and self._line != (line := [self._count(), *self._notes()]):
             self._printed = now
-            self._print(", ".join([self._count(), *self._rest(now)]))
+            self._line = line
+            self._print(", ".join([self._count(), *self._rest(worked)]))
+
+    def exclude(self, seconds: float) -> None:
+        """Excludes time that has just been spent on something else than the work from the rate."""
+        self._excluded_s += seconds
 
     def skip(self, n: int | float) -> None:
         """Counts n more units as done without work: they change neither the rate nor the line until the next `advance`."""
@@ -101,7 +115,7 @@ class Progress:
             self._bar.stop()
             return
         work = self.done - self._from
-        spent = f"{_clock_time(now - self._began)}, {_rate(work, now - self._began, self.unit)}"
+        spent = f"{clock_time(now - self._began)}, {_rate(work, now - self._began - self._excluded_s, self.unit)}"
         ended = f"stopped by {kind.__name__} at {self._count()}" if kind else self._count()
         self._print(", ".join([f"{ended} in {spent}", *self._notes()]))
 
@@ -114,14 +128,18 @@ class Progress:
         share = f", {self.done / self.total:.0%}" if 0 < self.done < self.total else ""
         return f"{self.done:,.0f} of {self.total:,.0f} {self.unit}{share}"
 
-    def _rest(self, now: float) -> list[str]:
-        """Returns the rate, the remaining time and the values of the caller."""
+    def _rest(self, worked: float) -> list[str]:
+        """Returns the rate, the remaining time and the values of the caller.
+
+        Args:
+            worked: the clock without the excluded time.
+        """
         began, done = self._marks[0]
         work = self.done - done
-        seconds = now - began
+        seconds = worked - began
         rest = [_rate(work, seconds, self.unit)]
         if self.total is not None and work > 0 and self.done < self.total:
-            rest.append(f"{_clock_time((self.total - self.done) * seconds / work)} left")
+            rest.append(f"{clock_time((self.total - self.done) * seconds / work + self.coming_s)} left")
         return rest + self._notes()
 
     def _notes(self) -> list[str]:
@@ -149,6 +167,7 @@ def _rate(work: int | float, seconds: int | float, unit: str) -> str:
     return f"{rate:,.0f} {unit}/s" if rate >= 100 else f"{rate:.3g} {unit}/s"
 
 
-def _clock_time(seconds: int | float) -> str:
+def clock_time(seconds: int | float) -> str:
+    """Returns a duration as hours, minutes and seconds: "1:02:03"."""
     minutes, second = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"

@@ -1,5 +1,6 @@
 """The training loop and its parts."""
 
+from jaxasr.run.dry_run import dry_run as dry_run
 from jaxasr.run.faults import FaultAfterSteps as FaultAfterSteps
 from jaxasr.run.faults import faults_after_steps as faults_after_steps
 from jaxasr.run.interrupt import EvaluationInterrupt as EvaluationInterrupt

@@ -35,6 +35,7 @@ from jaxasr.training import (
 )
 
 STATISTICS_BATCHES = 200  # batches of training data that the feature statistics are computed from, at most
+USUAL = (0.05, 0.95)  # quantiles of the durations of training, between which an utterance is usual
 MIN_DEVIATION = 1e-3  # of a feature, so that a constant one is not divided by zero
 
 
@@ -101,6 +102,7 @@ def checkpoint_metadata(experiment: Experiment, data: BoundPipeline) -> Metadata
         versions={name: report.version(name) for name in packages} | {SOURCES: report.package_provenance()[SOURCES]},
         longest_s=data.shapes[-1].samples / data.rate_hz,
         train_hours=round(data.train_hours, 4),
+        usual_s=data.duration_quantiles_s(USUAL),
     )
 
 

@@ -6,7 +6,7 @@ line. So a run that was killed and started again writes the lines, and reaches t
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -15,11 +15,12 @@ from jaxasr import report, tree
 from jaxasr.cost.chips import Chip, chip_of, chips_among
 from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.language_models import NO_LMS
+from jaxasr.experiment.changes import CHANGEABLE
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.positions import too_many_tokens
 from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.workdir import Workdir
-from jaxasr.run.clocks import Clocks
+from jaxasr.run.clocks import Clocks, Outlook
 from jaxasr.run.goodput import Goodput
 from jaxasr.run.initial_state import PretrainedRuns, initial_state
 from jaxasr.run.interrupt import TrainingInterrupt, requests_to_stop
@@ -31,7 +32,7 @@ from jaxasr.run.throughput import ThroughputMonitor
 from jaxasr.run.validation import Validation, is_due, is_finished
 from jaxasr.scale import is_primary
 from jaxasr.scale.hosts import process
-from jaxasr.training import Checkpoints, Writer
+from jaxasr.training import Checkpoints
 
 MAX_SKIPPED = 20  # examples that the summary lists as left out
 
@@ -44,6 +45,7 @@ def train(
     teacher: Path | None = None,
     fusion_lm: Path | None = None,
     init_from: Path | None = None,
+    extends: bool = False,
     lms: Mapping[str, str] = NO_LMS,
     print_fn: Callable[[str], None] = print,
     step_callback: StepCallback | None = None,
@@ -56,6 +58,7 @@ def train(
         runtime: data folder and devices; no number depends on them beyond float tolerance. None: the defaults.
         teacher, fusion_lm: the workdirs of the runs of the teacher and of the language model that the decoder fuses, if any.
         init_from: the workdir of a run whose matching parameters the model begins with, read at the first step only.
+        extends: True: a run that has begun takes the steps, patience and schedule of `experiment` from now on.
         lms: the paths of the language models that the search of the validation split fuses, by name.
         print_fn, step_callback: take the lines for people, and what a step came to as soon as its sums are known.
         started_s: when this attempt started, by time.perf_counter; None: now.
@@ -76,9 +79,8 @@ def train(
         goodput = enter(Goodput(run_dir.path, processes=process()[1], started_s=started_s, measurements=measurements))
         data = experiment.train_data.open(runtime.data_dir)
         stages = stage_trainers(experiment, data, runtime, lms, measurements)
-        run_dir.keep_experiment(experiment)
-        with measurements.optional("the summary of the run"):
-            print_fn("\n".join(run_summary(experiment, data)))
+        run_dir.keep_experiment(experiment, extends=extends, print_fn=print_fn)
+        _print_summary(experiment, data, measurements, print_fn)
         checkpoints = enter(_open_checkpoints(experiment, run_dir, print_fn))
 
         # Restore the newest checkpoint that is whole, or initialise the first stage.
@@ -97,10 +99,9 @@ def train(
         # Start the handlers of signals, the reports and the clocks.
         requests = enter(requests_to_stop())
         bar = enter(report.Progress(experiment.steps, "train", "steps", done=done, quiet=not is_primary()))
-        writer = enter(Writer(run_dir.path, resume_step=done, measurements=measurements))
-        reports = RunReports(run_dir, writer, bar, measurements)
+        reports = enter(RunReports(run_dir, bar, measurements, resume_step=done, trackers=runtime.trackers))
         throughput = enter(_throughput_monitor(stages[0], run_dir, goodput, measurements))
-        clocks = Clocks(goodput, throughput, enter(runtime.watchdog(run_dir.root)))
+        clocks = enter(_clocks(stages, runtime, run_dir, goodput, throughput, bar))
         validation = Validation(checkpoints, run_dir, requests, reports, clocks)
 
         saved = validation.make_up(stages[0], saved, done)  # if an earlier attempt ended before it
@@ -112,7 +113,7 @@ def train(
             log = MetricAccumulator(saved.metrics, folder=run_dir.path, step_callback=step_callback)
             throughput.start_stage()
             with clocks.run_steps(), stage.batches(done) as batches:
-                for number in range(done, stage.experiment.steps):
+                for number in validation.remaining_steps(stage, done):
                     # Load.
                     _, row, batch = next(batches)
 
@@ -120,7 +121,7 @@ def train(
                     placed = stage.step.place(batch)
 
                     # Step: dispatch it to the devices.
-                    throughput.count_flops(row.shape, stage.counted_step, state, placed)
+                    clocks.begin_step(number, row.shape, stage.counted_step, state, placed)
                     state, sums = stage.step(state, placed)
 
                     # Log: take the sums of the step before, which has ended by now, and write a line where one is due.
@@ -135,8 +136,7 @@ def train(
                         means = log.means() | stage.optimizer_metrics(state, number)
                         shown = {"loss": f"{means['train/loss']:.3f}"} | throughput.write(done)
                         reports.write(done, means)
-                    bar.advance(1, **shown)
-                    clocks.watchdog.beat(done - 1)  # the last step whose sums are known
+                    clocks.end_step(done, **shown)
 
                     # Save.
                     if saves:
@@ -184,12 +184,20 @@ def parameter_count_m(experiment: Experiment, data: BoundPipeline) -> str:
     return f"{sum(leaf.size for leaf in jax.tree.leaves(shapes.params)) / 1e6:.2f}"
 
 
+def _print_summary(
+    experiment: Experiment, data: BoundPipeline, measurements: report.Measurements, print_fn: Callable[[str], None]
+) -> None:
+    with measurements.optional("the summary of the run"):
+        print_fn("\n".join(run_summary(experiment, data)))
+
+
 def _open_checkpoints(experiment: Experiment, workdir: Workdir, print_fn: Callable[[str], None]) -> Checkpoints:
     return Checkpoints(
         workdir.checkpoints,
         keep_last=experiment.keep_last,
         keep_best=experiment.keep_best,
         by=experiment.ranked_by,
+        may_differ=CHANGEABLE,
         print_fn=print_fn,
     )
 
@@ -214,6 +222,20 @@ def _throughput_monitor(
         chips=chips,
         measurements=measurements,
     )
+
+
+@contextlib.contextmanager
+def _clocks(
+    stages: Sequence[StageTrainer],
+    runtime: RuntimeConfig,
+    run_dir: Workdir,
+    goodput: Goodput,
+    throughput: ThroughputMonitor,
+    bar: report.Progress,
+) -> Iterator[Clocks]:
+    outlook = Outlook(bar, [stage.schedule for stage in stages])
+    with runtime.watchdog(run_dir.root) as watchdog, runtime.profiler(run_dir.path) as profiler:
+        yield Clocks(goodput, throughput, watchdog, outlook, profiler)
 
 
 def _print_nothing(_: str) -> None:

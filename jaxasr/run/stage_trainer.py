@@ -17,6 +17,7 @@ from jaxasr.experiment.stages import init_next_stage
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import Batch, LanguageModel, pytree
 from jaxasr.report import Measurements
+from jaxasr.run.clocks import StageSchedule
 from jaxasr.run.initial_state import (
     PretrainedRuns,
     checkpoint_metadata,
@@ -106,6 +107,14 @@ class StageTrainer:
     def metadata(self) -> Metadata:
         """The metadata of the stage's checkpoints."""
         return checkpoint_metadata(self.experiment, self.data)
+
+    @property
+    def schedule(self) -> StageSchedule:
+        """The work of the stage, as far as it takes time."""
+        experiment = self.experiment
+        return StageSchedule(
+            experiment.steps, self.data.shapes, self.data.rate_hz, experiment.eval_every, experiment.save_every
+        )
 
     def init(self, pretrained: PretrainedRuns) -> CheckpointState:
         """Returns the state before the first step of the run."""

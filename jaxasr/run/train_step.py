@@ -30,6 +30,7 @@ def make_train_step(experiment: Experiment, objective: Objective) -> StepFunctio
         noise=experiment.weight_noise,
         freeze=experiment.freeze,
         views=objective.views,
+        part_rates=experiment.part_rates,
     )
 
 

@@ -1,14 +1,20 @@
-"""The evaluations of a training run: made once, after the state is saved, and recorded in its checkpoint."""
+"""The evaluations of a training run: made once, after the state is saved, and recorded in its checkpoint.
 
+They can end the run early (`Experiment.patience`). The lines of metrics decide that, so a resumed run ends where an unbroken
+one does.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.clocks import Clocks
 from jaxasr.run.interrupt import StopRequests, TrainingInterrupt
-from jaxasr.run.reports import RunReports
+from jaxasr.run.reports import VALIDATION, RunReports
 from jaxasr.run.stage_trainer import CheckpointState, StageTrainer
 from jaxasr.scale.hosts import broadcast_from_primary
-from jaxasr.training import Checkpoints, Evaluation
+from jaxasr.training import Checkpoints, Evaluation, read_metrics
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Validation:
             if evaluation is None:
                 evaluation = self._make(stage, saved, done)
                 self.checkpoints.record(done, evaluation)
-            self.reports.evaluation(done, evaluation, self.clocks.throughput.summary)
+            self.reports.evaluation(done, evaluation, stage.evaluator.data)
             return replace(saved, train=stage.update_plateau(saved.train, evaluation.scores))
 
     def make_up(self, stage: StageTrainer, saved: CheckpointState, done: int) -> CheckpointState:
@@ -48,6 +54,21 @@ class Validation:
         if is_due(stage, done) and self.checkpoints.is_evaluated_later(done):
             return self.evaluate(stage, saved, done)
         return saved
+
+    def remaining_steps(self, stage: StageTrainer, done: int) -> Iterator[int]:
+        """Yields the numbers of the steps after `done` to the end of a stage, or until the patience of the run is at an end.
+
+        Every process iterates over them.
+        """
+        experiment = stage.experiment
+        for number in range(done, experiment.steps):
+            if is_due(stage, number) and is_out_of_patience(stage, self.run_dir, number):
+                self.reports.print(
+                    f"step {number:,}: training ends early; the last {experiment.patience} evaluations brought no lower "
+                    f"{experiment.ranked_by} (patience={experiment.patience})"
+                )
+                return
+            yield number
 
     def _make(self, stage: StageTrainer, saved: CheckpointState, done: int) -> Evaluation:
         stopping = self.requests.stopping_evaluation(
@@ -67,8 +88,36 @@ def is_finished(stage: StageTrainer, checkpoints: Checkpoints, run_dir: Workdir,
     """Returns True if no step, no evaluation and no line of metrics of the run is missing. Every process calls it."""
     complete = (
         stage.is_last
-        and done == stage.experiment.steps
+        and (done == stage.experiment.steps or is_out_of_patience(stage, run_dir, done))
         and (not checkpoints.is_evaluated_later(done) or checkpoints.evaluation(done) is not None)
         and RunReports.has_evaluation(run_dir, done)
     )
     return broadcast_from_primary("finished", str(complete)) == str(True)
+
+
+def is_out_of_patience(stage: StageTrainer, run_dir: Workdir, done: int) -> bool:
+    """Returns True if the evaluations up to step `done` end the run. Every process of a job calls it.
+
+    Evaluations of the stages of pretraining do not count, because their checkpoints are not ranked.
+    """
+    experiment = stage.experiment
+    if experiment.patience is None or not stage.is_last:
+        return False
+    begin = max((before.until for before in experiment.pretraining), default=0)
+    name = f"{VALIDATION}{experiment.ranked_by}"
+    rows = read_metrics(run_dir.metrics) if run_dir.metrics.is_file() else []
+    scores = [float(row[name]) for row in rows if name in row and begin < row["step"] <= done]
+    waited = evaluations_since_best(scores)
+    return broadcast_from_primary("patience", str(waited >= experiment.patience)) == str(True)
+
+
+def evaluations_since_best(scores: Sequence[float]) -> int:
+    """Returns the number of scores after the first one that none is below; NaN is never the best."""
+    best = math.inf
+    waited = 0
+    for score in scores:
+        waited += 1
+        if score < best:
+            best = score
+            waited = 0
+    return waited

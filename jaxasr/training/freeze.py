@@ -1,11 +1,13 @@
-"""Parameters that are not trained, chosen by their paths."""
+"""Parameters that are not trained, or more slowly than others, chosen by their paths."""
 
-import re
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jaxasr.training.path_patterns import check_patterns, first_matches
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,7 @@ class Freeze:
     patterns: tuple[str, ...] = ()  # such as ("^encoder/",); none: all parameters are trained
 
     def __post_init__(self):
-        for pattern in self.patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(
-                    f"Freeze has the pattern {pattern!r}, which is no regular expression: {error}"
-                ) from error
+        check_patterns("Freeze", self.patterns)
 
     def mask(self, params: Any) -> Any:
         """Returns True for each frozen parameter, in a tree of the same structure.
@@ -37,18 +33,12 @@ class Freeze:
         Raises:
             ValueError: a pattern finds no parameter, or nothing is left to train.
         """
-        leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-        paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-        unused = [pattern for pattern in self.patterns if not any(re.search(pattern, path) for path in paths)]
-        if unused:
+        frozen = jax.tree.map(lambda index: index >= 0, first_matches("Freeze", self.patterns, params))
+        if all(jax.tree.leaves(frozen)):
             raise ValueError(
-                f"Freeze has the patterns {unused}, which find no parameter; there are {', '.join(paths[:8])} and "
-                f"{max(0, len(paths) - 8)} more"
+                f"Freeze has the patterns {list(self.patterns)}, which freeze all {len(jax.tree.leaves(frozen))} parameters"
             )
-        frozen = [any(re.search(pattern, path) for pattern in self.patterns) for path in paths]
-        if all(frozen):
-            raise ValueError(f"Freeze has the patterns {list(self.patterns)}, which freeze all {len(paths)} parameters")
-        return jax.tree_util.tree_unflatten(structure, frozen)
+        return frozen
 
     def without_gradients(self, params: Any) -> Any:
         """Returns the parameters, of which the frozen ones have the gradient zero."""
@@ -63,3 +53,40 @@ class Freeze:
         if not self.patterns:
             return updates
         return jax.tree.map(lambda frozen, leaf: jnp.zeros_like(leaf) if frozen else leaf, self.mask(updates), updates)
+
+
+@dataclass(frozen=True)
+class PartRates:
+    """The learning rates of parts of a model, as factors of the schedule's: those of the first pattern that finds a path.
+
+    Parameters that no pattern finds have the factor 1. Decoupled weight decay is scaled with the rate; clipping, and the
+    norm of the gradient, are those of all parameters before.
+
+    Raises:
+        ValueError: a pattern is no regular expression, or a factor is not above 0.
+    """
+
+    factors: tuple[tuple[str, float], ...] = ()  # such as (("^encoder/", 0.1),)
+
+    def __post_init__(self):
+        check_patterns("PartRates", [pattern for pattern, _ in self.factors])
+        wrong = [pair for pair in self.factors if not (math.isfinite(pair[1]) and pair[1] > 0.0)]
+        if wrong:
+            raise ValueError(
+                f"PartRates has the factors {wrong}; they must be above 0 (Freeze keeps parameters as they are)"
+            )
+
+    def scaled(self, updates: Any) -> Any:
+        """Returns the updates of an optimizer, multiplied by the factors.
+
+        Raises:
+            ValueError: a pattern finds no parameter.
+        """
+        if not self.factors:
+            return updates
+        first = first_matches("PartRates", [pattern for pattern, _ in self.factors], updates)
+        return jax.tree.map(
+            lambda index, leaf: leaf if index < 0 else leaf * jnp.asarray(self.factors[index][1], leaf.dtype),
+            first,
+            updates,
+        )

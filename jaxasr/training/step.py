@@ -14,7 +14,7 @@ import optax
 from jaxasr.records import Batch, Outputs, Sum
 from jaxasr.scale import SINGLE_DEVICE, GradientReduction
 from jaxasr.training.average import ema_update
-from jaxasr.training.freeze import Freeze
+from jaxasr.training.freeze import Freeze, PartRates
 from jaxasr.training.optimizers import own_average
 from jaxasr.training.state import TrainState
 from jaxasr.training.weight_noise import WeightNoise
@@ -34,6 +34,7 @@ def make_step(
     noise: WeightNoise | None = None,
     freeze: Freeze = Freeze(),
     views: int = 1,
+    part_rates: PartRates = PartRates(),
 ) -> StepFunction:
     """Returns the step `(state, batch, reduction=SINGLE_DEVICE) -> (state, metrics)`.
 
@@ -48,6 +49,7 @@ def make_step(
         freeze: parameters that keep their values.
         views: differently augmented copies of each example, in adjacent rows of the batch that `apply` and `criterion` get
             (`Objective.views`).
+        part_rates: factors of the learning rate of parts of the model.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -72,7 +74,7 @@ def make_step(
         weight = sums["loss"].weight
         gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, weight=weight)
-        params: Any = optax.apply_updates(state.params, freeze.without_updates(updates))
+        params: Any = optax.apply_updates(state.params, freeze.without_updates(part_rates.scaled(updates)))
         one = jnp.ones(())
         metrics = sums | {"gradient_norm": Sum(optax.tree.norm(gradients), one)}
         average = _updated_average(state, params, optimizer_state, ema_decay)

@@ -1,4 +1,4 @@
-"""The metrics of a run: lines of JSON in `metrics.jsonl`, and the same numbers for TensorBoard.
+"""The metrics of a run: lines of JSON in `metrics.jsonl`, and the same numbers for trackers such as TensorBoard.
 
 A line is {"step": 120, "train/loss": 1.5, ...}. Python writes a float so that it reads back as the same float. Numbers that
 are not finite are written as "nan", "inf" or "-inf", because JSON has no such numbers.
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, SupportsFloat
 
 from jaxasr.files import write_whole
 from jaxasr.report import Measurements
-from jaxasr.training.tensorboard import EventFile
+from jaxasr.training.tracking.trackers import Tracker, trackers_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 
 Row = dict[str, int | float]
 
@@ -27,24 +26,33 @@ Row = dict[str, int | float]
 class Writer:
     """A writer of the metrics of one run. Every line has left the process when `write` returns.
 
-    An error of TensorBoard is reported once, an error of the lines is raised.
+    An error of a tracker is reported once, an error of the lines is raised.
     """
 
-    def __init__(self, folder: Path, *, resume_step: int = 0, measurements: Measurements | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resume_step: int = 0,
+        trackers: tuple[str, ...] = (),
+        measurements: Measurements | None = None,
+    ):
         """Opens the files and removes lines of later steps than `resume_step`, which will be written again.
 
         Args:
             resume_step: steps that are done; 0 starts new files.
-            measurements: those of the run; TensorBoard is one of them.
+            trackers: names of trackers besides TensorBoard (trackers.EXTRAS).
+            measurements: those of the run; trackers are some of them.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS
         _cut(self._path, resume_step)
         self._lines = self._path.open("a", encoding="utf-8")
         self._measurements = measurements or Measurements()
-        self._tensorboard: EventFile | None = None
-        with self._measurements.optional("TensorBoard"):
-            self._tensorboard = EventFile(folder / TENSORBOARD, purge_step=resume_step + 1 if resume_step else 0)
+        self._trackers: dict[str, Tracker] = {}
+        for name, opened in trackers_of(folder, trackers, resume_step=resume_step).items():
+            with self._measurements.optional(name):
+                self._trackers[name] = opened()
 
     def __enter__(self) -> "Writer":
         return self
@@ -67,22 +75,21 @@ class Writer:
         row = {name: _number(value) for name, value in metrics.items()}
         self._lines.write(json.dumps({"step": step} | {name: _json(value) for name, value in row.items()}) + "\n")
         self._lines.flush()
-        if self._tensorboard is not None:
-            with self._measurements.optional("TensorBoard"):
-                for name, value in row.items():
-                    self._tensorboard.number(step, name, value)
+        for name, tracker in self._trackers.items():
+            with self._measurements.optional(name):
+                tracker.numbers(step, row)
 
-    def figure(self, step: int, name: str, figure: "Figure") -> None:
-        """Adds a picture to TensorBoard; the figure is left open."""
-        if self._tensorboard is not None:
-            with self._measurements.optional("TensorBoard"):
-                self._tensorboard.figure(step, name, figure)
+    def figure(self, step: int, title: str, figure: "Figure") -> None:
+        """Adds a picture to the trackers; the figure is left open."""
+        for name, tracker in self._trackers.items():
+            with self._measurements.optional(name):
+                tracker.figure(step, title, figure)
 
     def close(self) -> None:
-        """Closes the files and flushes TensorBoard."""
-        if self._tensorboard is not None:
-            with self._measurements.optional("TensorBoard"):
-                self._tensorboard.close()
+        """Closes the files and ends the trackers."""
+        for name, tracker in self._trackers.items():
+            with self._measurements.optional(name):
+                tracker.close()
         self._lines.close()
 
 

@@ -16,9 +16,10 @@ from jaxasr.decode import with_repetition_guard
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
 from jaxasr.evaluation.outputs import set_aside
 from jaxasr.evaluation.searches import search_for_files
-from jaxasr.experiment.experiment import Experiment, named_splits, recogniser_of
+from jaxasr.experiment.experiment import Experiment, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
+from jaxasr.experiment.split import named_splits
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.files import write_whole
 from jaxasr.records import LanguageModel
@@ -27,7 +28,7 @@ from jaxasr.report.reliability import reliability as draw
 from jaxasr.score.confidence import BINS, Platt, Reliability, fit, reliability, words_right
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.transcription.decode import DecodedBatch, DecodeFn, compile_decode_fn
-from jaxasr.transcription.files import BATCH_SIZE, longest_window_s, transcriber_of
+from jaxasr.transcription.files import BATCH_SIZE, transcriber_of, windows_of
 from jaxasr.transcription.no_speech import calibrate_no_speech
 from jaxasr.transcription.timing import log_posteriors, tokens_to_words
 
@@ -97,9 +98,9 @@ def calibrate(
     bins = {when: value.bins for when, value in measured[last].items()}
     with Measurements(print_fn).optional("the picture of the confidences"):
         draw(bins, path=run.pictures / "confidence.png", title=last)
-    longest_samples = int(longest_window_s(experiment, metadata) * experiment.train_data.rate_hz)
+    windows = windows_of(experiment, metadata)
     transcriber = transcriber_of(
-        experiment, decode_fn, variables, lms=loaded.models, longest_samples=longest_samples, batch_size=BATCH_SIZE
+        experiment, decode_fn, variables, lms=loaded.models, windows=windows, batch_size=BATCH_SIZE
     )
     print_fn(calibrate_no_speech(transcriber, experiment.validation.data.open(runtime.data_dir), run)[1])
     return platt

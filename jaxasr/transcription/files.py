@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from jaxasr.data.audio import header_duration_s
 from jaxasr.decode import Beam, Hotwords, Search, with_repetition_guard
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_used, load_language_models
 from jaxasr.evaluation.searches import search_for_files
-from jaxasr.experiment.experiment import Experiment, normalizer_of, recogniser_of
+from jaxasr.experiment.experiment import Experiment, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
+from jaxasr.experiment.split import normalizer_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import LanguageModel
 from jaxasr.report import Progress
@@ -34,6 +36,7 @@ from jaxasr.units import samples_from_ms
 
 WINDOW_S = 20.0  # the window where the length of the training utterances is unknown
 BATCH_SIZE = 8  # windows that are decoded together
+LEAST_WINDOW_S = 1.0  # of the default window: a shorter one has no room for pauses
 LONG_S = 60.0  # total duration of the files from which on a progress bar is shown
 
 
@@ -107,7 +110,7 @@ def iter_transcripts(
         hotwords: phrases that are likely to occur; they are normalised like the transcripts.
         hotword_bonus: natural log, per letter of a phrase (decode.Hotwords).
         times: the source of word times: "ctc", "attention", or "auto": CTC if the model has a CTC head.
-        window_s: the longest window; None: the longest utterance of training, beyond which a model is unreliable.
+        window_s: the longest window of a long file; None: as the utterances of training give it (`windows_of`).
         batch_size: windows that are decoded together.
         no_speech_threshold: the probability of no speech from which on the words of a window are withheld; None: never.
         repetition_guard: True: no phrase repeats without limit (decode.with_repetition_guard).
@@ -123,13 +126,13 @@ def iter_transcripts(
     biased = with_hotwords(search or search_for_files(experiment), experiment, hotwords, hotword_bonus)
     check_lms_used(lms, [biased])
     variables, metadata = trained_variables(experiment, run, checkpoint)
-    windows = Windows(longest_window_s(experiment, metadata) if window_s is None else window_s)
+    windows = windows_of(experiment, metadata, window_s)
     transcriber = transcriber_of(
         experiment,
         compile_decode_fn(model, with_repetition_guard(biased) if repetition_guard else biased, times=times),
         variables,
         lms=load_language_models(lms, experiment.tokenizer).models,
-        longest_samples=windows.longest(model.frontend.rate_hz),
+        windows=windows,
         batch_size=batch_size,
         calibration=load_calibration(run),
         no_speech=None if no_speech_threshold is None else load_no_speech_map(run, ctc=model.ctc is not None),
@@ -163,25 +166,30 @@ def transcriber_of(
     variables: Any,
     *,
     lms: Mapping[str, LanguageModel],
-    longest_samples: int,
+    windows: Windows,
     batch_size: int,
     calibration: Calibration = np.exp,
     no_speech: NoSpeechMap | None = None,
 ) -> BatchTranscriber:
-    """Returns the transcriber of windows of up to `longest_samples` with the tokenizer and the clock of an experiment."""
+    """Returns the transcriber of windows with the tokenizer and the clock of an experiment."""
+    rate_hz = recogniser_of(experiment).frontend.rate_hz
+    longest_samples = windows.whole(rate_hz)
+    usual = windows.longest(rate_hz) / longest_samples  # a longer window is a whole file
     return BatchTranscriber(
         decode_fn,
         variables,
         lms,
         experiment.tokenizer,
         frame_clock(recogniser_of(experiment)),
-        recogniser_of(experiment).frontend.rate_hz,
+        rate_hz,
         longest_samples,
         batch_size,
         calibration,
         no_speech,
         # a frontend that pads to one duration needs one compiled program
-        (1.0,) if recogniser_of(experiment).frontend.pad_s else LENGTH_FRACTIONS,
+        (1.0,)
+        if recogniser_of(experiment).frontend.pad_s
+        else tuple(dict.fromkeys((*(usual * share for share in LENGTH_FRACTIONS), 1.0))),
     )
 
 
@@ -215,6 +223,28 @@ def progress_bar(paths: Sequence[Path]) -> Iterator[Progress | None]:
         return
     with Progress(seconds, "transcribe", "seconds") as bar:
         yield bar
+
+
+def windows_of(experiment: Experiment, metadata: Metadata, window_s: float | None = None) -> Windows:
+    """Returns the windows of files. A line on stderr warns of windows unlike the utterances of training.
+
+    Args:
+        window_s: the longest one; None: the high quantile of the utterances of training, and the longest of them for a file
+            that is no longer. A checkpoint of an older version has no quantile; the longest utterance is taken then.
+    """
+    if window_s is None:
+        whole_s = longest_window_s(experiment, metadata)
+        return Windows(max(metadata.usual_s[1] or whole_s, LEAST_WINDOW_S), whole_s=whole_s)
+    low_s, high_s = metadata.usual_s
+    longest_s = metadata.longest_s
+    if high_s and not low_s <= window_s <= max(longest_s, LEAST_WINDOW_S):
+        print(
+            f"jaxasr transcribe: windows of up to {window_s:g} s, and 90 % of the utterances of training have {low_s:g} to "
+            f"{high_s:g} s, the longest {longest_s:g} s: expect more errors, or give --window-s "
+            f"{max(high_s, LEAST_WINDOW_S):g}",
+            file=sys.stderr,
+        )
+    return Windows(window_s)
 
 
 def longest_window_s(experiment: Experiment, metadata: Metadata) -> float:

@@ -15,8 +15,9 @@ from jaxtyping import Int16
 from jaxasr.data.audio import stream_audio
 from jaxasr.decode import MaxTokens
 from jaxasr.decode.guard import REPETITION_GUARD
-from jaxasr.experiment.experiment import Experiment, recogniser_of, tokenizer_of
+from jaxasr.experiment.experiment import Experiment, recogniser_of
 from jaxasr.experiment.restore import Choice, trained_variables
+from jaxasr.experiment.split import tokenizer_of
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.nn.streaming import window_spec
 from jaxasr.transcription.streaming import FinalWord, Streamer

@@ -17,6 +17,7 @@ from jaxasr.data.audio import stream_audio
 from jaxasr.data.signal_level import SignalFault, SignalLevel, SignalLimits
 from jaxasr.records import Word
 from jaxasr.report import Progress
+from jaxasr.scale import CompileCounter
 from jaxasr.transcription.batch_transcriber import WindowTranscript
 from jaxasr.transcription.merge import OverlapMerger
 from jaxasr.transcription.segments import Windows, segments
@@ -186,7 +187,7 @@ class _Emitter:
         self, waiting: Sequence[_Window | TranscriptionError]
     ) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
         waves = [item.wave_n for item in waiting if isinstance(item, _Window) and item.wave_n is not None]
-        transcripts = iter(self._transcribe_fn(waves) if waves else ())
+        transcripts = iter(self._transcribed(waves) if waves else ())
         for item in waiting:
             if isinstance(item, TranscriptionError):
                 self._file = _File()
@@ -197,6 +198,17 @@ class _Emitter:
             )
             if self._progress is not None:
                 self._progress.advance((item.samples - item.overlap) / self._rate_hz)
+
+    def _transcribed(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> Sequence[WindowTranscript]:
+        """Returns the transcripts of windows. Time for compilation is no part of the progress."""
+        if self._progress is None:
+            return self._transcribe_fn(waves)
+        with CompileCounter() as compiles:
+            transcripts = self._transcribe_fn(waves)
+        if compiles.count:
+            self._progress.exclude(compiles.seconds)
+            self._progress.print(f"compiled the search for windows of this length in {compiles.seconds:.0f} s")
+        return transcripts
 
     def _add(self, window: _Window, transcript: WindowTranscript) -> Iterator[PartialTranscript | Transcript]:
         file = self._file

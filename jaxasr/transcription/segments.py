@@ -40,6 +40,7 @@ class Windows:
     quiet_db: float = 30.0  # ends of a window that stay this far below the loud level are cut to `margin_s`
     margin_s: float = 0.1
     silence_db: float = -70.0  # the level of silence: 10 steps of 16 bits
+    whole_s: float = 0.0  # a recording up to this long is one window
 
     def __post_init__(self):
         if not self.pause_s >= HOP_S or not self.longest_s >= 4 * self.pause_s:
@@ -52,9 +53,13 @@ class Windows:
         """Returns the samples of the longest window."""
         return int(self.longest_s * rate_hz)
 
+    def whole(self, rate_hz: int) -> int:
+        """Returns the samples of the longest recording that is one window."""
+        return max(self.longest(rate_hz), int(self.whole_s * rate_hz))
+
     def held(self, rate_hz: int) -> int:
         """Returns the most samples that are held, besides one block."""
-        return self.longest(rate_hz) * 3 // 2
+        return max(self.longest(rate_hz) * 3 // 2, self.whole(rate_hz))
 
 
 class Segment(NamedTuple):
@@ -69,7 +74,7 @@ class Segment(NamedTuple):
 
 
 def segments(blocks: Iterable[Int16[np.ndarray, " n"]], windows: Windows, *, rate_hz: int) -> Iterator[Segment]:
-    """Yields the windows of a recording in order: together they cover it, none of them longer than `longest_s`.
+    """Yields the windows of a recording in order: together they cover it, none of several is longer than `longest_s`.
 
     Args:
         blocks: consecutive samples, in pieces of any length.
@@ -90,7 +95,7 @@ def segments(blocks: Iterable[Int16[np.ndarray, " n"]], windows: Windows, *, rat
                 fresh.append(block_n)
                 size += len(block_n)
         held_n = np.concatenate(fresh)
-        if ended and len(held_n) <= longest:
+        if ended and len(held_n) <= (longest if start else windows.whole(rate_hz)):
             begin, end = _audible(held_n, windows, rate_hz)
             if not start and end:  # a recording of one window is not trimmed
                 begin = 0

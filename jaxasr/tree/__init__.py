@@ -16,4 +16,5 @@ from jaxasr.tree.render import defaults as defaults
 from jaxasr.tree.render import difference as difference
 from jaxasr.tree.render import fingerprint as fingerprint
 from jaxasr.tree.render import flatten as flatten
+from jaxasr.tree.render import is_below as is_below
 from jaxasr.tree.render import render as render

@@ -66,6 +66,12 @@ def difference(a: str, b: str, *, new_defaults: Iterable[str] = ()) -> list[str]
     return [f"{path}: {was} -> {now}" for path, was, now in pairs if was != now]
 
 
+def is_below(line: str, paths: Iterable[str]) -> bool:
+    """Returns True if a line of `difference` is about one of these paths, or about a path below one."""
+    path = line.partition(":")[0]
+    return any(path == above or path.startswith(f"{above}.") for above in paths)
+
+
 def is_leaf(value: object) -> bool:
     """Returns True for a value that is rendered as a whole on one line."""
     if is_plain_tuple(value):

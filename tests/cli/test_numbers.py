@@ -11,6 +11,7 @@ EVERY = ("nan", "inf", "-inf", "1e999", "many", "", "0x10", "²", "-1", HUGE, "9
 TRANSCRIBE = ("transcribe", str(TINY), "a.wav", "--workdir", "run")
 OPTIONS = {
     "--step-timeout-s": ("train", str(TINY), "--workdir", "run"),
+    "--profile": ("train", str(TINY), "--workdir", "run"),
     "--workers": ("train", str(TINY), "--workdir", "run"),
     "--checkpoint": ("eval", str(TINY), "--workdir", "run"),
     "--jobs": ("sweep", f"{TINY}:some"),
@@ -60,6 +61,7 @@ def test_a_bonus_may_be_negative_but_is_finite(capsys):
     [
         ("--step-timeout-s", "0.5", 0.5),
         ("--workers", "2", 2),
+        ("--profile", "100:110", (100, 110)),
         ("--checkpoint", "160", 160),
         ("--max-bad-share", "1", 1.0),
         ("--prune", "0,0,1", (0, 0, 1)),

@@ -11,13 +11,15 @@ import pytest
 from jaxasr import decode, tree
 from jaxasr.__main__ import main
 from jaxasr.evaluation import check_data_ready, evaluate_run
-from jaxasr.evaluation.decode_split import SearchEvaluator, compiled_search, draw_alignment, headline, row_of
+from jaxasr.evaluation.decode_split import SearchEvaluator, compiled_search, draw_alignment, in_form_or_reason
 from jaxasr.evaluation.evaluators import make_evaluator
+from jaxasr.evaluation.result_fields import headline, normalized_fields, row_of
 from jaxasr.experiment import RuntimeConfig, Split
 from jaxasr.experiment.goodput_totals import read_goodput
 from jaxasr.experiment.restore import trained_variables, variable_shapes
 from jaxasr.experiment.workdir import Workdir
 from tests import tiny_experiments as tiny
+from tests.evaluation.test_result_fields import evaluation
 from tests.trained_run import TINY, write_tones
 
 
@@ -68,6 +70,8 @@ def test_a_row_says_what_the_training_took(trained_run):
 def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, copy):
     said = []
     (copy / "pretrained.json").write_text('{"init_from": "checkpoint 3 of runs/other"}')
+    extension = {"after_step": 80, "changes": ["steps: 80 -> 160"]}
+    (copy / "extensions.jsonl").write_text(json.dumps(extension) + "\n")
     rows = evaluate_run(
         tiny.experiment(),
         copy,
@@ -81,7 +85,8 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, cop
     )
     assert [(row["split"], row["step"], row["utterances"]) for row in rows] == [("test", 80, 3)]
     assert (rows[0]["name"], rows[0]["checkpoint"], rows[0]["trained"]) == ("tones-0", 80, 160)
-    assert rows[0]["init_from"] == "checkpoint 3 of runs/other"
+    assert (rows[0]["init_from"], rows[0]["extended"]) == ("checkpoint 3 of runs/other", [extension])
+    assert rows[0]["recipe"] != tree.fingerprint(replace(tiny.experiment(), seed=0))  # no table averages it with others
     for path in (copy / "results.jsonl", copy / "shared" / "results.jsonl"):
         assert [json.loads(line) for line in path.read_text().splitlines()] == json.loads(json.dumps(rows))
     assert said[0].startswith("test: WER ")
@@ -92,6 +97,43 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, cop
         f"hypotheses.{outputs}.{kind}" for kind in ("html", "jsonl", "txt")
     ]
     assert (copy / "pictures" / f"alignment.{outputs}.png").is_file()
+
+
+def test_errors_are_counted_in_further_forms(trained_run, copy):
+    """The references have letters and a space; a form that a text has not is named, and no decoding is lost."""
+    printed: list[str] = []
+    experiment = tiny.experiment()
+    forms = ("lower", "no_punctuation+lowercase", "sharp_s")
+    test = replace(experiment.evals["test"], normalizers=forms)
+    runtime = RuntimeConfig(trained_run.data_dir)
+
+    def evaluated(**options):
+        changed = replace(experiment, evals={"test": test})
+        (row,) = evaluate_run(changed, copy, runtime, only_missing=True, print_fn=printed.append, **options)
+        return row
+
+    row = evaluated()
+    assert row["normalizers"] == list(forms)
+    for form in forms:
+        assert {name: row["normalized"][form][name] for name in ("wer", "cer", "words")} == {
+            name: row[name] for name in ("wer", "cer", "words")
+        }
+        assert row["normalized"][form]["intervals"]["wer"] == row["intervals"]["wer"]
+    assert printed[-1].count("WER") == 4
+    assert f", lower: WER {row['wer']:.2%}, no_punctuation+lowercase: WER " in printed[-1]
+    evaluated()
+    assert printed[-1] == "test: its row is there"
+    test = replace(test, normalizers=("upper",))  # other forms are another row
+    assert list(evaluated()["normalized"]) == ["upper"]
+
+
+def test_a_form_that_a_text_has_not_is_named():
+    written = evaluation(["room 12", "yes"], ["room 12", "no"])
+    reason = in_form_or_reason(written, "librispeech")
+    assert isinstance(reason, str)
+    assert "'1' in 'room 12' has no form in A-Z" in reason
+    assert normalized_fields({"librispeech": reason}) == {"librispeech": {"error": reason}}
+    assert headline(written, normalized={"librispeech": reason}).endswith(f"librispeech: {reason}")
 
 
 def test_a_split_that_has_its_row_is_not_decoded_again(trained_run, copy):

@@ -23,6 +23,7 @@ def experiment():
     [
         ({"steps": 0}, "steps=0; it must be 1 or more"),
         ({"keep_last": 0}, "keep_last=0; it must be 1 or more"),
+        ({"patience": 0}, "patience=0; it must be 1 or more, or None to train all steps"),
         ({"log_every": -1}, "log_every=-1; it must be 1 or more"),
         ({"eval_every": 30}, "eval_every=30 must be a multiple of log_every=20"),
         ({"save_every": 50}, "save_every=50 must be a multiple of log_every=20"),
@@ -30,6 +31,10 @@ def experiment():
         (
             {"optimizer": FREE},
             "ema_decay=0.9 and the optimizer is ScheduleFree, whose own average is what is evaluated",
+        ),
+        (
+            {"optimizer": FREE, "ema_decay": 0.0, "part_rates": training.PartRates((("^encoder/", 0.1),))},
+            "part_rates has factors and the optimizer is ScheduleFree, whose average assumes one rate",
         ),
         (
             {"model.decoder.vocab": 9},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxasr.report import pictures
+from jaxasr.report import attention, pictures
 from tests.processes import PROCESS_S
 
 METRICS = [
@@ -25,7 +25,7 @@ def texts(axes) -> list[str]:
 def test_alignment_has_a_row_a_token_over_the_seconds(tmp_path, rng):
     weights = rng.dirichlet(np.ones(20), size=5).astype(np.float32)
     path = tmp_path / "new" / "a.png"
-    figure = pictures.alignment(weights, tokens=["A", " ", "$B", "_", "end"], seconds=2.5, path=path, title="x $5 y$")
+    figure = attention.alignment(weights, tokens=["A", " ", "$B", "_", "end"], seconds=2.5, path=path, title="x $5 y$")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["A", "·", "$B", "_", "end"]
     image = axes.get_images()[0]
@@ -38,7 +38,7 @@ def test_alignment_has_a_row_a_token_over_the_seconds(tmp_path, rng):
 
 def test_a_long_sentence_keeps_its_labels_apart(tmp_path):
     tokens = list("ABCDEFGHIJ" * 15)
-    figure = pictures.alignment(np.eye(150, dtype=np.float32), tokens=tokens, seconds=15.0, path=tmp_path / "a.png")
+    figure = attention.alignment(np.eye(150, dtype=np.float32), tokens=tokens, seconds=15.0, path=tmp_path / "a.png")
     extents = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert len(extents) == 150
     assert all(upper.y0 >= lower.y1 - 2 for upper, lower in itertools.pairwise(extents))
@@ -46,7 +46,7 @@ def test_a_long_sentence_keeps_its_labels_apart(tmp_path):
 
 def test_hundreds_of_tokens_are_labelled_now_and_then(tmp_path):
     weights = np.full((900, 2), 0.5, np.float32)
-    figure = pictures.alignment(weights, tokens=["A"] * 900, seconds=1.0, path=tmp_path / "a.png")
+    figure = attention.alignment(weights, tokens=["A"] * 900, seconds=1.0, path=tmp_path / "a.png")
     assert 200 < len(figure.axes[0].get_yticklabels()) < 400
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size[1] < 5000
@@ -55,7 +55,7 @@ def test_hundreds_of_tokens_are_labelled_now_and_then(tmp_path):
 @pytest.mark.parametrize(("shape", "tokens"), [((2, 3), ["A"]), ((0, 3), []), ((2, 0), ["A", "B"])])
 def test_alignment_without_a_row_a_token_is_refused(tmp_path, shape, tokens):
     with pytest.raises(ValueError, match="a row a token is needed"):
-        pictures.alignment(np.zeros(shape, np.float32), tokens=tokens, seconds=1.0, path=tmp_path / "a.png")
+        attention.alignment(np.zeros(shape, np.float32), tokens=tokens, seconds=1.0, path=tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 
@@ -130,3 +130,15 @@ def test_the_error_table_has_a_cell_for_each_and_refuses_what_does_not_fit(tmp_p
     assert (tmp_path / "e.png").stat().st_size > 1_000
     with pytest.raises(ValueError, match=r"errors of shape \(2, 2\) for 1 rows and 2 columns"):
         pictures.error_table(errors_rc, rows=["dot"], columns=["5", "40"], path=tmp_path / "e.png")
+
+
+def test_the_spectrogram_stands_above_the_attention_over_the_same_time(tmp_path):
+    levels_ft = np.linspace(-100.0, 0.0, 12).reshape(3, 4)
+    figure = attention.alignment(
+        np.eye(3, dtype=np.float32), tokens=["A", "B", "C"], seconds=2.5, path=tmp_path / "a.png", levels_ft=levels_ft
+    )
+    above, below = figure.axes[:2]
+    np.testing.assert_array_equal(above.images[0].get_array(), levels_ft.astype(np.float32))
+    assert above.images[0].get_clim() == (-60.0, 0.0)
+    assert above.get_xlim() == below.get_xlim() == (0.0, 2.5)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

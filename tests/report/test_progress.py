@@ -71,13 +71,47 @@ def test_the_rate_is_that_of_the_last_minute():
     assert "left" not in printed(console)
 
 
+def test_a_line_that_says_nothing_new_is_not_printed():
+    clock, console = Clock(), plain()
+    with Progress(400, "sweep", "steps", console=console, clock=clock) as bar:
+        for made in (0, 0, 0, 10, 0, 0):
+            clock.now += 20.0
+            bar.advance(made, now="a at 7")
+    lines = printed(console).splitlines()[:-1]
+    assert [line.partition(", 2%")[0].partition(", 0 steps/s")[0] for line in lines] == [
+        "sweep: 0 of 400 steps",
+        "sweep: 10 of 400 steps",
+    ]
+
+
+def test_time_for_something_else_is_no_part_of_the_rate_and_what_is_to_come_of_it_is_left():
+    """A compilation of 60 s, then 2 steps a second, an evaluation of 30 s; another one is to come."""
+    clock, console = Clock(), plain()
+    with Progress(100, "train", "steps", console=console, clock=clock) as bar:
+        clock.now += 60.0
+        bar.exclude(60.0)
+        bar.coming_s = 30.0
+        for _ in range(20):
+            clock.now += 1.0
+            bar.advance(2)
+        clock.now += 30.0
+        bar.exclude(30.0)
+        for _ in range(30):
+            clock.now += 1.0
+            bar.advance(2)
+    lines = printed(console).splitlines()
+    assert all(", 2 steps/s, " in line for line in lines[:-2])
+    assert lines[0] == "train: 2 of 100 steps, 2%, 2 steps/s, 0:01:19 left"
+    assert lines[-1] == "train: 100 of 100 steps in 0:02:20, 2 steps/s"
+
+
 def test_the_rate_is_that_of_a_longer_time_where_work_comes_in_fits():
     clock, console = Clock(), plain()
     with Progress(400, "sweep", "steps", window_s=1_000.0, console=console, clock=clock) as bar:
-        for made in (0, 200, 0):
+        for number, made in enumerate((0, 200, 0)):
             clock.now += 100.0
-            bar.advance(made)
-    assert printed(console).splitlines()[-2] == "sweep: 200 of 400 steps, 50%, 0.667 steps/s, 0:05:00 left"
+            bar.advance(made, now=f"look {number}")
+    assert printed(console).splitlines()[-2] == "sweep: 200 of 400 steps, 50%, 0.667 steps/s, 0:05:00 left, now look 2"
 
 
 def test_what_need_not_be_done_does_not_count_for_the_rate():

@@ -118,7 +118,8 @@ def test_a_run_leaves_metrics_checkpoints_hypotheses_and_pictures(trained_run):
     assert final["validation/attention_diffuse"] < 0.5 < lines[0]["train/attention_diffuse"]
     page = (trained_run.workdir / "page.html").read_text()
     assert "validation/attention_behind" in page
-    assert 'src="pictures/alignment.validation.png"' in page
+    assert 'src="data:image/png;base64,' in page
+    assert 'alt="alignment.validation"' in page
     watched = [
         json.loads(line) for line in (trained_run.workdir / "hypotheses.validation.jsonl").read_text().splitlines()
     ]
@@ -285,3 +286,17 @@ def test_a_run_that_is_killed_again_and_again_is_equal_to_the_last_bit(trained_r
 
 def lines_of(path: Path) -> int:
     return path.read_text().count("\n") if path.exists() else 0
+
+
+def test_an_extended_run_is_equal_to_one_that_was_as_long_from_the_start(restless, trained_run, whole, tmp_path):
+    """Half of the steps, then all of them under the same schedule, with other lines and checkpoints on the way."""
+    folder = tmp_path / "extended"
+    runtime = RuntimeConfig(trained_run.data_dir, "jit")
+    train(replace(restless, steps=4), folder, runtime, print_fn=str)
+    with pytest.raises(ValueError, match="--extend"):
+        train(restless, folder, runtime, print_fn=str)
+    printed: list[str] = []
+    train(replace(restless, keep_last=3), folder, runtime, extends=True, print_fn=printed.append)
+    assert "resumes after step 4" in printed
+    same_state(folder, whole[0], restless.steps)
+    assert json.loads((folder / "extensions.jsonl").read_text()) == {"after_step": 4, "changes": ["steps: 4 -> 8"]}

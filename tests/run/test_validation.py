@@ -9,10 +9,11 @@ import pytest
 
 from jaxasr import training
 from jaxasr.evaluation.evaluators import EvalResult
-from jaxasr.experiment import RuntimeConfig
+from jaxasr.experiment import RuntimeConfig, Stage
 from jaxasr.run import TrainingInterrupt, train
 from jaxasr.run.reports import RunReports
 from jaxasr.run.stage_trainer import StageTrainer
+from jaxasr.run.validation import evaluations_since_best
 from jaxasr.training import SavedCheckpoints, read_metrics
 from tests import tiny_experiments as tiny
 from tests.trained_run import saved_state
@@ -110,3 +111,61 @@ def test_the_selection_metric_ranks_checkpoints_and_lowers_the_rate(trained_run,
     assert SavedCheckpoints(tmp_path / "checkpoints", by="mer").best() == 2
     scales = [row["train/plateau_scale"] for row in read_metrics(tmp_path / "metrics.jsonl") if "train/loss" in row]
     assert scales == [1.0, 1.0, 1.0, 0.5]  # of the word error rate, 0.5 from the third step on
+
+
+class Scores:
+    """A stand-in for the evaluation of a stage, with given error rates, which can be killed."""
+
+    def __init__(self, monkeypatch, scores):
+        self.scores = scores
+        self.killed_at = 0
+        self.evaluated: list[int] = []
+        monkeypatch.setattr(StageTrainer, "evaluate", lambda _, state, *__: self.evaluate(int(state.step)))
+
+    def evaluate(self, step: int) -> EvalResult:
+        if step == self.killed_at:
+            self.killed_at = 0
+            raise Killed
+        self.evaluated.append(step)
+        return EvalResult("", {"wer": self.scores[step], "cer": 1.0}, {})
+
+
+@pytest.mark.parametrize("killed_at", [0, 3, 4])
+def test_patience_ends_a_run_also_one_that_was_killed_in_an_evaluation(trained_run, tmp_path, monkeypatch, killed_at):
+    every_step = dict.fromkeys(("eval_every", "save_every", "log_every"), 1)
+    experiment = replace(tiny.experiment(), **every_step, steps=8, patience=2, evals={})
+    scores = Scores(monkeypatch, {1: 0.9, 2: 0.5, 3: 0.5, 4: float("nan")})
+    printed: list[str] = []
+
+    def attempt():
+        train(experiment, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=printed.append)
+
+    if killed_at:
+        scores.killed_at = killed_at
+        with pytest.raises(Killed):
+            attempt()
+    attempt()
+    assert scores.evaluated == [1, 2, 3, 4]
+    checkpoints = SavedCheckpoints(tmp_path / "checkpoints")
+    assert (max(checkpoints.steps()), checkpoints.best()) == (4, 3)  # of two equal ones, the newest
+    before = contents(tmp_path)
+    attempt()
+    assert printed[-1] == "finished after 4 steps"
+    assert contents(tmp_path) == {**before, ".lock": b""}
+
+
+def test_patience_does_not_count_the_evaluations_of_pretraining(trained_run, tmp_path, monkeypatch):
+    every_step = dict.fromkeys(("eval_every", "save_every", "log_every"), 1)
+    stage = Stage(until=2, changes=("objective.ctc_weight=0.3",))
+    experiment = replace(tiny.experiment(), **every_step, steps=8, patience=1, evals={}, pretraining=(stage,))
+    scores = Scores(monkeypatch, {1: 0.1, 2: 0.2, 3: 0.9, 4: 0.8, 5: 0.8})
+    train(experiment, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=str)
+    assert scores.evaluated == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("scores", "waited"),
+    [([], 0), ([0.5], 0), ([0.5, 0.5, 0.4], 0), ([0.4, 0.4, 0.5], 2), ([float("nan"), float("inf")], 2)],
+)
+def test_evaluations_since_the_best(scores, waited):
+    assert evaluations_since_best(scores) == waited

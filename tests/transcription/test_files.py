@@ -13,7 +13,7 @@ from jaxasr.decode import Beam, Greedy, Hotwords, MaxTokens, NoRepeatNgram
 from jaxasr.training import Metadata
 from jaxasr.transcription import Transcript, TranscriptionError, transcribe
 from jaxasr.transcription.decode import compile_decode_fn
-from jaxasr.transcription.files import WINDOW_S, longest_window_s, with_hotwords
+from jaxasr.transcription.files import WINDOW_S, longest_window_s, windows_of, with_hotwords
 from jaxasr.transcription.segments import Windows, segments
 from tests import tiny_experiments as tiny
 from tests.trained_run import TRAIN, spoken
@@ -127,6 +127,40 @@ def test_windows_are_as_long_as_the_longest_utterance_of_training(experiment):
     assert longest_window_s(replace(experiment, train_data=chosen), metadata) == WINDOW_S
     kept = replace(chosen, transforms=(*chosen.transforms, data.KeepSeconds(0.1, 7.0)))
     assert longest_window_s(replace(experiment, train_data=kept), metadata) == 7.0
+
+
+def test_windows_of_long_files_are_as_long_as_usual_utterances_and_short_files_are_whole(experiment):
+    metadata = Metadata("", "", "", "", {}, longest_s=9.0, usual_s=(2.0, 6.0))
+    assert windows_of(experiment, metadata) == Windows(6.0, whole_s=9.0)
+    assert windows_of(experiment, replace(metadata, usual_s=(0.0, 0.0))) == Windows(
+        9.0, whole_s=9.0
+    )  # an older checkpoint
+    assert windows_of(experiment, replace(metadata, usual_s=(0.2, 0.5), longest_s=1.5)) == Windows(1.0, whole_s=1.5)
+    assert windows_of(experiment, metadata, 4.0) == Windows(4.0)
+
+
+@pytest.mark.parametrize(("window_s", "is_unusual"), [(1.9, True), (2.0, False), (9.0, False), (9.1, True)])
+def test_windows_unlike_training_are_warned_of(experiment, window_s, is_unusual, capsys):
+    metadata = Metadata("", "", "", "", {}, longest_s=9.0, usual_s=(2.0, 6.0))
+    windows_of(experiment, metadata, window_s)
+    warning = capsys.readouterr().err
+    assert bool(warning) == is_unusual
+    if is_unusual:
+        assert "90 % of the utterances of training have 2 to 6 s, the longest 9 s" in warning
+        assert warning.endswith("or give --window-s 6\n")
+    windows_of(experiment, Metadata("", "", "", "", {}), window_s)  # an older checkpoint: nothing is known
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_knows_its_usual_durations(trained_run, tmp_path, capsys):
+    """The eight utterances have 0.12 to 0.84 s."""
+    soundfile.write(tmp_path / "one.wav", spoken("AB"), 16_000)
+    for window_s in (None, 5.0):
+        list(transcribe(tiny.experiment(), trained_run.workdir, [tmp_path / "one.wav"], window_s=window_s))
+    assert capsys.readouterr().err == (
+        "jaxasr transcribe: windows of up to 5 s, and 90 % of the utterances of training have 0.12 to 0.84 s, the longest "
+        "1 s: expect more errors, or give --window-s 1\n"
+    )
 
 
 def test_confidences_are_those_of_the_calibration_that_lies_in_the_run(trained_run, tmp_path):

@@ -148,3 +148,15 @@ def test_a_recording_of_nothing_is_one_empty_window():
 def test_windows_that_cannot_be_cut_are_refused(longest_s, pause_s):
     with pytest.raises(ValueError, match="a window at least four pauses"):
         Windows(longest_s, pause_s)
+
+
+@pytest.mark.parametrize(("seconds", "is_one"), [(1.0, True), (2.5, True), (3.5, True), (3.6, False), (5.0, False)])
+def test_a_recording_up_to_a_given_length_is_one_window(rng, seconds, is_one):
+    """The second half of the longest one is no recording of its own, though it is shorter."""
+    wave_n = noise(rng, seconds)
+    for begin in range(1_000, len(wave_n), 1_000):
+        wave_n[begin : begin + 150] //= 100
+    found = cut(wave_n, Windows(2.0, whole_s=3.5, pause_s=0.1))
+    np.testing.assert_array_equal(together(found), wave_n)
+    assert (len(found) == 1) == is_one
+    assert is_one or all(len(each.wave_n) <= LONGEST for each in found)

@@ -33,12 +33,14 @@ class SavedCheckpoints:
         directory: Path,
         *,
         by: str = "wer",
+        may_differ: Sequence[str] = (),
         print_fn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
     ):
         """Opens the folder.
 
         Args:
             by: the name of the score that ranks checkpoints; lower is better.
+            may_differ: paths of the experiment that may have other values in a checkpoint than for its reader.
             print_fn: takes a line about each damaged checkpoint that is passed over.
 
         Raises:
@@ -51,6 +53,7 @@ class SavedCheckpoints:
         logging.getLogger("absl").addFilter(_not_from_orbax)
         self.directory = directory
         self._by = by
+        self._may_differ = tuple(may_differ)
         self._print = print_fn
         self._reported: set[str] = set()
         self._damaged: set[int] = set()
@@ -182,7 +185,8 @@ class SavedCheckpoints:
         about = self._saved(number).about()
         there = about.metadata
         wanted = flat_tree.flatten(like)
-        _raise_if(f"{name} is of another run, with fingerprint {there.fingerprint}", there.differences(expect or there))
+        lines = there.differences(expect or there, self._may_differ)
+        _raise_if(f"{name} is of another run, with fingerprint {there.fingerprint}", lines)
         lines = flat_tree.differences(about.leaves, flat_tree.describe(wanted), whole=whole)
         _raise_if(f"{name} holds another tree", lines)
         return flat_tree.unflatten(like, self._saved(number).read(wanted, about, whole=whole)), there

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ class Checkpoints(SavedCheckpoints):
         keep_last: int = 2,
         keep_best: int = 1,
         by: str = "wer",
+        may_differ: Sequence[str] = (),
         print_fn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
     ):
         """Opens or creates the folder, and removes incomplete checkpoints of a killed run.
@@ -50,6 +51,7 @@ class Checkpoints(SavedCheckpoints):
             keep_last: newest checkpoints that are kept.
             keep_best: best checkpoints that are kept besides.
             by: the name of the score that ranks them.
+            may_differ: paths of the experiment that may have other values in a checkpoint than in the run.
             print_fn: takes a line about each damaged checkpoint that is passed over.
         """
         if keep_last < 1 or keep_best < 0:
@@ -57,7 +59,7 @@ class Checkpoints(SavedCheckpoints):
                 f"keep_last={keep_last}, keep_best={keep_best}; it needs keep_last >= 1 and keep_best >= 0"
             )
         directory.mkdir(parents=True, exist_ok=True)
-        super().__init__(directory, by=by, print_fn=print_fn)
+        super().__init__(directory, by=by, may_differ=may_differ, print_fn=print_fn)
         self._keep_last = keep_last
         self._keep_best = keep_best
         self._needed_bytes = 0

@@ -21,7 +21,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxasr.training import Checkpoints, Evaluation, Metadata, SavedCheckpoints
 from tests.processes import PROCESS_S, read_line
 
-METADATA = Metadata("model.depth = 6\nseed = 0\n", "aaaa1111", "t0k3n000", "da7a0000", {"jax": "0.10"})
+METADATA = Metadata(
+    "model.depth = 6\nseed = 0\n", "aaaa1111", "t0k3n000", "da7a0000", {"jax": "0.10"}, usual_s=(0.5, 3.0)
+)
 
 
 class State(NamedTuple):

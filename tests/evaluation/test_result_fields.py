@@ -1,7 +1,7 @@
 """The row of a split that was decoded."""
 
 from jaxasr import report, score
-from jaxasr.evaluation.decode_split import row_of
+from jaxasr.evaluation.result_fields import row_of
 from jaxasr.score.evaluate import Speed
 
 

@@ -1,0 +1,1 @@
+"""Trackers of metrics: TensorBoard, W&B and trackio."""
