@@ -33,6 +33,9 @@ OTHERS = (
     training.CtcConsistency(1.0),
     training.Reinforce(),
     training.ExpectedErrors(BEAM),
+    experiment.Uniform(0.1, 0.5),
+    experiment.LogUniform(0.1, 0.5),
+    experiment.WholeUniform(1, 5),
     training.WeightNoise(0.1),
     training.Objective(prior=(0.5, 0.5)),
     BEAM,
@@ -64,6 +67,8 @@ ANY = {  # any finite number: weights of scores, decibels, slopes, beginnings of
     "AddNoise.low_db",
     "Tones.noise_db",
     "Monotonic.bias",
+    "Uniform.low",
+    "WholeUniform.low",
     "Crdnn.leak",
     "VggSubsampling.leak",
 }
@@ -187,7 +192,7 @@ def test_the_pool_has_every_public_dataclass_with_numbers():
     records |= {
         "SignalLimits"
     }  # options of `prepare`, which have ranges of their own (tests/data/test_signal_level.py)
-    records |= {"Memory", "TrainState", "ContextAndWeights", "Recogniser", "AttentionOutput", "BoundLm"}
+    records |= {"OneOf", "Memory", "TrainState", "ContextAndWeights", "Recogniser", "AttentionOutput", "BoundLm"}
     bases = {
         "Optimizer",
         "Attention",

@@ -9,6 +9,7 @@ from jaxasr.cli.numbers import whole_number
 from jaxasr.files import DATA_DIR, default_data_dir
 
 MOST_WORKERS = 1_024  # processes at once
+MOST_MICROBATCHES = 4_096
 STEP_DIGITS = 18
 
 
@@ -93,6 +94,18 @@ def mesh_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def microbatches_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares the number of microbatches of a training step."""
+    parser.add_argument(
+        "--microbatches",
+        type=whole_number(1, MOST_MICROBATCHES),
+        default=1,
+        metavar="N",
+        help="each device takes its examples of a step in N parts, one after another: the same step with less memory, such "
+        "as on fewer devices (default: 1)",
+    )
+
+
 def sharding_rules_argument(parser: argparse.ArgumentParser) -> None:
     """Declares the file of sharding rules for single arrays of the state."""
     parser.add_argument(
@@ -173,6 +186,7 @@ def runtime_config(options: argparse.Namespace) -> Any:
         workers=options.workers,
         layout=scale.MeshShape.parse(getattr(options, "mesh", "")),
         rules=load_sharding_rules(getattr(options, "sharding_rules", None)),
+        microbatches=getattr(options, "microbatches", 1),
         **({"step_timeout_s": options.step_timeout_s} if "step_timeout_s" in options else {}),
         **({"trackers": tuple(options.trackers), "profile": options.profile} if "trackers" in options else {}),
     )

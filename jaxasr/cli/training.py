@@ -11,6 +11,7 @@ from jaxasr.cli.arguments import (
     experiment_arguments,
     load_experiment,
     mesh_argument,
+    microbatches_argument,
     overrides_argument,
     run_arguments,
     runtime_arguments,
@@ -69,6 +70,7 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
     runtime_arguments(parser)
     mesh_argument(parser)
     sharding_rules_argument(parser)
+    microbatches_argument(parser)
     parser.add_argument(
         "--extend",
         action="store_true",

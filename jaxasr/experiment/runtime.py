@@ -24,13 +24,14 @@ class RuntimeConfig:
     workers: int = 0  # loader processes; 0: threads of this one
     layout: MeshShape = field(default_factory=MeshShape)  # of the mesh
     rules: Rules = field(default_factory=Rules)  # of the state's sharding
+    microbatches: int = 1  # parts in which a device takes its examples of a step
     trackers: tuple[str, ...] = ()  # besides TensorBoard (training.tracking)
     profile: tuple[int, int] | None = None  # steps done before and after the steps that are traced
     step_timeout_s: float = 1_800.0  # a process that makes no step for so long ends, and with it the job
 
     def __post_init__(self):
         check_local(self.data_dir)
-        check_numbers(self, positive=("step_timeout_s",), not_negative=("workers",))
+        check_numbers(self, positive=("step_timeout_s", "microbatches"), not_negative=("workers",))
         check_trackers(self.trackers)
         if self.profile is not None and not 0 <= self.profile[0] < self.profile[1]:
             raise ValueError(

@@ -79,7 +79,11 @@ class StageTrainer:
         """
         objective = resolve_objective(experiment, data)
         step = compile_step(
-            make_train_step(experiment, objective), runtime.parallelism, layout=runtime.layout, rules=runtime.rules
+            make_train_step(experiment, objective),
+            runtime.parallelism,
+            layout=runtime.layout,
+            rules=runtime.rules,
+            microbatches=runtime.microbatches,
         )
         for shape in data.shapes:
             step.check_divisible(shape.examples)

@@ -15,7 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
-from jaxasr.scale.gradient_reduction import SINGLE_DEVICE, MeshReduction, PmapReduction
+from jaxasr.scale.gradient_reduction import (
+    SINGLE_DEVICE,
+    GradientReduction,
+    MeshReduction,
+    MicrobatchReduction,
+    PmapReduction,
+)
 from jaxasr.scale.hosts import barrier
 from jaxasr.scale.layout import (
     DATA,
@@ -45,6 +51,7 @@ class CompiledStep(Generic[State, Metrics]):
     mesh: Mesh  # of three axes (scale/layout.py)
     rules: Rules
     function: Any  # jitted: (state, batch) -> (state, metrics)
+    microbatches: int = 1  # parts in which a device takes its examples
     _executables: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # keys: shapes of a batch
 
     def __call__(self, state: State, batch: Any) -> tuple[State, Metrics]:
@@ -78,7 +85,14 @@ class CompiledStep(Generic[State, Metrics]):
         return math.prod(self.mesh.shape[axis] for axis in ROWS)
 
     def check_divisible(self, examples: int) -> None:
-        """Raises ValueError if the device groups can't have equal shares of so many examples."""
+        """Raises ValueError if the device groups can't have equal shares of so many examples, in equal microbatches."""
+        shares = self.groups * self.microbatches
+        if examples % shares and self.microbatches > 1:
+            raise ValueError(
+                f"a batch of {examples} examples can't be divided evenly over {self.groups} devices in {self.microbatches} "
+                f"microbatches; make the examples of every batch shape a multiple of {shares} "
+                "(train_data.shapes.examples_multiple), or change --microbatches"
+            )
         if examples % self.groups:
             raise ValueError(
                 f"a batch of {examples} examples can't be shared out evenly over {self.groups} devices; "
@@ -138,6 +152,7 @@ def compile_step(
     layout: MeshShape | None = None,
     rules: Rules | None = None,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+    microbatches: int = 1,
 ) -> CompiledStep[State, Metrics]:
     """Returns the step for these devices. It is compiled at the first call for each shape of a batch.
 
@@ -151,6 +166,7 @@ def compile_step(
         layout: shape of the mesh; None: all devices are on the data axis.
         rules: sharding rules of the state on the mesh; None: the built-in ones.
         devices: None: all devices of all processes. Devices of a `Topology` that is not here serve for `lower` alone.
+        microbatches: parts in which a device takes its examples, one after another; more of them need less memory.
 
     Raises:
         ValueError: jit with several processes, a layout without a mesh, or a layout that does not fit the devices.
@@ -169,7 +185,8 @@ def compile_step(
         )
     chosen = chosen[:1] if parallelism == "jit" else chosen
     mesh = (MeshShape() if parallelism == "jit" else layout).mesh(chosen)
-    return CompiledStep(parallelism, mesh, rules, _compiled(step, parallelism, mesh, rules))
+    function = _compiled(step, parallelism, mesh, rules, microbatches)
+    return CompiledStep(parallelism, mesh, rules, function, microbatches)
 
 
 def resolve_parallelism(
@@ -212,15 +229,18 @@ def _at(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _compiled(step: Callable[..., Any], parallelism: Parallelism, mesh: Mesh, rules: Rules) -> Any:
+def _compiled(step: Callable[..., Any], parallelism: Parallelism, mesh: Mesh, rules: Rules, microbatches: int) -> Any:
+    def in_parts(reduction: GradientReduction) -> GradientReduction:
+        return reduction if microbatches == 1 else MicrobatchReduction(reduction, microbatches)
+
     if parallelism == "pmap":
 
         def one_step(state: Any, batch: Any) -> Any:
-            return step(state, batch, PmapReduction(DATA))
+            return step(state, batch, in_parts(PmapReduction(DATA)))
 
         devices = list(mesh.devices.flat)
         return jax.pmap(one_step, DATA, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=0)
-    reduction = SINGLE_DEVICE if mesh.size == 1 else MeshReduction(mesh, rules)
+    reduction = in_parts(SINGLE_DEVICE if mesh.size == 1 else MeshReduction(mesh, rules))
 
     def one_step(state: Any, batch: Any) -> Any:
         new, metrics = step(state, batch, reduction)

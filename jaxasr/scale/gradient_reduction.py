@@ -1,10 +1,12 @@
 """Sums of gradients and metrics over the examples of all devices, for the steps of `compile_step`."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxasr.scale.layout import ROWS
@@ -86,6 +88,33 @@ class MeshReduction:
             check_vma=False,
         )
         return mapped(variables, batch)
+
+
+@dataclass(frozen=True)
+class MicrobatchReduction:
+    """A step in which every device takes its examples in parts, one after another, and holds the activations of one part.
+
+    The sums are those of the whole batch, up to the rounding of float32 sums.
+    """
+
+    devices: GradientReduction  # the sum over devices, once a step
+    parts: int
+
+    def summed(self, gradients: Gradients, variables: Variables, batch: Any) -> tuple[Any, Any]:
+        """Returns the sums over all parts of all devices."""
+        return self.devices.summed(functools.partial(_in_parts, gradients, self.parts), variables, batch)
+
+
+def _in_parts(gradients: Gradients, parts: int, variables: Variables, batch: Any) -> tuple[Any, Any]:
+    """Returns the sums of `gradients` over equal parts of the examples."""
+    split = jax.tree.map(lambda leaf: leaf.reshape(parts, leaf.shape[0] // parts, *leaf.shape[1:]), batch)
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, gradients(variables, part)), None
+
+    shapes = jax.eval_shape(gradients, variables, jax.tree.map(lambda leaf: leaf[0], split))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.scan(add, zeros, split)[0]
 
 
 def _gathered(part: jax.Array, spec: PartitionSpec) -> jax.Array:

@@ -50,9 +50,9 @@ def batch_of(rng, examples=8, tokens=9):
 
 
 @functools.cache
-def compiled_step(parallelism):
+def compiled_step(parallelism, microbatches=1):
     """Returns the compiled step, one for all tests of the file."""
-    return compile_step(step, parallelism)
+    return compile_step(step, parallelism, microbatches=microbatches)
 
 
 def run(compiled, batches):
@@ -76,6 +76,15 @@ def test_every_way_makes_the_same_steps(batches, parallelism):
     assert one["step"] == many["step"] == 3
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), one, many)
     np.testing.assert_allclose(losses, losses_of_many, rtol=1e-6)
+
+
+@pytest.mark.parametrize("parallelism", PARALLELISMS)
+def test_microbatches_make_the_same_steps(batches, parallelism):
+    """The parts have 17, 1, 3 and 10 tokens on one device; on four, a part is one example."""
+    one, losses = run(compiled_step("jit"), batches)
+    parts, losses_of_parts = run(compiled_step(parallelism, 2 if parallelism != "jit" else 4), batches)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), one, parts)
+    np.testing.assert_allclose(losses, losses_of_parts, rtol=1e-6)
 
 
 def test_the_mean_of_means_would_differ(batches):
@@ -155,3 +164,22 @@ def test_examples_that_cannot_be_shared_out_are_refused(rng):
     compiled = compiled_step("mesh")
     with pytest.raises(ValueError, match=r"6 examples can't be shared out evenly over 4 devices"):
         compiled.place(batch_of(rng, examples=6))
+
+
+def test_microbatches_that_do_not_divide_a_share_are_refused(rng):
+    compiled = compiled_step("mesh", 2)
+    message = r"12 examples can't be divided evenly over 4 devices in 2 microbatches; make .* a multiple of 8 "
+    with pytest.raises(ValueError, match=message):
+        compiled.check_divisible(12)
+    compiled.check_divisible(16)
+
+
+def test_microbatches_hold_the_activations_of_one_part():
+    """The memory of temporary arrays, as the compiler plans it, with long examples."""
+    state, batch = jax.eval_shape(new_state), batch_of(np.random.default_rng(0), tokens=4_000)
+    shapes = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, batch))
+    whole, parts = (
+        compile_step(step, "jit", microbatches=count).lower(state, shapes).compile().memory_analysis()
+        for count in (1, 8)
+    )
+    assert parts.temp_size_in_bytes < 0.5 * whole.temp_size_in_bytes
