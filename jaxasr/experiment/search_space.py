@@ -16,6 +16,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from scipy.stats import qmc
 
+from jaxasr.tree import check_numbers
+
 _DIGITS = 4  # of a drawn number: enough to differ, few enough to read
 
 
@@ -140,8 +142,9 @@ def _check(space: Space, count: int) -> None:
 
 
 def _check_bounds(distribution: object, low: int | float, high: int | float) -> None:
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"{distribution}: finite bounds are needed, the lower one first")
+    check_numbers(distribution)
+    if not low < high:
+        raise ValueError(f"{distribution}: two bounds are needed, the lower one first")
 
 
 def _rounded(value: float) -> float:

@@ -1,6 +1,5 @@
 """Parameters that are not trained, or more slowly than others, chosen by their paths."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +54,9 @@ class Freeze:
         return jax.tree.map(lambda frozen, leaf: jnp.zeros_like(leaf) if frozen else leaf, self.mask(updates), updates)
 
 
+MOST_FACTOR = 1e6
+
+
 @dataclass(frozen=True)
 class PartRates:
     """The learning rates of parts of a model, as factors of the schedule's: those of the first pattern that finds a path.
@@ -63,17 +65,18 @@ class PartRates:
     norm of the gradient, are those of all parameters before.
 
     Raises:
-        ValueError: a pattern is no regular expression, or a factor is not above 0.
+        ValueError: a pattern is no regular expression, or a factor is not in (0, 1e6].
     """
 
     factors: tuple[tuple[str, float], ...] = ()  # such as (("^encoder/", 0.1),)
 
     def __post_init__(self):
         check_patterns("PartRates", [pattern for pattern, _ in self.factors])
-        wrong = [pair for pair in self.factors if not (math.isfinite(pair[1]) and pair[1] > 0.0)]
+        wrong = [pair for pair in self.factors if not 0.0 < pair[1] <= MOST_FACTOR]
         if wrong:
             raise ValueError(
-                f"PartRates has the factors {wrong}; they must be above 0 (Freeze keeps parameters as they are)"
+                f"PartRates has the factors {wrong}; they must be above 0 and at most {MOST_FACTOR:g} (Freeze keeps "
+                "parameters as they are)"
             )
 
     def scaled(self, updates: Any) -> Any:

@@ -91,7 +91,8 @@ def test_a_frozen_part_stays_whatever_its_rate():
     [
         ((("(", 1.0),), r"PartRates has the pattern '\(', which is no regular expression"),
         ((("kernel", 0.0),), r"PartRates has the factors \[\('kernel', 0.0\)\]; they must be above 0"),
-        ((("kernel", float("inf")),), "they must be above 0"),
+        ((("kernel", float("nan")),), r"PartRates has the factors \[\('kernel', nan\)\]; they must be above 0"),
+        ((("kernel", float("inf")),), r"PartRates has the factors \[\('kernel', inf\)\]; they must be above 0"),
     ],
 )
 def test_factors_that_are_none_are_refused(factors, message):
