@@ -13,7 +13,7 @@ from jaxasr.evaluation.tune import GridPoint, table, tuning_metric
 from jaxasr.experiment import RuntimeConfig
 from jaxasr.score import independent_units
 from tests import tiny_experiments as tiny
-from tests.evaluation.test_decode_split import evaluation as evaluation_of
+from tests.evaluation.test_result_fields import evaluation as evaluation_of
 from tests.trained_run import TrainedRun
 
 
