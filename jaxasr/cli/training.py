@@ -1,6 +1,7 @@
 """The subcommands that show, train and sweep experiments."""
 
 import argparse
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from jaxasr.cli.arguments import (
 )
 from jaxasr.cli.command import Command
 from jaxasr.cli.evaluation import evaluate_workdir, result_arguments
-from jaxasr.cli.numbers import MOST_S, number, whole_number
+from jaxasr.cli.numbers import MOST_S, int_list, number, whole_number
 
 
 def declare_show(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +173,45 @@ def declare_sweep(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="accelerators that each run sees, no two runs the same (default: each sees all)",
     )
+    _halving_arguments(parser)
+    _slurm_arguments(parser)
+    parser.add_argument(
+        "--workdir", type=Path, help="the folder that holds the workdir of each run (default: runs/FOLDER/GENERATOR)"
+    )
+    parser.add_argument(
+        "--results", type=Path, help="the file that collects the rows of all runs (default: results.jsonl beside FILE)"
+    )
+    runtime_arguments(parser)
+    mesh_argument(parser)
+
+
+def _halving_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares where the weaker runs of a sweep stop."""
+    parser.add_argument(
+        "--halving-rungs",
+        type=int_list(1),
+        default=(),
+        metavar="STEPS,STEPS",
+        help="evaluations at which the runs that are worse on the validation split stop (default: none)",
+    )
+    parser.add_argument(
+        "--halving-factor",
+        type=whole_number(2),
+        default=3,
+        metavar="N",
+        help="at a rung one of N runs continues (default: 3)",
+    )
+    parser.add_argument(
+        "--budget-device-hours",
+        type=number(above=0.0),
+        default=math.inf,
+        metavar="X",
+        help="device-hours of all trainings together, after which all runs save and stop (default: no limit)",
+    )
+
+
+def _slurm_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares how a sweep becomes an array of Slurm jobs."""
     parser.add_argument(
         "--slurm-array",
         type=whole_number(1, MOST_WORKERS),
@@ -185,14 +225,6 @@ def declare_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sbatch", default="", metavar="OPTIONS", help="options of sbatch, such as --sbatch='--gpus=1 --time=8:00:00'"
     )
-    parser.add_argument(
-        "--workdir", type=Path, help="the folder that holds the workdir of each run (default: runs/FOLDER/GENERATOR)"
-    )
-    parser.add_argument(
-        "--results", type=Path, help="the file that collects the rows of all runs (default: results.jsonl beside FILE)"
-    )
-    runtime_arguments(parser)
-    mesh_argument(parser)
 
 
 def sweep(options: argparse.Namespace) -> int:
@@ -202,8 +234,9 @@ def sweep(options: argparse.Namespace) -> int:
 
     file, _, generator = options.experiment.partition(":")
     path = Path(file)
+    halving = sweep.Halving(options.halving_rungs, options.halving_factor)
     if options.slurm_array:
-        variants(options.experiment, tree.parse(options.assignments))  # a mistake shows here, not in the jobs
+        halving.check(variants(options.experiment, tree.parse(options.assignments)))  # a mistake shows here, not in the jobs
         given = shlex.split(options.sbatch)
         elements = options.slurm_array
         print(sweep.submit_array(options.words, elements=elements, script=options.slurm_script, options=given))
@@ -215,9 +248,13 @@ def sweep(options: argparse.Namespace) -> int:
         runtime_config(options),
         jobs=options.jobs,
         devices_per_run=options.devices_per_run,
+        halving=halving,
+        budget_device_hours=options.budget_device_hours,
         assignments=options.assignments,
     )
     print(f"{len(result.done)} done, {len(result.skipped)} were done already, {len(result.failed)} failed")
+    for name, where in result.stopped.items():
+        print(f"{name} stopped {where}")
     for name, why in result.failed.items():
         print(f"jaxasr sweep: {name} {why}", file=sys.stderr)
     return 128 + result.signum if result.signum else int(bool(result.failed))
@@ -252,6 +289,7 @@ COMMANDS = (
         (
             "jaxasr sweep experiments/ablations/encoders.py:encoders --jobs 2",
             "jaxasr sweep experiments/ablations/encoders.py:encoders --jobs 8 --devices-per-run 1",
+            "jaxasr sweep experiments/ablations/encoders.py:encoders --halving-rungs 600,1200 --budget-device-hours 4",
             "jaxasr sweep experiments/ablations/encoders.py:encoders --slurm-array 4 --sbatch=--gpus=1",
         ),
     ),

@@ -1,8 +1,9 @@
 """The queue of a sweep: variants that wait, run, are done, were skipped or failed, and the processes that train them."""
 
+import math
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,15 @@ from jaxasr.run.interrupt import StopRequests
 from jaxasr.scale import Watchdog
 from jaxasr.scale.child import bound_command
 from jaxasr.sweep.devices import DevicePool
-from jaxasr.sweep.status import VariantStatus, best_on_validation, write_status
+from jaxasr.sweep.halving import Halving, Standing, device_hours, standing
+from jaxasr.sweep.status import SweepResult, VariantStatus, validation_scores, write_status
 
 LOG = "log.txt"  # in each workdir: the output of the run
 TAIL_LINES = 12  # of the log of a run that failed, for the error
+ALL_TO_THE_END = Halving()
 _RECURS = (1, 2)  # statuses of `jaxasr train` after an error that would recur
 
 Command = Callable[[str, Sequence[str]], list[str]]  # a variant's name and its missing splits -> a command line
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """The outcome of each variant, by name."""
-
-    done: tuple[str, ...]  # by this sweep
-    skipped: tuple[str, ...]  # all rows were there before
-    failed: Mapping[str, str] = field(default_factory=dict)  # the ends of their logs
-    signum: int = 0  # of the signal that stopped the sweep; 0: none did
 
 
 @dataclass
@@ -61,6 +54,8 @@ class RunQueue:
         command: Command,
         pool: DevicePool | None = None,
         retries: int = 0,
+        halving: Halving = ALL_TO_THE_END,
+        budget_device_hours: float = math.inf,
     ):
         """Finds out which steps are done.
 
@@ -71,6 +66,8 @@ class RunQueue:
             command: gives the command line of a run.
             pool: devices that are shared out; None: every run sees all.
             retries: how often a run is started again.
+            halving: the rungs at which the weaker runs stop.
+            budget_device_hours: of all trainings together, after which everything stops.
         """
         self.waiting = dict(built)
         self.running: dict[str, _RunProcess] = {}
@@ -80,6 +77,11 @@ class RunQueue:
         self._command = command
         self._pool = pool
         self._retries = retries
+        self._halving = halving
+        self._budget = budget_device_hours
+        self._faults = dict.fromkeys(built, 0)
+        self._pausing: set[str] = set()  # running variants that were told to stop
+        self._stopped: dict[str, str] = {}
         self._attempts = dict.fromkeys(built, 0)
         self._best: dict[str, float | None] = dict.fromkeys(built)
         self._written: list[VariantStatus] = []
@@ -103,7 +105,7 @@ class RunQueue:
             run = self.running.get(name)
             now = Watchdog.last_step(self._folder / name, beyond=run.watchdog_start if run else 0)
             self._steps[name] = min(max(now, self._steps[name]), self._built[name].steps)
-        ended = len(self._done) + len(self._skipped) + len(self._failed)
+        ended = len(self._done) + len(self._skipped) + len(self._failed) + len(self._stopped)
         at = " and ".join(f"{name} at {self._steps[name]:,} of {self._built[name].steps:,}" for name in active)
         bar.advance(self.steps() - before, runs=f"{ended} of {len(self._built)}", now=at or "none")
         self._write_status()
@@ -112,9 +114,9 @@ class RunQueue:
         """Writes the table of all variants if something in it has changed."""
         states = dict.fromkeys(self.waiting, "waits") | dict.fromkeys(self.running, "runs")
         states |= dict.fromkeys(self._done, "done") | dict.fromkeys(self._skipped, "there before")
-        states |= dict.fromkeys(self._failed, "failed")
+        states |= dict.fromkeys(self._failed, "failed") | dict.fromkeys(self._stopped, "stopped")
         for name in self.running:
-            self._best[name] = best_on_validation(self._folder / name, self._built[name])
+            self._note_best(name)
         found = [
             VariantStatus(
                 name,
@@ -132,6 +134,10 @@ class RunQueue:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_status(self._folder, found)
             self._written = found
+
+    def _note_best(self, name: str) -> None:
+        scores = validation_scores(self._folder / name, self._built[name])
+        self._best[name] = min(scores.values(), default=None)
 
     def _devices_of(self, name: str) -> str:
         run = self.running.get(name)
@@ -157,6 +163,7 @@ class RunQueue:
         A variant waits on if another process holds its workdir, or if a run of an equal variant is running.
         """
         rows = report.read(self._results) if self._results.is_file() else []
+        now = self._pause()
         for name in list(self.waiting):
             missing = self._missing(name, rows)
             if not missing:
@@ -165,7 +172,12 @@ class RunQueue:
                 self._skipped.append(name)
                 self._leave(name, bar, made=name in self._others)
                 bar.print(f"{name}: its rows are there")
-            elif len(self.running) < jobs and not self._equal_runs(name):
+            elif name in now.stopped:
+                del self.waiting[name]
+                self._stopped[name] = now.stopped[name]
+                self._leave(name, bar, made=False)
+                bar.print(f"{name}: stopped {now.stopped[name]}")
+            elif now.may_run(name) and len(self.running) < jobs and not self._equal_runs(name):
                 if Workdir(self._folder / name).is_free():
                     bar.print(f"{name}: begins ({self._fingerprints[name]}, {', '.join(missing)})")
                     self.running[name] = self._start_run(name, missing)
@@ -175,6 +187,24 @@ class RunQueue:
                     self._others.add(name)
                     bar.print(f"{name}: another process holds {self._folder / name}; waits for it")
 
+    def _pause(self) -> Standing:
+        """Stops runs that have come to their rung, or all if the budget is spent, and returns where every variant stands."""
+        ranked = {self._fingerprints[name]: name for name in reversed(list(self._built)) if name not in self._failed}
+        built = {name: self._built[name] for name in self._built if name in ranked.values()}  # one of equal variants
+        now = standing(self._halving, built, self._folder, ended={*self._done, *self._skipped})
+        equal = {name: ranked.get(self._fingerprints[name], name) for name in self._built}
+        stopped = {name: now.stopped[first] for name, first in equal.items() if first in now.stopped}
+        now = Standing(now.targets, stopped)
+        spent = device_hours(self._built, self._folder) if math.isfinite(self._budget) else 0.0
+        if spent >= self._budget:
+            why = f"by the budget of {self._budget:g} device-hours, of which {spent:.3g} are spent"
+            now = Standing({}, dict.fromkeys(self._built, why) | stopped)
+        for name in self.running.keys() - self._pausing:
+            if now.is_reached(name, validation_scores(self._folder / name, self._built[name])):
+                self._pausing.add(name)
+                self.running[name].process.terminate()
+        return now
+
     def poll(self, bar: report.Progress) -> None:
         """Checks which processes have ended, and how."""
         for name, run in list(self.running.items()):
@@ -182,7 +212,9 @@ class RunQueue:
             if status is None:
                 continue
             del self.running[name]
-            self._best[name] = best_on_validation(self._folder / name, self._built[name])
+            was_told = name in self._pausing
+            self._pausing.discard(name)
+            self._note_best(name)
             if self._pool and run.devices is not None:
                 self._pool.give_back(run.devices)
             missing = self._missing(name, report.read(self._results) if self._results.is_file() else [])
@@ -191,11 +223,15 @@ class RunQueue:
                 self._leave(name, bar, made=True)
                 bar.print(f"{name}: done")
                 continue
+            if was_told:
+                self.waiting[name] = self._built[name]
+                continue
             if status and not Workdir(self._folder / name).is_free():
                 self.waiting[name] = self._built[name]
                 bar.print(f"{name}: another process was faster to take {self._folder / name}; waits for it")
                 continue
-            if status not in (0, *_RECURS) and self._attempts[name] <= self._retries:
+            if status not in (0, *_RECURS) and self._faults[name] < self._retries:
+                self._faults[name] += 1
                 self.waiting[name] = self._built[name]
                 bar.print(f"{name}: ended with status {status}; is started again. The end of {run.log}:\n{run.tail()}")
                 continue
@@ -211,7 +247,9 @@ class RunQueue:
             run.process.terminate()
         for run in self.running.values():
             run.process.wait()
-        return SweepResult(tuple(self._done), tuple(self._skipped), dict(self._failed), requests.signum)
+        return SweepResult(
+            tuple(self._done), tuple(self._skipped), dict(self._failed), dict(self._stopped), requests.signum
+        )
 
     def _missing(self, name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         found = {row["split"] for row in rows if self._matches(name, row)}

@@ -1,8 +1,8 @@
-"""The table of a sweep that is running: a file in its folder that is written anew whenever something changes."""
+"""The result of a sweep, and its table while it runs: a file in its folder that is written whenever something changes."""
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jaxasr import report
@@ -16,11 +16,22 @@ _VALIDATION = "validation/"
 
 
 @dataclass(frozen=True)
+class SweepResult:
+    """The outcome of each variant, by name."""
+
+    done: tuple[str, ...]  # by this sweep
+    skipped: tuple[str, ...]  # all rows were there before
+    failed: Mapping[str, str] = field(default_factory=dict)  # the ends of their logs
+    stopped: Mapping[str, str] = field(default_factory=dict)  # by successive halving or the budget: where
+    signum: int = 0  # of the signal that stopped the sweep; 0: none did
+
+
+@dataclass(frozen=True)
 class VariantStatus:
     """A variant in the table."""
 
     name: str
-    state: str  # waits, runs, done, there before, failed
+    state: str  # waits, runs, done, there before, failed, stopped
     step: int
     steps: int
     best: float | None  # on the validation split, by the score that ranks checkpoints
@@ -41,21 +52,21 @@ def write_status(folder: Path, variants: Sequence[VariantStatus]) -> None:
     write_whole(folder / STATUS, report.markdown(header, [variant.cells for variant in variants]) + "\n")
 
 
-def best_on_validation(workdir: Path, experiment: Experiment) -> float | None:
-    """Returns the best score of a run on its validation split so far; None if it was not evaluated yet.
+def validation_scores(workdir: Path, experiment: Experiment) -> Mapping[int, float]:
+    """Returns the scores of a run on its validation split so far, by step: of the kind that ranks its checkpoints.
 
     Args:
         workdir: the folder of the run.
-        experiment: names the score that ranks its checkpoints; all of them are the better the lower they are.
+        experiment: names the kind of score; all kinds are the better the lower they are.
     """
     path = Workdir(workdir).metrics
-    return _best(path, f"{_VALIDATION}{experiment.ranked_by}", path.stat().st_size) if path.is_file() else None
+    return _scores(path, f"{_VALIDATION}{experiment.ranked_by}", path.stat().st_size) if path.is_file() else {}
 
 
 @functools.lru_cache(maxsize=1_024)
-def _best(path: Path, name: str, size: int) -> float | None:
-    """Returns the lowest value of a metric in a file; None if it has none, or is damaged. It is read anew when it grows."""
+def _scores(path: Path, name: str, size: int) -> Mapping[int, float]:
+    """Returns the values of a metric in a file by step; none if the file is damaged. It is read anew when it grows."""
     try:
-        return min((float(row[name]) for row in read_metrics(path) if name in row), default=None)
+        return {int(row["step"]): float(row[name]) for row in read_metrics(path) if name in row}
     except ValueError:  # the run itself names the line
-        return None
+        return {}

@@ -5,6 +5,7 @@ that was killed and is started again runs only what is left. Two sweeps at once 
 the sweep that started it, also if that is killed by SIGKILL.
 """
 
+import math
 import os
 import sys
 import time
@@ -16,7 +17,9 @@ from jaxasr.experiment.runtime import RuntimeConfig
 from jaxasr.experiment.variants import variants
 from jaxasr.run.interrupt import requests_to_stop
 from jaxasr.sweep.devices import DevicePool
-from jaxasr.sweep.run_queue import Command, RunQueue, SweepResult
+from jaxasr.sweep.halving import Halving
+from jaxasr.sweep.run_queue import ALL_TO_THE_END, Command, RunQueue
+from jaxasr.sweep.status import SweepResult
 
 POLL_S = 1.0
 RATE_WINDOW_S = 3_600.0  # long, because runs alternate between compiling, training and evaluating
@@ -31,6 +34,8 @@ def sweep(
     jobs: int = 1,
     devices_per_run: int = 0,
     retries: int = 1,
+    halving: Halving = ALL_TO_THE_END,
+    budget_device_hours: float = math.inf,
     assignments: Sequence[str] = (),
     command: Command | None = None,
     poll_s: float = POLL_S,
@@ -50,6 +55,8 @@ def sweep(
         jobs: runs at once.
         devices_per_run: accelerators that each run sees, no two runs the same; 0: each sees all.
         retries: how often a run is started again after such a fault.
+        halving: the rungs at which the weaker runs stop (`jaxasr.sweep.halving`).
+        budget_device_hours: of all trainings together; when it is spent, all runs save and stop.
         assignments: overrides of every variant, "path=value".
         command: returns the command that trains and evaluates a variant; `python -m jaxasr train` by default.
         poll_s: seconds between two looks at the processes.
@@ -68,9 +75,10 @@ def sweep(
             f"{reference}: {', '.join(bare)} has no evals, and their rows are how a sweep knows what is done; give the "
             "experiment one at least"
         )
+    halving.check(built)
     command = command or _command(reference, folder, results, runtime, assignments)
     with requests_to_stop() as requests:
-        queue = RunQueue(built, folder, results, command, pool, retries)
+        queue = RunQueue(built, folder, results, command, pool, retries, halving, budget_device_hours)
         total = sum(variant.steps for variant in built.values())
         with report.Progress(total, "sweep", "steps", done=queue.steps(), window_s=RATE_WINDOW_S) as bar:
             while queue.waiting or queue.running:

@@ -16,7 +16,7 @@ import pytest
 from jaxasr import report
 from jaxasr.__main__ import main
 from jaxasr.experiment import RuntimeConfig, Workdir, variants
-from jaxasr.sweep import sweep
+from jaxasr.sweep import Halving, sweep
 from jaxasr.tree import fingerprint
 from tests.processes import PROCESS_S
 
@@ -301,7 +301,7 @@ def test_a_signal_ends_the_runs_and_the_sweep_says_what_is_left(bench):
 SWEEP = """
 import pathlib, sys
 from jaxasr.experiment import RuntimeConfig
-from jaxasr.sweep import sweep
+from jaxasr.sweep import Halving, sweep
 reference, folder, results = sys.argv[1:]
 sleeps = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
 runtime = RuntimeConfig(pathlib.Path(folder))
@@ -382,3 +382,141 @@ def test_the_command_line_trains_and_tells_what_failed(bench, trained_run, capsy
     assert "1 done, 0 were done already, 1 failed" in reported.out
     assert "jaxasr sweep: bad ended with status 1; the end of" in reported.err
     assert "has no split 'lost'" in reported.err
+
+
+# A training that is evaluated every 10 of 40 steps, saves at SIGTERM and resumes; its score is that of its seed.
+TRAINS = """
+import json, pathlib, signal, sys, time
+row, results, splits, folder = sys.argv[1:]
+folder = pathlib.Path(folder)
+stops = []
+signal.signal(signal.SIGTERM, lambda *_: stops.append(1))
+metrics = folder / "metrics.jsonl"
+first = len(metrics.read_text().splitlines()) * 10 if metrics.is_file() else 0
+for step in range(first + 10, 50, 10):
+    time.sleep(0.02)
+    if stops:
+        sys.exit(143)
+    with metrics.open("a") as file:
+        file.write(json.dumps({"step": step, "validation/wer": json.loads(row)["seed"] / 10 + 1 / step}) + "\\n")
+    with (folder / "goodput.jsonl").open("a") as file:
+        kinds = ("step", "compile", "restore", "stall", "wait", "evaluation", "checkpoint", "lost", "other")
+        line = {"attempt": 1, "step": step, "flops": 0, "useful_flops": 0, "audio_s": 0, "device_s": 360.0 * step}
+        file.write(json.dumps(line | {f"{kind}_s": 1.0 for kind in kinds}) + "\\n")
+    while step in json.loads(row)["rungs"] and not stops:
+        time.sleep(0.01)
+with open(results, "a") as file:
+    for split in splits.split(","):
+        file.write(json.dumps({**json.loads(row), "split": split}) + "\\n")
+"""
+
+LADDER = '''"""Nine seeds of 40 steps."""
+from dataclasses import replace
+
+from tests import tiny_experiments as tiny
+
+
+def experiment():
+    return replace(tiny.experiment(), steps=40, eval_every=10, save_every=10, log_every=10)
+
+
+def seeds():
+    for seed in (4, 1, 3, 0, 2, 5, 8, 7, 6):
+        yield f"s-{seed}", {"seed": seed}
+'''
+
+
+class Ladder(Bench):
+    """A sweep of nine runs whose score is that of their seed."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.file.write_text(LADDER)
+        self.built = variants(f"{self.file}:seeds")
+
+    def run(self, halving: Halving, **options):
+        def command(name, missing):
+            self.started.append((name, tuple(missing)))
+            self.on_start(name)
+            row = {
+                "name": name,
+                "experiment": fingerprint(self.built[name]),
+                "seed": self.built[name].seed,
+            }
+            row |= {"trained": 40, "checkpoint": "best", "rungs": halving.rungs}
+            arguments = [json.dumps(row), self.results, ",".join(missing), self.folder / name]
+            return [sys.executable, "-c", TRAINS, *map(str, arguments)]
+
+        runtime = RuntimeConfig(self.folder)
+        options |= {"halving": halving, "command": command, "poll_s": 0.02}
+        return sweep(f"{self.file}:seeds", self.folder, self.results, runtime, **options)
+
+    def steps(self, name: str) -> int:
+        metrics = self.folder / name / "metrics.jsonl"
+        return 10 * len(metrics.read_text().splitlines()) if metrics.is_file() else 0
+
+
+def test_successive_halving_stops_the_weaker_runs_at_every_rung(tmp_path):
+    """Of nine runs three continue at step 10, and one of them at step 20."""
+    ladder = Ladder(tmp_path)
+    swept = ladder.run(jobs=3, halving=Halving((10, 20), 3))
+    assert swept.done == ("s-0",)
+    assert swept.failed == {}
+    assert {name: ladder.steps(name) for name in ladder.built} == {
+        f"s-{seed}": 40 if seed == 0 else 20 if seed < 3 else 10 for seed in range(9)
+    }
+    assert swept.stopped["s-3"] == "at step 10: wer 0.4, place 4 of 9"
+    assert swept.stopped["s-2"] == "at step 20: wer 0.25, place 3 of 3"
+    table = (ladder.folder / "sweep.md").read_text()
+    assert table.count("| stopped |") == 8
+    again = ladder.run(halving=Halving((10, 20), 3))
+    assert (again.done, again.skipped, set(again.stopped)) == ((), ("s-0",), set(swept.stopped))
+
+
+def test_a_sweep_that_was_stopped_finds_its_standing_in_the_metrics(tmp_path):
+    ladder = Ladder(tmp_path)
+    process = os.getpid()
+    ladder.on_start = lambda name: os.kill(process, signal.SIGTERM) if len(ladder.started) == 5 else None
+    assert ladder.run(jobs=2, halving=Halving((10, 20), 3)).signum == signal.SIGTERM
+    ladder.on_start = lambda _: None
+    before = {name: ladder.steps(name) for name in ladder.built}
+    assert 0 < sum(before.values()) < 90
+    assert ladder.run(jobs=2, halving=Halving((10, 20), 3)).done == ("s-0",)
+    assert sum(ladder.steps(name) for name in ladder.built) == 40 + 2 * 20 + 6 * 10
+
+
+def test_a_run_that_fails_is_ranked_no_more(tmp_path):
+    ladder = Ladder(tmp_path)
+    broken = ladder.folder / "s-0" / "metrics.jsonl"
+    ladder.on_start = lambda name: broken.mkdir(parents=True, exist_ok=True) if name == "s-0" else None
+    swept = ladder.run(jobs=3, halving=Halving((10,), 8))
+    assert list(swept.failed) == ["s-0"]
+    assert swept.done == ("s-1",)
+    assert swept.stopped["s-8"].endswith("place 8 of 8")
+
+
+def test_the_budget_stops_all_runs(tmp_path):
+    """Ten steps take one device-hour here. With a larger budget the sweep continues."""
+    ladder = Ladder(tmp_path)
+    swept = ladder.run(jobs=1, halving=Halving((10, 20), 3), budget_device_hours=3.5)
+    assert swept.done == ()
+    assert len(swept.stopped) == 9
+    assert "by the budget of 3.5 device-hours, of which 4 are spent" in swept.stopped["s-8"]
+    assert sum(ladder.steps(name) for name in ladder.built) == 40
+    assert ladder.run(halving=Halving((10, 20), 3), budget_device_hours=99.0).done == ("s-0",)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "factor", "message"),
+    [
+        ((20, 10), 3, "rising numbers of steps"),
+        ((10,), 1, "a factor of 2 or more"),
+        ((15,), 3, "is evaluated every 10; a rung at 15 must"),
+        ((40,), 3, "s-4 has 40 steps and is evaluated every 10"),
+    ],
+)
+def test_rungs_that_no_run_reaches_are_refused(rungs, factor, message, tmp_path):
+    ladder = Ladder(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        ladder.run(halving=Halving(rungs, factor))
+    assert ladder.started == []
