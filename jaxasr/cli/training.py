@@ -236,7 +236,8 @@ def sweep(options: argparse.Namespace) -> int:
     path = Path(file)
     halving = sweep.Halving(options.halving_rungs, options.halving_factor)
     if options.slurm_array:
-        halving.check(variants(options.experiment, tree.parse(options.assignments)))  # a mistake shows here, not in the jobs
+        built = variants(options.experiment, tree.parse(options.assignments))
+        halving.check(built)  # a mistake shows here, not in the jobs
         given = shlex.split(options.sbatch)
         elements = options.slurm_array
         print(sweep.submit_array(options.words, elements=elements, script=options.slurm_script, options=given))
