@@ -17,6 +17,7 @@ from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_lang
 from jaxasr.evaluation.outputs import output_name
 from jaxasr.evaluation.run_page import write_run_page
 from jaxasr.experiment.changes import read_extensions
+from jaxasr.experiment.early_stopping import is_out_of_patience
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.goodput_totals import read_goodput
 from jaxasr.experiment.restore import Choice, TrainedVariables, restore_variables
@@ -26,6 +27,7 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.report.results import SOURCES
 from jaxasr.scale import hardware, is_primary
 from jaxasr.scale.hosts import broadcast_from_primary
+from jaxasr.training import read_metrics
 
 RESULTS = "results.jsonl"
 # keys of a row that decide about its scores; others tell which code and machine made it
@@ -181,7 +183,7 @@ def _restored(
         "step": found.step,
         "checkpoint": checkpoint,
         "trained": found.trained,
-        "steps": experiment.steps,
+        "steps": _steps(experiment, workdir, found.trained),
         **_spent(found, workdir),
         "seed": experiment.seed,
         "data": found.metadata.data,
@@ -210,6 +212,12 @@ def _spent(found: TrainedVariables, workdir: Workdir) -> dict[str, Any]:
 
 def _print_nothing(_: str) -> None:
     """Takes the warnings about lines of goodput, which the training has printed."""
+
+
+def _steps(experiment: Experiment, workdir: Workdir, trained: int) -> int:
+    """Returns the step at which the run ends: the last one of the experiment, or that at which it was out of patience."""
+    rows = read_metrics(workdir.metrics) if experiment.patience is not None and workdir.metrics.is_file() else []
+    return trained if is_out_of_patience(experiment, rows, trained) else experiment.steps
 
 
 def _recipe(experiment: Experiment, extensions: Sequence[Mapping[str, Any]]) -> str:

@@ -7,11 +7,11 @@ from jaxasr import report
 from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.attention_metrics import AttentionCollapseMonitor, replay_warnings
 from jaxasr.evaluation.run_page import write_run_page
+from jaxasr.experiment.early_stopping import VALIDATION
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.scale import is_primary
 from jaxasr.training import Evaluation, Writer, read_metrics
 
-VALIDATION = "validation/"  # begins the names of the metrics of an evaluation
 WARNINGS = "the attention monitor"  # its name in messages
 
 

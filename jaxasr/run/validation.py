@@ -4,14 +4,14 @@ They can end the run early (`Experiment.patience`). The lines of metrics decide 
 one does.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from jaxasr.experiment import early_stopping
 from jaxasr.experiment.workdir import Workdir
 from jaxasr.run.clocks import Clocks
 from jaxasr.run.interrupt import StopRequests, TrainingInterrupt
-from jaxasr.run.reports import VALIDATION, RunReports
+from jaxasr.run.reports import RunReports
 from jaxasr.run.stage_trainer import CheckpointState, StageTrainer
 from jaxasr.scale.hosts import broadcast_from_primary
 from jaxasr.training import Checkpoints, Evaluation, read_metrics
@@ -96,28 +96,9 @@ def is_finished(stage: StageTrainer, checkpoints: Checkpoints, run_dir: Workdir,
 
 
 def is_out_of_patience(stage: StageTrainer, run_dir: Workdir, done: int) -> bool:
-    """Returns True if the evaluations up to step `done` end the run. Every process of a job calls it.
-
-    Evaluations of the stages of pretraining do not count, because their checkpoints are not ranked.
-    """
-    experiment = stage.experiment
-    if experiment.patience is None or not stage.is_last:
+    """Returns True if the evaluations up to step `done` end the run. Every process of a job calls it."""
+    if stage.experiment.patience is None or not stage.is_last:
         return False
-    begin = max((before.until for before in experiment.pretraining), default=0)
-    name = f"{VALIDATION}{experiment.ranked_by}"
     rows = read_metrics(run_dir.metrics) if run_dir.metrics.is_file() else []
-    scores = [float(row[name]) for row in rows if name in row and begin < row["step"] <= done]
-    waited = evaluations_since_best(scores)
-    return broadcast_from_primary("patience", str(waited >= experiment.patience)) == str(True)
-
-
-def evaluations_since_best(scores: Sequence[float]) -> int:
-    """Returns the number of scores after the first one that none is below; NaN is never the best."""
-    best = math.inf
-    waited = 0
-    for score in scores:
-        waited += 1
-        if score < best:
-            best = score
-            waited = 0
-    return waited
+    ended = early_stopping.is_out_of_patience(stage.experiment, rows, done)
+    return broadcast_from_primary("patience", str(ended)) == str(True)

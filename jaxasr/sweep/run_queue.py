@@ -260,7 +260,7 @@ class RunQueue:
         steps = self._built[name].steps
         return (
             row.get("experiment") == self._fingerprints[name]
-            and row.get("trained", steps) == steps
+            and row.get("trained", steps) == row.get("steps", steps)  # a run without patience ends before the last step
             and row.get("checkpoint", "best") == "best"
         )
 

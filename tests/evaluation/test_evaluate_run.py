@@ -99,6 +99,16 @@ def test_one_split_with_an_earlier_checkpoint_and_a_second_file(trained_run, cop
     assert (copy / "pictures" / f"alignment.{outputs}.png").is_file()
 
 
+def test_a_run_that_ended_early_has_its_own_number_of_steps(trained_run, copy):
+    """A sweep and a table take a run for finished if it was trained for the steps of its row."""
+    (copy / "metrics.jsonl").symlink_to(trained_run.workdir / "metrics.jsonl")
+    early = replace(tiny.experiment(), steps=400, patience=1)  # its evaluations after 80 and 160 steps have 0 errors
+    for experiment, steps in ((early, 160), (replace(early, patience=2), 400)):
+        runtime = RuntimeConfig(trained_run.data_dir)
+        (row,) = evaluate_run(experiment, copy, runtime, splits=("test",), print_fn=str)
+        assert (row["trained"], row["steps"]) == (160, steps)
+
+
 def test_errors_are_counted_in_further_forms(trained_run, copy):
     """The references have letters and a space; a form that a text has not is named, and no decoding is lost."""
     printed: list[str] = []

@@ -13,7 +13,6 @@ from jaxasr.experiment import RuntimeConfig, Stage
 from jaxasr.run import TrainingInterrupt, train
 from jaxasr.run.reports import RunReports
 from jaxasr.run.stage_trainer import StageTrainer
-from jaxasr.run.validation import evaluations_since_best
 from jaxasr.training import SavedCheckpoints, read_metrics
 from tests import tiny_experiments as tiny
 from tests.trained_run import saved_state
@@ -161,11 +160,3 @@ def test_patience_does_not_count_the_evaluations_of_pretraining(trained_run, tmp
     scores = Scores(monkeypatch, {1: 0.1, 2: 0.2, 3: 0.9, 4: 0.8, 5: 0.8})
     train(experiment, tmp_path, RuntimeConfig(trained_run.data_dir), print_fn=str)
     assert scores.evaluated == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize(
-    ("scores", "waited"),
-    [([], 0), ([0.5], 0), ([0.5, 0.5, 0.4], 0), ([0.4, 0.4, 0.5], 2), ([float("nan"), float("inf")], 2)],
-)
-def test_evaluations_since_the_best(scores, waited):
-    assert evaluations_since_best(scores) == waited
