@@ -1,7 +1,7 @@
 r"""The recogniser of las.py with two blocks of convolutions before its recurrent layers.
 
     jaxasr prepare an4 --from DIR
-    jaxasr train experiments/an4/crdnn.py --workdir runs/an4-crdnn-0 --results experiments/an4/crdnn_results.jsonl seed=0
+    jaxasr train experiments/an4/crdnn.py --workdir runs/an4-crdnn-0 --results experiments/an4/results.jsonl seed=0
 Data, objective, search and evaluation are those of las.py, so that the two can be compared utterance by utterance.
 """
 

@@ -2,7 +2,7 @@ r"""Hard attentions on AN4 that begin with the parameters of the trained soft re
 
     jaxasr train experiments/an4/crdnn.py --workdir runs/an4-crdnn-0 seed=0
     jaxasr train experiments/an4/hard.py:attentions:MoChA --init-from runs/an4-crdnn-0 --workdir runs/an4-MoChA-0 \
-        --results experiments/an4/hard_results.jsonl seed=0
+        --results experiments/an4/results.jsonl seed=0
 The row "soft" trains 800 more steps with the attention of crdnn.py: what the others gain or lose is due to attention.
 """
 
