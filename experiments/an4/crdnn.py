@@ -1,10 +1,11 @@
 r"""The recogniser of las.py with two blocks of convolutions before its recurrent layers.
 
     jaxasr prepare an4 --from DIR
-    jaxasr train experiments/an4/crdnn.py --workdir runs/an4-crdnn-0 --results experiments/an4/results.jsonl seed=0
+    jaxasr sweep experiments/an4/crdnn.py:seeds --workdir runs      # five seeds; rows: experiments/an4/results.jsonl
 Data, objective, search and evaluation are those of las.py, so that the two can be compared utterance by utterance.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,3 +26,9 @@ def experiment() -> Experiment:
         eval_every=1_100,
         save_every=550,
     )
+
+
+def seeds() -> Iterator[tuple[str, dict[str, int]]]:
+    """Yields five seeds."""
+    for seed in range(5):
+        yield f"an4-crdnn-{seed}", {"seed": seed}

@@ -1,8 +1,8 @@
-r"""Hard attentions on AN4 that begin with the parameters of the trained soft recogniser of crdnn.py.
+r"""Hard attentions on AN4 that begin with the parameters of the trained soft recogniser of crdnn.py with the same seed.
 
-    jaxasr train experiments/an4/crdnn.py --workdir runs/an4-crdnn-0 seed=0
-    jaxasr train experiments/an4/hard.py:attentions:MoChA --init-from runs/an4-crdnn-0 --workdir runs/an4-MoChA-0 \
-        --results experiments/an4/results.jsonl seed=0
+    jaxasr sweep experiments/an4/crdnn.py:seeds --workdir runs
+    jaxasr train experiments/an4/hard.py:attentions:an4-MoChA-0 --init-from runs/an4-crdnn-0 --workdir runs/an4-MoChA-0 \
+        --results experiments/an4/results.jsonl
 The row "soft" trains 800 more steps with the attention of crdnn.py: what the others gain or lose is due to attention.
 """
 
@@ -36,7 +36,7 @@ def warm(attention: nn.ScoredAttention, hard: nn.AlignmentFn) -> nn.Attention:
 
 
 def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yields an attention a row, with the auxiliary losses it needs."""
+    """Yields three seeds of every attention, with the auxiliary losses it needs."""
     location = nn.LocationAttention(WIDTH, kernel_size=31)
     content = nn.AdditiveAttention(WIDTH)
     stops = nn.Monotonic(bias=-1.0)
@@ -50,4 +50,6 @@ def attentions() -> Iterator[tuple[str, Mapping[str, object]]]:
         "latent": (location.clone(focus=nn.LatentAttention(best=4)), ()),
     }
     for name, (attention, auxiliary) in rows.items():
-        yield name, {"model.decoder.attention": attention, "objective.auxiliary": auxiliary}
+        for seed in range(3):
+            changes = {"model.decoder.attention": attention, "objective.auxiliary": auxiliary, "seed": seed}
+            yield f"an4-{name}-{seed}", changes

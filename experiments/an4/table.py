@@ -1,4 +1,4 @@
-"""AN4: the recognisers of this folder, and hard attentions beside the soft one that they begin with. CTC has 0.3 of the search."""
+"""AN4: the CRDNN, and hard attentions that begin with its parameters. CTC has 0.3 of the search; no language model."""
 
 from jaxasr.report import Column, Row
 
