@@ -37,11 +37,11 @@ def write_tokenizer(folder: Path, specials=ENGLISH) -> dict[str, int]:
     return {token["content"]: token["id"] for token in added}
 
 
-def write_checkpoint(folder: Path, specials=ENGLISH, dtype=np.float32) -> dict[str, np.ndarray]:
-    """Writes a checkpoint into a new folder, and returns its tensors."""
+def write_checkpoint(folder: Path, specials=ENGLISH, dtype=np.float32, times: int = 3) -> dict[str, np.ndarray]:
+    """Writes a checkpoint with so many tokens of times, which the tokenizer lacks, and returns its tensors."""
     folder.mkdir()
     ids = write_tokenizer(folder, specials)
-    vocab = max(ids.values()) + 4  # three times, which the tokenizer lacks
+    vocab = max(ids.values()) + 1 + times
     config = {
         "model_type": "whisper",
         "activation_function": "gelu",

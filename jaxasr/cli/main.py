@@ -25,8 +25,8 @@ from jaxasr.cli import (
     score,
     tools,
     training,
-    transcribe,
 )
+from jaxasr.cli.audio import transcribe
 from jaxasr.cli.command import Command
 from jaxasr.files import check_local
 

@@ -12,5 +12,6 @@ from jaxasr.transcription.long_form import Transcript as Transcript
 from jaxasr.transcription.long_form import TranscriptionError as TranscriptionError
 from jaxasr.transcription.streaming import FinalWord as FinalWord
 from jaxasr.transcription.streaming import Streamer as Streamer
+from jaxasr.transcription.timestamps.fallback import Fallback as Fallback
 from jaxasr.transcription.writing import check_output_paths as check_output_paths
 from jaxasr.transcription.writing import write_transcripts as write_transcripts

@@ -18,9 +18,11 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxasr import nn
 from jaxasr.decode import Beam, Search
 from jaxasr.decode.search import GrowableState, step_shapes
+from jaxasr.decode.whisper.sampling import NAME as SAMPLING
+from jaxasr.decode.whisper.sampling import Sampling
 from jaxasr.ops import masks
 from jaxasr.ops.ctc_alignment import CtcAlignment, ctc_alignment
-from jaxasr.records import END, Batch, LanguageModel, Start, pytree
+from jaxasr.records import END, Batch, Hypotheses, LanguageModel, Start, pytree
 from jaxasr.score.no_speech import SpeechEvidence
 
 Times = Literal["auto", "ctc", "attention"]
@@ -33,7 +35,7 @@ class DecodedBatch:
 
     tokens_bu: Int[Array, "b u"]  # without the end
     token_lengths_b: Int[Array, " b"]
-    log_probs_b: Float[Array, " b"]  # of the search, all its scorers included
+    log_probs_b: Float[Array, " b"]  # of the search, all its scorers but the noise of sampling included
     finished_b: Bool[Array, " b"]
     token_log_probs_bu: Float[Array, "b u"]  # of the decoder alone
     hidden_lengths_b: Int[Array, " b"]
@@ -57,6 +59,7 @@ class DecodedBatch:
 
 
 DecodeFn = Callable[[Any, Batch, Mapping[str, LanguageModel]], DecodedBatch]
+SampleFn = Callable[[float, Any, Batch, Mapping[str, LanguageModel]], DecodedBatch]
 
 
 def compile_decode_fn(model: nn.Seq2Seq, search: Search, *, times: Times = "auto") -> DecodeFn:
@@ -80,37 +83,73 @@ def compile_decode_fn(model: nn.Seq2Seq, search: Search, *, times: Times = "auto
     return _compiled_decode_fn(model, search, by_ctc)  # pyright: ignore[reportArgumentType] - a Linen module is hashable
 
 
+def compile_sample_fn(model: nn.Seq2Seq, search: Beam, *, times: Times = "auto") -> SampleFn:
+    """Returns a function (temperature, variables, batch, language models) -> DecodedBatch for one sample of each example.
+
+    The search becomes a beam of width 1 that draws its tokens (`decode.whisper.sampling`). All temperatures share a program.
+
+    Args:
+        times: as in `compile_decode_fn`, which checks it.
+    """
+    by_ctc = model.ctc is not None and times != "attention"
+    narrow = replace(search, width=1, nbest=1, alignments=False)
+    return _compiled_sample_fn(model, narrow, by_ctc)  # pyright: ignore[reportArgumentType]
+
+
 @functools.lru_cache(maxsize=8)
 def _compiled_decode_fn(model: nn.Seq2Seq, search: Search, by_ctc: bool) -> DecodeFn:
-    @jax.jit
-    def decode(variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> DecodedBatch:
-        model_alone = nn.Recogniser(model, variables)
-        start = model_alone.start(batch)
-        found = search(_EncodedRecogniser(model, variables, lms, start), batch)
-        tokens_bu = found.tokens_bwu[:, 0]
-        lengths_b = found.token_lengths_bw[:, 0]
-        log_probs_bu, end_b, weights_bus = _teacher_forced(
-            model_alone, start, tokens_bu, lengths_b, attention=not by_ctc
-        )
-        alignment = None
-        ctc_log_probs_bu = None
-        if start.ctc_log_probs_bsv is not None:
-            alignment = ctc_alignment(start.ctc_log_probs_bsv, start.hidden_lengths_b, tokens_bu, lengths_b)
-            ctc_log_probs_bu = jnp.where(alignment.possible_b[:, None], alignment.token_log_probs_bu, -jnp.inf)
-        return DecodedBatch(
-            tokens_bu,
-            lengths_b,
-            found.log_probs_bw[:, 0],
-            found.finished_bw[:, 0],
-            log_probs_bu,
-            start.hidden_lengths_b,
-            alignment if by_ctc else None,
-            None if by_ctc else weights_bus,
-            end_b,
-            ctc_log_probs_bu,
-        )
+    return jax.jit(functools.partial(_decode, model, search, by_ctc))
 
-    return decode
+
+@functools.lru_cache(maxsize=8)
+def _compiled_sample_fn(model: nn.Seq2Seq, search: Beam, by_ctc: bool) -> SampleFn:
+    @jax.jit
+    def sample(temperature: Array, variables: Any, batch: Batch, lms: Mapping[str, LanguageModel]) -> DecodedBatch:
+        drawing = replace(search, scorers=(*search.scorers, Sampling(temperature)))
+        return _decode(model, drawing, by_ctc, variables, batch, lms)
+
+    return sample
+
+
+def _decode(
+    model: nn.Seq2Seq,
+    search: Search,
+    by_ctc: bool,
+    variables: Any,
+    batch: Batch,
+    lms: Mapping[str, LanguageModel],
+) -> DecodedBatch:
+    model_alone = nn.Recogniser(model, variables)
+    start = model_alone.start(batch)
+    found = search(_EncodedRecogniser(model, variables, lms, start), batch)
+    tokens_bu = found.tokens_bwu[:, 0]
+    lengths_b = found.token_lengths_bw[:, 0]
+    log_probs_bu, end_b, weights_bus = _teacher_forced(model_alone, start, tokens_bu, lengths_b, attention=not by_ctc)
+    alignment = None
+    ctc_log_probs_bu = None
+    if start.ctc_log_probs_bsv is not None:
+        alignment = ctc_alignment(start.ctc_log_probs_bsv, start.hidden_lengths_b, tokens_bu, lengths_b)
+        ctc_log_probs_bu = jnp.where(alignment.possible_b[:, None], alignment.token_log_probs_bu, -jnp.inf)
+    return DecodedBatch(
+        tokens_bu,
+        lengths_b,
+        _without_noise(search, found),
+        found.finished_bw[:, 0],
+        log_probs_bu,
+        start.hidden_lengths_b,
+        alignment if by_ctc else None,
+        None if by_ctc else weights_bus,
+        end_b,
+        ctc_log_probs_bu,
+    )
+
+
+def _without_noise(search: Search, found: Hypotheses) -> Float[Array, " b"]:
+    """Returns the log probabilities of the best hypotheses without the noise of sampling."""
+    names = search.scorer_names if isinstance(search, Beam) else ()
+    if SAMPLING not in names or found.scores_by_scorer_bwk is None:
+        return found.log_probs_bw[:, 0]
+    return found.log_probs_bw[:, 0] - found.scores_by_scorer_bwk[:, 0, names.index(SAMPLING)]
 
 
 @dataclass(frozen=True)

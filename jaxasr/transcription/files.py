@@ -23,7 +23,6 @@ from jaxasr.experiment.workdir import Workdir
 from jaxasr.records import LanguageModel
 from jaxasr.report import Progress
 from jaxasr.score.confidence import Platt
-from jaxasr.score.no_speech import NoSpeechMap
 from jaxasr.text import normalize
 from jaxasr.training import Metadata
 from jaxasr.transcription.batch_transcriber import LENGTH_FRACTIONS, BatchTranscriber, Calibration
@@ -31,6 +30,9 @@ from jaxasr.transcription.decode import DecodeFn, Times, compile_decode_fn
 from jaxasr.transcription.long_form import PartialTranscript, Transcript, TranscriptionError, transcribe_stream
 from jaxasr.transcription.no_speech import NO_SPEECH_THRESHOLD, load_no_speech_map
 from jaxasr.transcription.segments import Windows
+from jaxasr.transcription.timestamps.fallback import Fallback, with_fallback
+from jaxasr.transcription.timestamps.seeking import transcribe_seeking
+from jaxasr.transcription.timestamps.window_form import WindowForm, WindowKind, window_form
 from jaxasr.transcription.timing import frame_clock
 from jaxasr.units import samples_from_ms
 
@@ -55,6 +57,8 @@ def transcribe(
     batch_size: int = BATCH_SIZE,
     no_speech_threshold: float | None = NO_SPEECH_THRESHOLD,
     repetition_guard: bool = True,
+    windows: WindowKind = "pauses",
+    fallback: Fallback | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Transcript | TranscriptionError]:
     """Yields the transcript of each file, in their order, as soon as the file is finished.
@@ -75,6 +79,8 @@ def transcribe(
         batch_size=batch_size,
         no_speech_threshold=no_speech_threshold,
         repetition_guard=repetition_guard,
+        windows=windows,
+        fallback=fallback,
         progress=progress,
     ):
         if not isinstance(event, PartialTranscript):
@@ -96,53 +102,50 @@ def iter_transcripts(
     batch_size: int = BATCH_SIZE,
     no_speech_threshold: float | None = NO_SPEECH_THRESHOLD,
     repetition_guard: bool = True,
+    windows: WindowKind = "pauses",
+    fallback: Fallback | None = None,
     progress: Progress | None = None,
 ) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
     """Transcribes files of any length and yields their words as they become final, then the transcript of each file.
 
-    A file that cannot be used yields a `TranscriptionError`. A long file is cut into windows (segments.py), and windows of
-    several files are decoded together. Memory does not grow with their length. `workdir` is the folder of the run.
+    A file that cannot be used yields a `TranscriptionError`. A long file is cut into windows; `batch_size` windows, of one or
+    several files, are decoded together. Memory does not grow with their length. `workdir` is the folder of the run.
 
     Args:
         search: None: the search that all evals of the experiment share, or else that of the validation split.
         checkpoint: "best", "last", a step, or "mean": the mean of all that are kept.
         lms: the language models that the search fuses, as in `evaluation.load_language_models`.
-        hotwords: phrases that are likely to occur; they are normalised like the transcripts.
-        hotword_bonus: natural log, per letter of a phrase (decode.Hotwords).
+        hotwords: phrases that are likely to occur, normalised like the transcripts, with a bonus in nats a letter.
         times: the source of word times: "ctc", "attention", or "auto": CTC if the model has a CTC head.
         window_s: the longest window of a long file; None: as the utterances of training give it (`windows_of`).
-        batch_size: windows that are decoded together.
         no_speech_threshold: the probability of no speech from which on the words of a window are withheld; None: never.
         repetition_guard: True: no phrase repeats without limit (decode.with_repetition_guard).
+        windows: how files are cut (timestamps.window_form); `fallback` says which windows are decoded again.
         progress: an entered progress bar, advanced by seconds of audio.
 
     Raises:
         FileNotFoundError: no such run or checkpoint.
-        ValueError: the checkpoint does not fit the experiment, or an option is not possible.
+        ValueError: the checkpoint does not fit, or an option is not possible.
     """
     _check_options(batch_size, no_speech_threshold)
-    model = recogniser_of(experiment)
-    run = Workdir(Path(workdir))
     biased = with_hotwords(search or search_for_files(experiment), experiment, hotwords, hotword_bonus)
     check_lms_used(lms, [biased])
+    form = window_form(experiment, biased, windows, times)
+    guarded = with_repetition_guard(form.search) if repetition_guard else form.search
+    run = Workdir(Path(workdir))
     variables, metadata = trained_variables(experiment, run, checkpoint)
-    windows = windows_of(experiment, metadata, window_s)
-    transcriber = transcriber_of(
-        experiment,
-        compile_decode_fn(model, with_repetition_guard(biased) if repetition_guard else biased, times=times),
-        variables,
-        lms=load_language_models(lms, experiment.tokenizer).models,
-        windows=windows,
-        batch_size=batch_size,
-        calibration=load_calibration(run),
-        no_speech=None if no_speech_threshold is None else load_no_speech_map(run, ctc=model.ctc is not None),
-    )
-    return transcribe_stream(
+    cut = form.limited(window_s) or windows_of(experiment, metadata, window_s)
+    frontend = form.model.frontend
+    decode_fn = compile_decode_fn(form.model, guarded, times=form.times)
+    models = load_language_models(lms, experiment.tokenizer).models
+    transcriber = transcriber_of(experiment, decode_fn, variables, lms=models, windows=cut, batch_size=batch_size)
+    transcriber = replace(transcriber, times=form.tokens, **_calibrated(run, form, no_speech_threshold))
+    return (transcribe_stream if form.tokens is None else transcribe_seeking)(
         [Path(path) for path in paths],
-        windows,
-        transcriber,
-        rate_hz=model.frontend.rate_hz,
-        least_samples=samples_from_ms(model.frontend.window_ms, model.frontend.rate_hz),
+        cut,
+        transcriber if fallback is None else with_fallback(transcriber, form, guarded, fallback),
+        rate_hz=frontend.rate_hz,
+        least_samples=samples_from_ms(frontend.window_ms, frontend.rate_hz),
         batch_size=batch_size,
         no_speech_threshold=no_speech_threshold,
         progress=progress,
@@ -160,6 +163,13 @@ def _check_options(batch_size: int, no_speech_threshold: float | None) -> None:
         )
 
 
+def _calibrated(run: Workdir, form: WindowForm, no_speech_threshold: float | None) -> dict[str, Any]:
+    """Returns the fields of a transcriber that `jaxasr calibrate` fits to a run."""
+    ctc = form.model.ctc is not None
+    no_speech = None if no_speech_threshold is None else load_no_speech_map(run, ctc=ctc)
+    return {"calibration": load_calibration(run), "no_speech": no_speech}
+
+
 def transcriber_of(
     experiment: Experiment,
     decode_fn: DecodeFn,
@@ -168,8 +178,6 @@ def transcriber_of(
     lms: Mapping[str, LanguageModel],
     windows: Windows,
     batch_size: int,
-    calibration: Calibration = np.exp,
-    no_speech: NoSpeechMap | None = None,
 ) -> BatchTranscriber:
     """Returns the transcriber of windows with the tokenizer and the clock of an experiment."""
     rate_hz = recogniser_of(experiment).frontend.rate_hz
@@ -184,10 +192,8 @@ def transcriber_of(
         rate_hz,
         longest_samples,
         batch_size,
-        calibration,
-        no_speech,
         # a frontend that pads to one duration needs one compiled program
-        (1.0,)
+        length_fractions=(1.0,)
         if recogniser_of(experiment).frontend.pad_s
         else tuple(dict.fromkeys((*(usual * share for share in LENGTH_FRACTIONS), 1.0))),
     )

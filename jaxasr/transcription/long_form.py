@@ -59,6 +59,7 @@ class Transcript:
     complete: bool  # False: a search was cut at its limit of tokens
     fault: SignalFault | None = None  # of the recording as a whole: silence, low level or clipping
     windows: tuple[WindowSpeech, ...] = ()  # in order; empty without a no-speech decision
+    drawn: int = 0  # windows whose words were drawn at a temperature, because the search failed (timestamps.Fallback)
 
     @property
     def withheld(self) -> int:
@@ -101,7 +102,7 @@ def transcribe_stream(
         no_speech_threshold: the probability of no speech from which on the words of a window are withheld; None: never.
         progress: an entered progress bar, advanced by seconds of audio.
     """
-    waiting: list[_Window | TranscriptionError] = []
+    waiting: list[Window | TranscriptionError] = []
     emitter = _Emitter(transcribe_fn, rate_hz, no_speech_threshold, progress)
     for window in _windows(paths, windows, rate_hz, least_samples):
         waiting.append(window)
@@ -112,7 +113,7 @@ def transcribe_stream(
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """A window of a file and its audio."""
 
     path: Path
@@ -126,49 +127,96 @@ class _Window:
 
 
 @dataclass
-class _File:
-    """The state of the file whose words are being emitted."""
+class FileWords:
+    """The state of a file whose words become final window by window."""
 
+    rate_hz: int
+    threshold: float | None  # of the no-speech decision; None: there is none
     merger: OverlapMerger = field(default_factory=OverlapMerger)
     words: list[Word] = field(default_factory=list)
     windows: list[WindowSpeech] = field(default_factory=list)
     log_prob: float = 0.0
     complete: bool = True
     spoke: bool = True  # False: the words of the last window were withheld
+    drawn: int = 0
+
+    def add(self, window: Window, transcript: WindowTranscript) -> Iterator[PartialTranscript | Transcript]:
+        """Adds the next window and yields what becomes final: words, and behind the last window the transcript."""
+        start_s = window.start / self.rate_hz
+        by_s = start_s + window.begin / self.rate_hz
+        words = tuple(
+            word._replace(start_s=round(word.start_s + by_s, 3), end_s=round(word.end_s + by_s, 3))
+            for word in transcript.words
+        )
+        withheld = self.threshold is not None and (transcript.no_speech_prob or 0.0) >= self.threshold
+        if self.threshold is not None:
+            end_s = round(start_s + window.samples / self.rate_hz, 3)
+            speech = bool(words) and not withheld
+            self.windows.append(
+                WindowSpeech(round(start_s, 3), end_s, transcript.no_speech_prob, speech, words if withheld else ())
+            )
+        # a window whose words are withheld replaces none of its neighbour's in the overlap
+        overlap_s = window.overlap / self.rate_hz if self.spoke and not withheld else 0.0
+        self.spoke = not withheld
+        final = self.merger.add(() if withheld else words, start_s=start_s, overlap_s=overlap_s)
+        final += self.merger.end() if window.last else []
+        self.words += final
+        self.log_prob += transcript.log_prob
+        self.complete &= transcript.complete
+        self.drawn += transcript.temperature > 0
+        if final:
+            yield PartialTranscript(window.path, tuple(final))
+        if window.last:
+            text = " ".join(word.text for word in self.words)
+            seconds = (window.start + window.samples) / self.rate_hz
+            ended = (seconds, self.log_prob, self.complete, window.fault, tuple(self.windows), self.drawn)
+            yield Transcript(window.path, text, tuple(self.words), *ended)
 
 
 def _windows(
     paths: Sequence[Path], windows: Windows, rate_hz: int, least_samples: int
-) -> Iterator[_Window | TranscriptionError]:
+) -> Iterator[Window | TranscriptionError]:
     for path in paths:
         try:
-            if path == Path("-"):
-                raise ValueError("- is standard input, which is heard with --stream alone; give a file")
-            if path.is_dir():
-                raise ValueError(f"{path} is a folder; give the files in it, such as {path}/*.flac")
             level = SignalLevel()
-            for segment in segments(_measured(stream_audio(path, rate_hz=rate_hz), level), windows, rate_hz=rate_hz):
+            for segment in segments(audio_blocks(path, level, rate_hz=rate_hz), windows, rate_hz=rate_hz):
                 samples = len(segment.wave_n)
-                if segment.last and segment.start + samples < least_samples:
-                    raise ValueError(
-                        f"{path} has {samples} samples ({samples * 1000 / rate_hz:.1f} ms at {rate_hz} Hz); at least one "
-                        f"window of {least_samples * 1000 / rate_hz:g} ms is needed"
-                    )
+                if segment.last:
+                    check_samples(path, segment.start + samples, least_samples, rate_hz)
                 wave_n = segment.wave_n[segment.begin : segment.end] if segment.end > segment.begin else None
                 fault = SignalLimits().fault(level) if segment.last else None
-                yield _Window(path, wave_n, segment.begin, samples, segment.start, segment.overlap, segment.last, fault)
+                yield Window(path, wave_n, segment.begin, samples, segment.start, segment.overlap, segment.last, fault)
         except (OSError, ValueError) as error:
             yield TranscriptionError(path, str(error))
 
 
-def _measured(blocks: Iterator[Int16[np.ndarray, " _"]], level: SignalLevel) -> Iterator[Int16[np.ndarray, " _"]]:
-    for block_n in blocks:
+def audio_blocks(path: Path, level: SignalLevel, *, rate_hz: int) -> Iterator[Int16[np.ndarray, " _"]]:
+    """Yields the samples of a file block by block, and adds them to the level.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no audio, a folder, or standard input.
+    """
+    if path == Path("-"):
+        raise ValueError("- is standard input, which is heard with --stream alone; give a file")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the files in it, such as {path}/*.flac")
+    for block_n in stream_audio(path, rate_hz=rate_hz):
         level.add(block_n)
         yield block_n
 
 
-def _has_audio(window: _Window | TranscriptionError) -> bool:
-    return isinstance(window, _Window) and window.wave_n is not None
+def check_samples(path: Path, samples: int, least_samples: int, rate_hz: int) -> None:
+    """Raises ValueError if a file has too few samples."""
+    if samples < least_samples:
+        raise ValueError(
+            f"{path} has {samples} samples ({samples * 1000 / rate_hz:.1f} ms at {rate_hz} Hz); at least one "
+            f"window of {least_samples * 1000 / rate_hz:g} ms is needed"
+        )
+
+
+def _has_audio(window: Window | TranscriptionError) -> bool:
+    return isinstance(window, Window) and window.wave_n is not None
 
 
 class _Emitter:
@@ -181,21 +229,23 @@ class _Emitter:
         self._rate_hz = rate_hz
         self._threshold = no_speech_threshold
         self._progress = progress
-        self._file = _File()
+        self._file = FileWords(rate_hz, no_speech_threshold)
 
     def emit(
-        self, waiting: Sequence[_Window | TranscriptionError]
+        self, waiting: Sequence[Window | TranscriptionError]
     ) -> Iterator[PartialTranscript | Transcript | TranscriptionError]:
-        waves = [item.wave_n for item in waiting if isinstance(item, _Window) and item.wave_n is not None]
+        waves = [item.wave_n for item in waiting if isinstance(item, Window) and item.wave_n is not None]
         transcripts = iter(self._transcribed(waves) if waves else ())
         for item in waiting:
             if isinstance(item, TranscriptionError):
-                self._file = _File()
+                self._file = FileWords(self._rate_hz, self._threshold)
                 yield item
                 continue
-            yield from self._add(
+            yield from self._file.add(
                 item, next(transcripts) if item.wave_n is not None else WindowTranscript((), 0.0, True)
             )
+            if item.last:
+                self._file = FileWords(self._rate_hz, self._threshold)
             if self._progress is not None:
                 self._progress.advance((item.samples - item.overlap) / self._rate_hz)
 
@@ -209,35 +259,3 @@ class _Emitter:
             self._progress.exclude(compiles.seconds)
             self._progress.print(f"compiled the search for windows of this length in {compiles.seconds:.0f} s")
         return transcripts
-
-    def _add(self, window: _Window, transcript: WindowTranscript) -> Iterator[PartialTranscript | Transcript]:
-        file = self._file
-        start_s = window.start / self._rate_hz
-        by_s = start_s + window.begin / self._rate_hz
-        words = tuple(
-            word._replace(start_s=round(word.start_s + by_s, 3), end_s=round(word.end_s + by_s, 3))
-            for word in transcript.words
-        )
-        withheld = self._threshold is not None and (transcript.no_speech_prob or 0.0) >= self._threshold
-        if self._threshold is not None:
-            end_s = round(start_s + window.samples / self._rate_hz, 3)
-            speech = bool(words) and not withheld
-            file.windows.append(
-                WindowSpeech(round(start_s, 3), end_s, transcript.no_speech_prob, speech, words if withheld else ())
-            )
-        # a window whose words are withheld replaces none of its neighbour's in the overlap
-        overlap_s = window.overlap / self._rate_hz if file.spoke and not withheld else 0.0
-        file.spoke = not withheld
-        final = file.merger.add(() if withheld else words, start_s=start_s, overlap_s=overlap_s)
-        final += file.merger.end() if window.last else []
-        file.words += final
-        file.log_prob += transcript.log_prob
-        file.complete &= transcript.complete
-        if final:
-            yield PartialTranscript(window.path, tuple(final))
-        if window.last:
-            text = " ".join(word.text for word in file.words)
-            seconds = (window.start + window.samples) / self._rate_hz
-            ended = (seconds, file.log_prob, file.complete, window.fault, tuple(file.windows))
-            yield Transcript(window.path, text, tuple(file.words), *ended)
-            self._file = _File()

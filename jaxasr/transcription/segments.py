@@ -96,7 +96,7 @@ def segments(blocks: Iterable[Int16[np.ndarray, " n"]], windows: Windows, *, rat
                 size += len(block_n)
         held_n = np.concatenate(fresh)
         if ended and len(held_n) <= (longest if start else windows.whole(rate_hz)):
-            begin, end = _audible(held_n, windows, rate_hz)
+            begin, end = audible(held_n, windows, rate_hz)
             if not start and end:  # a recording of one window is not trimmed
                 begin = 0
                 end = len(held_n)
@@ -106,7 +106,7 @@ def segments(blocks: Iterable[Int16[np.ndarray, " n"]], windows: Windows, *, rat
         shared = 0 if cut is not None else longest // 4
         cut = longest if cut is None else cut
         wave_n = held_n[:cut].copy()  # a view would keep the samples that follow in memory
-        yield Segment(wave_n, start, overlap, *_audible(wave_n, windows, rate_hz), last=False)
+        yield Segment(wave_n, start, overlap, *audible(wave_n, windows, rate_hz), last=False)
         held_n = held_n[cut - shared :]
         start += cut - shared
         overlap = shared
@@ -140,8 +140,11 @@ def _pause(held_n: Int16[np.ndarray, " n"], windows: Windows, *, rate_hz: int, e
     return int(middles[usable][np.argmax(clear) if clear.any() else np.argmax(durations)])
 
 
-def _audible(wave_n: Int16[np.ndarray, " n"], windows: Windows, rate_hz: int) -> tuple[int, int]:
-    """Returns the range from `margin_s` before the first loud hop to `margin_s` behind the last, without digital silence."""
+def audible(wave_n: Int16[np.ndarray, " n"], windows: Windows, rate_hz: int) -> tuple[int, int]:
+    """Returns the range from `margin_s` before the first loud hop to `margin_s` behind the last, without digital silence.
+
+    The range of a wave without anything louder is (0, 0).
+    """
     hop = min(max(1, round(HOP_S * rate_hz)), max(1, len(wave_n)))
     levels_t = 10 * np.log10(np.maximum(_energies(wave_n, hop), _LEAST))
     audible = np.flatnonzero(levels_t > windows.silence_db)

@@ -111,3 +111,26 @@ class Part:
 def gelu(x):
     """Returns x times the normal distribution function of x."""
     return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def allowed_tokens(prefix, log_probs_v, *, zero, times, first_most, never=(), never_first=()):
+    """Returns the tokens that may follow a prefix under the rules of timestamps, rule by rule (section 4.5)."""
+    end = zero + times
+    allowed = set(range(len(log_probs_v))) - set(never) - (set() if prefix else set(never_first))
+    written = [token for token in prefix if zero <= token < end]
+    is_time = [zero <= token < end for token in prefix]
+    if not prefix:
+        allowed &= set(range(zero, zero + first_most + 1))
+    elif is_time[-1] and (len(prefix) == 1 or is_time[-2]):
+        allowed -= set(range(zero, end))
+    elif is_time[-1]:
+        allowed = {token for token in allowed if token == 0 or written[-1] <= token < end}
+    else:
+        allowed -= set(range(zero, (written[-1] if written else zero - 1) + 1))
+    timed = sorted(allowed & set(range(zero, end)))
+    others = sorted(allowed - set(timed))
+    if timed and math.log(sum(math.exp(log_probs_v[token]) for token in timed)) > max(
+        (log_probs_v[token] for token in others), default=-math.inf
+    ):
+        return set(timed)
+    return allowed

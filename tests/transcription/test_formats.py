@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxasr.cli import transcribe
+from jaxasr.cli.audio import transcribe_arguments
 from jaxasr.records import Word
 from jaxasr.transcription.cues import CueLimits
 from jaxasr.transcription.formats import FORMATS
@@ -117,7 +117,7 @@ def test_words_and_segments_for_sclite(story, capsys):
 
 
 def test_the_command_line_has_every_format():
-    assert transcribe.FORMATS == FORMATS
+    assert transcribe_arguments.FORMATS == FORMATS
 
 
 def test_what_is_final_is_in_the_file_before_the_rest_is_heard(story, tmp_path):

@@ -1,0 +1,1 @@
+"""The subcommands that turn audio files into text."""

@@ -1,0 +1,1 @@
+"""Transcription by the decoder's own timestamps, as in Whisper: windows that seek, and another try at higher temperatures."""
