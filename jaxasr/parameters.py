@@ -23,7 +23,7 @@ Kind = Literal[
 ]
 
 _VECTOR = re.compile(r"(.*_)?bias(_\d+)?|scale|gain|offset")  # the last name of a path
-_MATRIX = ("kernel", "recurrent")
+_MATRIX = ("kernel", "recurrent", "low_rank_a", "low_rank_b")
 
 
 def kinds(params: Any) -> Any:

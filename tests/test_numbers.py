@@ -56,6 +56,7 @@ OTHERS = (
     experiment.Stage(10, ("model.encoder.width=4",)),
     RuntimeConfig(),
     nn.Chunks(2, before=1),
+    nn.LowRank(("attention",)),
     nn.ConvSubsampling((2,)),
     nn.VggSubsampling((2,), (1,), (1,)),
 )

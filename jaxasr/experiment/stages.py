@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jaxasr import tree
-from jaxasr.training import Optimizer, TrainState, reset_moments
+from jaxasr.training import Freeze, Optimizer, TrainState, reset_moments
 
 CHANGEABLE = (
     "model",
@@ -55,13 +55,16 @@ class Stage:
         return tree.parse(self.changes)
 
 
-def init_next_stage(fresh: TrainState, before: TrainState, optimizer: Optimizer) -> tuple[TrainState, list[str]]:
+def init_next_stage(
+    fresh: TrainState, before: TrainState, optimizer: Optimizer, freeze: Freeze = Freeze()
+) -> tuple[TrainState, list[str]]:
     """Returns the first state of the next stage, and the paths of its parameters that are freshly initialised.
 
     Args:
         fresh: the state that the next stage would start with in a run of its own.
         before: the last state of the stage before.
         optimizer: the optimizer of the next stage.
+        freeze: the parameters that it does not train.
     """
     if before.ema_params is None and fresh.ema_params is not None:
         before = replace(before, ema_params=before.params)  # the average starts at the parameters
@@ -77,6 +80,7 @@ def init_next_stage(fresh: TrainState, before: TrainState, optimizer: Optimizer)
     )
     if any(name.startswith(("params/", "optimizer/")) for name in names):
         shardings = jax.tree.map(lambda leaf: leaf.sharding, fresh.optimizer)
-        init = jax.jit(lambda params, kept: reset_moments(optimizer.build(), params, kept), out_shardings=shardings)
+        built = optimizer.build_for(freeze)
+        init = jax.jit(lambda params, kept: reset_moments(built, params, kept), out_shardings=shardings)
         state = replace(state, optimizer=init(state.params, before.optimizer))
     return state, [name.removeprefix("params/") for name in names if name.startswith("params/")]

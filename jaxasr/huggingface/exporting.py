@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,8 @@ from jaxasr.huggingface.importing import vocabulary
 from jaxasr.huggingface.names import to_tensors
 from jaxasr.huggingface.tensors import WEIGHTS
 from jaxasr.huggingface.whisper_config import WhisperConfig
-from jaxasr.training import Metadata
+from jaxasr.nn.low_rank import merged
+from jaxasr.training import Freeze, Metadata
 from jaxasr.training.checkpoints import flat_tree
 
 Target = Literal["hf", "safetensors"]
@@ -59,6 +61,8 @@ def export_run(
 ) -> list[Path]:
     """Writes a checkpoint of a run into the new folder `out`, whole or not at all, and returns the files.
 
+    Adapters (`nn.LowRank`) are merged into their layers.
+
     Args:
         experiment: the experiment of the run.
         workdir: the folder of the run.
@@ -76,6 +80,7 @@ def export_run(
     config = whisper_config(experiment) if to == "hf" else None
     variables, metadata = trained_variables(experiment, Workdir(workdir), checkpoint)
     flat = {path: np.asarray(leaf) for path, leaf in flat_tree.flatten(variables).items()}
+    experiment, flat = _without_adapters(experiment, flat)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         folder = Path(scratch) / out.name
@@ -88,6 +93,15 @@ def export_run(
         write_whole(folder / "README.md", _card(out.name, experiment, metadata, flat, config is not None))
         folder.rename(out)
     return sorted(out.iterdir())
+
+
+def _without_adapters(experiment: Experiment, flat: dict[str, np.ndarray]) -> tuple[Experiment, dict[str, np.ndarray]]:
+    """Returns the experiment without adapters, and the parameters with them merged."""
+    adapters = getattr(experiment.model, "adapters", None)
+    if adapters is None:
+        return experiment, flat
+    model: Any = experiment.model.clone(adapters=None)
+    return replace(experiment, model=model, freeze=Freeze()), merged(flat, adapters)
 
 
 def whisper_config(experiment: Experiment) -> WhisperConfig:

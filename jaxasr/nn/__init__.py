@@ -50,6 +50,7 @@ from jaxasr.nn.lms.bound import BoundLm as BoundLm
 from jaxasr.nn.lms.interface import Lm as Lm
 from jaxasr.nn.lms.lstm import LstmLm as LstmLm
 from jaxasr.nn.lms.transformer import TransformerLm as TransformerLm
+from jaxasr.nn.low_rank import LowRank as LowRank
 from jaxasr.nn.seq2seq import CtcHead as CtcHead
 from jaxasr.nn.seq2seq import Recogniser as Recogniser
 from jaxasr.nn.seq2seq import Seq2Seq as Seq2Seq

@@ -13,6 +13,7 @@ from jaxasr.nn.decoders.interface import Decoder
 from jaxasr.nn.encoders.interface import Encoder
 from jaxasr.nn.frontend import AddNoise, LogMel, SpecAugment
 from jaxasr.nn.layers import Dense
+from jaxasr.nn.low_rank import LowRank, adapted
 from jaxasr.nn.module import Module
 from jaxasr.nn.precision import Compute, check_compute, in_precision
 from jaxasr.ops.audio import features
@@ -51,6 +52,7 @@ class Seq2Seq(Module):
     noise: AddNoise | None = None
     ctc: CtcHead | None = None
     compute: Compute = "float32"
+    adapters: LowRank | None = None  # of its linear layers; `training.Freeze` keeps the others as they are
 
     def __post_init__(self):
         check_compute("Seq2Seq", self.compute)
@@ -58,8 +60,22 @@ class Seq2Seq(Module):
 
     @nn.nowrap
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
-        """Applies the module with its parameters in the precision of `compute`."""
-        return super().apply(in_precision(variables, self.compute), *args, **kwargs)
+        """Applies the module with its parameters in the precision of `compute`, and with its adapters."""
+        with adapted(self.adapters):
+            return super().apply(in_precision(variables, self.compute), *args, **kwargs)
+
+    @nn.nowrap
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """Initialises the module with its adapters.
+
+        Raises:
+            ValueError: a pattern of the adapters finds no linear layer.
+        """
+        with adapted(self.adapters):
+            variables = super().init(*args, **kwargs)
+        if self.adapters is not None:
+            self.adapters.check(variables["params"])
+        return variables
 
     def __call__(self, batch: Batch, *, step: Int[Array, ""] | None) -> Outputs:
         """Returns teacher-forced outputs at this step of training; None: in evaluation, with the attention's decode form.

@@ -87,7 +87,7 @@ def _with_collections(state: TrainState, experiment: Experiment, collections: Ma
     """Returns the state with these collections, and with an average and an optimizer that start at the parameters."""
     params = collections["params"]
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state.optimizer)
-    optimizer = jax.jit(experiment.optimizer.build().init, out_shardings=shardings)(params)
+    optimizer = jax.jit(experiment.optimizer.build_for(experiment.freeze).init, out_shardings=shardings)(params)
     others = {name: collection for name, collection in collections.items() if name != "params"}
     return replace(
         state,

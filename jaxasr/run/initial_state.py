@@ -121,7 +121,9 @@ def initial_state(experiment: Experiment, data: BoundPipeline, shardings: Any = 
         variables: Any = experiment.model.init(key, batch, step=None)
         if experiment.teacher is not None:
             variables = {**variables, "teacher": experiment.teacher.init(key, batch, step=None)}
-        return new_state(variables, experiment.optimizer.build(), key, keeps_average=experiment.keeps_average)
+        return new_state(
+            variables, experiment.optimizer.build_for(experiment.freeze), key, keeps_average=experiment.keeps_average
+        )
 
     batch = Batch.blank(data.shapes[0])
     return jax.jit(make, out_shardings=shardings)(jax.random.key(experiment.seed), batch)

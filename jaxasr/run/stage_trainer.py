@@ -139,7 +139,7 @@ class StageTrainer:
         """Returns the first state of the stage, which inherits from the last state of the stage before."""
         shapes, metrics = self._blank()
         fresh = initial_state(self.experiment, self.data, self.step.shardings(shapes))
-        state, new = init_next_stage(fresh, before, self.experiment.optimizer)
+        state, new = init_next_stage(fresh, before, self.experiment.optimizer, self.experiment.freeze)
         print_fn(f"the next stage begins; new in it: {', '.join(new) or 'no parameters'}")
         return CheckpointState(self.step.place_state(state), metrics)
 

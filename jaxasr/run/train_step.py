@@ -25,7 +25,7 @@ def make_train_step(experiment: Experiment, objective: Objective) -> StepFunctio
     return make_step(
         make_apply_fn(experiment.model, objective, experiment.teacher),
         with_alignment_metrics(objective),
-        experiment.optimizer.build(),
+        experiment.optimizer.build_for(experiment.freeze),
         ema_decay=experiment.ema_decay,
         noise=experiment.weight_noise,
         freeze=experiment.freeze,

@@ -20,6 +20,7 @@ from jaxasr.training.consistency import CtcConsistency as CtcConsistency
 from jaxasr.training.expected_errors import ExpectedErrors as ExpectedErrors
 from jaxasr.training.expected_errors import log_probs_of as log_probs_of
 from jaxasr.training.expected_errors import spelling_of as spelling_of
+from jaxasr.training.freeze import ALL_BUT_ADAPTERS as ALL_BUT_ADAPTERS
 from jaxasr.training.freeze import Freeze as Freeze
 from jaxasr.training.freeze import PartRates as PartRates
 from jaxasr.training.objective import Objective as Objective

@@ -5,8 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxasr.training.path_patterns import check_patterns, first_matches
+
+ALL_BUT_ADAPTERS = r"^(?!.*/low_rank_)"  # a pattern: all parameters but those of `nn.LowRank`
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,9 @@ class Freeze:
     """A choice of parameters that keep their values in training: those whose path a pattern finds (`re.search`).
 
     A path has the names of the modules, as in "encoder/block_0/attention/output/kernel". Frozen parameters have no gradient,
-    so they count neither in its norm nor in clipping, and weight decay does not change them. Nothing is computed for the
-    gradients of layers below which all is frozen.
+    so they count neither in its norm nor in clipping, and weight decay does not change them. The optimizer keeps no state for
+    them, unless it averages all parameters (`ScheduleFree`). Nothing is computed for the gradients of layers below which all
+    is frozen.
 
     Raises:
         ValueError: a pattern is no regular expression.
@@ -38,6 +42,12 @@ class Freeze:
                 f"Freeze has the patterns {list(self.patterns)}, which freeze all {len(jax.tree.leaves(frozen))} parameters"
             )
         return frozen
+
+    def without_state(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+        """Returns the optimizer of the other parameters: it neither reads the frozen ones nor has a state for them."""
+        if not self.patterns:
+            return optax.with_extra_args_support(optimizer)
+        return optax.masked(optimizer, lambda params: jax.tree.map(lambda frozen: not frozen, self.mask(params)))
 
     def without_gradients(self, params: Any) -> Any:
         """Returns the parameters, of which the frozen ones have the gradient zero."""

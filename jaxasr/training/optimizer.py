@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxasr.parameters import decays
+from jaxasr.training.freeze import Freeze
 from jaxasr.training.plateau import Newbob, Plateau, scale_by_plateau
 from jaxasr.training.schedules import Rate, Schedule, Step
 from jaxasr.tree import check_numbers
@@ -51,6 +52,10 @@ class Optimizer:
             parts.append(optax.add_decayed_weights(self.weight_decay, mask=decays))
         parts.append(optax.scale_by_learning_rate(self.schedule))  # pyright: ignore[reportArgumentType]
         return accumulate(optax.chain(*parts, *self.after_rate()), every=self.accumulate_steps)
+
+    def build_for(self, freeze: Freeze) -> optax.GradientTransformationExtraArgs:
+        """Builds the chain of the parameters that are not frozen; one that averages the parameters has a state for all."""
+        return self.build() if self.keeps_average else freeze.without_state(self.build())
 
     @property
     def keeps_average(self) -> bool:
