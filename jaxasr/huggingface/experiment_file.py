@@ -18,9 +18,13 @@ _TEMPLATE = '''r"""{title}, imported by `jaxasr import`: an experiment to transc
     jaxasr transcribe THIS_FILE --workdir RUN speech.flac
     jaxasr eval THIS_FILE --workdir RUN
     jaxasr train THIS_FILE --workdir NEW_RUN --init-from RUN
+    jaxasr train THIS_FILE:short --workdir NEW_RUN --init-from RUN      # or :lora, :hard
 
-Source: Radford et al. 2022, 2212.04356. Every utterance is padded to {seconds:g} s, as in Whisper's training.
+Source: Radford et al. 2022, 2212.04356. Every utterance is padded to {seconds:g} s, as in Whisper's training; `short`, `lora`
+and `hard` do not pad, which costs less and needs the fine-tuning.
 """
+
+from dataclasses import replace
 
 from jaxasr import data, decode, nn, text, training
 from jaxasr.experiment import Experiment, Split
@@ -34,6 +38,8 @@ READ = (
 )
 SCORED = (data.Normalize("verbatim"), data.Tokenize(TOKENS))
 SHAPES = data.ChooseBuckets(count=1, seconds_per_batch={batch_s}, quantum_s={seconds})  # {batch} utterances
+SHORT = data.ChooseBuckets(count=4, seconds_per_batch={batch_s})  # for utterances of their own length
+LETTERS = text.Characters(" 'abcdefghijklmnopqrstuvwxyz")
 SUPPRESSED = decode.SuppressTokens(
     tokens={suppressed},
     first={suppressed_first},
@@ -104,6 +110,58 @@ def experiment() -> Experiment:
         eval_every=100,
         save_every=100,
         log_every=10,
+    )
+
+
+def short() -> Experiment:
+    """Returns the recipe without padding: an utterance has as many encoder positions as it is long."""
+    padded = experiment()
+
+    def cut(split: Split) -> Split:
+        return replace(split, data=replace(split.data, shapes=SHORT))
+
+    return replace(
+        padded,
+        model=padded.model.clone(frontend=padded.model.frontend.clone(pad_s=0.0)),
+        train_data=replace(padded.train_data, shapes=SHORT),
+        validation=cut(padded.validation),
+        evals={{name: cut(split) for name, split in padded.evals.items()}},
+    )
+
+
+def lora() -> Experiment:
+    """Returns the recipe without padding that trains low-rank adapters alone (Hu et al. 2021, 2106.09685)."""
+    whole = short()
+    layers = nn.LowRank(("attention", "tokens", "context", "feed"), rank=8, alpha=16.0)
+    return replace(
+        whole,
+        model=whole.model.clone(adapters=layers),
+        freeze=training.Freeze((training.ALL_BUT_ADAPTERS,)),
+        optimizer=training.Adam(training.WarmupCosine(50, 500, peak=1e-3), clip_norm=1.0),
+    )
+
+
+def hard() -> Experiment:
+    """Returns a speller of letters with monotonic attention, trained on the encoder's frozen features."""
+    stops = nn.WarmStart(nn.Softmax(), nn.Monotonic(bias=-1.0), until=300, change="ramp")
+    speller = nn.Speller(1, 256, nn.AdditiveAttention(128, focus=stops), vocab=LETTERS.size, dropout=0.1)
+    whole = short()
+    spelt = (data.Normalize("lower"), data.Tokenize(LETTERS))
+    search = decode.Beam(1, max_tokens=decode.MaxTokens(0.6, 8))
+
+    def spell(split: Split) -> Split:
+        return replace(split, data=replace(split.data, transforms=spelt), search=search)
+
+    return replace(
+        whole,
+        model=whole.model.clone(decoder=speller, ctc=nn.CtcHead(LETTERS.size)),
+        train_data=replace(whole.train_data, transforms=(data.KeepSeconds(0.1, {seconds}), *spelt)),
+        objective=training.Objective(ctc_weight=0.3),
+        freeze=training.Freeze(("^encoder/",)),
+        optimizer=training.Adam(training.WarmupCosine(50, 1_000, peak=2e-3), clip_norm=1.0),
+        steps=1_000,
+        validation=spell(whole.validation),
+        evals={{name: spell(split) for name, split in whole.evals.items() if not name.endswith("-beam5")}},
     )
 '''
 

@@ -1,6 +1,7 @@
 """Whisper checkpoints become runs: logits as by the formulas, names of what does not fit, no pickles."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from jaxasr.records import Batch
 from jaxasr.run.initial_state import PretrainedRuns
 from jaxasr.run.stage_trainer import restore_or_init
 from jaxasr.training import Checkpoints
+from jaxasr.training.checkpoints import flat_tree
 from tests import tiny_whisper as tiny
 from tests.reference import whisper
 
@@ -251,3 +253,25 @@ def test_the_hub_needs_its_package(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     assert main(["import", "hf://openai/whisper-tiny.en", "--workdir", str(tmp_path / "run")]) == 1
     assert "pip install 'jaxasr[hub]'" in capsys.readouterr().err
+
+
+def test_the_experiment_has_recipes_without_padding(imported):
+    """`short` and `lora` begin with all arrays of the import, `hard` with its encoder."""
+    experiment, variables, workdir = imported
+    there = flat_tree.flatten(variables)
+    batch = Batch.blank(Shape(samples=8_000, tokens=4, examples=1))
+    for name, lacking in (("short", ""), ("lora", "low_rank"), ("hard", "decoder|ctc")):
+        recipe = load(f"{workdir / 'experiment.py'}:{name}")
+        assert recipe.model.frontend.pad_s == 0
+        assert recipe.train_data.shapes == recipe.evals["test"].data.shapes != experiment.train_data.shapes
+        made = jax.eval_shape(lambda b, model=recipe.model: model.init(jax.random.key(0), b, step=None), batch)
+        shapes = flat_tree.flatten(made)
+        new = [path for path, leaf in shapes.items() if path not in there or there[path].shape != leaf.shape]
+        assert all(re.search(lacking, path) for path in new)
+        assert bool(new) == bool(lacking)
+        if name == "short":
+            assert recipe.freeze == experiment.freeze
+            continue
+        frozen = flat_tree.flatten(recipe.freeze.mask(made["params"]))
+        trained = [f"params/{path}" for path, is_frozen in frozen.items() if not is_frozen]
+        assert sorted(trained) == sorted(path for path in new if path.startswith("params/"))
