@@ -139,6 +139,16 @@ def grid_axis(text: str) -> tuple[str, tuple[str, ...]]:
     return path, name_list(values)
 
 
+def recording_conditions(text: str) -> tuple[Any, ...]:
+    """Parses "standard" or the fields of a recording condition."""
+    from jaxasr.data import parse_conditions
+
+    try:
+        return parse_conditions(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def lm_spec(text: str) -> tuple[str, str]:
     """Parses NAME=SPEC: the name under which a search fuses a language model, and its file or run."""
     name, _, spec = text.partition("=")

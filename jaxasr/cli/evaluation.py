@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxasr.cli.arguments import (
     grid_axis,
     load_experiment,
     name_list,
+    recording_conditions,
     run_arguments,
     runtime_arguments,
     runtime_config,
@@ -45,6 +47,16 @@ def declare_eval(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="tuned.json of `jaxasr tune-decoding`: its values replace those of the splits with the same search",
     )
+    parser.add_argument(
+        "--condition",
+        dest="conditions",
+        type=recording_conditions,
+        action="extend",
+        default=[],
+        metavar="FIELDS",
+        help="decode the splits under a recording condition as well, such as sound=engine,snr_db=5 or reverberation_s=0.4 or "
+        "speed=1.2,gain_db=-20; standard: eleven of them. May be repeated",
+    )
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -58,13 +70,15 @@ def evaluate(options: argparse.Namespace) -> int:
         changes = tuned_changes(options.tuned, experiment, options.splits)
         print("\n".join(f"tuned: {path}={value}" for path, value in changes.items()), file=sys.stderr)
         experiment = tree.override(experiment, changes)
-    chosen = select_splits(experiment, options.splits).values()
+    chosen = select_splits(experiment, options.splits, options.conditions).values()
     check_lms_used(dict(options.lms), [split.search for split in chosen])
     check_data_ready(chosen, options.data_dir, dict(options.lms))
-    return evaluate_workdir(options, experiment)
+    return evaluate_workdir(options, experiment, conditions=options.conditions)
 
 
-def evaluate_workdir(options: argparse.Namespace, experiment: Any, *, only_missing: bool = False) -> int:
+def evaluate_workdir(
+    options: argparse.Namespace, experiment: Any, *, only_missing: bool = False, conditions: Sequence[Any] = ()
+) -> int:
     """Decodes the chosen splits with a checkpoint of the workdir, and prints where the results are.
 
     Returns the exit status: 0, or 128 + signal if a signal ended the evaluation between two batches.
@@ -84,6 +98,7 @@ def evaluate_workdir(options: argparse.Namespace, experiment: Any, *, only_missi
                 source=Path(options.experiment.partition(":")[0]),
                 results=options.results,
                 lms=dict(options.lms),
+                conditions=conditions,
                 only_missing=only_missing,
                 before_batch=before_batch,
             )
@@ -192,6 +207,7 @@ COMMANDS = (
         evaluate,
         (
             "jaxasr eval experiments/an4/las.py --workdir runs/an4 --splits test",
+            "jaxasr eval experiments/an4/las.py --workdir runs/an4 --splits test --condition standard",
             "jaxasr eval experiments/an4/searches.py --workdir runs/an4 --tuned runs/an4/tuned.json "
             "--lm chars=characters.arpa",
         ),

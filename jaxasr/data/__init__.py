@@ -26,6 +26,9 @@ from jaxasr.data.prepared.corpus import PreparedCorpus as PreparedCorpus
 from jaxasr.data.prepared.corpus import example_key as example_key
 from jaxasr.data.prepared.markup_policy import MarkupPolicy as MarkupPolicy
 from jaxasr.data.prepared.prepare import prepare as prepare
+from jaxasr.data.recording_conditions import STANDARD_CONDITIONS as STANDARD_CONDITIONS
+from jaxasr.data.recording_conditions import RecordingCondition as RecordingCondition
+from jaxasr.data.recording_conditions import parse_conditions as parse_conditions
 from jaxasr.data.signal_level import SignalLimits as SignalLimits
 from jaxasr.data.tones import Tones as Tones
 from jaxasr.data.transforms import DropMarkup as DropMarkup

@@ -11,7 +11,8 @@ from jaxasr.data.audio import decode_native
 from jaxasr.data.batching.epoch import PlanRow
 from jaxasr.data.batching.lengths import speed_ratio
 from jaxasr.data.batching.shape import Shape, host_rows
-from jaxasr.data.prepared.corpus import PreparedCorpus
+from jaxasr.data.prepared.corpus import PreparedCorpus, example_key
+from jaxasr.data.recording_conditions import RecordingCondition
 
 
 @runtime_checkable
@@ -39,6 +40,7 @@ class AudioLoader:
     rate_hz: int
     host: int
     hosts: int
+    condition: RecordingCondition | None = None  # that all utterances are put under
 
     def __post_init__(self):
         if not 0 <= self.host < self.hosts:
@@ -85,6 +87,8 @@ class AudioLoader:
                 f"{factor}, by its index it should have {planned}: prepare it again with `jaxasr prepare "
                 f"{source.name} --overwrite`"
             )
+        if self.condition is not None:
+            return self.condition(wave_n, rate_hz=self.rate_hz, key=example_key(source.name, source.ids[index]))
         return wave_n
 
 

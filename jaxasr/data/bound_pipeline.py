@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import numpy as np
@@ -17,6 +17,7 @@ from jaxasr.data.batching.lengths import Lengths, RaggedTokens, keys_at_speed, s
 from jaxasr.data.batching.plan import TrainingPlan, plan_evaluation
 from jaxasr.data.batching.shape import Shape, describe_shapes
 from jaxasr.data.prepared.corpus import PreparedCorpus, example_key
+from jaxasr.data.recording_conditions import RecordingCondition
 from jaxasr.data.transforms import ExampleTable, FilterReason, Transform, find_tokenizer
 
 _NO_LIMIT = 1 << 62  # steps
@@ -45,6 +46,7 @@ class BoundPipeline:
     shape_choice: ShapeChoice
     shuffle_seed: int
     rate_hz: int
+    condition: RecordingCondition | None = None  # of evaluations
 
     @property
     def tokenizer(self) -> text.Tokenizer:
@@ -89,7 +91,7 @@ class BoundPipeline:
     @cached_property
     def eval_plan(self) -> Epoch:
         """The batches of an evaluation."""
-        lengths = self._lengths((1.0,), np.ones(len(self._keys)))
+        lengths = self._lengths((self._eval_speed,), np.ones(len(self._keys)))
         shapes = self.shape_choice.eval_buckets(lengths.samples[:, 0], lengths.tokens, rate_hz=self.rate_hz)
         return plan_evaluation(lengths, shapes)
 
@@ -170,15 +172,19 @@ class BoundPipeline:
         return Batches(loader, self._tokens, keys, steps, workers=workers)
 
     def eval_batches(self, *, workers: int = 0, host: int = 0, hosts: int = 1, start: int = 0) -> EvalIterator:
-        """Iterates over every example exactly once, from short to long, at its own speed.
+        """Iterates over every example exactly once, from short to long, at its own speed or that of the condition.
 
         No example is left out. A text that could not be normalised is its own reference. A text that could not be encoded
         has no tokens. `start` is the first batch. Other arguments and errors are those of `batches`.
         """
-        loader = self._audio_loader(self.eval_plan, (1.0,), host, hosts)
+        loader = replace(self._audio_loader(self.eval_plan, (self._eval_speed,), host, hosts), condition=self.condition)
         steps = range(start, len(self.eval_plan))
         batches = Batches(loader, self._tokens, self._keys[:, None], steps, workers=workers)
         return EvalIterator(batches, self.ids, self.examples.texts, self.speakers)
+
+    @property
+    def _eval_speed(self) -> float:
+        return 1.0 if self.condition is None else self.condition.speed
 
     def audio_loader(self, *, host: int = 0, hosts: int = 1) -> AudioLoader:
         """Returns the loader that decodes a step of training without prefetching."""

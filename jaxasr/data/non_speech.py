@@ -24,8 +24,7 @@ def made_sound(
     if kind not in SOUNDS:
         raise KeyError(f"no made sound {kind!r}; there are {', '.join(SOUNDS)}")
     sound_n = SOUNDS[kind](max(1, round(seconds * rate_hz)), rate_hz, generator)
-    gain = 10 ** (level_db / 20) / np.sqrt(np.mean(np.square(sound_n)) + 1e-12)
-    return np.clip(np.round(gain * sound_n * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(np.int16)
+    return to_int16(_FULL_SCALE * sound_n / np.sqrt(np.mean(np.square(sound_n)) + 1e-12), level_db)
 
 
 def changed_speech(
@@ -39,9 +38,18 @@ def changed_speech(
     """Returns speech at another level, with noise between white and pink at this ratio to its mean square; None: no noise."""
     sound_n = wave_n.astype(np.float64)
     if snr_db is not None:
-        noise_n = noise(generator.uniform(0.0, 1.0))(len(wave_n), rate_hz, generator)
-        ratio = np.mean(np.square(sound_n)) / (np.mean(np.square(noise_n)) + 1e-12)
-        sound_n = sound_n + np.sqrt(ratio) * 10 ** (-snr_db / 20) * noise_n
+        sound_n = mixed(sound_n, noise(generator.uniform(0.0, 1.0))(len(wave_n), rate_hz, generator), snr_db)
+    return to_int16(sound_n, gain_db)
+
+
+def mixed(speech_n: Sound, sound_n: Sound, snr_db: float) -> Sound:
+    """Returns speech with a sound, whose mean square is so many decibels below that of the speech."""
+    ratio = np.mean(np.square(speech_n)) / (np.mean(np.square(sound_n)) + 1e-12)
+    return speech_n + np.sqrt(ratio) * 10 ** (-snr_db / 20) * sound_n
+
+
+def to_int16(sound_n: Sound, gain_db: float) -> Int16[np.ndarray, " n"]:
+    """Returns a sound in units of 16 bits at another level; loud peaks are clipped."""
     return np.clip(np.round(10 ** (gain_db / 20) * sound_n), -_FULL_SCALE, _FULL_SCALE).astype(np.int16)
 
 

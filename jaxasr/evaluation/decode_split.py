@@ -1,6 +1,8 @@
 """Decoding of a split: error rates, hypotheses and a picture of the attention."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxasr import nn, report, score, text
-from jaxasr.data import BoundPipeline
+from jaxasr.data import BoundPipeline, RecordingCondition
 from jaxasr.decode import Search
 from jaxasr.evaluation.attention_metrics import hypothesis_sums
 from jaxasr.evaluation.trial import EvalTrial, try_longest_batch
@@ -59,7 +61,8 @@ class SearchEvaluator:
         self.name = name
         self.data: BoundPipeline = split.data.open(data_dir)
         self._rate_hz = split.data.rate_hz
-        _check_durations(name, self.data, recogniser_of(experiment).frontend)
+        self._frontend = recogniser_of(experiment).frontend
+        _check_durations(name, self.data, self._frontend)
         loss = _validation_objective(experiment) if experiment.ranked_by == "loss" else None
         self._search = _search_with_sums(recogniser_of(experiment), search_of(split), loss)
         self._lms = lms
@@ -110,7 +113,7 @@ class SearchEvaluator:
             self.alignments = _means(attention_sums)
         path = workdir.path / f"hypotheses.{self.name}.jsonl"
         score.write_hypotheses(evaluation, path, measurements=self._measurements)
-        if is_primary():  # the other processes have other rows of the batch
+        if is_primary() and self.data.condition is None:  # the other processes have other rows of the batch
             with self._measurements.optional("the picture of an alignment"):
                 draw_alignment(
                     *latest[0],
@@ -120,6 +123,18 @@ class SearchEvaluator:
                     title=self.name,
                 )
         return evaluation
+
+    def under(self, condition: RecordingCondition) -> "SearchEvaluator":
+        """Returns an evaluator with the same compiled search for the split under a recording condition.
+
+        Raises:
+            ValueError: the frontend pads to a duration, and an utterance is longer at the speed of the condition.
+        """
+        other = copy.copy(self)
+        other.name = f"{self.name}.{condition.slug}"
+        other.data = replace(self.data, condition=condition)
+        _check_durations(f"{self.name} under {condition.name}", other.data, self._frontend)
+        return other
 
     def trial(self, variables: Any, *, workers: int = 0) -> EvalTrial:
         """Decodes the longest batch of the split, and returns its times."""

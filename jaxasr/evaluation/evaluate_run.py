@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxasr import report, tree
-from jaxasr.data import BoundPipeline
+from jaxasr.data import BoundPipeline, RecordingCondition
 from jaxasr.evaluation.decode_split import no_check
 from jaxasr.evaluation.evaluators import make_evaluator
 from jaxasr.evaluation.language_models import NO_LMS, check_lms_given, load_language_models
@@ -32,7 +32,7 @@ from jaxasr.training import read_metrics
 RESULTS = "results.jsonl"
 # keys of a row that decide about its scores; others tell which code and machine made it
 IDENTITY = (
-    *("name", "split", "split_data", "normalizer", "normalizers", "search", "lms"),
+    *("name", "split", "split_data", "normalizer", "normalizers", "conditions", "search", "lms"),
     *("experiment", "checkpoint", "step", "trained", "data", "tokenizer"),
 )
 
@@ -48,6 +48,7 @@ def evaluate_run(
     source: Path | None = None,
     results: Path | None = None,
     lms: Mapping[str, str] = NO_LMS,
+    conditions: Sequence[RecordingCondition] = (),
     only_missing: bool = False,
     before_batch: Callable[[], None] = no_check,
     print_fn: Callable[[str], None] = print,
@@ -63,6 +64,7 @@ def evaluate_run(
         source: the experiment's file; the git commit of its folder is stored in the row.
         results: an additional file for the rows.
         lms: the language models that the searches fuse, as in `load_language_models`.
+        conditions: recording conditions under which every split is decoded as well, instead of its own.
         only_missing: True: a split that has a row of this checkpoint, data and search in the run's results.jsonl is not
             decoded again.
         before_batch: called before each batch; an error that it raises ends the evaluation after the rows that are written.
@@ -72,14 +74,13 @@ def evaluate_run(
         KeyError: no such split.
         FileNotFoundError: no such run or checkpoint.
     """
-    folder = Path(workdir)
     runtime = runtime or RuntimeConfig()
-    chosen = select_splits(experiment, splits)
+    chosen = select_splits(experiment, splits, conditions)
     measurements = report.Measurements(print_fn if is_primary() else None)
     loaded = load_language_models(lms, experiment.tokenizer)
-    with Workdir.for_this_process(folder) as run:
+    with Workdir.for_this_process(Path(workdir)) as run:
         found, about = _restored(experiment, run, checkpoint, source)
-        name = name or folder.resolve().name
+        name = name or Path(workdir).resolve().name
         rows: list[dict[str, Any]] = []
         decoded: dict[str, BoundPipeline] = {}
         for split_name, split in chosen.items():
@@ -111,13 +112,18 @@ def _draw_page(run: Workdir, decoded: Mapping[str, BoundPipeline], measurements:
             write_run_page(run, decoded, measurements)
 
 
-def select_splits(experiment: Experiment, names: Sequence[str] = ()) -> dict[str, Split]:
-    """Returns the named splits of `experiment.evals`; no names mean all.
+def select_splits(
+    experiment: Experiment, names: Sequence[str] = (), conditions: Sequence[RecordingCondition] = ()
+) -> dict[str, Split]:
+    """Returns the named splits of `experiment.evals`; no names mean all. Recording conditions replace their own.
 
     Raises:
         KeyError: no such split.
     """
-    return named_splits(experiment.evals, names)
+    chosen = named_splits(experiment.evals, names)
+    if not conditions:
+        return chosen
+    return {name: dataclasses.replace(split, conditions=tuple(conditions)) for name, split in chosen.items()}
 
 
 def check_data_ready(splits: Iterable[Split], data_dir: Path, lms: Mapping[str, str]) -> None:
@@ -153,6 +159,7 @@ def _identity_of_split(split: Split, data_dir: Path) -> dict[str, Any]:
         "search": {} if split.search is None else tree.flatten(split.search),
         "normalizer": split.normalizer or normalizer_of(split.data),
         "normalizers": list(split.normalizers) or None,  # further forms; None also in rows of older versions
+        "conditions": [condition.name for condition in split.conditions] or None,
         "split_data": split.data.open(data_dir).hash,
     }
 

@@ -12,7 +12,14 @@ from jaxtyping import Array, Float
 from jaxasr import nn, score, tree
 from jaxasr.data import BoundPipeline
 from jaxasr.evaluation.decode_split import NOTHING, SearchEvaluator, no_check
-from jaxasr.evaluation.result_fields import headline, normalized_fields, row_of, score_fields
+from jaxasr.evaluation.result_fields import (
+    condition_lines,
+    headline,
+    normalized_fields,
+    rate_fields,
+    row_of,
+    score_fields,
+)
 from jaxasr.evaluation.trial import EvalTrial, try_longest_batch
 from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.split import Split
@@ -91,18 +98,25 @@ class _AsrEvaluator:
     def __call__(
         self, variables: Any, workdir: Workdir, *, workers: int = 0, before_batch: Callable[[], None] = no_check
     ) -> EvalResult:
+        changed = {condition.name: self._search_evaluator.under(condition) for condition in self._split.conditions}
         evaluation = self._search_evaluator(variables, workdir, workers=workers, before_batch=before_batch)
+        by_condition = {
+            name: evaluator(variables, workdir, workers=workers, before_batch=before_batch)
+            for name, evaluator in changed.items()
+        }
         attention = dict(self._search_evaluator.alignments)
         scores = {"wer": evaluation.scores.wer, "cer": evaluation.scores.cer}
         scores[self._ranked_by] = self._ranking_score(evaluation)
         return EvalResult(
-            headline(evaluation, self._search_evaluator.loss, self._search_evaluator.normalized),
+            headline(evaluation, self._search_evaluator.loss, self._search_evaluator.normalized)
+            + condition_lines(by_condition),
             scores,
             {
                 **row_of(evaluation, self._split.data.rate_hz),
                 "alignments": {name: round(value, 4) for name, value in attention.items()},
                 "search": tree.flatten(self._split.search),
                 "normalized": normalized_fields(self._search_evaluator.normalized) or None,
+                "by_condition": {name: rate_fields(found) for name, found in by_condition.items()} or None,
             },
             attention,
         )

@@ -8,7 +8,7 @@ from jaxasr import score
 from jaxasr.score.estimates import TEXT_SCORES
 
 NO_FORMS: Mapping[str, score.EvalOutput | str] = {}
-_RATES = ("wer", "cer", "mer", "ser")  # of further forms, in rows of results
+_RATES = ("wer", "cer", "mer", "ser")  # of further forms and conditions, in rows of results
 
 
 def headline(
@@ -40,15 +40,26 @@ def headline(
 
 def normalized_fields(normalized: Mapping[str, score.EvalOutput | str]) -> dict[str, Any]:
     """Returns the error rates in further forms for a row of results: with intervals and words, or the reason for none."""
-    fields: dict[str, Any] = {}
-    for kind, found in normalized.items():
-        if isinstance(found, str):
-            fields[kind] = {"error": found}
-            continue
-        rates = {name: estimate for name, estimate in found.estimates().items() if name in _RATES}
-        values = {name: _finite(estimate.value) for name, estimate in rates.items()}
-        fields[kind] = {**values, "words": found.scores.words.references, "intervals": _bounds(rates)}
-    return fields
+    return {
+        kind: {"error": found} if isinstance(found, str) else rate_fields(found) for kind, found in normalized.items()
+    }
+
+
+def rate_fields(evaluation: score.EvalOutput) -> dict[str, Any]:
+    """Returns error rates with their intervals, and the number of words, for a part of a row of results."""
+    rates = {name: estimate for name, estimate in evaluation.estimates().items() if name in _RATES}
+    values = {name: _finite(estimate.value) for name, estimate in rates.items()}
+    return {**values, "words": evaluation.scores.words.references, "intervals": _bounds(rates)}
+
+
+def condition_lines(by_condition: Mapping[str, score.EvalOutput]) -> str:
+    """Returns a line for each recording condition, with WER and its interval; empty without any."""
+    width = max(map(len, by_condition), default=0)
+    lines: list[str] = []
+    for name, evaluation in by_condition.items():
+        wer = evaluation.estimates()["wer"]
+        lines.append(f"\n  {name:{width}}  WER {wer.value:.2%} [{wer.interval.low:.2%}, {wer.interval.high:.2%}]")
+    return "".join(lines)
 
 
 def row_of(evaluation: score.EvalOutput, rate_hz: int) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def write_run_page(workdir: Workdir, splits: Mapping[str, BoundPipeline], measur
         workdir.path.resolve().name,
         lines=[*_best_and_last(metrics), *_speed_lines(workdir.path)],
         warnings=replay_warnings(metrics, AttentionCollapseMonitor()),
-        tables=[*_results_table(results), _metrics_table(metrics)],
+        tables=[*_results_table(results), *_conditions_table(results), _metrics_table(metrics)],
         pictures=[curves, *sorted(workdir.pictures.glob("alignment.*.png"))],
         utterances=[
             spoken for name in last for spoken in _worst(workdir.path / f"hypotheses.{name}.jsonl", splits[name])
@@ -113,6 +113,18 @@ def _results_table(results: Rows) -> list[Table]:
         for row in latest.values()
     ]
     return [Table("results", header, rows)] if rows else []
+
+
+def _conditions_table(results: Rows) -> list[Table]:
+    """Returns the table of the last row of each decoding that has recording conditions; nothing if there is none."""
+    latest = {str(row.get("outputs") or row.get("split")): row for row in results if row.get("by_condition")}
+    rows = [
+        [name, condition, *_cells(found, "wer"), *_cells(found, "cer")]
+        for name, row in latest.items()
+        for condition, found in {"as recorded": row, **row["by_condition"]}.items()
+    ]
+    header = ["split", "condition", "WER", "95 %", "CER", "95 %"]
+    return [Table("results under recording conditions", header, rows)] if rows else []
 
 
 def _cells(row: Mapping[str, Any], name: str) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxasr.data import Normalize, Pipeline, Tokenize
+from jaxasr.data import Normalize, Pipeline, RecordingCondition, Tokenize
 from jaxasr.decode import Search
 from jaxasr.text import Kind, check_normalizer
 from jaxasr.text.tokenizer import Tokenizer
@@ -15,13 +15,15 @@ class Split:
 
     The splits of a language model have no search: their texts are scored by perplexity. With a `normalizer`, hypotheses and
     references are compared in that form (`text.normalize`), whatever form the model writes. Rows of results have the error
-    rates in the forms of `normalizers` as well (`normalized`); checkpoints are ranked by the first form.
+    rates in the forms of `normalizers` as well (`normalized`); checkpoints are ranked by the first form. The utterances are
+    decoded once more under every one of the `conditions`, whose error rates stand in the row as well (`by_condition`).
     """
 
     data: Pipeline
     search: Search | None = None
     normalizer: Kind | None = None  # None: hypotheses as they are, and references in the form of `data`
     normalizers: tuple[Kind, ...] = ()  # further forms in which errors are counted, beside the first
+    conditions: tuple[RecordingCondition, ...] = ()  # such as `data.STANDARD_CONDITIONS`
 
     def __post_init__(self):
         if self.normalizer is not None:
@@ -30,6 +32,11 @@ class Split:
             check_normalizer(kind)
         if len(set(self.normalizers)) < len(self.normalizers):
             raise ValueError(f"normalizers has a name twice: {', '.join(self.normalizers)}")
+        names = [condition.name for condition in self.conditions]
+        if len(set(names)) < len(names):
+            raise ValueError(f"conditions has one twice: {'; '.join(names)}")
+        if self.conditions and (self.search is None or not self.data.shapes.audio):
+            raise ValueError(f"conditions ({'; '.join(names)}) change speech, and this split decodes none")
 
 
 def named_splits(splits: Mapping[str, Split], names: Sequence[str] = ()) -> dict[str, Split]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxasr import decode, tree
+from jaxasr import data, decode, tree
 from jaxasr.__main__ import main
 from jaxasr.evaluation import check_data_ready, evaluate_run
 from jaxasr.evaluation.decode_split import SearchEvaluator, compiled_search, draw_alignment, in_form_or_reason
@@ -135,6 +135,55 @@ def test_errors_are_counted_in_further_forms(trained_run, copy):
     assert printed[-1] == "test: its row is there"
     test = replace(test, normalizers=("upper",))  # other forms are another row
     assert list(evaluated()["normalized"]) == ["upper"]
+
+
+def test_a_split_is_decoded_under_recording_conditions(trained_run, copy):
+    """The row of the split stays as it is, and every condition has error rates, hypotheses and a row on the page."""
+    printed: list[str] = []
+    runtime = RuntimeConfig(trained_run.data_dir)
+    quiet, drowned, slow = conditions = (
+        data.RecordingCondition(gain_db=-6.0),
+        data.RecordingCondition("white noise", snr_db=-40.0),
+        data.RecordingCondition(speed=0.9),
+    )
+
+    def evaluated(*conditions):
+        options = {"splits": ("test",), "only_missing": True, "print_fn": printed.append}
+        (row,) = evaluate_run(tiny.experiment(), copy, runtime, conditions=conditions, **options)
+        return row
+
+    plain = evaluated()
+    row = evaluated(*conditions)
+    assert {name: row[name] for name in ("wer", "cer", "intervals")} == {
+        name: plain[name] for name in ("wer", "cer", "intervals")
+    }
+    assert row["outputs"] == "test"
+    assert row["conditions"] == list(row["by_condition"]) == [condition.name for condition in conditions]
+    assert row["by_condition"][quiet.name]["wer"] == row["wer"]
+    assert row["by_condition"][drowned.name]["wer"] > 0.5
+    assert row["by_condition"][slow.name]["words"] == row["words"]
+    said = printed[-1].splitlines()
+    assert said[0].startswith("test: WER ")
+    assert [line.strip().partition("  ")[0] for line in said[1:]] == [condition.name for condition in conditions]
+    for condition in conditions:
+        lines = (copy / f"hypotheses.test.{condition.slug}.jsonl").read_text().splitlines()
+        assert len(lines) == row["utterances"]
+    assert [path.name for path in (copy / "pictures").glob("alignment.*")] == ["alignment.test.png"]
+    page = (copy / "page.html").read_text()
+    assert "results under recording conditions" in page
+    assert drowned.name in page
+    evaluated(*conditions)
+    assert printed[-1] == "test: its row is there"
+    assert list(evaluated(quiet)["by_condition"]) == [quiet.name]
+
+
+def test_conditions_of_a_split_are_different_and_change_speech():
+    test = tiny.experiment().evals["test"]
+    faint = data.RecordingCondition(gain_db=-6.0)
+    with pytest.raises(ValueError, match="conditions has one twice: level -6 dB; level -6 dB"):
+        replace(test, conditions=(faint, faint))
+    with pytest.raises(ValueError, match="change speech, and this split decodes none"):
+        replace(test, search=None, conditions=(faint,))
 
 
 def test_a_form_that_a_text_has_not_is_named():
