@@ -99,7 +99,7 @@ train() { # follows the attempt, over broken connections, until it has ended or 
     local words
     words=$(printf ' %q' "$@")
     while true; do
-        on_all "bash jaxasr/launch/tpu_host.sh run $attempt$words" && return 0
+        on_all "${commit:+JAXASR_COMMIT=$commit }bash jaxasr/launch/tpu_host.sh run $attempt$words" && return 0
         ready || return 1
         # gcloud's status is the same for a command that failed and for a connection that broke
         if ! on_all "bash jaxasr/launch/tpu_host.sh state $attempt" > "$said" 2>&1; then
@@ -124,6 +124,7 @@ finish() { # what comes now must not keep it from deleting: Ctrl-C once more, or
     delete
 }
 trap finish EXIT
+commit=$(git rev-parse HEAD) # for the rows of results: there is no repository on the hosts
 run git archive --output=jaxasr.tar.gz HEAD
 trap 'exit 143' TERM INT HUP QUIT PIPE
 made='' installed='' failed=0

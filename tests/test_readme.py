@@ -37,7 +37,8 @@ PAGES = sorted(
 )
 SUBPARSERS = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS: dict[str, argparse.ArgumentParser] = SUBPARSERS.choices
-FOREIGN_OPTIONS = {  # of XLA, launch/tpu_vm.sh and Slurm
+FOREIGN_OPTIONS = {  # of XLA, launch/tpu_vm.sh, Docker, SkyPilot and Slurm
+    *("--build-arg", "--user", "--volume", "--shm-size", "--gpus", "--env", "--num-nodes"),
     *("--xla_force_host_platform_device_count", "--dry-run"),
     *("--signal", "--nodes", "--ntasks-per-node", "--gpu-bind", "--gpus-per-task"),
 }

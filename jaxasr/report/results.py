@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import warnings
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ SPEED = ("audio_s_per_s", "device_hours")  # the values of a row that differ bet
 _INT_BITS = 63
 NO_KINDS: Mapping[str, type | tuple[type, ...]] = {}
 SOURCES = "jaxasr_sources"  # the entry of the hash of jaxasr's own files
+COMMIT = "JAXASR_COMMIT"  # the environment variable of the commit of files that came without their repository
+_PROJECT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("python", "jaxasr", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -109,13 +112,20 @@ def provenance(folder: Path) -> dict[str, Any]:
     Returns:
         `commit` (40 hex digits, or "unknown" outside of a git checkout), `dirty` (whether a tracked file other than a
         results.jsonl differs from it; None if unknown), `platform`, and the versions of `python` and of the packages
-        that decide about numbers ("unknown" of one that is not installed).
+        that decide about numbers ("unknown" of one that is not installed). JAXASR_COMMIT stands for the commit of
+        jaxasr's own project where its files are in no repository, as in a container image.
+
+    Raises:
+        ValueError: JAXASR_COMMIT is needed and is no commit.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     changed = _git(folder, "status", "--porcelain", "-uno", "--", ":/", ":(top,exclude,glob)**/results.jsonl")
+    dirty = None if commit is None or changed is None else bool(changed)
+    if commit is None and folder.resolve().is_relative_to(_PROJECT):
+        commit, dirty = _stated_commit()
     return {
         "commit": commit or "unknown",
-        "dirty": None if commit is None or changed is None else bool(changed),
+        "dirty": dirty,
         "platform": platform.platform(),
         **{package: version(package) for package in _PACKAGES},
         **package_provenance(),
@@ -127,8 +137,12 @@ def package_provenance() -> Mapping[str, Any]:
     """Returns the provenance of jaxasr itself, as it is when this is first called in the process.
 
     Returns:
-        `jaxasr_commit` and `jaxasr_dirty` of its checkout ("installed" and None if its files are in no repository, as after
-        an installation from a wheel), and `jaxasr_sources`: 12 hex digits of the hash of its Python files.
+        `jaxasr_commit` and `jaxasr_dirty` of its checkout (if its files are in no repository, those of JAXASR_COMMIT; without
+        it, as after an installation from a wheel, "installed" and None), and `jaxasr_sources`: 12 hex digits of the hash of
+        its Python files.
+
+    Raises:
+        ValueError: JAXASR_COMMIT is needed and is no commit.
     """
     folder = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
@@ -137,11 +151,28 @@ def package_provenance() -> Mapping[str, Any]:
     tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py") is not None  # not a folder that git ignores
     commit = _git(folder, "rev-parse", "HEAD") if tracked else None
     changed = _git(folder, "status", "--porcelain", "--", ".") if commit else None
+    dirty = None if changed is None else bool(changed)
+    if commit is None:
+        commit, dirty = _stated_commit()
     return {
         "jaxasr_commit": commit or "installed",
-        "jaxasr_dirty": None if changed is None else bool(changed),
+        "jaxasr_dirty": dirty,
         SOURCES: digest.hexdigest()[:12],
     }
+
+
+def _stated_commit() -> tuple[str | None, bool | None]:
+    """Returns commit and dirtiness of JAXASR_COMMIT; None and None without it."""
+    stated = os.environ.get(COMMIT, "")
+    if not stated:
+        return None, None
+    found = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", stated)
+    if not found:
+        raise ValueError(
+            f"{COMMIT}={stated[:80]}; it is a commit of 40 hex digits, with -dirty for changes that are not committed: "
+            "git describe --always --abbrev=40 --dirty --exclude='*'"
+        )
+    return found[1], found[2] is not None
 
 
 def _content(row: Mapping[str, Any]) -> dict[str, Any]:

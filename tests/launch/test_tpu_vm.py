@@ -53,6 +53,14 @@ def gcloud(tmp_path):
     return {**SLICE, "CALLS": str(tmp_path / "calls"), "PATH": f"{tool.parent}:{os.environ['PATH']}"}
 
 
+def head() -> str:
+    """Returns the commit that is checked out."""
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=PROCESS_S
+    ).stdout.strip()
+
+
 def calls_of(gcloud: dict[str, str]) -> list[str]:
     """Returns the subcommands that gcloud was called with."""
     return [line.split()[0] for line in Path(gcloud["CALLS"]).read_text().splitlines()]
@@ -71,7 +79,7 @@ def test_a_dry_run_prints_every_command_and_runs_none():
         f"{ssh}rm -rf jaxasr && mkdir jaxasr && tar -xzf jaxasr.tar.gz -C jaxasr",
         f"{ssh}mount -a",
         f"{ssh}bash jaxasr/launch/tpu_host.sh set-up",
-        f'{ssh}bash jaxasr/launch/tpu_host.sh run 1 jaxasr train a.py x=("a", 1)',
+        f'{ssh}JAXASR_COMMIT={head()} bash jaxasr/launch/tpu_host.sh run 1 jaxasr train a.py x=("a", 1)',
         "rm -f jaxasr.tar.gz",
         f"{queued} delete {WHERE} --force --quiet",
     ]

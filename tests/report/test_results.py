@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +125,35 @@ def test_provenance_names_jaxasr_itself(tmp_path, monkeypatch):
         "jaxasr_dirty": None,
         "jaxasr_sources": found["jaxasr_sources"],
     }
+
+
+@pytest.mark.parametrize(("suffix", "dirty"), [("", False), ("-dirty", True)])
+def test_files_without_a_repository_are_of_the_commit_that_is_stated(tmp_path, monkeypatch, suffix, dirty):
+    """In an image JAXASR_COMMIT holds for the project that it was built of, not for an experiment from elsewhere."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("JAXASR_COMMIT", "0123456789" * 4 + suffix)
+    monkeypatch.setattr(results, "package_provenance", results.package_provenance.__wrapped__)
+    own = report.provenance(Path(results.__file__).parents[2] / "experiments/an4")
+    assert (own["commit"], own["dirty"]) == (own["jaxasr_commit"], own["jaxasr_dirty"]) == ("0123456789" * 4, dirty)
+    other = report.provenance(tmp_path)
+    assert (other["commit"], other["dirty"], other["jaxasr_commit"]) == ("unknown", None, "0123456789" * 4)
+
+
+def test_a_stated_commit_yields_to_that_of_a_repository(tmp_path, monkeypatch):
+    _git(tmp_path, "init")
+    (tmp_path / "code.py").write_text("{}\n")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-m", "first")
+    monkeypatch.setenv("JAXASR_COMMIT", "0123456789" * 4)
+    assert report.provenance(tmp_path)["commit"] not in ("unknown", "0123456789" * 4)
+
+
+@pytest.mark.parametrize("stated", ["v0.1.0", "a281702", "0123456789" * 4 + "-changed"])
+def test_a_stated_commit_that_is_none_is_an_error(tmp_path, monkeypatch, stated):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("JAXASR_COMMIT", stated)
+    with pytest.raises(ValueError, match=f"JAXASR_COMMIT={stated}; it is a commit of 40 hex digits.*git describe"):
+        results.package_provenance.__wrapped__()
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
