@@ -7,6 +7,8 @@ g devices (the leading axis under pmap)
 A mask is called `valid`: boolean, True = real.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import jax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
@@ -19,3 +21,8 @@ Ids = UInt32[Array, " b"]
 Tokens = Int[Array, "b u"]
 Logits = Float[Array, "b u v"]
 PRNGKey = Key[Array, ""] | jax.Array  # one key, typed or raw
+
+if TYPE_CHECKING:
+    Size = int  # of an axis
+else:
+    Size = Any  # `jax.export` traces with symbolic sizes, which are no integers

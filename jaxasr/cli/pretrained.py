@@ -2,9 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from jaxasr.cli.arguments import checkpoint, experiment_arguments, load_experiment, name_list
 from jaxasr.cli.command import Command
+from jaxasr.cli.numbers import number, whole_number
 
 
 def declare_import(parser: argparse.ArgumentParser) -> None:
@@ -83,22 +85,66 @@ def declare_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--to",
-        choices=("hf", "safetensors"),
+        choices=("hf", "safetensors", "stablehlo"),
         required=True,
-        help="hf: a Whisper that transformers loads; safetensors: the arrays of any model by path, with the experiment",
+        help="hf: a Whisper that transformers loads; safetensors: the arrays of any model by path, with the experiment; "
+        "stablehlo: encoder, decoder step and search as programs that run with jax alone",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for the files")
+    programs = parser.add_argument_group("options of --to stablehlo")
+    programs.add_argument(
+        "--search",
+        metavar="NAME",
+        help="the search: that of a split of the experiment, or greedy, ctc, beam (default: that of `jaxasr transcribe`)",
+    )
+    programs.add_argument(
+        "--seconds",
+        type=number(above=0.0),
+        metavar="S",
+        help="the longest wave (default: the longest utterance of training, or what the frontend pads to)",
+    )
+    programs.add_argument(
+        "--batch-size",
+        type=whole_number(1),
+        metavar="N",
+        help="the rows of a batch (default: any number, a symbolic dimension)",
+    )
+    programs.add_argument(
+        "--platforms", type=name_list, metavar="A,B", help="the platforms of the programs (default: cpu,cuda,tpu)"
+    )
 
 
 def export_checkpoint(options: argparse.Namespace) -> int:
     """Writes a checkpoint of a run as files for other systems."""
-    from jaxasr.huggingface import export_run
+    experiment = load_experiment(options)
+    if options.to == "stablehlo":
+        files = _export_programs(options, experiment)
+    else:
+        from jaxasr.huggingface import export_run
 
-    files = export_run(
-        load_experiment(options), options.workdir, options.out, to=options.to, checkpoint=options.checkpoint
-    )
+        given = [name for name in _PROGRAM_OPTIONS if getattr(options, name) is not None]
+        if given:
+            raise ValueError(f"--{given[0].replace('_', '-')} is an option of --to stablehlo, not of --to {options.to}")
+        files = export_run(experiment, options.workdir, options.out, to=options.to, checkpoint=options.checkpoint)
     print(f"{options.out}: {', '.join(path.name for path in files)}")
     return 0
+
+
+_PROGRAM_OPTIONS = ("search", "seconds", "batch_size", "platforms")
+
+
+def _export_programs(options: argparse.Namespace, experiment: Any) -> list[Path]:
+    from jaxasr.evaluation.searches import select_search
+    from jaxasr.stablehlo import ProgramOptions, export_programs
+    from jaxasr.stablehlo.programs import PLATFORMS
+
+    chosen = ProgramOptions(
+        select_search(experiment, options.search or ""),
+        options.seconds,
+        options.batch_size,
+        PLATFORMS if options.platforms is None else options.platforms,
+    )
+    return export_programs(experiment, options.workdir, options.out, chosen, checkpoint=options.checkpoint)
 
 
 COMMANDS = (
@@ -121,6 +167,7 @@ COMMANDS = (
         (
             "jaxasr export runs/whisper/experiment.py --workdir runs/tuned --to hf --out whisper-tuned",
             "jaxasr export experiments/an4/las.py --workdir runs/an4 --to safetensors --out an4-las",
+            "jaxasr export experiments/an4/las.py --workdir runs/an4 --to stablehlo --search greedy --out an4-programs",
         ),
     ),
 )

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Int
 from jaxasr.decode.scorers import DecoderOutput, ScorerState
 from jaxasr.decode.search import EncodedBatch
 from jaxasr.records import END
+from jaxasr.shapes import Size
 from jaxasr.tree import check_numbers
 
 
@@ -40,9 +41,9 @@ class NoRepeatNgram:
             last_bm = self.read(last_bm, output.tokens_b)
             return _rule(self.forbidden(last_bm, vocab=output.log_probs_bv.shape[1])), last_bm
 
-        return ScorerState((), self.history(len(encoded.limits_b)), score)
+        return ScorerState((), self.history(encoded.limits_b.shape[0]), score)
 
-    def history(self, examples: int) -> Int[Array, "b m"]:
+    def history(self, examples: Size) -> Int[Array, "b m"]:
         """Returns the tokens that the rule reads, before the first one: the newest token is last, -1 means no token."""
         return jnp.full((examples, self.longest * self.times - 1), -1, jnp.int32)
 
@@ -59,8 +60,10 @@ class NoRepeatNgram:
         outside_pm = (np.arange(kept)[None] < begins_p[:, None]) | (places_pm >= kept)
         same_bpm = last_bm[:, None] == last_bm[:, np.minimum(places_pm, kept - 1)]
         again_bp = jnp.all(same_bpm | outside_pm[None], axis=2) & (last_bm[:, begins_p] >= 0)
-        rows_b1 = jnp.arange(len(last_bm))[:, None]
-        forbidden_bv = jnp.zeros((len(last_bm), vocab), bool).at[rows_b1, last_bm[:, kept - periods_p]].max(again_bp)
+        rows_b1 = jnp.arange(last_bm.shape[0])[:, None]
+        forbidden_bv = (
+            jnp.zeros((last_bm.shape[0], vocab), bool).at[rows_b1, last_bm[:, kept - periods_p]].max(again_bp)
+        )
         return forbidden_bv.at[:, END].set(False)
 
 
@@ -101,7 +104,7 @@ class SuppressTokens:
             forbidden_bv = jnp.asarray(always_v)[None] | ((steps_b == 0)[:, None] & jnp.asarray(first_v)[None])
             return jnp.where(forbidden_bv, -jnp.inf, 0.0), steps_b + 1
 
-        return ScorerState((), jnp.zeros(len(encoded.limits_b), jnp.int32), score)
+        return ScorerState((), jnp.zeros(encoded.limits_b.shape[0], jnp.int32), score)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class AttentionStallRule:
                 broken_b |= front_b - peak_b > self.back
             return _rule(jnp.broadcast_to(broken_b[:, None], output.log_probs_bv.shape)), (front_b, stood_b)
 
-        zeros_b = jnp.zeros(len(encoded.limits_b), jnp.int32)
+        zeros_b = jnp.zeros(encoded.limits_b.shape[0], jnp.int32)
         return ScorerState((), (zeros_b - 1, zeros_b), score)
 
 

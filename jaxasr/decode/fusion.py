@@ -74,7 +74,7 @@ class LmScorer:
             scores_bv = weighted(self.weight, log_probs_bv.astype(jnp.float32))
             return (scores_bv if self.score_eos or pays_late else scores_bv.at[:, END].set(0.0)), state
 
-        state = with_capacity(model.start(len(encoded.limits_b)), encoded.tokens)
+        state = with_capacity(model.start(encoded.limits_b.shape[0]), encoded.tokens)
         return ScorerState((), state, score, log_prob_upper_bound(self.weight))
 
 

@@ -65,7 +65,7 @@ class Hotwords:
             widest = jnp.max(jnp.maximum(earns_nv, 0.0))
             return widest * left_b.astype(jnp.float32)
 
-        return ScorerState((), jnp.full(len(encoded.limits_b), table.start, jnp.int32), score, upper_bound)
+        return ScorerState((), jnp.full(encoded.limits_b.shape[0], table.start, jnp.int32), score, upper_bound)
 
 
 @dataclass(frozen=True)

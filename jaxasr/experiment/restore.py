@@ -14,6 +14,8 @@ from jaxasr.records import Batch
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import Metadata, SavedCheckpoints, Which, average_checkpoints
 
+_CHOICES_OF_INFERENCE = ("model.frontend.pad_s",)  # fields that a run can be decoded with another value of
+
 Choice = Which | Literal["mean"]  # mean: of the parameters of all checkpoints that are kept
 
 
@@ -101,7 +103,8 @@ def _check_same_model(model: Model, tokenizer: Tokenizer, metadata: Metadata, wo
         )
     there = "\n".join(line for line in metadata.experiment.splitlines() if line.startswith("model"))
     here = {"model": model}
-    differing = tree.difference(there, tree.render(here), new_defaults=tree.defaults(here))
+    lines = tree.difference(there, tree.render(here), new_defaults=tree.defaults(here))
+    differing = [line for line in lines if not tree.is_below(line, _CHOICES_OF_INFERENCE)]
     if differing:
         raise ValueError(
             f"{workdir.path} holds another model. From there -> to this experiment:\n  " + "\n  ".join(differing) + "\n"

@@ -15,6 +15,7 @@ from jaxasr.ops.recurrent.directions import batch_major, time_major
 from jaxasr.ops.recurrent.gru import gru_directions, gru_from
 from jaxasr.ops.recurrent.lstm import Carry, lstm_directions, lstm_from, zero_carry
 from jaxasr.records import Training
+from jaxasr.shapes import Size
 
 
 def orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
@@ -81,7 +82,7 @@ class RecurrentLayer(nn.Module):
     def _reverse(self) -> tuple[bool, ...]:
         return (False, True)[: len(self._directions)]
 
-    def _scales(self, examples: int, training: Training | None, dtype: jnp.dtype) -> tuple[Array, ...] | None:
+    def _scales(self, examples: Size, training: Training | None, dtype: jnp.dtype) -> tuple[Array, ...] | None:
         """Returns a mask of recurrent dropout for each direction; None without recurrent dropout."""
         if training is None or self.recurrent_dropout == 0.0:
             return None
@@ -118,7 +119,7 @@ class Lstm(RecurrentLayer):
         """Returns gates and recurrent weights of each direction, and the masks of recurrent dropout."""
         x_tbd = time_major(x_btd)
         gates, recurrents = zip(*(LstmGates(self.width, name=way)(x_tbd) for way in self._directions), strict=True)
-        scales = self._scales(len(x_btd), training, x_btd.dtype)
+        scales = self._scales(x_btd.shape[0], training, x_btd.dtype)
         return tuple(map(batch_major, gates)), recurrents, scales
 
 
@@ -150,7 +151,7 @@ class Gru(RecurrentLayer):
         x_tbd = time_major(x_btd)
         parameters = (GruGates(self.width, name=way)(x_tbd) for way in self._directions)
         gates, recurrents, biases = zip(*parameters, strict=True)
-        scales = self._scales(len(x_btd), training, x_btd.dtype)
+        scales = self._scales(x_btd.shape[0], training, x_btd.dtype)
         return tuple(map(batch_major, gates)), recurrents, biases, scales
 
 

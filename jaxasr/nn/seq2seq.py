@@ -165,7 +165,7 @@ class Recogniser:
         """Returns the initial state of a search with one encoder position of zeros an utterance (decode.InternalLm)."""
         encoded: Any = jax.eval_shape(lambda: self.model.apply(self.variables, batch, None, method="encode"))
         hidden_b1d = jnp.zeros((encoded[0].shape[0], 1, encoded[0].shape[2]), encoded[0].dtype)
-        one_b = jnp.ones(len(hidden_b1d), jnp.int32)
+        one_b = jnp.ones(hidden_b1d.shape[0], jnp.int32)
         return self.model.apply(self.variables, hidden_b1d, one_b, method="init_decode_state")
 
     def step(self, memory: Any, state: Any, tokens_b: Int[Array, " b"]) -> Step:

@@ -95,6 +95,10 @@ class ByteLevelBpe:
         content = b"".join(texts.get(self.id(token), b"") for token in check_tokens(tokens, self.size))
         return content.decode("utf-8", errors="replace").removeprefix(" ")
 
+    def pieces(self) -> list[bytes]:
+        """Returns the bytes of each token; the end and special tokens have none."""
+        return [self._pieces.texts.get(self.id(token), b"") for token in range(self.size)]
+
     @property
     def specials(self) -> Mapping[str, int]:
         """The ids of the special tokens, by name."""

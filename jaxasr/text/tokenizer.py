@@ -90,6 +90,10 @@ class Characters:
         """
         return "".join(self.alphabet[token - 1] for token in check_tokens(tokens, self.size))
 
+    def pieces(self) -> list[bytes]:
+        """Returns the UTF-8 of each token; the end has none."""
+        return [b"", *(char.encode() for char in self.alphabet)]
+
     @cached_property
     def _tokens(self) -> dict[str, int]:
         return {char: token for token, char in enumerate(self.alphabet, start=1)}
@@ -155,6 +159,19 @@ class SentencePiece:
             ValueError: a token is the end or outside the vocabulary.
         """
         return self._pieces.decode([token - 1 for token in check_tokens(tokens, self.size)])
+
+    def pieces(self) -> list[bytes]:
+        """Returns the bytes of each token, with a space first where it begins a word; the end has none."""
+        model = self._pieces
+
+        def content(id: int) -> bytes:
+            if model.is_byte(id):  # of a character without a piece, such as "<0xC3>"
+                return bytes([int(model.id_to_piece(id)[1:-1], 16)])
+            if model.is_control(id) or model.is_unknown(id):
+                return model.decode([id]).encode()
+            return model.id_to_piece(id).replace("\N{LOWER ONE EIGHTH BLOCK}", " ").encode()
+
+        return [b"", *map(content, range(model.get_piece_size()))]
 
     @property
     def _pieces(self) -> sentencepiece.SentencePieceProcessor:

@@ -72,6 +72,11 @@ def test_what_does_not_touch_the_model_may_differ(experiment, workdir):
     assert readout(variables).shape == (32 + 16, 6)
 
 
+def test_a_frontend_may_pad_in_inference_to_another_duration(experiment, workdir):
+    variables, _ = trained_variables(tree.override(experiment, {"model.frontend.pad_s": 2.0}), workdir)
+    np.testing.assert_array_equal(readout(variables), readout(trained_variables(experiment, workdir)[0]))
+
+
 def test_a_folder_that_is_no_run_says_so(experiment, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder .*checkpoints to read checkpoints from; is this a run's"):
         trained_variables(experiment, Workdir(tmp_path))

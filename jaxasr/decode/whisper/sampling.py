@@ -42,4 +42,4 @@ class Sampling:
             uniform_bv = jax.vmap(lambda key: jax.random.uniform(key, (vocab,)))(step_keys_b)
             return self.temperature * gumbel(uniform_bv), steps_b + 1
 
-        return ScorerState(keys_b, jnp.zeros(len(encoded.limits_b), jnp.int32), score)
+        return ScorerState(keys_b, jnp.zeros(encoded.limits_b.shape[0], jnp.int32), score)

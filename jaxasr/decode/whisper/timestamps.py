@@ -69,8 +69,8 @@ class TimestampRules:
                 "tokens"
             )
         never = self.never.init(encoded)
-        no_b = jnp.zeros(len(encoded.limits_b), bool)
-        zeros_b = jnp.zeros(len(encoded.limits_b), jnp.int32)
+        no_b = jnp.zeros(encoded.limits_b.shape[0], bool)
+        zeros_b = jnp.zeros(encoded.limits_b.shape[0], jnp.int32)
 
         def score(memory: Any, written: Any, output: DecoderOutput) -> tuple[Array, Any]:
             written = self._read(written, output.tokens_b)

@@ -18,6 +18,7 @@ from jaxasr.ops.products import wide, widened
 from jaxasr.ops.recurrent.gru import gru_cell
 from jaxasr.ops.recurrent.lstm import Carry, lstm_cell, zero_carry
 from jaxasr.ops.recurrent.scan import Arrays, Linear
+from jaxasr.shapes import Size
 
 CellKind = Literal["lstm", "gru"]
 Initializer = Callable[..., Array]
@@ -42,7 +43,7 @@ class DecoderCell(Protocol):
         """Returns the weights of this layer for `move`, by name."""
         ...
 
-    def zero(self, examples: int, width: int, dtype: jnp.dtype) -> Any:
+    def zero(self, examples: Size, width: int, dtype: jnp.dtype) -> Any:
         """Returns the state before the first step, zeros."""
         ...
 
@@ -67,7 +68,7 @@ class _LstmCell:
     def weights(self, layer: int, kernel: JointKernel, inputs: int) -> Arrays:
         return {f"layer_{layer}": kernel(inputs)}
 
-    def zero(self, examples: int, width: int, dtype: jnp.dtype) -> Carry:
+    def zero(self, examples: Size, width: int, dtype: jnp.dtype) -> Carry:
         return zero_carry(examples, width, dtype)
 
     def from_cell(self, cell_bd: Array) -> Carry:
@@ -105,7 +106,7 @@ class _GruCell:
         read, recurrent = kernel(inputs)
         return {f"layer_{layer}": read, f"state_{layer}": recurrent}
 
-    def zero(self, examples: int, width: int, dtype: jnp.dtype) -> GruCarry:
+    def zero(self, examples: Size, width: int, dtype: jnp.dtype) -> GruCarry:
         return GruCarry(jnp.zeros((examples, width), wide(dtype)))
 
     def from_cell(self, cell_bd: Array) -> GruCarry:

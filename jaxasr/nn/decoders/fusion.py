@@ -16,6 +16,7 @@ from jaxasr.nn.lms.interface import Lm
 from jaxasr.nn.module import Module
 from jaxasr.ops.products import times
 from jaxasr.records import END
+from jaxasr.shapes import Size
 
 LM = "lm"  # the collection
 HOLDER = "variables"  # their name in the collection
@@ -40,7 +41,7 @@ class Fusion(Module):
         lengths_b = jnp.full(inputs_bk.shape[0], inputs_bk.shape[1], jnp.int32)
         return self._apply_lm("read" if self.logits else "hidden", inputs_bk, lengths_b, None)
 
-    def start(self, examples: int) -> Any:
+    def start(self, examples: Size) -> Any:
         """Returns the language model's state before the first token."""
         return self._apply_lm("start", examples)
 

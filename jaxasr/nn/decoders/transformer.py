@@ -152,7 +152,7 @@ class TransformerDecoder(Decoder):
                 training = training.repeated(m)
             rng = layer_rngs(training, self.make_rng("dropout"), depth=self.depth, skip=self.stochastic_depth)
         first = self.prompt or (END,)
-        prompt_bk = jnp.broadcast_to(jnp.array(first, tokens_bu.dtype), (len(tokens_bu), len(first)))
+        prompt_bk = jnp.broadcast_to(jnp.array(first, tokens_bu.dtype), (tokens_bu.shape[0], len(first)))
         inputs_bk = jnp.concatenate([prompt_bk, tokens_bu], axis=1)
         at_bk = jnp.broadcast_to(jnp.arange(inputs_bk.shape[1]), inputs_bk.shape)
         x_bkd = self.embed_dropout(self._embedded(inputs_bk, at_bk), training)

@@ -105,13 +105,13 @@ class LatencyControlledBlstm(Encoder):
             x_bkwd = rows.reshape(*x_bkwd.shape[:2], *rows.shape[1:])
             real_bk = real.reshape(real_bk.shape)
             chunk = chunk // by
-            start = zero_carry(len(x), self.width, x_bkwd.dtype) if prev_state is None else prev_state.layers[layer]
+            start = zero_carry(x.shape[0], self.width, x_bkwd.dtype) if prev_state is None else prev_state.layers[layer]
             x_bkwd, end = self._layer(x_bkwd, real_bk, chunk, layer, start)
             layers.append(end)
             x_bkwd = Dropout(self.dropout, name=f"dropout_{layer}")(x_bkwd, training)
         x_bkcd = x_bkwd[:, :, :chunk]
         return (
-            x_bkcd.reshape(len(x), -1, x_bkcd.shape[-1]),
+            x_bkcd.reshape(x.shape[0], -1, x_bkcd.shape[-1]),
             -(-lengths_b // rest),
             StreamingEncoderState(subsampling_state, tuple(layers)),
         )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.lms.interface import Lm
+from jaxasr.shapes import Size
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["module"])
@@ -24,7 +25,7 @@ class BoundLm:
         """The number of tokens, the end included."""
         return self.module.vocab
 
-    def start(self, examples: int) -> Any:
+    def start(self, examples: Size) -> Any:
         """Returns the state before the first token."""
         return self.module.apply(self.variables, examples, method="start")
 

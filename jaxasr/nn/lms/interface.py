@@ -10,6 +10,7 @@ from jaxasr.nn.module import Module
 from jaxasr.nn.precision import Compute, check_compute, in_precision
 from jaxasr.ops.masks import zero_tokens
 from jaxasr.records import END, Batch, Outputs, Training
+from jaxasr.shapes import Size
 
 
 class Lm(Module, kw_only=True):
@@ -62,7 +63,7 @@ class Lm(Module, kw_only=True):
         """Returns logits."""
         raise TypeError(f"{type(self).__name__} is an Lm without read_out()")
 
-    def start(self, examples: int) -> Any:
+    def start(self, examples: Size) -> Any:
         """Returns the state before the first token; each leaf begins with the axis b."""
         raise TypeError(f"{type(self).__name__} is an Lm without start()")
 

@@ -11,7 +11,7 @@ from jaxasr.nn.recurrent import LstmGates
 from jaxasr.ops.products import wide_einsum
 from jaxasr.ops.recurrent.lstm import Carry, lstm_cell, lstm_directions, zero_carry
 from jaxasr.records import Training
-from jaxasr.shapes import Lengths
+from jaxasr.shapes import Lengths, Size
 
 
 class LstmLm(Lm):
@@ -61,12 +61,12 @@ class LstmLm(Lm):
             gates_bkm, recurrent_dm = gates(x_bkd)
             scales = None
             if training is not None and self.recurrent_dropout:
-                scales = (recurrent_dropout(jnp.ones((len(inputs_bk), self.width), x_bkd.dtype), training),)
+                scales = (recurrent_dropout(jnp.ones((inputs_bk.shape[0], self.width), x_bkd.dtype), training),)
             (x_bkd,) = lstm_directions((gates_bkm,), (recurrent_dm,), lengths_b, reverse=(False,), scales=scales)
             x_bkd = self.dropouts[layer + 1](x_bkd, training)
         return x_bkd
 
-    def start(self, examples: int) -> tuple[Carry, ...]:
+    def start(self, examples: Size) -> tuple[Carry, ...]:
         """Returns the state before the first token: state and cell of each layer."""
         return tuple(zero_carry(examples, self.width, jnp.dtype(self.compute)) for _ in range(self.depth))
 

@@ -16,7 +16,7 @@ from jaxasr.nn.lms.readout import Readout
 from jaxasr.ops.attention.positions import sinusoid
 from jaxasr.ops.products import times
 from jaxasr.records import Training
-from jaxasr.shapes import Lengths
+from jaxasr.shapes import Lengths, Size
 
 
 class _LmLayer(nn.Module):
@@ -96,7 +96,7 @@ class TransformerLm(Lm):
             x_bkd = block(x_bkd, jax.tree.map(lambda leaf, layer=layer: leaf[layer], rng))
         return self.norm(x_bkd)
 
-    def start(self, examples: int) -> TransformerState:
+    def start(self, examples: Size) -> TransformerState:
         """Returns the state before the first token, with capacity for `max_tokens` tokens."""
         empty = (jnp.zeros((examples, self.max_tokens, self.width), self.compute),) * self.depth
         return TransformerState(jnp.zeros(examples, jnp.int32), empty, empty, ())

@@ -30,6 +30,7 @@ from jaxasr.ops.recurrent.directions import (
     time_major,
     weight_gradient,
 )
+from jaxasr.shapes import Size
 
 
 class Carry(NamedTuple):
@@ -39,7 +40,7 @@ class Carry(NamedTuple):
     c_bd: Float[Array, "b d"]
 
 
-def zero_carry(examples: int, width: int, dtype: jnp.dtype = jnp.dtype(jnp.float32)) -> Carry:
+def zero_carry(examples: Size, width: int, dtype: jnp.dtype = jnp.dtype(jnp.float32)) -> Carry:
     """Returns the state before the first step; the cell, a sum over all steps, is in float32 at least."""
     return Carry(jnp.zeros((examples, width), dtype), jnp.zeros((examples, width), wide(dtype)))
 
