@@ -22,8 +22,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from jaxasr.data.corpora.formats.audio_paths import AudioPaths, IdMaker, base_folder
-from jaxasr.data.corpora.formats.columns import describe_columns, find_columns
-from jaxasr.data.corpora.formats.examples import ExampleReader, columns_of, parse_channel, row_fault, split_of
+from jaxasr.data.corpora.formats.columns import check_columns, describe_columns, find_columns
+from jaxasr.data.corpora.formats.examples import ExampleReader, columns_of, id_place, parse_channel, row_fault, split_of
 from jaxasr.data.corpora.formats.recognise import CorpusLayout, recognise
 from jaxasr.data.corpora.formats.rows import RowFile
 from jaxasr.data.corpora.recordings import Recordings
@@ -97,7 +97,8 @@ class Manifest:
         for file in self.layout.files:
             for row in file.rows(False):
                 rows[split_of(row, file)] += 1
-                ids.add(row.get(columns_of(file).audio))
+                if not row_fault(row, file):
+                    ids.add(row.get(columns_of(file).audio), id_place(row, file))
         bad = rows.pop("", 0)
         if not rows:
             raise ValueError(f"{self.folder} has no usable row: {self._first_fault()}")
@@ -130,6 +131,8 @@ class Manifest:
             columns = dataclasses.replace(columns, split="")
         missing = {role: role for role in ("audio", "text") if not getattr(columns, role)}
         columns = dataclasses.replace(columns, **missing)
+        if file.columns is None:
+            check_columns(file, columns)
         folders = (Path(self.audio_folder),) if self.audio_folder else (file.folder, *file.bases, Path.cwd())
         folder = base_folder(
             (row.get(columns.audio) for row in islice(file.rows(False), _SAMPLE)), folders, self.strip_prefix

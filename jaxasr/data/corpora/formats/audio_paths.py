@@ -65,23 +65,31 @@ def base_folder(audios: Iterable[str], folders: Iterable[Path], strip_prefix: st
 
 
 class IdMaker:
-    """A maker of ids from the paths of audio, the same on every machine: without suffix, relative to the folder of all."""
+    """A maker of ids from the paths of audio, the same on every machine: without suffix, relative to the folder of all.
+
+    The `place` of a path is the folder that it is relative to, or what stands for it where rows hold their audio.
+    """
 
     def __init__(self):
         self._root: str | None = None  # of absolute paths, "/" separated
+        self._places: set[str] = set()  # of relative ones
 
-    def add(self, audio: str) -> None:
+    def add(self, audio: str, place: Path) -> None:
         """Adds the path of a row, before ids are made."""
         path = _posix(audio)
         if path.is_absolute():
             parent = str(path.parent)
             self._root = parent if self._root is None else os.path.commonpath([self._root, parent])
+        else:
+            self._places.add(os.path.abspath(place))
 
-    def make(self, audio: str, times: Iterable[str] = ()) -> str:
+    def make(self, audio: str, place: Path, times: Iterable[str] = ()) -> str:
         """Returns the id of a row. Its times distinguish the segments of a recording."""
         path = _posix(audio)
         if path.is_absolute() and self._root is not None:
             path = path.relative_to(self._root)
+        elif len(self._places) > 1 and not path.is_absolute():
+            path = PurePosixPath(os.path.relpath(place, os.path.commonpath(self._places))) / path
         return "-".join([_SUFFIX.sub("", str(path)), *times])
 
 

@@ -63,7 +63,8 @@ class ExampleReader:
             yield Reject(row.where, id, "unreadable row", str(error))
             return
         segment = times if isinstance(times, RecordingSegment) else None
-        id = id or self.ids.make(name, time_columns(row.columns).values() if segment else ())
+        place = id_place(row, self.file)
+        id = id or self.ids.make(name, place, time_columns(row.columns).values() if segment else ())
         stated = times if isinstance(times, StatedDuration) else None
         count = channel_count(path if held is None else held) if self.channel == "each" and channel is None else 1
         for number in range(count):
@@ -108,6 +109,11 @@ def columns_of(file: RowFile) -> TableColumns:
     """Returns the columns of a file whose columns were found."""
     assert file.columns is not None
     return file.columns
+
+
+def id_place(row: CorpusRow, file: RowFile) -> Path:
+    """Returns the place of a row's path, for its id: the folder of the audio, or the split if rows hold their audio."""
+    return Path("/", split_of(row, file)) if file.holds_audio else file.folder
 
 
 def split_of(row: CorpusRow, file: RowFile) -> str:

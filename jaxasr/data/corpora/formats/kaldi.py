@@ -1,4 +1,5 @@
-"""The reader of Kaldi's data directories, as Kaldi, ESPnet and icefall write them: FOLDER/wav.scp, or FOLDER/SPLIT/wav.scp.
+"""The reader of Kaldi's data directories, as Kaldi, ESPnet and icefall write them: wav.scp in FOLDER, FOLDER/SPLIT or
+FOLDER/data/SPLIT.
 
     wav.scp     rec1 wav/rec1.flac        text        utt1 HELLO YOU
     segments    utt1 rec1 0.5 2.25        utt2spk     utt1 anna          segments and utt2spk are optional
@@ -24,8 +25,8 @@ def find(path: Path) -> tuple[RowFile, ...]:
     folder = path.parent if path.name == _SCP else path
     if not folder.is_dir():
         return ()
-    inside = sorted(scp.parent for scp in folder.glob(f"*/{_SCP}"))
-    folders = [folder] if (folder / _SCP).is_file() else inside
+    places = (folder.glob(_SCP), folder.glob(f"*/{_SCP}"), folder.glob(f"data/*/{_SCP}"))
+    folders = next((found for place in places if (found := sorted(scp.parent for scp in place if scp.is_file()))), [])
     return tuple(
         RowFile(
             directory / _SCP,

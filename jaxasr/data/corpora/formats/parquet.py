@@ -25,7 +25,10 @@ def find(path: Path) -> tuple[RowFile, ...]:
     else:
         places = (path.glob("*.parquet"), (path / "data").glob("*.parquet"), path.glob("*/*.parquet"))
         files = next((found for place in places if (found := sorted(place))), [])
-    return tuple(RowFile(file, functools.partial(_rows, file), file_split(file), None, file.parent) for file in files)
+    return tuple(
+        RowFile(file, functools.partial(_rows, file), file_split(file), None, file.parent, holds_audio=True)
+        for file in files
+    )
 
 
 def _rows(path: Path, with_audio: bool) -> Iterator[CorpusRow]:

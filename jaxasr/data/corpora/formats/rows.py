@@ -54,6 +54,7 @@ class RowFile:
     columns: TableColumns | None = TableColumns()  # None: they are found by their names
     folder: Path = Path()  # of relative audio paths
     bases: tuple[Path, ...] = ()  # other folders of them, as the format allows
+    holds_audio: bool = False  # the audio is in the rows; paths beside it name it within its split
 
 
 def split_from_name(name: str) -> str:

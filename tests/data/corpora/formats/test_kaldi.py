@@ -22,7 +22,8 @@ def write_directory(folder: Path, **files: dict[str, str]) -> Path:
     return folder
 
 
-def test_a_recipe_has_the_same_audio_and_texts(tmp_path: Path, utterances, write_audio, assert_same):
+@pytest.mark.parametrize("given", ["data", "."])
+def test_a_recipe_has_the_same_audio_and_texts(tmp_path: Path, utterances, write_audio, assert_same, given: str):
     recipe = tmp_path / "egs" / "s5"
     write_audio(lambda row: recipe / "downloads" / "wav" / f"{row.id}.flac")
     for split in ("train", "dev"):
@@ -34,7 +35,7 @@ def test_a_recipe_has_the_same_audio_and_texts(tmp_path: Path, utterances, write
             utt2spk={row.id: row.speaker for row in rows},
         )
     (recipe / "data" / "lang").mkdir()
-    assert_same(recipe / "data", "a Kaldi data directory", parts=("train", "dev"))
+    assert_same(recipe / given, "a Kaldi data directory", parts=("train", "dev"))
 
 
 def test_segments_are_cut_to_the_sample(tmp_path: Path, tone: Callable[..., bytes], read: Read):

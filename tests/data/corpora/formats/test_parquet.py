@@ -49,6 +49,16 @@ def test_ids_and_columns_of_parquet(tmp_path: Path, tone: Callable[..., bytes], 
     assert found[19].audio() == sound
 
 
+def test_names_that_each_split_has_are_of_different_ids(tmp_path: Path, tone: Callable[..., bytes], read):
+    for split in ("train", "test"):
+        rows = [{"bytes": tone(0.2), "path": f"{n}.wav"} for n in range(2)]
+        table = pyarrow.table({"audio": pyarrow.array(rows, AUDIO), "text": ["A", "B"]})
+        parquet.write_table(table, tmp_path / f"{split}-00000-of-00001.parquet")
+    found = read(Manifest(tmp_path, "mine"))
+    assert [row.id for row in found["train"]] == ["train/0", "train/1"]
+    assert [row.id for row in found["test"]] == ["test/0", "test/1"]
+
+
 def test_a_damaged_file_is_named(tmp_path: Path, read):
     (tmp_path / "train.parquet").write_bytes(b"PAR1 not really PAR1")
     with pytest.raises(ValueError, match=r"train\.parquet cannot be read as Parquet"):

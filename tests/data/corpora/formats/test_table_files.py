@@ -156,6 +156,48 @@ def test_a_second_reading_of_columns_and_parts_that_are_not_there(tmp_path: Path
         read(Manifest(tmp_path, parts=("test",)))
     with pytest.raises(ValueError, match=r"there is no format 'nemo2'; there are manifest, "):
         read(Manifest(tmp_path, format="nemo2"))
-    rows = read(Manifest(tmp_path, text_column="words"))["train"]
-    assert isinstance(rows[0], Reject)
-    assert rows[0].detail == "no column 'words'; there are path, sentence"
+    with pytest.raises(
+        ValueError,
+        match=r"train\.csv has no column 'words' for the texts; its columns are 'path', 'sentence' .* text_column=",
+    ):
+        read(Manifest(tmp_path, text_column="words"))
+
+
+@pytest.mark.parametrize(
+    ("header", "needed"),
+    [
+        ({"bestand": "a.wav", "zin": "A"}, ("audio_column=", "text_column=", "another file with --from")),
+        ({"LJ001-0001": "LJ001-0002", "one": "two"}, ("a CSV's are named in its first line",)),
+        ({"path": "a.wav", **{f"c{number}": "" for number in range(20)}}, (" text_column=", "'c10', ... (")),
+        ({"id": "a", "sources": "a.wav", "sampling_rate": "8000"}, ("lhotse cut simple -r RECORDINGS",)),
+        ({"id": "a", "recording_id": "r", "text": "A"}, (" audio_column=", "lhotse cut simple -r RECORDINGS")),
+    ],
+)
+def test_a_table_without_known_columns_is_an_error_before_any_row_is_read(
+    tmp_path: Path, header: dict[str, str], needed: tuple[str, ...]
+):
+    write_table(tmp_path / "train.csv", [header] * 3)
+    with pytest.raises(ValueError, match=r"train\.csv has no column ") as error:
+        list(Manifest(tmp_path).origin())
+    assert all(words in str(error.value) for words in needed), error.value
+
+
+@pytest.mark.parametrize("form", ["metadata.csv", "manifest.json"])
+def test_names_that_each_split_has_are_of_different_ids(
+    tmp_path: Path, tone: Callable[..., bytes], read: Read, form: str
+):
+    for split in ("train", "dev"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "0.wav").write_bytes(tone(0.2))
+        if form == "metadata.csv":
+            write_table(tmp_path / split / form, [{"file_name": "0.wav", "transcription": "A"}])
+        else:
+            rows = [{"audio_filepath": "0.wav", "text": "A"}]
+            (tmp_path / f"{split}_{form}").write_text(
+                json_lines([{**row, "audio_filepath": f"{split}/0.wav"} for row in rows])
+            )
+    found = read(Manifest(tmp_path, "mine"))
+    assert {split: [row.id for row in rows] for split, rows in found.items()} == {
+        "train": ["train/0"],
+        "dev": ["dev/0"],
+    }
