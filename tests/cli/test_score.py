@@ -50,6 +50,44 @@ def test_formats_give_the_same_errors(files: dict[str, Path], reference: str, hy
     assert parts == pytest.approx([1 / 7, 1 / 7, 1 / 7, 2 / 3])
 
 
+def write_lines(path: Path, *lines: str) -> str:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_text_without_ids_is_found_by_its_repeated_first_words(tmp_path: Path, capsys):
+    """A word in the place of an id would be left out of the count. An empty line is an empty hypothesis."""
+    reference = write_lines(tmp_path / "ref.txt", "the cat", "the dog sat", "no", "yes")
+    hypotheses = write_lines(tmp_path / "hyp.txt", "a cat", "the dog sat", "", "yes")
+    assert main(["score", reference, hypotheses]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("4 utterances, 7 words, ")
+    assert "\neach line is a transcript, without an id\n" in printed
+    assert "WER                        28.57%  [" in printed
+    short = write_lines(tmp_path / "short.txt", "a cat", "the dog sat", "yes")
+    assert main(["score", reference, short]) == 1
+    assert "ref.txt has 4 lines and " in capsys.readouterr().err
+
+
+def test_text_whose_first_words_could_be_ids_says_what_it_is_taken_for(tmp_path: Path, capsys):
+    reference = write_lines(tmp_path / "ref.txt", "one two", "four five")
+    hypotheses = write_lines(tmp_path / "hyp.txt", "one too", "four five")
+    assert main(["score", reference, hypotheses]) == 0
+    printed = capsys.readouterr().out
+    assert "\nthe first word of each line is its id, such as 'one'; if there are no ids: --no-ids\n" in printed
+    assert "WER                        50.00%" in printed
+    assert main(["score", reference, hypotheses, "--no-ids"]) == 0
+    assert "WER                        25.00%" in capsys.readouterr().out
+
+
+def test_a_repeated_id_stays_an_error(tmp_path: Path, capsys):
+    reference = write_lines(tmp_path / "ref.txt", "a-1 two", "a-1 five")
+    assert main(["score", reference, reference]) == 1
+    assert "the id 'a-1' occurs twice" in capsys.readouterr().err
+    assert main(["score", reference, "--no-ids"]) == 1
+    assert "--no-ids is for two files" in capsys.readouterr().err
+
+
 def test_a_file_with_both_and_a_normaliser(tmp_path: Path, capsys):
     path = tmp_path / "hypotheses.test.jsonl"
     rows = [{"id": id, "speaker": "s", "reference": a.lower(), "hypothesis": b} for id, (a, b) in TEXTS.items()]

@@ -10,5 +10,7 @@ from jaxasr.score.comparison.systems import System as System
 from jaxasr.score.comparison.systems import SystemComparison as SystemComparison
 from jaxasr.score.comparison.systems import compare_hypotheses as compare_hypotheses
 from jaxasr.score.comparison.systems import compare_systems as compare_systems
+from jaxasr.score.comparison.transcripts import first_words_are_ids as first_words_are_ids
+from jaxasr.score.comparison.transcripts import read_line_pair as read_line_pair
 from jaxasr.score.comparison.transcripts import read_pair as read_pair
 from jaxasr.score.comparison.transcripts import read_transcripts as read_transcripts

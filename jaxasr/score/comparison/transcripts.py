@@ -7,12 +7,14 @@
 | trn (sclite) | `WORDS (ID)` |
 | text (Kaldi, ESPnet) | `ID WORDS` |
 
-The last two hold no references; these come from a second file. `jaxasr score` takes the texts of any file as references or
-hypotheses, also those of manifests and of CTM and STM files (timed_words.py).
+The last two hold no references; these come from a second file. Two text files may also have a transcript a line, without ids.
+`jaxasr score` takes the texts of any file as references or hypotheses, also those of manifests and of CTM and STM files
+(timed_words.py).
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,7 @@ _TEXTS: Mapping[Role, tuple[str, ...]] = {
     "reference": ("reference", "text", "sentence", "transcript"),
     "hypothesis": ("hypothesis", "pred_text", "text", "transcript"),
 }
+_ID_MARK = re.compile(r"[\d_/-]")  # a character of ids that begins few words of transcripts
 _SHOWN = 5  # ids that an error lists
 
 
@@ -89,6 +92,37 @@ def read_pair(reference: Path, hypotheses: Path) -> dict[str, HypothesisRow]:
         found = {id: HypothesisRow(id, "", "", "") for id in references} | found
     check_same_ids(reference, references, hypotheses, found)
     return {id: _joined(row, found[id]) for id, row in references.items()}
+
+
+def first_words_are_ids(reference: Path, hypotheses: Path) -> bool | None:
+    """Returns whether the first words of two text files are ids, or None if one of the files has another format.
+
+    They are not if words repeat that look like none: the files have a transcript a line.
+    """
+    repeated: set[str] = set()
+    for path in (reference, hypotheses):
+        if is_timed(path) or (numbered := _numbered_lines(path))[0] != "text":
+            return None
+        counts = Counter(line.split(maxsplit=1)[0] for _, line in numbered[1])
+        repeated |= {word for word, count in counts.items() if count > 1}
+    return not repeated or any(_ID_MARK.search(word) for word in repeated)
+
+
+def read_line_pair(reference: Path, hypotheses: Path) -> dict[str, HypothesisRow]:
+    """Returns the transcripts of two files with a transcript a line, without ids; an empty line is an empty transcript.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file has no text, or the two have different numbers of lines.
+    """
+    (references, found) = (_plain_text(path).removesuffix("\n").split("\n") for path in (reference, hypotheses))
+    if len(references) != len(found):
+        raise ValueError(
+            f"{reference} has {len(references)} lines and {hypotheses} {len(found)}; without ids each line is a "
+            "transcript, an empty one included, so that both need as many"
+        )
+    pairs = enumerate(zip(references, found, strict=True), start=1)
+    return {str(number): HypothesisRow(str(number), "", a.strip(), b.strip()) for number, (a, b) in pairs}
 
 
 def _read_timed_pair(reference: Path, hypotheses: Path) -> dict[str, HypothesisRow]:
@@ -180,18 +214,21 @@ def _numbered_lines(path: Path) -> tuple[Format, list[tuple[int, str]]]:
 
 def _plain_lines(path: Path) -> list[tuple[int, str]]:
     """Returns the lines that are not empty, with their numbers."""
+    lines = [(number, line) for number, line in enumerate(_plain_text(path).splitlines(), start=1) if line.strip()]
+    if not lines:
+        raise ValueError(f"{path} holds no hypotheses")
+    return lines
+
+
+def _plain_text(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(
             f"no file of hypotheses {path}: `jaxasr eval` writes hypotheses.SPLIT.jsonl to the workdir"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text ({error}): convert it, for example with iconv") from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if not lines:
-        raise ValueError(f"{path} holds no hypotheses")
-    return lines
 
 
 def _by_id(path: Path, lines: list[tuple[int, str]], parse: Callable[[str], HypothesisRow]) -> dict[str, HypothesisRow]:
