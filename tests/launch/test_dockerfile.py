@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from jaxasr.cli.main import _parse
 from jaxasr.files import DATA_DIR
 from jaxasr.report.results import COMMIT
 from jaxasr.scale.cache import VARIABLE
+from tests.launch.test_constraints import pins
 from tests.processes import PROCESS_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,15 +81,9 @@ def test_its_python_is_one_for_which_versions_were_tested():
     release = re.fullmatch(r"python:(3\.\d+)-slim-\w+", image)
     assert release
     assert release[1] in SpecifierSet(PROJECT["requires-python"])
-    pins = [Requirement(line) for line in (ROOT / "launch/constraints.txt").read_text().splitlines() if line[0] != "#"]
-    pinned = {
-        pin.name: next(iter(pin.specifier)).version
-        for pin in pins
-        if pin.marker is None or pin.marker.evaluate({"python_version": release[1]})
-    }
+    versions = pins(release[1])
     for needed in map(Requirement, PROJECT["dependencies"]):
-        name = needed.name if needed.name in pinned else needed.name.replace("-", "_")
-        assert pinned[name] in needed.specifier, f"{needed} and {pinned[name]}"
+        assert versions[canonicalize_name(needed.name)] in needed.specifier
 
 
 @pytest.mark.parametrize(("target", "extra"), TARGETS.items())

@@ -98,8 +98,8 @@ def test_wandb_writes_offline_files(tmp_path: Path, monkeypatch):
 
 
 def test_trackio_writes_a_database(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # which trackio reads when it is imported
     pytest.importorskip("trackio", reason="a tracker is no dependency")
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     tracker: Tracker = EXTRAS["trackio"](tmp_path / "run", 0)
     tracker.numbers(1, {"train/loss": 0.5})
     tracker.close()
