@@ -108,9 +108,11 @@ class Manifest:
         first = next(
             split for split in rows if not self.parts or split in self.parts
         )  # it also reports the rows without a valid split
+        strays = {split: bad if split == first else 0 for split in rows}
         return {
             split: SourceSplit(
-                self._examples(split, recordings, ids, strays=split == first), count + (bad if split == first else 0)
+                self._examples(split, recordings, ids, strays=split == first),
+                None if self.channel == "each" else count + strays[split],  # the channels of files are not known yet
             )
             for split, count in rows.items()
             if not self.parts or split in self.parts

@@ -51,6 +51,15 @@ def test_channels_are_taken_apart(
         np.testing.assert_array_equal(found[id], wave_nc[:, column])
 
 
+def test_as_many_examples_are_expected_as_come(tmp_path: Path, wave_nc: np.ndarray, downloads):
+    """With `each` their number is that of the channels, which is not known before the files are read."""
+    folder = write(tmp_path, wave_nc, [{}])
+    expected = {
+        channel: Manifest(folder, channel=channel).splits(downloads)["train"].expected for channel in ("mix", "each")
+    }
+    assert expected == {"mix": 1, "each": None}
+
+
 def test_channels_of_segments_and_of_rows_that_name_theirs(tmp_path: Path, wave_nc: np.ndarray, read: Read):
     rows = [{"start": 0.25}, {"channel_selector": 2}, {"channel_selector": "average", "end": 0.125}]
     found = waves(read(Manifest(write(tmp_path, wave_nc, rows), channel="right"))["train"])
