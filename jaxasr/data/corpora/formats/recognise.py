@@ -7,6 +7,8 @@ from pathlib import Path
 from jaxasr.data.corpora.formats import kaldi, lhotse, parquet, table_files, transcript_files
 from jaxasr.data.corpora.formats.rows import RowFile
 
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip", ".7z")
+
 
 @dataclass(frozen=True)
 class CorpusFormat:
@@ -54,6 +56,10 @@ def recognise(path: Path, name: str = "") -> CorpusLayout:
     for format in [FORMATS[name]] if name else FORMATS.values():
         if files := format.find(path):
             return CorpusLayout(format, files)
+    if archives := [file.name for file in _content_of(path) if file.name.endswith(_ARCHIVES)]:
+        raise FileNotFoundError(
+            f"{path} has the archive {archives[0]}: extract it first, and give the folder with --from"
+        )
     needed = FORMATS[name].title if name else ", ".join(format.title for format in FORMATS.values())
     raise FileNotFoundError(
         f"{path} has no corpus that is recognised{_content(path)}; one of these is needed: {needed}. A table can have any "
@@ -61,8 +67,13 @@ def recognise(path: Path, name: str = "") -> CorpusLayout:
     )
 
 
+def _content_of(path: Path) -> list[Path]:
+    """Returns the file itself, or what is in the folder."""
+    return [path] if path.is_file() else sorted(path.iterdir())
+
+
 def _content(path: Path) -> str:
     if path.is_file():
         return f" (a {path.suffix or 'nameless'} file)"
-    there = sorted(path.iterdir())[:5]
+    there = _content_of(path)[:5]
     return f" (it has {', '.join(part.name for part in there) or 'nothing'})"

@@ -201,3 +201,12 @@ def test_names_that_each_split_has_are_of_different_ids(
         "train": ["train/0"],
         "dev": ["dev/0"],
     }
+
+
+@pytest.mark.parametrize("given", [".", "cv-corpus-17-nl.tar.gz"])
+def test_an_archive_is_to_be_extracted_first(tmp_path: Path, given: str):
+    (tmp_path / "cv-corpus-17-nl.tar.gz").write_bytes(b"")
+    with pytest.raises(
+        FileNotFoundError, match=r"has the archive cv-corpus-17-nl\.tar\.gz: extract it first, and give the folder"
+    ):
+        list(Manifest(tmp_path / given, "cv").origin())
