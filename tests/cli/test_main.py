@@ -41,7 +41,8 @@ def test_help_of_a_command_has_examples_that_can_be_parsed(command, capsys):
     assert command.examples
     for example in command.examples:
         assert example in printed
-        _, *arguments = shlex.split(example.partition("| ")[2] or example)
+        call = example[example.index("jaxasr ") :].removesuffix(')"')  # behind a pipe, or within eval "$(...)"
+        _, *arguments = shlex.split(call)
         assert build_parser().parse_known_args(arguments)[0].name == command.name
 
 
@@ -154,11 +155,17 @@ def test_calibrate_leaves_a_map_that_transcribe_finds(trained_run, run, capsys):
 # Mistakes in the command
 
 
+def test_a_run_without_a_folder_is_refused(capsys):
+    assert main(["train", str(TINY)]) == 1
+    assert capsys.readouterr().err == (
+        "jaxasr train: a run needs a folder: give --workdir, or --dry-run to see what it will take\n"
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["learn"],
-        ["train", str(TINY)],  # no --workdir
         ["show", str(TINY), "--wokrdir", "x"],
         ["train", str(TINY), "--workdir", "x", "--parallelism", "magic"],
         ["eval", str(TINY), "--workdir", "x", "--checkpoint", "worst"],
