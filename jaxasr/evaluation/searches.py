@@ -35,7 +35,12 @@ def named_searches(experiment: Experiment) -> dict[str, Search]:
 
 
 def search_for_files(experiment: Experiment) -> Search:
-    """Returns the search that all evals share, because results belong to it; if they differ, the validation search."""
+    """Returns the search that all evals share, because results belong to it; if they differ, the validation search.
+
+    Raises:
+        ValueError: the experiment trains a language model.
+    """
+    recogniser_of(experiment)  # before a split is blamed
     own = [search_of(split) for split in experiment.evals.values()]
     return own[0] if own and all(search == own[0] for search in own) else search_of(experiment.validation)
 
