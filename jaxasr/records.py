@@ -109,13 +109,12 @@ class Training:
 
     ids_b: UInt32[AnyArray, " b"]  # Batch.ids_b: hash of the example and its speed
     step: Int[AnyArray, ""]  # number of batches trained on so far
+    token_lengths_b: Int[AnyArray, " b"] | None = None  # of the transcripts, without the end; None: not known
 
     def repeated(self, times: int) -> "Training":
-        """Repeats each example `times` times in adjacent rows.
-
-        The first copy has the random numbers of the example itself, the others have different ones.
-        """
-        return Training(_ids_of_copies(self.ids_b, times), self.step)
+        """Repeats each example in adjacent rows. The first copy has its random numbers, the others have different ones."""
+        lengths_b = None if self.token_lengths_b is None else jnp.repeat(self.token_lengths_b, times)
+        return Training(_ids_of_copies(self.ids_b, times), self.step, lengths_b)
 
 
 def _ids_of_copies(ids_b: AnyArray, times: int) -> UInt32[Array, " _"]:
@@ -159,6 +158,7 @@ class Outputs:
     draws: Draws | None = None
     n_best: NBest | None = None  # computed only if the objective needs it
     teacher_logits_buv: Float[Array, "b u v"] | None = None  # logits of a frozen teacher for the same tokens
+    counts_bh: Float[Array, "x h"] | None = None  # of tokens, the end included, by an attention that counts them
 
 
 @pytree

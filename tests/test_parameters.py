@@ -24,13 +24,19 @@ READOUTS = {
     "energies/energy",
     "baseline/kernel",
     "place/kernel",
+    "share/kernel",
     "move/kernel",
     "coverage/kernel",
     "inverse_fertility/kernel",
 }
-FILTERS = {"conv/kernel", "convolution/filters", "attention/filters", "inner/filters", "energies/filters"} | {
-    f"{name}/filters" for name in ("first", "last", "block")
-}
+FILTERS = {
+    "conv/kernel",
+    "convolution/kernel",
+    "convolution/filters",
+    "attention/filters",
+    "inner/filters",
+    "energies/filters",
+} | {f"{name}/filters" for name in ("first", "last", "block")}
 KERNEL = re.compile(r".*/kernel")
 HEADED = re.compile(r".*attention/inner/.*")
 
@@ -103,6 +109,7 @@ def test_the_zoo_has_every_module():
         nn.Attention,
         nn.AlignmentFn,
         nn.ScoredAttention,
+        nn.QueryFreeAttention,
         nn.Encoder,
         nn.Decoder,
         nn.Fusion,

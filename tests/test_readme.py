@@ -133,7 +133,7 @@ def test_every_name_of_the_table_of_choices_is_there():
     attentions = {
         name for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Attention)
     }
-    assert attentions - names == {"Attention", "ScoredAttention"}
+    assert attentions - names == {"Attention", "ScoredAttention", "QueryFreeAttention"}
 
 
 def test_its_beam_is_one_and_every_name_of_its_section_is_there():

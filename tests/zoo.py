@@ -31,6 +31,8 @@ ATTENTIONS: dict[str, nn.Attention] = {
     "dot": nn.DotAttention(4, heads=2),
     "GMM": nn.GmmAttention(4, components=2),
     "fixed": nn.FixedVector(),
+    "position": nn.AlignedPosition(),
+    "integrate and fire": nn.IntegrateAndFire(width=4),
     "heads of additive": nn.MultiHead(ADDITIVE, heads=2, width=4),
     "heads of location": nn.MultiHead(replace(LOCATION, vector="normed"), heads=3, width=6),
     "heads of monotonic": nn.MultiHead(nn.ProductAttention(4, focus=nn.Monotonic()), heads=2, width=4),

@@ -113,6 +113,11 @@ def attentions() -> Iterator[tuple[str, ToyTask]]:
     yield "Gumbel, straight-through", hard_4800(nn.GumbelSoftmax())
     yield "latent, marginal of 4", hard_2000(nn.LatentAttention(best=4), soft_first=False)
     yield "latent, Viterbi of 4", steps_4800(_normed(nn.LatentAttention(best=4, over="max")))
+    counted = training.Objective(auxiliary=(training.QuantityLoss(weight=1.0),))
+    yield "integrate and fire", with_attention(nn.IntegrateAndFire(32), objective=counted)
+    conv = nn.ConvSubsampling((8, 16))
+    mixing = nn.TransformerEncoder(2, 48, 4, subsampling=conv, positions="relative", expansion=2)
+    yield "position (Aligner)", steps_4800(with_encoder(mixing, nn.AlignedPosition()))
     yield "fixed vector", with_attention(nn.FixedVector())
 
 

@@ -18,6 +18,9 @@ from jaxasr.nn.attention.local import WindowedFocus as WindowedFocus
 from jaxasr.nn.attention.monotonic import MoChA as MoChA
 from jaxasr.nn.attention.monotonic import Monotonic as Monotonic
 from jaxasr.nn.attention.multihead import MultiHead as MultiHead
+from jaxasr.nn.attention.query_free import AlignedPosition as AlignedPosition
+from jaxasr.nn.attention.query_free import IntegrateAndFire as IntegrateAndFire
+from jaxasr.nn.attention.query_free import QueryFreeAttention as QueryFreeAttention
 from jaxasr.nn.attention.scored import AdditiveAttention as AdditiveAttention
 from jaxasr.nn.attention.scored import LocationAttention as LocationAttention
 from jaxasr.nn.attention.scored import ProductAttention as ProductAttention

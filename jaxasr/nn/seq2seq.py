@@ -82,11 +82,18 @@ class Seq2Seq(Module):
 
         Tokens and samples behind their lengths are not read.
         """
-        training = None if step is None else Training(batch.ids_b, step)
+        training = None if step is None else Training(batch.ids_b, step, jnp.asarray(batch.token_lengths_b))
         hidden_bsd, lengths_b = self.encode(batch, training)
         tokens_bu = zero_tokens(jnp.asarray(batch.tokens_bu), jnp.asarray(batch.token_lengths_b))
         decoded = self.decoder(hidden_bsd, lengths_b, tokens_bu, training=training)
-        return Outputs(decoded.logits_bkv, self._ctc_logits(hidden_bsd), lengths_b, decoded.weights_bkhs, decoded.draws)
+        return Outputs(
+            decoded.logits_bkv,
+            self._ctc_logits(hidden_bsd),
+            lengths_b,
+            decoded.weights_bkhs,
+            decoded.draws,
+            counts_bh=decoded.counts_bh,
+        )
 
     def teacher_forced_logits(
         self, batch: Batch, tokens_bwu: Int[Array, "b w u"], *, step: Int[Array, ""] | None

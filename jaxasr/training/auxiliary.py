@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxasr.ops.attention.integrate_and_fire import count_loss
 from jaxasr.ops.attention.monotonic import expected_position, quantity_loss
 from jaxasr.ops.ctc_alignment import ctc_alignment
 from jaxasr.ops.masks import zero_padding
@@ -126,9 +127,12 @@ class Reinforce:
 
 @dataclass(frozen=True)
 class QuantityLoss:
-    """The quantity loss: the difference between the expected number of stops of a monotonic attention and the tokens.
+    """The quantity loss: the difference between the stops of an attention and the tokens, the end included.
 
-    Source: Inaguma et al. 2020 (2005.00712), section 3.2; see ops/attention/monotonic.py.
+    The stops are those that a monotonic attention expects, or the summed shares of `nn.IntegrateAndFire`.
+
+    Source: Inaguma et al. 2020 (2005.00712), section 3.2; see ops/attention/monotonic.py. Dong and Xu 2020 (1905.11235),
+    section 3.2; see ops/attention/integrate_and_fire.py.
     """
 
     weight: float
@@ -143,7 +147,12 @@ class QuantityLoss:
 
     def __call__(self, inputs: LossInputs) -> LossOutput:
         """Returns the loss summed over utterances."""
-        loss_x = quantity_loss(inputs.outputs.weights_buhs, inputs.by_row(inputs.token_lengths_b))
+        counts_xh = inputs.outputs.counts_bh
+        lengths_x = inputs.by_row(inputs.token_lengths_b)
+        if counts_xh is None:
+            loss_x = quantity_loss(inputs.outputs.weights_buhs, lengths_x)
+        else:
+            loss_x = count_loss(counts_xh, lengths_x)
         return LossOutput(inputs.sum(jnp.where(inputs.by_row(inputs.real_b), loss_x, 0.0)), {})
 
 

@@ -225,6 +225,20 @@ def test_the_quantity_by_hand(rng):
     np.testing.assert_allclose(found["quantity"].value, abs(stops[0] - 3) + abs(stops[1] - 2), rtol=1e-4, atol=1e-5)
 
 
+def test_counts_of_tokens_replace_the_stops(rng):
+    """One column a layer: the mean over the columns. The third example is padding."""
+    counts_bh = jnp.array([[3.5, 2.0], [1.5, 4.0], [9.0, 9.0]])
+    outputs = replace(weighted_outputs(rng), counts_bh=counts_bh)
+    found = jax.jit(Objective(auxiliary=(QuantityLoss(0.1),)).__call__)(outputs, THREE)
+    np.testing.assert_allclose(found["quantity"].value, (0.5 + 1.0) / 2 + (0.5 + 2.0) / 2, rtol=1e-5)
+    gradient_bh = jax.grad(
+        lambda counts: (
+            Objective(auxiliary=(QuantityLoss(2.0),))(replace(outputs, counts_bh=counts), THREE)["loss"].value
+        )
+    )(counts_bh)
+    np.testing.assert_allclose(gradient_bh, [[1.0, -1.0], [-1.0, 1.0], [0.0, 0.0]])
+
+
 def test_the_distance_from_ctc_by_hand(rng):
     """Every path of the transcript is enumerated. The second example has more tokens than positions: it is not counted."""
     batch = batch_of([[1, 2], [1, 1], [2, 0]], [2, 2, 1], valid=[True, True, False])

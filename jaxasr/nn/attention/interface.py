@@ -62,6 +62,7 @@ class Memory:
     valid_bs: Bool[Array, "b s"]
     training: Randomness | None = None
     focus: Any = ()  # of `AlignmentFn.prepare`
+    counts_bh: Float[Array, "b 1"] | None = None  # of tokens, where an attention counts them in training
 
 
 @pytree

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from jaxasr.nn.attention.dot import DotAttention
 from jaxasr.nn.attention.fixed import FixedVector
 from jaxasr.nn.attention.interface import Attention, AttentionOutput, Memory, Randomness
+from jaxasr.nn.attention.query_free import QueryFreeAttention
 from jaxasr.nn.layers import Dense
 from jaxasr.ops.masks import valid_from_lengths
 from jaxasr.records import Draws, Training
@@ -48,10 +49,10 @@ class MultiHead(Attention):
                 f"MultiHead.inner is {type(self.inner).__name__} with {self.inner.heads} heads and "
                 f"marginalisation={self.inner.marginalisation}; it needs one head, and no mixture of positions"
             )
-        if isinstance(self.inner, (DotAttention, FixedVector, MultiHead)):
+        if isinstance(self.inner, (DotAttention, FixedVector, MultiHead, QueryFreeAttention)):
             raise ValueError(
-                f"MultiHead.inner is {type(self.inner).__name__}, whose own values, or beginning of the decoder's state, "
-                "would be lost; DotAttention has heads itself"
+                f"MultiHead.inner is {type(self.inner).__name__}, whose own values, count of tokens, or beginning of the "
+                "decoder's state, would be lost; DotAttention has heads itself"
             )
         super().__post_init__()
 

@@ -20,6 +20,7 @@ class TeacherForcedOutput:
     logits_bkv: Float[Array, "b k v"]
     weights_bkhs: Float[Array, "b k h s"]
     draws: Draws | None = None
+    counts_bh: Float[Array, "b h"] | None = None  # `Memory.counts_bh`; a column a layer
 
 
 class Decoder(Module, kw_only=True):

@@ -159,7 +159,7 @@ class Speller(Decoder):
         if self.fusion is not None:
             features_bkd = self.fusion(features_bkd, self.fusion.read(inputs_bk))
         logits_bkv = self._read_out(features_bkd, embedded_bke, mixture, memory, training)
-        return TeacherForcedOutput(logits_bkv, weights_bkhs, along_time(result.draw))
+        return TeacherForcedOutput(logits_bkv, weights_bkhs, along_time(result.draw), memory.counts_bh)
 
     def start(self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]) -> tuple[Memory, SpellerState]:
         """Returns the memory of the utterances and the state before the first token."""

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxasr.nn.attention.fixed import FixedVector
 from jaxasr.nn.attention.interface import Attention, Memory
+from jaxasr.nn.attention.query_free import QueryFreeAttention
 from jaxasr.nn.blocks import NORM_EPSILON, Activation
 from jaxasr.nn.decoders.interface import Decoder, TeacherForcedOutput
 from jaxasr.nn.decoders.transformer_layer import DecoderLayer, TransformerState
@@ -78,6 +79,11 @@ class TransformerDecoder(Decoder):
             raise ValueError(
                 "TransformerDecoder has FixedVector(read='never') and no state that could begin with the utterance: it would "
                 "read nothing; set read='always', or take a Speller"
+            )
+        if isinstance(self.attention, QueryFreeAttention) and self.prompt:
+            raise ValueError(
+                f"TransformerDecoder has a prompt and {type(self.attention).__name__}, which reads for each token of a "
+                "transcript: leave the prompt out, or take another attention"
             )
         if self.attention.marginalisation is not None:
             raise ValueError(
@@ -158,17 +164,20 @@ class TransformerDecoder(Decoder):
         x_bkd = self.embed_dropout(self._embedded(inputs_bk, at_bk), training)
         weights: list[Array] = []
         draws: list[Draws | None] = []
+        counts: list[Array] = []
         for layer, block in enumerate(self.blocks):
             memory = block.attention.prepare(hidden_bsd, lengths_b, training)
             layer_rng = jax.tree.map(lambda leaf, layer=layer: leaf[layer], rng)
             x_bkd, weights_bkhs, draw = block(x_bkd, memory, layer_rng)
             weights.append(weights_bkhs)
             draws.append(draw)
+            counts += [] if memory.counts_bh is None else [memory.counts_bh]
         x_bkd, weights_bkhs, draw = jax.tree.map(
             lambda leaf: leaf[:, len(first) - 1 :],
             (x_bkd, self._aligned(jnp.concatenate(weights, axis=2), axis=2), _combined_draw(draws)),
         )
-        return TeacherForcedOutput(self._logits(x_bkd), weights_bkhs, draw)
+        counts_bh = jnp.concatenate(counts, axis=1) if counts else None
+        return TeacherForcedOutput(self._logits(x_bkd), weights_bkhs, draw, counts_bh)
 
     def start(
         self, hidden_bsd: Float[Array, "b s d"], lengths_b: Int[Array, " b"]

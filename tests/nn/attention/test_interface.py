@@ -41,10 +41,12 @@ MECHANISMS = {
     "infinite lookback": additive(nn.MoChA(AdditiveAttention(4), 0, nn.Monotonic(bias=0.0))),
     "heads": nn.MultiHead(additive(nn.MoChA(LOCATED, 2, nn.Monotonic(bias=0.0))), 2, 6),
     "monotonic heads": nn.MultiHead(nn.ProductAttention(3, focus=nn.Monotonic(bias=0.0)), 2, 6),
+    "position": nn.AlignedPosition(),
+    "integrate and fire": nn.IntegrateAndFire(4),
     "warm": additive(nn.WarmStart(nn.GaussianLocal(2, 3), nn.Monotonic(bias=0.0), until=10, change="ramp")),
 }
 TWO_FORMS = ("monotonic", "chunkwise", "infinite lookback", "heads", "monotonic heads", "warm")
-PARTIAL = ("local-p", "advancing", "gmm", *TWO_FORMS)
+PARTIAL = ("local-p", "advancing", "gmm", "position", "integrate and fire", *TWO_FORMS)
 CASES = [(name, "decode") for name in MECHANISMS] + [(name, "training") for name in TWO_FORMS]
 LENGTHS = np.array([5, 2, 0])
 VALID = np.arange(5) < LENGTHS[:, None]
