@@ -51,6 +51,7 @@ OTHERS = (
     data.Tones(),
     data.RecordingCondition(snr_db=3.0),
     data.KeepSeconds(1.0, 2.0),
+    data.KeepShare(0.5, 1),
     data.KeepTokens(3),
     data.ChooseBuckets(2, seconds_per_batch=8.0),
     data.ChooseTokenBuckets(2, tokens_per_batch=80),

@@ -33,6 +33,7 @@ from jaxasr.data.signal_level import SignalLimits as SignalLimits
 from jaxasr.data.tones import Tones as Tones
 from jaxasr.data.transforms import DropMarkup as DropMarkup
 from jaxasr.data.transforms import KeepSeconds as KeepSeconds
+from jaxasr.data.transforms import KeepShare as KeepShare
 from jaxasr.data.transforms import KeepTokens as KeepTokens
 from jaxasr.data.transforms import MapWords as MapWords
 from jaxasr.data.transforms import Normalize as Normalize

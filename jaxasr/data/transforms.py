@@ -163,6 +163,32 @@ class KeepTokens:
 
 
 @dataclass(frozen=True)
+class KeepShare:
+    """A random share of the utterances, for experiments on the amount of data.
+
+    The share is of all utterances of the corpora, whatever other transforms leave out. With one seed a smaller share is part of
+    every larger one.
+    """
+
+    share: float
+    seed: int = 0
+
+    def __post_init__(self):
+        check_numbers(self, not_negative=("seed",))
+        if not 0 < self.share <= 1:
+            raise ValueError(f"KeepShare({self.share:g}): a share above 0 and up to 1 is needed")
+
+    def apply(self, table: ExampleTable) -> ExampleTable:
+        """Marks the other utterances. At least one is kept."""
+        count = len(table.texts)
+        rank = np.empty(count, np.int64)
+        rank[np.random.default_rng(self.seed).permutation(count)] = np.arange(count)
+        kept = max(1, round(self.share * count))
+        reason = f"outside a share of {self.share:.6g}, seed {self.seed}"
+        return table.filter_out(rank >= kept, reason, lambda i: f"place {rank[i] + 1} of {count}, {kept} are kept")
+
+
+@dataclass(frozen=True)
 class SpeedPerturb:
     """A random change of speed for each utterance in each epoch. Tempo and pitch change together.
 

@@ -1,5 +1,7 @@
 """Transforms of the example table; lengths at a speed equal the output lengths of the resampler."""
 
+import re
+
 import numpy as np
 import pytest
 import soxr
@@ -11,6 +13,7 @@ from jaxasr.data.transforms import (
     ExampleTable,
     FilterReason,
     KeepSeconds,
+    KeepShare,
     KeepTokens,
     MapWords,
     Normalize,
@@ -53,6 +56,38 @@ def test_keep_seconds_marks_both_sides():
     )
 
 
+def kept(transform, texts=tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")):
+    left_out = {index for index, _ in transform.apply(table(*texts)).filtered}
+    return [index for index in range(len(texts)) if index not in left_out]
+
+
+def test_shares_with_one_seed_lie_in_each_other():
+    quarter, half = kept(KeepShare(0.25)), kept(KeepShare(0.5))
+    assert (len(quarter), len(half)) == (6, 13)
+    assert set(quarter) < set(half)
+    assert half != list(range(13))
+    assert kept(KeepShare(1.0)) == list(range(26))
+    assert len(kept(KeepShare(0.001))) == 1
+
+
+def test_another_seed_is_another_share():
+    assert kept(KeepShare(0.5, seed=1)) != kept(KeepShare(0.5))
+
+
+def test_a_share_is_of_the_corpus_and_says_so_by_utterance():
+    """An utterance that another transform leaves out has its place too: the others stay or go as without it."""
+    share = KeepShare(0.5)
+    alone = {index for index, _ in share.apply(table("A", "B", "C", "D")).filtered}
+    behind = share.apply(Tokenize(LETTERS).apply(table("A", "É", "C", "D"))).filtered
+    assert behind[0][0] == 1
+    assert "'É'" in behind[0][1].detail
+    assert {index for index, found in behind if "share" in found.reason} == alone
+    assert len(alone) == 2
+    _, found = share.apply(table("A", "B", "C", "D")).filtered[0]
+    assert found.reason == "outside a share of 0.5, seed 0"
+    assert re.fullmatch(r"place [34] of 4, 2 are kept", found.detail)
+
+
 def test_keep_tokens_marks_what_is_longer():
     done = KeepTokens(2).apply(Tokenize(LETTERS).apply(table("AB", "ABC")))
     assert done.filtered == ((1, FilterReason("more than 2 tokens", "3 tokens")),)
@@ -68,6 +103,9 @@ def test_speeds_are_noted():
     ("make", "message"),
     [
         (lambda: KeepSeconds(2.0, 1.0), r"KeepSeconds\(2.0, 1.0\)"),
+        (lambda: KeepShare(0.0), r"KeepShare\(0\): a share above 0 and up to 1"),
+        (lambda: KeepShare(1.5), r"KeepShare\(1.5\): a share above 0 and up to 1"),
+        (lambda: KeepShare(float("nan")), "KeepShare"),
         (lambda: KeepTokens(0), "at least 1"),
         (lambda: SpeedPerturb(()), "one or more different"),
         (lambda: SpeedPerturb((1.0, 1.0)), "one or more different"),
