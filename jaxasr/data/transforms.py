@@ -166,8 +166,8 @@ class KeepTokens:
 class KeepShare:
     """A random share of the utterances, for experiments on the amount of data.
 
-    The share is of all utterances of the corpora, whatever other transforms leave out. With one seed a smaller share is part of
-    every larger one.
+    The share is of all utterances of the corpora, whatever other transforms leave out. With one seed a smaller share is part
+    of every larger one.
     """
 
     share: float
