@@ -4,8 +4,8 @@ r"""A streaming recogniser on synthetic speech, with chunks of 0.32 s and a look
     jaxasr train experiments/quickstart/streaming.py --workdir runs/streaming
     arecord -t raw -f S16_LE -r 16000 | \
         jaxasr transcribe experiments/quickstart/streaming.py --workdir runs/streaming --stream -
-Claim: the words of the stream are those of the whole utterance, half of them within 0.3 s of their ends. README.md has
-its errors: 2,000 steps are too few for attention that decides by itself where to stop.
+Claim: at most 3 % word error rate on unseen voices; the words up to the first endpoint of a stream are those of the whole
+utterance, and half of them come within 0.3 s of their ends. README.md has the figures.
 """
 
 from jaxasr import data, decode, nn, text, training
@@ -15,24 +15,28 @@ TOKENS = text.Characters(" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 SPEECH = (data.Normalize("upper"), data.Tokenize(TOKENS))
 SHAPES = data.ChooseBuckets(count=3, seconds_per_batch=32.0)
 EVAL_SHAPES = data.ChooseBuckets(count=2, seconds_per_batch=96.0)
-MOCHA = nn.MoChA(energies=nn.AdditiveAttention(64), chunk=8, stops=nn.Monotonic(bias=-1.0))
+MOCHA = nn.MoChA(energies=nn.AdditiveAttention(64), chunk=4, stops=nn.Monotonic(bias=-1.0))
 
 
 def experiment() -> Experiment:
     """Returns two layers over chunks with look-ahead at 40 ms, chunkwise attention that starts soft, and CTC."""
-    attention = nn.AdditiveAttention(64, vector="normed", focus=nn.WarmStart(soft=nn.Softmax(), hard=MOCHA, until=400))
+    focus = nn.WarmStart(soft=nn.Softmax(), hard=MOCHA, until=1_000, change="ramp")
     return Experiment(
         model=nn.Seq2Seq(
             frontend=nn.LogMel(bins=40, normalize="global"),
             augment=nn.SpecAugment(freq_masks=2, freq_bins=8, time_masks=2, time_frames=20, time_share=0.2),
             encoder=nn.LatencyControlledBlstm(width=128, time_reduction=(4, 1), chunk=32, lookahead=16, dropout=0.1),
-            decoder=nn.Speller(1, 128, attention, vocab=TOKENS.size, embedding=64, dropout=0.1),
+            decoder=nn.Speller(
+                1, 128, nn.AdditiveAttention(64, focus=focus), vocab=TOKENS.size, embedding=64, dropout=0.1
+            ),
             ctc=nn.CtcHead(TOKENS.size),
         ),
         train_data=data.Pipeline(data.Corpus("spoken", "train"), SPEECH, SHAPES, shuffle_seed=1),
-        objective=training.Objective(label_smoothing=0.1, ctc_weight=0.5),
-        optimizer=training.Adam(training.RampHoldDecay(100, 1_200, 2_000, peak=3e-3), b2=0.98, clip_norm=5.0),
-        steps=2_000,
+        objective=training.Objective(
+            label_smoothing=0.1, ctc_weight=0.5, auxiliary=(training.CtcSynchronous(weight=0.02),)
+        ),
+        optimizer=training.Adam(training.RampHoldDecay(100, 2_600, 4_000, peak=3e-3), b2=0.98, clip_norm=5.0),
+        steps=4_000,
         validation=Split(
             data.Pipeline(data.Corpus("spoken", "dev"), SPEECH, EVAL_SHAPES, shuffle_seed=0), decode.Greedy()
         ),

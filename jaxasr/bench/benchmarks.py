@@ -16,9 +16,10 @@ import numpy as np
 
 from jaxasr import bench, nn, scale
 from jaxasr.bench.intervals import bench_intervals
-from jaxasr.bench.non_speech import bench_non_speech
 from jaxasr.bench.processes import available_cores, in_subprocess, median_ratio, timed
 from jaxasr.bench.search import bench_search
+from jaxasr.bench.trained_run.non_speech import bench_non_speech
+from jaxasr.bench.trained_run.streaming import bench_streaming
 from jaxasr.bench.training import bench_training
 
 
@@ -113,6 +114,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[str]]] = {
     "lstm": bench_lstm,
     "non-speech": bench_non_speech,
     "search": bench_search,
+    "streaming": bench_streaming,
     "training": bench_training,
 }
 

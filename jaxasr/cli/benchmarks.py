@@ -15,7 +15,8 @@ from jaxasr.cli.arguments import (
 from jaxasr.cli.command import Command
 from jaxasr.cli.numbers import float_list, int_list, number, whole_number
 
-BENCHMARKS = ("data", "intervals", "lstm", "non-speech", "search", "training")  # those that need no experiment
+OF_A_RUN = ("non-speech", "streaming")
+BENCHMARKS = ("data", "intervals", "lstm", "search", "training", *OF_A_RUN)  # those that need no experiment
 
 
 def declare_bench(parser: argparse.ArgumentParser) -> None:
@@ -79,15 +80,21 @@ def declare_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _declare_run(parser: argparse.ArgumentParser) -> None:
-    run = parser.add_argument_group("options of non-speech, the benchmark of a trained run")
+    run = parser.add_argument_group("options of non-speech and streaming, the benchmarks of a trained run")
     run.add_argument("--experiment", metavar="FILE.py", help="the experiment of the run")
     run.add_argument("--workdir", type=Path, metavar="RUN", help="the folder of the run")
     run.add_argument("--checkpoint", type=checkpoint, help="best, last, a step, or mean (default: best)")
     run.add_argument(
-        "--seconds", type=number(most=3_600.0, above=0.0), metavar="S", help="seconds of each made sound (default: 20)"
+        "--seconds",
+        type=number(most=3_600.0, above=0.0),
+        metavar="S",
+        help="seconds of each sound of non-speech (default: 20)",
     )
     run.add_argument(
-        "--utterances", type=whole_number(1), metavar="N", help="utterances of the first eval (default: 100)"
+        "--utterances",
+        type=whole_number(1),
+        metavar="N",
+        help="utterances of the first eval (default: 100; all as streams)",
     )
 
 
@@ -109,12 +116,14 @@ def bench(options: argparse.Namespace) -> int:
     of_run = {name: getattr(options, name) for name in ("experiment", "workdir", "checkpoint", "seconds", "utterances")}
     if options.target in BENCHMARKS:
         given |= of_run
-        if options.target == "non-speech":
+        if options.target in OF_A_RUN:
             set_up_process()
             given["data_dir"] = options.data_dir
         lines = benchmark(options.target, **given, profile=options.profile, out=options.out)
     elif unused := [f"--{name}" for name, value in of_run.items() if value is not None]:
-        raise ValueError(f"{', '.join(unused)} are options of bench non-speech, not of the benchmark of an experiment")
+        raise ValueError(
+            f"{', '.join(unused)} are options of bench {' and '.join(OF_A_RUN)}, not of the benchmark of an experiment"
+        )
     else:
         set_up_process()
         source = Path(options.target.partition(":")[0])
@@ -137,12 +146,13 @@ COMMANDS = (
     Command(
         "bench",
         "Measures the speed of the loader, an LSTM, search, training steps or an experiment on this machine, the coverage of "
-        "confidence intervals, or words without speech.",
+        "confidence intervals, words without speech, or streams.",
         declare_bench,
         bench,
         (
             "jaxasr bench training --threads 1 --benchmarks conformer",
             "jaxasr bench non-speech --experiment experiments/an4/las.py --workdir runs/an4",
+            "jaxasr bench streaming --experiment experiments/quickstart/streaming.py --workdir runs/streaming",
             "jaxasr bench experiments/an4/las.py --benchmarks step,loop --devices 1,8",
             "jaxasr bench intervals --rounds 1000",
         ),

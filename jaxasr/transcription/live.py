@@ -72,19 +72,16 @@ def stream(
         FileNotFoundError: no such run, checkpoint or file.
         ValueError: the model needs whole utterances, the checkpoint does not fit the experiment, or the file is no audio.
     """
-    model = recogniser_of(experiment)
-    window_spec(model)
+    window_spec(recogniser_of(experiment))
     rate_hz = experiment.train_data.rate_hz
     wave_n = None if source == PIPE else np.concatenate(list(stream_audio(source, rate_hz=rate_hz)))
-    variables, _ = trained_variables(experiment, Workdir(Path(workdir)), checkpoint)
-    streamer = Streamer(
-        model,
-        variables,
-        tokenizer_of(experiment.train_data),
+    streamer = load_streamer(
+        experiment,
+        workdir,
         chunk_ms=chunk_ms,
-        max_tokens=getattr(experiment.validation.search, "max_tokens", MaxTokens()),
-        guard=REPETITION_GUARD if repetition_guard else None,
         reset_encoder_at_endpoint=reset_encoder_at_endpoint,
+        checkpoint=checkpoint,
+        repetition_guard=repetition_guard,
     )
     session = streamer.start_session()
     words: list[FinalWord] = []
@@ -100,6 +97,30 @@ def stream(
         words.append(word)
         yield word
     yield latency_stats(words, session.audio_s, session.compute_s, streamer.algorithmic_latency_s)
+
+
+def load_streamer(
+    experiment: Experiment,
+    workdir: str | Path,
+    *,
+    chunk_ms: float | None = None,
+    reset_encoder_at_endpoint: bool = False,
+    checkpoint: Choice = "best",
+    repetition_guard: bool = True,
+) -> Streamer:
+    """Returns the streamer of a run. Arguments and errors are those of `stream`."""
+    model = recogniser_of(experiment)
+    window_spec(model)
+    variables, _ = trained_variables(experiment, Workdir(Path(workdir)), checkpoint)
+    return Streamer(
+        model,
+        variables,
+        tokenizer_of(experiment.train_data),
+        chunk_ms=chunk_ms,
+        max_tokens=getattr(experiment.validation.search, "max_tokens", MaxTokens()),
+        guard=REPETITION_GUARD if repetition_guard else None,
+        reset_encoder_at_endpoint=reset_encoder_at_endpoint,
+    )
 
 
 def pcm_pieces(file: io.BufferedIOBase, most: int) -> Iterator[Int16[np.ndarray, " n"]]:

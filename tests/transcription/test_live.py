@@ -159,8 +159,11 @@ def test_a_model_that_can_not_hear_a_stream_says_so_before_anything_is_read(tmp_
 
 
 @pytest.mark.slow
-def test_a_trained_run_hears_the_same_words_piece_by_piece(tmp_path):
-    """`tiny.listening`, trained by the command line: each recording as a stream against the search for whole utterances."""
+def test_a_trained_run_hears_the_same_words_piece_by_piece(tmp_path, capsys):
+    """`tiny.listening`, trained by the command line: each recording as a stream against the search for whole utterances.
+
+    `jaxasr bench streaming` finds the error rate of the eval in the first segments.
+    """
     write_tones(tmp_path / "wavs")
     data_dir, workdir = tmp_path / "data", tmp_path / "run"
     prepare = ["prepare", "manifest", "--from", str(tmp_path / "wavs"), "--data-dir", str(data_dir), "name=tones"]
@@ -173,3 +176,10 @@ def test_a_trained_run_hears_the_same_words_piece_by_piece(tmp_path):
         heard = list(live.stream(tiny.listening(), workdir, tmp_path / "wavs" / f"{id}.wav"))
         words = [each.text for each in heard if isinstance(each, FinalWord) and each.segment == 0]
         assert words == text.split(), id
+    [row] = [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
+    capsys.readouterr()
+    bench = ["bench", "streaming", "--experiment", f"{TINY}:listening", "--workdir", str(workdir)]
+    assert main([*bench, "--data-dir", str(data_dir)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"{len(whole)} utterances of train"
+    assert printed[2].startswith(f"their first segments: WER {row['wer']:.2%}, ")

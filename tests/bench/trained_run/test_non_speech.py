@@ -6,7 +6,7 @@ import pytest
 
 from jaxasr.__main__ import main
 from jaxasr.bench import benchmark
-from jaxasr.bench.non_speech import GroupResult
+from jaxasr.bench.trained_run.non_speech import GroupResult
 from jaxasr.data.non_speech import SOUNDS
 from tests.trained_run import TINY
 
@@ -51,4 +51,4 @@ def test_the_command_measures_a_run(trained_run, tmp_path, capsys):
 def test_options_of_the_run_belong_to_this_benchmark_alone(trained_run, capsys):
     """Checks the error for the benchmark of an experiment."""
     assert main(["bench", str(TINY), "--workdir", str(trained_run.workdir), "--seconds", "1"]) == 1
-    assert "--workdir, --seconds are options of bench non-speech" in capsys.readouterr().err
+    assert "--workdir, --seconds are options of bench non-speech and streaming" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Benchmarks of a trained run on one of its evals: sounds without speech, and streaming."""
