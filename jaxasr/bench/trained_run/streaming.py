@@ -67,7 +67,7 @@ def bench_streaming(
     yield from measure(streamer, waves, [str(opened.examples.texts[i]) for i in range(count)]).lines()
 
 
-def measure(streamer: Streamer, waves: Iterable[Int16[np.ndarray, " n"]], references: Sequence[str]) -> StreamingResult:
+def measure(streamer: Streamer, waves: Iterable[Int16[np.ndarray, " _"]], references: Sequence[str]) -> StreamingResult:
     """Streams every wave, at the rate of the streamer, and returns words and latency."""
     hypotheses: list[str] = []
     first: list[str] = []
