@@ -80,18 +80,28 @@ def test_padding_and_neighbours_change_nothing(frames_btf, kind):
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_evaluation_draws_nothing_and_jit_is_eager(frames_btf, kind):
+def test_evaluation_draws_nothing(frames_btf, kind):
+    """In float64, whose program of training is that of the test above."""
     module = ENCODERS[kind]
-    variables = variables_of(kind)
-    given = (with_garbage(frames_btf, LENGTHS, extra=6), jnp.asarray(LENGTHS))
-    quiet_bsd, _ = jax.jit(functools.partial(module.apply, training=None))(variables, *given)
-    near(module.apply(variables, *given, training=None)[0], quiet_bsd)
-    seen = jnp.ones(quiet_bsd.shape[1])
-    (_, (drawn_bsd, _)), _ = with_gradients(kind)(variables, *given, IDS, seen)
-    (_, (other_bsd, _)), _ = with_gradients(kind)(variables, *given, IDS + 1, seen)
+    given = (variables_of(kind), with_garbage(frames_btf, LENGTHS, extra=6))
+    with jax.enable_x64(True):
+        variables, spoilt_btf = jax.tree.map(in_float64, given)
+        lengths_b = jnp.asarray(LENGTHS)
+        quiet_bsd, _ = jax.jit(functools.partial(module.apply, training=None))(variables, spoilt_btf, lengths_b)
+        seen = jnp.ones(quiet_bsd.shape[1])
+        (_, (drawn_bsd, _)), _ = with_gradients(kind)(variables, spoilt_btf, lengths_b, IDS, seen)
+        (_, (other_bsd, _)), _ = with_gradients(kind)(variables, spoilt_btf, lengths_b, IDS + 1, seen)
     for row in range(2):
         assert np.any(np.abs(drawn_bsd[row] - quiet_bsd[row]) > 1e-4)
         assert np.any(np.abs(drawn_bsd[row] - other_bsd[row]) > 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["listener, pyramid", "conformer"])
+def test_not_jitted_is_jitted(frames_btf, kind):
+    """One recurrent encoder and one of blocks: operations are compiled one by one, which takes as long as all of them."""
+    given = (variables_of(kind), with_garbage(frames_btf, LENGTHS, extra=6), jnp.asarray(LENGTHS))
+    eager_bsd, _ = ENCODERS[kind].apply(*given, training=None)
+    near(eager_bsd, jax.jit(functools.partial(ENCODERS[kind].apply, training=None))(*given)[0])
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
