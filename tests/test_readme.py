@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -204,7 +205,42 @@ def test_the_figures_of_an4_are_those_of_its_rows():
     of_dev, of_test, of_cer = (percent(mean(part, key)) for part, key in ((dev, "wer"), (test, "wer"), (test, "cer")))
     over_seeds = f"**{of_test}** [{percent(over.low)}, {percent(over.high)} over seeds]"
     assert f"| mean of 3 | {of_dev} | {over_seeds} | {of_cer} |" in page
-    assert f"test {over_seeds}, dev {of_dev} |" in README
+
+
+def an4_rows(name: str, split: str) -> dict[int, dict]:
+    """Returns the rows of the runs an4-NAME-SEED by seed."""
+    rows = [row for row in report.read(AN4 / "results.jsonl") if row["split"] == split]
+    found = {row["seed"]: row for row in rows if str(row.get("name")).rpartition("-")[0] == f"an4-{name}"}
+    return dict(sorted(found.items()))
+
+
+def test_the_figures_of_the_flagship_are_those_of_its_rows():
+    page = (AN4 / "README.md").read_text()
+    dev, test = an4_rows("crdnn", "dev"), an4_rows("crdnn", "test")
+    assert len(test) >= 3
+    for seed, row in test.items():
+        low, high = row["intervals"]["wer"]
+        interval = f"[{percent(low)}, {percent(high)} over {row.get('intervals_over', 'utterances')}]"
+        ours = f"{percent(row['wer'])} {interval} | {percent(row['cer'])}"
+        assert f"| {seed} | {percent(dev[seed]['wer'])} | {ours} |" in page
+    over = mean_interval([row["wer"] for row in test.values()])
+    over_seeds = f"**{percent(mean(test.values(), 'wer'))}** [{percent(over.low)}, {percent(over.high)} over seeds]"
+    of_dev = percent(mean(dev.values(), "wer"))
+    assert f"| mean of {len(test)} | {of_dev} | {over_seeds} | {percent(mean(test.values(), 'cer'))} |" in page
+    assert f"test {over_seeds}, dev {of_dev} | {len(test)} |" in README
+
+
+@pytest.mark.parametrize("name", ["soft", "latent", "MoChA", "monotonic"])
+def test_the_figures_of_hard_attention_are_those_of_its_rows(name):
+    """The ratio is that of the sums over the seeds which both have."""
+    page = (AN4 / "README.md").read_text()
+    dev, test, soft = an4_rows(name, "dev"), an4_rows(name, "test"), an4_rows("soft", "test")
+    both = test.keys() & soft.keys()
+    ratio = f"{sum(test[seed]['wer'] for seed in both) / sum(soft[seed]['wer'] for seed in both):.2f}"
+    errors = [" ".join(percent(row["wer"]) for row in rows.values()) for rows in (dev, test)]
+    assert f" | {', '.join(map(str, test))} | {errors[0]} | {errors[1]} | {ratio} |" in page
+    if name != "soft":
+        assert f"{percent(mean(test.values(), 'wer'))} {name} ({ratio}" in README
 
 
 def test_the_figures_of_its_searches_are_those_of_their_rows():
@@ -227,7 +263,7 @@ def test_the_table_of_toy_tasks_is_of_their_rows(generator):
     assert toy_task_table(rows) in (ALIGNABLE / "README.md").read_text()
 
 
-def mean(rows, key):
+def mean(rows: Iterable[dict], key: str) -> float:
     return float(np.mean([row[key] for row in rows]))
 
 
