@@ -201,11 +201,11 @@ def draw_alignment(
         seconds=real / rate_hz,
         path=path,
         title=f"{title}: {data.tokenizer.decode(tokens)}",
-        levels_ft=_spectrogram_db(wave_n, rate_hz),
+        levels_ft=spectrogram_db(wave_n, rate_hz),
     )
 
 
-def _spectrogram_db(wave_n: np.ndarray, rate_hz: int) -> np.ndarray | None:
+def spectrogram_db(wave_n: np.ndarray, rate_hz: int) -> np.ndarray | None:
     """Returns levels in dB of windows of 25 ms every 10 ms; None if the audio is shorter than a window."""
     from scipy import signal  # here: importing it takes longer than a command without pictures should
 

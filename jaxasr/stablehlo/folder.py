@@ -24,7 +24,7 @@ from jaxasr.files import write_whole
 from jaxasr.stablehlo.programs import PLATFORMS, by_path, programs_of
 from jaxasr.text.pieces import drops_first_space, piece_bytes
 from jaxasr.training import Metadata
-from jaxasr.transcription.files import longest_window_s
+from jaxasr.transcription.loading import longest_window_s
 
 MANIFEST = "manifest.json"
 PARAMS = "params.npz"

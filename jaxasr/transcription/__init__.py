@@ -7,6 +7,8 @@ from jaxasr.transcription.files import progress_bar as progress_bar
 from jaxasr.transcription.files import transcribe as transcribe
 from jaxasr.transcription.live import LatencyStats as LatencyStats
 from jaxasr.transcription.live import stream as stream
+from jaxasr.transcription.loading import FileTranscriber as FileTranscriber
+from jaxasr.transcription.loading import load_transcriber as load_transcriber
 from jaxasr.transcription.long_form import PartialTranscript as PartialTranscript
 from jaxasr.transcription.long_form import Transcript as Transcript
 from jaxasr.transcription.long_form import TranscriptionError as TranscriptionError

@@ -72,12 +72,13 @@ class BatchTranscriber:
         Raises:
             FloatingPointError: the log probability of a hypothesis is NaN.
         """
-        decoded: DecodedBatch = jax.device_get(self.decode_fn(self.variables, self._batch(waves), self.lms))
+        decoded: DecodedBatch = jax.device_get(self.decode_fn(self.variables, self.batch(waves), self.lms))
         if np.isnan(decoded.log_probs_b[: len(waves)]).any():
             raise FloatingPointError("the log probability of a window is NaN; the parameters are probably not finite")
         return [self._transcript(decoded, row, len(wave_n)) for row, wave_n in enumerate(waves)]
 
-    def _batch(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> Batch:
+    def batch(self, waves: Sequence[Int16[np.ndarray, " _"]]) -> Batch:
+        """Returns 1 to `batch_size` waves as a batch, of the shortest length and the fewest examples that have a program."""
         longest = max(map(len, waves))
         samples = next(
             n for share in self.length_fractions if (n := int(np.ceil(share * self.longest_samples))) >= longest

@@ -28,7 +28,7 @@ from jaxasr.report.reliability import reliability as draw
 from jaxasr.score.confidence import BINS, Platt, Reliability, fit, reliability, words_right
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.transcription.decode import DecodedBatch, DecodeFn, compile_decode_fn
-from jaxasr.transcription.files import BATCH_SIZE, transcriber_of, windows_of
+from jaxasr.transcription.loading import BATCH_SIZE, transcriber_of, windows_of
 from jaxasr.transcription.no_speech import calibrate_no_speech
 from jaxasr.transcription.timing import log_posteriors, tokens_to_words
 

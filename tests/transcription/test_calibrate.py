@@ -12,7 +12,7 @@ from jaxasr.score.confidence import Platt
 from jaxasr.transcription import calibrate
 from jaxasr.transcription.calibrate import _words
 from jaxasr.transcription.decode import compile_decode_fn
-from jaxasr.transcription.files import load_calibration
+from jaxasr.transcription.loading import load_calibration
 from tests import tiny_experiments as tiny
 
 

@@ -13,7 +13,7 @@ from jaxasr.decode import Beam, Greedy, Hotwords, MaxTokens, NoRepeatNgram
 from jaxasr.training import Metadata
 from jaxasr.transcription import Transcript, TranscriptionError, transcribe
 from jaxasr.transcription.decode import compile_decode_fn
-from jaxasr.transcription.files import WINDOW_S, longest_window_s, windows_of, with_hotwords
+from jaxasr.transcription.loading import WINDOW_S, longest_window_s, windows_of, with_hotwords
 from jaxasr.transcription.segments import Windows, segments
 from tests import tiny_experiments as tiny
 from tests.trained_run import TRAIN, spoken
