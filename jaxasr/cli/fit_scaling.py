@@ -44,6 +44,14 @@ def declare_fit_scaling(parser: argparse.ArgumentParser) -> None:
         help="predict the runs of the K largest inputs instead of fitting them (default: 0)",
     )
     parser.add_argument(
+        "--predict",
+        type=planned_inputs,
+        action="append",
+        default=[],
+        metavar="N=X,D=Y",
+        help="a run that is not trained yet: its error is predicted before it is known; may be repeated",
+    )
+    parser.add_argument(
         "--compute",
         type=float_list(above=0.0),
         metavar="C,C",
@@ -69,21 +77,37 @@ def declare_fit_scaling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="a file for every figure of the fit")
 
 
+def planned_inputs(text: str) -> dict[str, float]:
+    """Parses the inputs of a run, such as N=2e6,D=1.9."""
+    parse = number(above=0.0)
+    parts = [part.partition("=") for part in text.split(",")]
+    unknown = [name for name, _, _ in parts if name not in _OVER["N,D"] and name != "C"]
+    if unknown or len({name for name, _, _ in parts}) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no run: its inputs by name are needed, such as N=2e6,D=1.9")
+    return {name: parse(value) for name, _, value in parts}
+
+
 def fit_scaling(options: argparse.Namespace) -> int:
     """Fits a scaling law, prints it with its bands, and predicts what is held out."""
     from jaxasr.files import write_whole
     from jaxasr.score import scaling_law
 
     variables = _OVER[options.over]
+    for inputs in options.predict:
+        if inputs.keys() != set(variables):
+            raise ValueError(
+                f"--predict gives {', '.join(inputs)}, and the law is over {', '.join(variables)}: give these"
+            )
     selection = scaling_law.RowSelection(options.split, options.metric, options.runs, options.hours)
     points = scaling_law.read_points(options.results, selection, variables)
     fitted, held_out = scaling_law.hold_out_largest(points, variables, options.hold_out_largest)
     fit = scaling_law.fit_points(fitted, variables, delta=options.delta, resamples=options.resamples, seed=options.seed)
     predictions = scaling_law.predict(fit, held_out)
+    planned = scaling_law.predict(fit, [scaling_law.planned_point(inputs) for inputs in options.predict])
     optimal = _frontier(options, fit) if len(variables) == 2 else None
-    print(scaling_law.as_markdown(fit, predictions, optimal))
+    print(scaling_law.as_markdown(fit, predictions, optimal, planned))
     if options.json:
-        found = scaling_law.as_json(fit, predictions, optimal)
+        found = scaling_law.as_json(fit, predictions, optimal, planned)
         write_whole(options.json, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     if options.picture:
         title = f"{options.metric if options.split else 'error'} {options.split} over {' and '.join(variables)}"
@@ -113,6 +137,7 @@ COMMANDS = (
         (
             "jaxasr fit-scaling experiments/quickstart/results.jsonl --split test --hold-out-largest 1 --picture law.png",
             "jaxasr fit-scaling points.csv --over C --json law.json",
+            "jaxasr fit-scaling points.csv --predict N=2e9,D=50000",
         ),
     ),
 )

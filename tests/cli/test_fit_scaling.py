@@ -40,9 +40,32 @@ def test_a_given_unit_and_given_computes(table, capsys):
     assert printed.count("\n| 1.0e+1") == 2
 
 
+def test_a_planned_run_is_predicted(table, capsys):
+    """The points lie on a law, whose values at other inputs are known."""
+    figures = table.with_name("law.json")
+    words = ["--predict", "N=1e8,D=1000", "--predict", "D=50,N=5e6", "--resamples", "20", "--json", str(figures)]
+    assert main(["fit-scaling", str(table), *words]) == 0
+    printed = capsys.readouterr().out.partition("## Planned runs")[2]
+    assert "| N = 1e+08, D = 1,000 |" in printed
+    found = json.loads(figures.read_text())["planned"]
+    for planned, (n, d) in zip(found, [(1e8, 1000.0), (5e6, 50.0)], strict=True):
+        assert planned["inputs"] == {"N": n, "D": d}
+        assert planned["error"] == pytest.approx(0.03 + 0.1 * (n / 1e6) ** -0.35 + 0.2 * (d / 10) ** -0.45, rel=1e-3)
+        assert planned["new_run"]["low"] <= planned["error"] <= planned["new_run"]["high"]
+
+
+@pytest.mark.parametrize("text", ["N", "N=", "N=x", "N=-1,D=1", "M=1,D=1", "N=1,N=2", ""])
+def test_inputs_that_are_no_run(table, capsys, text):
+    with pytest.raises(SystemExit):
+        main(["fit-scaling", str(table), "--predict", text])
+    assert "--predict" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["{table}", "--predict", "N=1e8"], "--predict gives N, and the law is over N, D"),
+        (["{table}", "--over", "N", "--predict", "N=1,D=1"], "--predict gives N, D, and the law is over N"),
         (["{table}", "--over", "C"], "has no 'C'"),
         (["{table}", "--hold-out-largest", "99"], "some must be left to fit"),
         (["{table}", "--hold-out-largest", "8"], "of the 1 points is 1e+06; 3 values"),

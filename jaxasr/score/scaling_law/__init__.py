@@ -12,6 +12,7 @@ from jaxasr.score.scaling_law.law import ScalingLaw as ScalingLaw
 from jaxasr.score.scaling_law.picture import draw_law as draw_law
 from jaxasr.score.scaling_law.points import Point as Point
 from jaxasr.score.scaling_law.points import RowSelection as RowSelection
+from jaxasr.score.scaling_law.points import planned_point as planned_point
 from jaxasr.score.scaling_law.points import read_points as read_points
 from jaxasr.score.scaling_law.report import as_json as as_json
 from jaxasr.score.scaling_law.report import as_markdown as as_markdown

@@ -34,6 +34,11 @@ class Point:
     inputs: Mapping[str, float]  # by variable, those that are known
 
 
+def planned_point(inputs: Mapping[str, float]) -> Point:
+    """Returns a run that is not trained yet; its error is not a number."""
+    return Point(", ".join(f"{name} = {value:,.4g}" for name, value in inputs.items()), math.nan, dict(inputs))
+
+
 @dataclass(frozen=True)
 class RowSelection:
     """The rows of results that are points, and the entries that are read from them."""

@@ -15,12 +15,17 @@ _COEFFICIENTS = "AB"
 _EXPONENTS = "ab"
 
 
-def as_markdown(fit: LawFit, held_out: Sequence[Prediction], optimal: Frontier | None) -> str:
-    """Returns the law with bands, the predictions of runs that were held out, and the frontier."""
-    return "\n".join([*_law(fit), *_predictions(held_out), *(_frontier(optimal, fit) if optimal else ())])
+def as_markdown(
+    fit: LawFit, held_out: Sequence[Prediction], optimal: Frontier | None, planned: Sequence[Prediction] = ()
+) -> str:
+    """Returns the law with bands, the predictions of runs that were held out or are planned, and the frontier."""
+    frontier = _frontier(optimal, fit) if optimal else ()
+    return "\n".join([*_law(fit), *_predictions(held_out), *_planned(planned), *frontier])
 
 
-def as_json(fit: LawFit, held_out: Sequence[Prediction], optimal: Frontier | None) -> dict[str, Any]:
+def as_json(
+    fit: LawFit, held_out: Sequence[Prediction], optimal: Frontier | None, planned: Sequence[Prediction] = ()
+) -> dict[str, Any]:
     """Returns every figure of the report, the points, and the figures of every resample."""
     bands = {name: asdict(fit.interval(lambda law, name=name: law.figures[name])) for name in fit.law.figures}
     return {
@@ -31,6 +36,15 @@ def as_json(fit: LawFit, held_out: Sequence[Prediction], optimal: Frontier | Non
         "seed": fit.seed,
         "points": [asdict(point) for point in fit.points],
         "held_out": [{**asdict(found), "is_inside": found.is_inside} for found in held_out],
+        "planned": [
+            {
+                "inputs": dict(found.point.inputs),
+                "error": found.error,
+                "law": asdict(found.law),
+                "new_run": asdict(found.new_run),
+            }
+            for found in planned
+        ],
         "frontier": asdict(optimal) if optimal else None,
         "resamples": [law.figures for law in fit.resamples],
     }
@@ -80,6 +94,18 @@ def _predictions(held_out: Sequence[Prediction]) -> Iterator[str]:
         for found in held_out
     ]
     yield tables.markdown(["run", "observed", "predicted", "band of the law", "band of a new run", "inside"], rows)
+
+
+def _planned(planned: Sequence[Prediction]) -> Iterator[str]:
+    if not planned:
+        return
+    yield ""
+    yield "## Planned runs"
+    yield ""
+    rows = [
+        [found.point.name, _figure(found.error), _interval(found.law), _interval(found.new_run)] for found in planned
+    ]
+    yield tables.markdown(["run", "predicted", "band of the law", "band of a new run"], rows)
 
 
 def _frontier(optimal: Frontier, fit: LawFit) -> Iterator[str]:
