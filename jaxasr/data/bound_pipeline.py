@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt32
@@ -16,7 +17,9 @@ from jaxasr.data.batching.epoch import Epoch
 from jaxasr.data.batching.lengths import Lengths, RaggedTokens, keys_at_speed, samples_at_speed
 from jaxasr.data.batching.plan import TrainingPlan, plan_evaluation
 from jaxasr.data.batching.shape import Shape, describe_shapes
-from jaxasr.data.prepared.corpus import PreparedCorpus, example_key
+from jaxasr.data.columns.strings import chained, joined
+from jaxasr.data.prepared.corpus import PreparedCorpus
+from jaxasr.data.prepared.transcript_columns import transform_examples
 from jaxasr.data.recording_conditions import RecordingCondition
 from jaxasr.data.transforms import ExampleTable, FilterReason, Transform, find_tokenizer
 
@@ -62,9 +65,7 @@ class BoundPipeline:
     @cached_property
     def examples(self) -> ExampleTable:
         """The texts, tokens and filter reasons of all examples, after all transforms."""
-        seconds = np.concatenate([source.samples / source.rates_hz for source in self.sources])
-        start = ExampleTable(seconds, [raw for source in self.sources for raw in source.texts])
-        return reduce(lambda table, transform: transform.apply(table), self.transforms, start)
+        return transform_examples(self.sources, self.transforms)
 
     @cached_property
     def plan(self) -> TrainingPlan:
@@ -122,14 +123,14 @@ class BoundPipeline:
         return float(self.examples.seconds[reads].sum()) / 3600 * self.shape_choice.audio
 
     @cached_property
-    def ids(self) -> list[str]:
+    def ids(self) -> Sequence[str]:
         """The ids of all examples, in the order of the corpora."""
-        return [id for source in self.sources for id in source.ids]
+        return chained([source.ids for source in self.sources])
 
     @cached_property
-    def speakers(self) -> list[str]:
+    def speakers(self) -> Sequence[str]:
         """The speakers of all examples, in the order of the corpora."""
-        return [speaker for source in self.sources for speaker in source.speakers]
+        return chained([source.speakers for source in self.sources])
 
     def describe(self) -> str:
         """Returns a text with the training shapes, their share of padding, and the examples that are left out."""
@@ -214,8 +215,7 @@ class BoundPipeline:
 
     @cached_property
     def _keys(self) -> UInt32[np.ndarray, " examples"]:
-        keys = [example_key(source.name, id) for source in self.sources for id in source.ids]
-        return np.array(keys, np.uint32)
+        return joined([source.keys for source in self.sources])
 
     @cached_property
     def _filter_reasons(self) -> dict[int, FilterReason]:
@@ -231,8 +231,8 @@ class BoundPipeline:
 
     def _lengths(self, speeds: tuple[float, ...], weights: Float64[np.ndarray, " examples"]) -> Lengths:
         """Returns the lengths. Batches of transcripts alone have 0 samples, even if the corpus has audio."""
-        samples = np.concatenate([source.samples for source in self.sources]) * self.shape_choice.audio
-        rates_hz = np.concatenate([source.rates_hz for source in self.sources])
+        samples = joined([source.samples for source in self.sources]) * self.shape_choice.audio
+        rates_hz = joined([source.rates_hz for source in self.sources])
         columns = [samples_at_speed(samples, rates_hz, factor=factor, rate_hz=self.rate_hz) for factor in speeds]
         return Lengths(np.stack(columns, axis=1), self._tokens.lengths, self._keys, weights)
 

@@ -17,6 +17,7 @@ from jaxasr.data.batching.lengths import RaggedTokens, speed_ratio
 from jaxasr.tree import check_numbers
 
 T = TypeVar("T")
+EMPTY = "text is empty"  # a reason that every transform of texts may have, after its errors
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def _with_texts(table: ExampleTable, texts: list[str]) -> ExampleTable:
 
 def _filter_empty(table: ExampleTable) -> ExampleTable:
     is_empty = np.array([not line for line in table.texts], np.bool_)
-    return table.filter_out(is_empty, "text is empty", lambda i: "nothing is left to learn")
+    return table.filter_out(is_empty, EMPTY, lambda i: "nothing is left to learn")
 
 
 def _as_written(raw: str) -> str:

@@ -12,6 +12,7 @@ from jaxasr import text
 from jaxasr.data.bound_pipeline import BoundPipeline
 from jaxasr.data.pipeline import Pipeline
 from jaxasr.data.prepared.corpus import PreparedCorpus
+from jaxasr.data.prepared.shard_files import ShardFiles
 
 LONGEST_S = 24.5
 DESCRIPTION = (
@@ -83,7 +84,7 @@ def _synthetic_split(name: str, split: str, count: int, page: list[str], rng: np
         speakers=["nobody"] * count,
         manifest_hash="stand-in",
         _crc32_b=np.zeros(count, np.uint32),
-        _files=[],
-        _file_b=np.zeros(count, np.int64),
-        _record_b=np.zeros(count, np.int64),
+        _files=ShardFiles(()),
+        _file_b=np.zeros(count, np.int32),
+        _record_b=np.zeros(count, np.int32),
     )

@@ -3,17 +3,21 @@
 import hashlib
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 from google.protobuf.message import DecodeError
 from jaxtyping import Int32, Int64, UInt32
 from tensorflow_datasets.proto import tf_example_pb2
 
+from jaxasr.data.columns.strings import chained, joined
 from jaxasr.data.prepared import dataset_info
+from jaxasr.data.prepared.index_columns import IndexColumns, example_keys, read_split_index
+from jaxasr.data.prepared.index_columns import example_key as example_key
+from jaxasr.data.prepared.shard_files import ShardFiles, ShardPath
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -45,24 +49,27 @@ class Corpus:
         _check_prepared(folder)
         infos = dataset_info.read(folder).splits
         slices = [_split_slice(folder, infos, instruction) for instruction in _instructions(self, infos)]
-        rows = [row for part in slices for row in part.rows]
-        if not rows:
+        if not any(len(part.columns.samples) for part in slices):
             counts = ", ".join(f"{split} has {info.examples}" for split, info in infos.items())
             raise ValueError(f"corpus {self.name!r} has no example in its slice {self.split!r}: {counts}; take more")
+        columns = [part.columns for part in slices]
         offsets = np.cumsum([0, *(len(part.files) for part in slices)])[:-1]
+        keys = [part.keys for part in columns if part.keys is not None]
         return PreparedCorpus(
             name=self.name,
             split=self.split,
-            ids=[row.id for row in rows],
-            samples=np.array([row.samples for row in rows], np.int64),
-            rates_hz=np.array([row.rate_hz for row in rows], np.int32),
-            texts=[row.text for row in rows],
-            speakers=[row.speaker for row in rows],
+            ids=chained([part.ids for part in columns]),
+            samples=joined([part.samples for part in columns]),
+            rates_hz=joined([part.rates_hz for part in columns]),
+            texts=chained([part.texts for part in columns]),
+            speakers=chained([part.speakers for part in columns]),
             manifest_hash=hashlib.sha256("".join(part.hash for part in slices).encode()).hexdigest()[:12],
-            _crc32_b=np.array([row.crc32 for row in rows], np.uint32),
-            _files=[file for part in slices for file in part.files],
-            _file_b=np.concatenate([part.file_b + offset for part, offset in zip(slices, offsets, strict=True)]),
-            _record_b=np.concatenate([part.record_b for part in slices]),
+            folder=folder,
+            _crc32_b=joined([part.crc32 for part in columns]),
+            _files=ShardFiles(tuple(file for part in slices for file in part.files)),
+            _file_b=joined([part.file_b + np.int32(offset) for part, offset in zip(slices, offsets, strict=True)]),
+            _record_b=joined([part.record_b for part in slices]),
+            _keys=joined(keys) if len(keys) == len(columns) else None,
         )
 
 
@@ -72,19 +79,26 @@ class PreparedCorpus:
 
     name: str
     split: str
-    ids: list[str]
+    ids: Sequence[str]
     samples: Int64[np.ndarray, " b"]  # exact, at the rate of the file
     rates_hz: Int32[np.ndarray, " b"]
-    texts: list[str]  # raw transcripts
-    speakers: list[str]
+    texts: Sequence[str]  # raw transcripts
+    speakers: Sequence[str]
     manifest_hash: str  # 12 hex digits; equal for equal examples on every machine
     _crc32_b: UInt32[np.ndarray, " b"] = field(repr=False)
-    _files: "list[_ShardFile]" = field(repr=False)
-    _file_b: Int64[np.ndarray, " b"] = field(repr=False)  # index of the example's file
-    _record_b: Int64[np.ndarray, " b"] = field(repr=False)  # index of its record in the file
+    _files: ShardFiles = field(repr=False)
+    _file_b: Int32[np.ndarray, " b"] = field(repr=False)  # index of the example's file
+    _record_b: Int32[np.ndarray, " b"] = field(repr=False)  # index of its record in the file
+    folder: Path | None = None  # None: it is not on the disk
+    _keys: UInt32[np.ndarray, " b"] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def keys(self) -> UInt32[np.ndarray, " b"]:
+        """The `example_key` of every example."""
+        return example_keys(self.name, self.ids) if self._keys is None else self._keys
 
     def read(self, i: int) -> bytes:
         """Returns the compressed audio of example `i`, as the corpus has it.
@@ -93,7 +107,7 @@ class PreparedCorpus:
           ValueError: the bytes differ from those that were prepared.
         """
         try:
-            record = self._files[self._file_b[i]].records[self._record_b[i]]
+            record = self._files.read(int(self._file_b[i]), int(self._record_b[i]))
             message = tf_example_pb2.Example.FromString(record)  # pyright: ignore
             audio = message.features.feature["audio"].bytes_list.value[0]
             found = zlib.crc32(audio)
@@ -104,34 +118,21 @@ class PreparedCorpus:
         return audio
 
     def _damage_message(self, i: int, problem: str) -> str:
-        path = self._files[self._file_b[i]].path
+        path = self._files.shards[self._file_b[i]].path
         return (
             f"prepared corpus is damaged: example {self.ids[i]!r} of {self.name} {self.split} "
             f"(record {self._record_b[i]} of {path}) {problem}: {dataset_info.reprepare_hint(path.parent)}"
         )
 
 
-def example_key(name: str, id: str) -> int:
-    """Returns a stable 32-bit hash of a corpus's name and an example's id. It keys the randomness of the example."""
-    return int.from_bytes(hashlib.blake2b(f"{name}\0{id}".encode(), digest_size=4).digest(), "big")
-
-
-@dataclass(frozen=True)
-class _ShardFile:
-    """A shard of a prepared corpus. Each process opens it on first use."""
-
-    path: Path
-    records: ArrayRecordDataSource
-
-
 @dataclass(frozen=True)
 class _SplitSlice:
     """The examples that one instruction of a slice takes from one split."""
 
-    rows: list[dataset_info.IndexRow]
-    files: list[_ShardFile]
-    file_b: Int64[np.ndarray, " b"]
-    record_b: Int64[np.ndarray, " b"]
+    columns: IndexColumns
+    files: list[ShardPath]
+    file_b: Int32[np.ndarray, " b"]
+    record_b: Int32[np.ndarray, " b"]
     hash: str
 
 
@@ -171,28 +172,19 @@ def _split_slice(folder: Path, infos: dict[str, dataset_info.SplitInfo], instruc
     split = instruction.splitname
     info = infos[split]
     dataset_info.check_shards(folder, info)
-    rows = list(dataset_info.read_index(folder, split, info))
+    index = read_split_index(folder, split, info)
     start = instruction.from_ or 0
     stop = info.examples if instruction.to is None else instruction.to
-    keys = np.arange(info.examples)
+    picked = None
     if (start, stop) != (0, info.examples):
-        keys = np.sort(
-            np.array(sorted(range(info.examples), key=lambda key: _slice_key(rows[key].id))[start:stop], np.int64)
-        )
+        picked = np.sort(index.slice_order[start:stop])
+    keys = np.arange(info.examples, dtype=np.int32) if picked is None else picked
     ends = np.cumsum([shard.examples for shard in info.shards])
-    file_b = np.searchsorted(ends, keys, side="right")
+    file_b = np.searchsorted(ends, keys, side="right").astype(np.int32)
     return _SplitSlice(
-        rows=[rows[key] for key in keys],
-        files=[_open_shard(folder / shard.file, shard.examples) for shard in info.shards],
+        columns=index.pick(picked),
+        files=[ShardPath(folder / shard.file, shard.examples) for shard in info.shards],
         file_b=file_b,
-        record_b=keys - np.concatenate([[0], ends])[file_b],
+        record_b=(keys - np.concatenate([[0], ends])[file_b]).astype(np.int32),
         hash=f"{info.index_sha256}[{start}:{stop}]",
     )
-
-
-def _open_shard(path: Path, examples: int) -> _ShardFile:
-    return _ShardFile(path, ArrayRecordDataSource([f"{path}[0:{examples}]"]))
-
-
-def _slice_key(id: str) -> bytes:
-    return hashlib.blake2b(id.encode(), digest_size=16).digest()

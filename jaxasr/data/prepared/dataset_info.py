@@ -126,6 +126,20 @@ def read_index(folder: Path, split: str, info: SplitInfo) -> Iterator[IndexRow]:
     Raises:
       ValueError: the index differs from what was written. The hash is checked after the last row.
     """
+    for line in read_index_lines(folder, split, info):
+        try:
+            row = IndexRow(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise _unreadable(folder, split, error) from error
+        yield row
+
+
+def read_index_lines(folder: Path, split: str, info: SplitInfo) -> Iterator[bytes]:
+    """Reads the lines of the index of a split.
+
+    Raises:
+      ValueError: the index differs from what was written. The hash is checked after the last line.
+    """
     path = index_path(folder, split)
     digest = hashlib.sha256()
     count = 0
@@ -133,13 +147,16 @@ def read_index(folder: Path, split: str, info: SplitInfo) -> Iterator[IndexRow]:
         with path.open("rb") as lines:
             for count, line in enumerate(lines, start=1):  # noqa: B007
                 digest.update(line)
-                yield IndexRow(**json.loads(line))
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"prepared corpus is damaged: {path} cannot be read ({error}): {reprepare_hint(folder)}"
-        ) from error
+                yield line
+    except OSError as error:
+        raise _unreadable(folder, split, error) from error
     if digest.hexdigest() != info.index_sha256 or count != info.examples:
         raise ValueError(f"prepared corpus is damaged: {path} is not what was written: {reprepare_hint(folder)}")
+
+
+def _unreadable(folder: Path, split: str, error: Exception) -> ValueError:
+    path = index_path(folder, split)
+    return ValueError(f"prepared corpus is damaged: {path} cannot be read ({error}): {reprepare_hint(folder)}")
 
 
 def reprepare_hint(folder: Path) -> str:
