@@ -33,6 +33,8 @@ def test_every_module_imports(name):
         pytest.importorskip(
             "torch", reason="a baseline of the benchmarks is written in PyTorch, which is no dependency"
         )
+    if name.startswith("jaxasr.serving"):
+        pytest.importorskip("starlette", reason="the server is an optional extra")
     assert importlib.import_module(name).__doc__, f"{name} does not say what it is"
 
 

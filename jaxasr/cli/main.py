@@ -26,13 +26,13 @@ from jaxasr.cli import (
     tools,
     training,
 )
-from jaxasr.cli.audio import transcribe
+from jaxasr.cli.audio import serve, transcribe
 from jaxasr.cli.command import Command
 from jaxasr.files import check_local
 
 _MODULES = (
     *(data, listing, pretrained, training, evaluation),
-    *(score, compare, fit_scaling, transcribe, benchmarks, tools),
+    *(score, compare, fit_scaling, transcribe, serve, benchmarks, tools),
 )
 COMMANDS = {
     command.name: command
@@ -46,6 +46,7 @@ COMMANDS = {
         compare,
         fit_scaling,
         transcribe,
+        serve,
         benchmarks,
         tools,
         completion,
