@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxasr import bench, nn, scale
 from jaxasr.bench.intervals import bench_intervals
+from jaxasr.bench.opening import bench_opening
 from jaxasr.bench.processes import available_cores, in_subprocess, median_ratio, timed
 from jaxasr.bench.search import bench_search
 from jaxasr.bench.trained_run.non_speech import bench_non_speech
@@ -113,6 +114,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[str]]] = {
     "intervals": bench_intervals,
     "lstm": bench_lstm,
     "non-speech": bench_non_speech,
+    "opening": bench_opening,
     "search": bench_search,
     "streaming": bench_streaming,
     "training": bench_training,

@@ -16,7 +16,7 @@ from jaxasr.cli.command import Command
 from jaxasr.cli.numbers import float_list, int_list, number, whole_number
 
 OF_A_RUN = ("non-speech", "streaming")
-BENCHMARKS = ("data", "intervals", "lstm", "search", "training", *OF_A_RUN)  # those that need no experiment
+BENCHMARKS = ("data", "intervals", "lstm", "opening", "search", "training", *OF_A_RUN)  # those that need no experiment
 
 
 def declare_bench(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def _declare_run(parser: argparse.ArgumentParser) -> None:
         "--utterances",
         type=whole_number(1),
         metavar="N",
-        help="utterances of the first eval (default: 100; all as streams)",
+        help="utterances of the first eval (default: 100; all as streams); of `opening`: of the largest corpus",
     )
 
 
@@ -146,7 +146,7 @@ COMMANDS = (
     Command(
         "bench",
         "Measures the speed of the loader, an LSTM, search, training steps or an experiment on this machine, the coverage of "
-        "confidence intervals, words without speech, or streams.",
+        "confidence intervals, words without speech, streams, or the opening of corpora.",
         declare_bench,
         bench,
         (
@@ -155,6 +155,7 @@ COMMANDS = (
             "jaxasr bench streaming --experiment experiments/quickstart/streaming.py --workdir runs/streaming",
             "jaxasr bench experiments/an4/las.py --benchmarks step,loop --devices 1,8",
             "jaxasr bench intervals --rounds 1000",
+            "jaxasr bench opening --utterances 1000000",
         ),
     ),
 )
