@@ -157,7 +157,8 @@ class StageTrainer:
 
     def ids_of(self, row: PlanRow) -> list[str]:
         """Returns the ids of the utterances in a batch, those of other processes included."""
-        return [self.data.ids[example] for example in row.examples_b.tolist() if example >= 0]
+        examples: list[int] = row.examples_b.tolist()
+        return [self.data.ids[example] for example in examples if example >= 0]
 
     def optimizer_metrics(self, state: TrainState, number: int) -> dict[str, float]:
         """Returns the learning rate of step `number`, and the factor that a plateau applies to it."""

@@ -98,7 +98,7 @@ def _speech(
     transcriber: BatchTranscriber, data: BoundPipeline, generator: np.random.Generator
 ) -> Iterator[ScoredWindow]:
     """Yields utterances, spread over the split, in all conditions; longer ones than a window are left out."""
-    chosen = np.unique(np.linspace(0, len(data.ids) - 1, SPEECH_WINDOWS).round().astype(int)).tolist()
+    chosen: list[int] = np.unique(np.linspace(0, len(data.ids) - 1, SPEECH_WINDOWS).round().astype(int)).tolist()
     waves: list[np.ndarray] = []
     texts: list[str] = []
     for example in chosen:

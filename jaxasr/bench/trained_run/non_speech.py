@@ -115,7 +115,7 @@ def _sounds(seconds: float, rate_hz: int, generator: np.random.Generator) -> Ite
 
 
 def _speech(data: BoundPipeline, utterances: int, rate_hz: int, generator: np.random.Generator) -> Iterator[Recording]:
-    chosen = np.unique(np.linspace(0, len(data.ids) - 1, utterances).round().astype(int)).tolist()
+    chosen: list[int] = np.unique(np.linspace(0, len(data.ids) - 1, utterances).round().astype(int)).tolist()
     for example in chosen:
         wave_n = decode_audio(data.read(example), id=data.ids[example], rate_hz=rate_hz)
         for gain_db, snr_db in CONDITIONS:

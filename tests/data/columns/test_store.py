@@ -131,7 +131,7 @@ def test_a_file_system_without_locks_works(tmp_path: Path, lines: list[str], mon
 
 def _open(folder: Path, barrier, results) -> None:
     lines: list[str] = []
-    barrier.wait()
+    barrier.wait(60)
     results.put(made(folder, lines)[1])
 
 
