@@ -1,6 +1,7 @@
 """The picture of a fitted scaling law: points and curves with bands, and the compute-optimal frontier below them."""
 # pyright: standard, reportUnknownMemberType=false
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,11 +114,18 @@ def _finish(axes: "Axes", x: str, y: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    shown = labelled_digits(*axes.get_ylim())
+    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in shown else "")
     axes.tick_params(axis="y", which="minor", labelsize=7.5)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(color=pictures.FAINT, linewidth=0.6, which="both")
+
+
+def labelled_digits(low: float, high: float) -> str:
+    """Returns the first digits of the minor ticks that have room for a label on a logarithmic axis."""
+    decades = math.log10(high / low)
+    return "23456789" if decades < 1.2 else "25" if decades < 3 else ""
 
 
 def _spent(points: Sequence[Point], unit: float) -> Float64[np.ndarray, " n"]:

@@ -24,6 +24,7 @@ from jaxasr.score.scaling_law import (
     read_points,
 )
 from jaxasr.score.scaling_law.fit import LawFitter, delta_of
+from jaxasr.score.scaling_law.picture import labelled_digits
 
 TRUE = ScalingLaw(("N", "D"), 0.03, (math.log(0.1 * 1e6**0.35), math.log(0.2 * 10**0.45)), (0.35, 0.45))
 CHINCHILLA = ScalingLaw(("N", "D"), 1.69, (math.log(406.4), math.log(410.7)), (0.34, 0.28))
@@ -312,3 +313,10 @@ def test_a_law_without_an_optimum_has_no_frontier():
         flat.optimum(1e9)
     with pytest.raises(ValueError, match="divides nothing"):
         ScalingLaw(("C",), 0.1, (0.0,), (0.5,)).optimum(1e9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"), [(0.02, 0.1, "23456789"), (0.01, 0.5, "25"), (0.0003, 1.5, ""), (1e-6, 1.0, "")]
+)
+def test_minor_ticks_have_labels_where_there_is_room(low, high, shown):
+    assert labelled_digits(low, high) == shown
