@@ -19,7 +19,7 @@ from jaxasr.bench import run_suite, train_and_test
 from jaxasr.bench.toy_task import table as toy_task_table
 from jaxasr.cli.main import build_parser
 from jaxasr.experiment.files import load_module
-from jaxasr.score import mean_interval
+from jaxasr.score import mean_interval, scaling_law
 from tests.nn.attention.test_interface import LENGTHS, STEPS, read_all
 from tests.nn.tiny import near, with_garbage
 from tests.trained_run import TINY, spoken, trained_run
@@ -27,6 +27,7 @@ from tests.trained_run import TINY, spoken, trained_run
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 AN4 = ROOT / "experiments/an4"
+SCALING = ROOT / "experiments/scaling"
 ALIGNABLE = ROOT / "experiments/alignable"
 PAGES = sorted(
     {
@@ -241,6 +242,24 @@ def test_the_figures_of_hard_attention_are_those_of_its_rows(name):
     assert f" | {', '.join(map(str, test))} | {errors[0]} | {errors[1]} | {ratio} |" in page
     if name != "soft":
         assert f"{percent(mean(test.values(), 'wer'))} {name} ({ratio}" in README
+
+
+def test_the_scaling_study_is_that_of_its_rows():
+    """The table, the prediction by the law without the largest run, and its outcome."""
+    page = (SCALING / "README.md").read_text()
+    rows = {row["name"]: row for row in report.read(SCALING / "results.jsonl")}
+    for width in (32, 48, 80, 128):
+        own = [rows[f"soft-{width}-{count}"] for count in (250, 500, 1_000, 2_000)]
+        cers = " | ".join(percent(row["cer"]) for row in own)
+        assert f"| {own[0]['parameters']:,}, {width} | {cers} |" in page
+    over = ("N", "D")
+    points = scaling_law.read_points([SCALING / "results.jsonl"], scaling_law.RowSelection("test", "cer"), over)
+    fitted, held_out = scaling_law.hold_out_largest(points, over, 1)
+    [found] = scaling_law.predict(scaling_law.fit_points(fitted, over, resamples=20), held_out)
+    assert found.point.name == "soft-192-4000"
+    assert f"CER {100 * found.error:.2f} %, band" in page
+    assert f"**{100 * found.point.error:.2f} %**" in page
+    assert f"CER {100 * found.point.error:.2f} on test, {100 * found.error:.2f} [" in README
 
 
 def test_the_figures_of_its_searches_are_those_of_their_rows():
