@@ -6,10 +6,10 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.compilation import QUICK_COMPILATION
+from tests.compilation import DEVICES, QUICK_COMPILATION, QUICK_FLAGS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+os.environ["XLA_FLAGS"] = f"{QUICK_FLAGS} {DEVICES}=4"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault(QUICK_COMPILATION, "true")
 

@@ -14,6 +14,7 @@ import soxr
 from jaxasr import data
 from jaxasr.cli.main import main
 from jaxasr.data.corpora.phrases import DIGITS
+from tests.compilation import QUICK_FLAGS
 
 RATE_HZ = 8_000
 NAMES = {"train": "train", "dev": "validation", "test": "test"}  # the usual ones of NeMo's recipes
@@ -47,7 +48,7 @@ def test_nemo_manifests_of_digits_come_to_a_word_error_rate_by_three_commands(tm
         "train mine.py --workdir runs/mine",
         "score runs/mine/hypotheses.test.jsonl",
     )
-    variables = {"JAXASR_DATA": str(tmp_path / "data"), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    variables = {"JAXASR_DATA": str(tmp_path / "data"), "XLA_FLAGS": QUICK_FLAGS, "JAX_PLATFORMS": "cpu"}
     printed = ""
     for command in commands:
         ran = subprocess.run(

@@ -4,8 +4,9 @@ The run has noise, speed perturbation, SpecAugment, dropout, scheduled sampling,
 exponential moving average and a learning rate that reacts to evaluations. A pretraining stage ends after step 10. SIGTERM
 comes at step 19, in the middle of the second stage and between the two batches of one update; then the run is resumed.
 
-Bits depend on the compiler and on the CPU that it compiles for, so the golden file has an entry for each jaxlib version
-and machine. Elsewhere the numbers are compared within a tolerance. If a change of numbers is meant, this renews the file:
+Bits depend on the compiler, on its generator of code for fused operations (compilation.py) and on the CPU that it
+compiles for, so the golden file has an entry for each. XLA_FLAGS=--xla_cpu_use_fusion_emitters=true takes a user's
+generator. Elsewhere the numbers are compared within a tolerance. If a change of numbers is meant, this renews the file:
 
     JAXASR_RENEW_GOLDEN=1 python -m pytest tests/run/test_golden_run.py
 
@@ -30,6 +31,7 @@ from jaxasr.__main__ import main
 from jaxasr.experiment import Experiment, Stage
 from jaxasr.training import read_metrics
 from tests import tiny_experiments as tiny
+from tests.compilation import OLD_EMITTERS
 from tests.run.test_loop import run_attempt
 from tests.trained_run import saved_state, write_tones
 
@@ -231,7 +233,8 @@ def machine() -> str:
     lines = info.read_text().split("\n\n")[0].splitlines() if info.exists() else [platform.processor()]
     listed = [line for line in lines if line.partition(":")[0].strip() in names] or lines
     digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:12]
-    return f"jaxlib {metadata.version('jaxlib')}, {platform.machine()} {digest}"
+    old_emitters = ", old emitters" * (OLD_EMITTERS in os.environ["XLA_FLAGS"])
+    return f"jaxlib {metadata.version('jaxlib')}, {platform.machine()} {digest}{old_emitters}"
 
 
 def shape_of(leaf: np.ndarray) -> str:

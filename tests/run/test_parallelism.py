@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.compilation import DEVICES, QUICK_FLAGS
 from tests.run.parallelism import STEPS
 from tests.scale.multi_process import ended, several
 
@@ -18,7 +19,8 @@ CODE = """
     from jaxasr.scale import hosts, use_compile_cache
     with hosts.distributed():
         use_compile_cache()
-        from tests.run.parallelism import write_five_steps
+        from tests.compilation import DEVICES, QUICK_FLAGS
+from tests.run.parallelism import write_five_steps
         for file, how, layout in {runs!r}:
             write_five_steps(file, {data_dir!r}, how, layout)
 """
@@ -28,7 +30,7 @@ def made(folder, trained_run, runs, *, processes=1):
     """Returns the results of so many processes, which have eight devices together, by name."""
     files = {name: str(folder / f"{name}-{processes}.npz") for name in runs}
     code = CODE.format(runs=[(files[name], *way) for name, way in runs.items()], data_dir=str(trained_run.data_dir))
-    flags = f"--xla_force_host_platform_device_count={8 // processes}"
+    flags = f"{QUICK_FLAGS} {DEVICES}={8 // processes}"
     with several(code, processes, XLA_FLAGS=flags) as started:
         for end in ended(started, 900.0):
             assert end.status == 0, end.err

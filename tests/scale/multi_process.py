@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.compilation import QUICK_FLAGS
 from tests.processes import PROCESS_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,7 @@ class ProcessResult:
 @contextlib.contextmanager
 def several(code: str, count: int = 2, **variables: str) -> Iterator[list[subprocess.Popen[str]]]:
     """Starts `code` in several processes of one job, set by JAXASR's variables. The context kills those that remain."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK_FLAGS, "PYTHONUNBUFFERED": "1"}
     environment |= {"JAXASR_COORDINATOR": f"127.0.0.1:{free_port()}", "JAXASR_PROCESSES": str(count), **variables}
     started: list[subprocess.Popen[str]] = []
     try:
