@@ -39,12 +39,14 @@ READ = (
 SCORED = (data.Normalize("verbatim"), data.Tokenize(TOKENS))
 SHAPES = data.ChooseBuckets(count=1, seconds_per_batch={batch_s}, quantum_s={seconds})  # {batch} utterances
 SHORT = data.ChooseBuckets(count=4, seconds_per_batch={batch_s})  # for utterances of their own length
+TUNED = data.ChooseBuckets(count=4, seconds_per_batch=48.0)
 LETTERS = text.Characters(" 'abcdefghijklmnopqrstuvwxyz")
 SUPPRESSED = decode.SuppressTokens(
     tokens={suppressed},
     first={suppressed_first},
 )
 LIMIT = decode.MaxTokens(0.0, {most_tokens})
+SHORT_LIMIT = decode.MaxTokens({tokens_per_position}, {spare_tokens})  # {tokens_per_second:g} tokens a second, {most_tokens} in {seconds:g} s
 GREEDY = decode.Beam(1, scorers=(SUPPRESSED,), max_tokens=LIMIT)
 BEAM = decode.Beam(5, length_norm=1.0, scorers=(SUPPRESSED,), max_tokens=LIMIT)
 
@@ -114,18 +116,25 @@ def experiment() -> Experiment:
 
 
 def short() -> Experiment:
-    """Returns the recipe without padding: an utterance has as many encoder positions as it is long."""
+    """Returns a recipe for hours of speech, without padding: an utterance has as many encoder positions as it is long."""
     padded = experiment()
+    masks = nn.SpecAugment(freq_masks=2, freq_bins=15, time_masks=2, time_frames=40, time_share=0.2)
 
     def cut(split: Split) -> Split:
-        return replace(split, data=replace(split.data, shapes=SHORT))
+        search = replace(split.search, max_tokens=SHORT_LIMIT)
+        return replace(split, data=replace(split.data, shapes=SHORT), search=search)
 
     return replace(
         padded,
-        model=padded.model.clone(frontend=padded.model.frontend.clone(pad_s=0.0)),
-        train_data=replace(padded.train_data, shapes=SHORT),
+        model=padded.model.clone(frontend=padded.model.frontend.clone(pad_s=0.0), augment=masks),
+        train_data=replace(padded.train_data, shapes=TUNED, transforms=(*READ, data.SpeedPerturb((0.9, 1.0, 1.1)))),
+        objective=training.Objective(label_smoothing=0.1),
+        optimizer=training.Adam(training.WarmupCosine(50, 450, peak=1e-4), clip_norm=1.0),
+        steps=450,
         validation=cut(padded.validation),
         evals={{name: cut(split) for name, split in padded.evals.items()}},
+        eval_every=150,
+        save_every=150,
     )
 
 
@@ -137,7 +146,7 @@ def lora() -> Experiment:
         whole,
         model=whole.model.clone(adapters=layers),
         freeze=training.Freeze((training.ALL_BUT_ADAPTERS,)),
-        optimizer=training.Adam(training.WarmupCosine(50, 500, peak=1e-3), clip_norm=1.0),
+        optimizer=training.Adam(training.WarmupCosine(50, 450, peak=1e-3), clip_norm=1.0),
     )
 
 
@@ -156,10 +165,12 @@ def hard() -> Experiment:
         whole,
         model=whole.model.clone(decoder=speller, ctc=nn.CtcHead(LETTERS.size)),
         train_data=replace(whole.train_data, transforms=(data.KeepSeconds(0.1, {seconds}), *spelt)),
-        objective=training.Objective(ctc_weight=0.3),
+        objective=training.Objective(ctc_weight=0.3, label_smoothing=0.1),
         freeze=training.Freeze(("^encoder/",)),
         optimizer=training.Adam(training.WarmupCosine(50, 1_000, peak=2e-3), clip_norm=1.0),
         steps=1_000,
+        eval_every=500,
+        save_every=500,
         validation=spell(whole.validation),
         evals={{name: spell(split) for name, split in whole.evals.items() if not name.endswith("-beam5")}},
     )
@@ -211,6 +222,9 @@ def experiment_text(title: str, config: WhisperConfig, tokenizer: ByteLevelBpe, 
     splits = [(name, json.dumps(name)) for name in options.evals]
     evals = [f"            {text}: _split({text}, GREEDY)," for _, text in splits]
     evals += [f"            {json.dumps(f'{name}-beam5')}: _split({text}, BEAM)," for name, text in splits]
+    most_tokens = config.text_positions // 2
+    spare_tokens = most_tokens // 16
+    per_position = round((most_tokens - spare_tokens) / config.audio_positions, 6)
     english = options.language == "en" or options.task == "translate"
     return _TEMPLATE.format(
         title=re.sub(r"[^\w.-]+", " ", title),
@@ -219,7 +233,10 @@ def experiment_text(title: str, config: WhisperConfig, tokenizer: ByteLevelBpe, 
         seconds=config.seconds,
         batch=_BATCH,
         batch_s=_BATCH * config.seconds,
-        most_tokens=config.text_positions // 2,
+        most_tokens=most_tokens,
+        spare_tokens=spare_tokens,
+        tokens_per_position=per_position,
+        tokens_per_second=round(per_position * config.audio_positions / config.seconds, 3),
         suppressed=tuple(sorted(map(tokenizer.token, config.suppressed))),
         suppressed_first=tuple(sorted(map(tokenizer.token, config.suppressed_first))),
         normalizer=json.dumps("whisper_english" if english else "whisper_basic"),
