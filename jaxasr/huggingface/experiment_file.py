@@ -46,7 +46,7 @@ SUPPRESSED = decode.SuppressTokens(
     first={suppressed_first},
 )
 LIMIT = decode.MaxTokens(0.0, {most_tokens})
-SHORT_LIMIT = decode.MaxTokens({tokens_per_position}, {spare_tokens})  # {tokens_per_second:g} tokens a second, {most_tokens} in {seconds:g} s
+SHORT_LIMIT = decode.MaxTokens({tokens_per_position}, {spare_tokens})  # {tokens_per_second:g} tokens a second
 GREEDY = decode.Beam(1, scorers=(SUPPRESSED,), max_tokens=LIMIT)
 BEAM = decode.Beam(5, length_norm=1.0, scorers=(SUPPRESSED,), max_tokens=LIMIT)
 
