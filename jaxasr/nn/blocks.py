@@ -8,10 +8,11 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxasr.nn.layer_rng import LayerRng, rng_id
 from jaxasr.nn.layers import Dense
+from jaxasr.ops.attention.blockwise import ByDistance, blockwise_attention
 from jaxasr.ops.attention.energies import attention_weights, read_all
 from jaxasr.ops.attention.positions import distances, rotary, shift_relative, sinusoid
 from jaxasr.ops.masks import valid_from_lengths
@@ -52,9 +53,12 @@ class Chunks:
 
     def visible(self, positions: int) -> Bool[Array, "q q"]:
         """Returns a mask that is True where position q sees position k."""
-        chunk_q = jnp.arange(positions) // self.size
-        back_qk = chunk_q[:, None] - chunk_q[None, :]
-        return (back_qk >= 0) & (back_qk <= (positions if self.before is None else self.before))
+        return self.sees(jnp.arange(positions), jnp.arange(positions))
+
+    def sees(self, at_q: Int[Array, " q"], at_k: Int[Array, " k"]) -> Bool[Array, "q k"]:
+        """Returns True where the position `at_q` sees the position `at_k`."""
+        back_qk = at_q[:, None] // self.size - at_k[None, :] // self.size
+        return back_qk >= 0 if self.before is None else (back_qk >= 0) & (back_qk <= self.before)
 
 
 def visible(lengths_b: Lengths, positions: int, context: Chunks | None) -> Bool[Array, "b #q {positions}"]:
@@ -84,6 +88,9 @@ class FeedForward(nn.Module):
 class SelfAttention(nn.Module):
     """A self-attention branch: layer normalisation, then scaled dot-product attention in several heads.
 
+    With a `score_block` both passes compute the scores of so many queries at a time, and none are stored
+    (ops/attention/blockwise.py). The results are those of stored scores to rounding.
+
     Sources: Vaswani et al. 2017, section 3.2; relative positions as in Dai et al. 2019 (1901.02860), section 3.3: a query
     is multiplied with the keys under one learned bias, and with the distances, projected sinusoids, under another.
     """
@@ -92,6 +99,8 @@ class SelfAttention(nn.Module):
     heads: int
     positions: Positions
     norm_epsilon: float = NORM_EPSILON
+    score_block: int = 0  # queries; 0: all, and the backward pass keeps their weights
+    context: Chunks | None = None  # with a score_block, whose mask has one row for all queries
 
     def setup(self):
         self.norm = nn.LayerNorm(self.norm_epsilon)
@@ -106,10 +115,18 @@ class SelfAttention(nn.Module):
         q_bqhe, k_bkhe, v_bkhe = (self._by_head(x) for x in self._projected(x_bsd))
         if self.positions == "rotary":
             q_bqhe, k_bkhe = (rotary(x, jnp.arange(x.shape[1])) for x in (q_bqhe, k_bkhe))
+        by_distance = None
         if self.positions == "relative":
-            scores_bhqk = self._relative(q_bqhe, k_bkhe)
-        else:
-            scores_bhqk = wide_einsum("bqhe,bkhe->bhqk", q_bqhe, k_bkhe)
+            q_bqhe, by_distance = self._relative(q_bqhe)
+        if self.score_block:
+            sees = None if self.context is None else self.context.sees
+            read_bqhe = blockwise_attention(
+                q_bqhe, k_bkhe, v_bkhe, visible_bqk[:, 0], by_distance=by_distance, sees=sees, block=self.score_block
+            )
+            return self.output(read_bqhe.reshape(x_bsd.shape))
+        scores_bhqk = wide_einsum("bqhe,bkhe->bhqk", q_bqhe, k_bkhe)
+        if by_distance is not None:
+            scores_bhqk += shift_relative(wide_einsum("bqhe,rhe->bhqr", *by_distance))
         return self.output(read_all(attention_weights(scores_bhqk, visible_bqk, v_bkhe.dtype), v_bkhe))
 
     def step(
@@ -138,15 +155,16 @@ class SelfAttention(nn.Module):
     def _by_head(self, x: Array) -> Float[Array, "... h e"]:
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
-    def _relative(self, q_bqhe: Array, k_bkhe: Array) -> Float[Array, "b h q k"]:
+    def _relative(self, q_bqhe: Array) -> tuple[Array, ByDistance]:
+        """Returns the queries of the keys, and those of the distances with the projected distances."""
         scale = q_bqhe.shape[-1] ** -0.5
         by_key, by_distance = (
             self._by_head(times(bias_d, scale).astype(q_bqhe.dtype))[None, None]
             for bias_d in (self.key_bias, self.distance_bias)
         )
         table_rd = sinusoid(distances(q_bqhe.shape[1]), self.width).astype(q_bqhe.dtype)
-        scores_bhqr = wide_einsum("bqhe,rhe->bhqr", plus(q_bqhe, by_distance), self._by_head(self.distance(table_rd)))
-        return wide_einsum("bqhe,bkhe->bhqk", plus(q_bqhe, by_key), k_bkhe) + shift_relative(scores_bhqr)
+        rows_rhe = self._by_head(self.distance(table_rd))
+        return plus(q_bqhe, by_key), ByDistance(plus(q_bqhe, by_distance), rows_rhe)
 
 
 def run_layers(

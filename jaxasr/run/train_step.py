@@ -12,7 +12,8 @@ from jaxasr.run.initial_state import make_apply_fn
 from jaxasr.training import Objective, make_step
 from jaxasr.training.step import StepFunction
 
-REMAT = "remat"  # the field with which a module says that it rematerialises activations
+# the fields with which a module says that its backward pass computes something again, with the value that keeps it
+_STORED = {"remat": "none", "score_block": 0}
 
 
 def make_train_step(experiment: Experiment, objective: Objective) -> StepFunction:
@@ -37,17 +38,17 @@ def make_train_step(experiment: Experiment, objective: Objective) -> StepFunctio
 def step_without_remat(experiment: Experiment, objective: Objective, compiled: Any) -> Callable[..., Any]:
     """Returns the step function whose FLOPs are reported.
 
-    It is the compiled one. If the experiment rematerialises activations, it is a variant without `remat`, because
-    recomputation is not model work (Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
+    It is the compiled one. If the backward pass computes activations or scores again, it is a variant that keeps them,
+    because recomputation is not model work (Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
 
     Args:
         experiment: the experiment, or a stage of it.
         objective: its objective after `initial_state.resolve_objective`.
         compiled: the jitted step. It is traced once for each shape of batches, whether it is counted or run first.
     """
-    kept = {path: "none" for path, leaf in tree.flatten(experiment).items() if _is_remat(path) and leaf != "none"}
+    kept: dict[str, object] = {}
+    for path, leaf in tree.flatten(experiment).items():
+        name = path.rpartition(".")[2]
+        if name in _STORED and leaf != _STORED[name]:
+            kept[path] = _STORED[name]
     return jax.jit(make_train_step(tree.override(experiment, kept), objective)) if kept else compiled
-
-
-def _is_remat(path: str) -> bool:
-    return path.rpartition(".")[2] == REMAT

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxasr.nn.blocks import ACTIVATIONS, Activation, FeedForward, Positions, SelfAttention
+from jaxasr.nn.blocks import ACTIVATIONS, Activation, Chunks, FeedForward, Positions, SelfAttention
 from jaxasr.nn.encoders.self_attentive import PositionEncoding, SelfAttentionEncoder
 from jaxasr.nn.layer_rng import LayerRng, residual
 from jaxasr.nn.layers import Dense
@@ -67,6 +67,8 @@ class ConformerBlock(nn.Module):
     ffn: Ffn
     activation: Activation
     norm_epsilon: float
+    score_block: int = 0
+    context: Chunks | None = None
 
     @nn.compact
     def __call__(
@@ -81,7 +83,15 @@ class ConformerBlock(nn.Module):
             return residual(x_bsd, fed_bsd, rng, branch=branch, dropout=self.dropout, scale=scale)
 
         def attended(x_bsd: Array) -> Array:
-            attention = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, self.norm_epsilon, name="attention")
+            attention = SelfAttention(
+                x_bsd.shape[-1],
+                self.heads,
+                self.positions,
+                self.norm_epsilon,
+                self.score_block,
+                self.context,
+                name="attention",
+            )
             read_bsd = attention(x_bsd, visible_bqk)
             return residual(x_bsd, read_bsd, rng, branch=1, dropout=self.dropout)
 

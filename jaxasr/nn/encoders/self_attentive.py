@@ -46,6 +46,8 @@ class SelfAttentionEncoder(Encoder):
     max_positions: int = 0  # rows of the table
     projection: Literal["linear", "none"] = "linear"  # of the subsampled frames; none: they have the width already
     norm_epsilon: float = NORM_EPSILON  # added to the variance in every layer normalisation
+    # queries whose scores exist at a time, computed in both passes; 0: all, and their weights are kept for the backward pass
+    score_block: int = 0
 
     block: ClassVar[type[nn.Module]]
 
@@ -56,10 +58,14 @@ class SelfAttentionEncoder(Encoder):
                 f"{name} has depth {self.depth}, width {self.width}, heads {self.heads} and expansion {self.expansion}; all "
                 "must be positive, and the width a multiple of twice the heads"
             )
-        check_numbers(self, positive=("norm_epsilon",), not_negative=("max_positions",))
+        check_numbers(self, positive=("norm_epsilon",), not_negative=("max_positions", "score_block"))
         check_rates(self, "dropout", "stochastic_depth")
         check_choices(
-            self, layers=Layers, remat=Remat, positions=PositionEncoding, projection=Literal["linear", "none"]
+            self,
+            layers=Layers,
+            remat=Remat,
+            positions=PositionEncoding,
+            projection=Literal["linear", "none"],
         )
         if (self.positions == "table") != (self.max_positions > 0):
             raise ValueError(
@@ -87,7 +93,7 @@ class SelfAttentionEncoder(Encoder):
         rng = None
         if training is not None:
             rng = layer_rngs(training, self.make_rng("dropout"), depth=self.depth, skip=self.stochastic_depth)
-        constants = (visible(lengths_b, x.shape[1], self.context), valid_bs)
+        constants = (visible(lengths_b, x.shape[1], None if self.score_block else self.context), valid_bs)
         x = run_layers(
             self.block, self.fields(), x, constants, rng, depth=self.depth, layers=self.layers, remat=self.remat
         )
@@ -101,6 +107,8 @@ class SelfAttentionEncoder(Encoder):
             "dropout": self.dropout,
             "positions": self.positions if self.positions in ("rotary", "relative") else "none",
             "norm_epsilon": self.norm_epsilon,
+            "score_block": self.score_block,
+            "context": self.context,
         }
 
     def finished(self, x_bsd: Float[Array, "b s d"]) -> Float[Array, "b s d"]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxasr.nn.blocks import Activation, FeedForward, Positions, SelfAttention
+from jaxasr.nn.blocks import Activation, Chunks, FeedForward, Positions, SelfAttention
 from jaxasr.nn.encoders.self_attentive import SelfAttentionEncoder
 from jaxasr.nn.layer_rng import LayerRng, residual
 from jaxasr.nn.module import check_choices
@@ -20,13 +20,23 @@ class TransformerBlock(nn.Module):
     positions: Positions
     activation: Activation
     norm_epsilon: float
+    score_block: int = 0
+    context: Chunks | None = None
 
     @nn.compact
     def __call__(
         self, x_bsd: Float[Array, "b s d"], constants: tuple[Array, Array], rng: LayerRng | None
     ) -> tuple[Float[Array, "b s d"], None]:
         visible_bqk, _ = constants
-        attention = SelfAttention(x_bsd.shape[-1], self.heads, self.positions, self.norm_epsilon, name="attention")
+        attention = SelfAttention(
+            x_bsd.shape[-1],
+            self.heads,
+            self.positions,
+            self.norm_epsilon,
+            self.score_block,
+            self.context,
+            name="attention",
+        )
         attended_bsd = attention(x_bsd, visible_bqk)
         x_bsd = residual(x_bsd, attended_bsd, rng, branch=0, dropout=self.dropout)
         feed = FeedForward(self.hidden, self.activation, self.dropout, 1, self.norm_epsilon, name="feed")

@@ -40,19 +40,21 @@ def distances(positions: int) -> Int[Array, " r"]:
     return jnp.arange(positions - 1, -positions, -1)
 
 
-def shift_relative(scores_bhqr: Float[Array, "b h q r"]) -> Float[Array, "b h q q"]:
-    """Scores by distance as scores by key: entry [q, k] is the score of the distance q - k, one of `distances(t)`.
+def shift_relative(scores_bhqr: Float[Array, "b h q r"]) -> Float[Array, "b h q k"]:
+    """Scores by distance as scores by key, of r = q + k - 1 distances that descend by one.
 
-    A row is one place further than the row above, so a longer row length lines all of them up: no gather.
+    Row q has the distances of its k keys from column (last row - q) on. Among all positions entry [q, k] is the score of the
+    distance q - k, one of `distances(t)`. A row is one place further than the row above, so a longer row length lines all of
+    them up: no gather.
     Example: rows [1 0 -1] and [1 0 -1] of two queries become [0 -1] and [1 0].
 
     Source: Dai et al. 2019, Transformer-XL, arXiv:1901.02860, appendix B.
     """
-    b, h, q, _ = scores_bhqr.shape
+    b, h, q, r = scores_bhqr.shape
     if q <= 1:
-        return scores_bhqr[..., :q]
-    flat = scores_bhqr.reshape(b, h, -1)[..., q - 1 :][..., : q * (2 * q - 2)]
-    return flat.reshape(b, h, q, 2 * q - 2)[..., :q]
+        return scores_bhqr
+    flat = scores_bhqr.reshape(b, h, -1)[..., q - 1 :][..., : q * (r - 1)]
+    return flat.reshape(b, h, q, r - 1)[..., : r + 1 - q]
 
 
 def _frequencies(width: int) -> Float[Array, " e"]:

@@ -56,6 +56,9 @@ ENCODERS: dict[str, Encoder] = {
     "conformer, chunks, remat": Conformer(
         1, 8, 2, kernel_size=3, context=Chunks(3, 1), remat="blocks", expansion=2, dropout=0.4
     ),
+    "conformer, chunks, scores in blocks": Conformer(
+        1, 8, 2, kernel_size=3, context=Chunks(3, 1), score_block=2, layers="scan", expansion=2, dropout=0.4
+    ),
     "conformer, convolution first, one feed": Conformer(
         1, 8, 2, kernel_size=3, convolution="before", ffn="one", positions="rotary", expansion=2, dropout=0.4
     ),

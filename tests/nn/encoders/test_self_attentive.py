@@ -127,6 +127,23 @@ def test_layers_in_a_scan_and_layers_computed_twice_are_the_same_layers(frames_b
     near(with_gradients(scanned)(stacked(variables), frames_btf), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["sinusoids", "rotary, chunks", "conformer", "conformer, even, causal"])
+def test_scores_in_blocks_are_the_stored_scores(rng, kind):
+    """Three blocks of queries, the last one short, with gradients of parameters and frames."""
+    module = REFERENCES[kind]
+    variables = drawn(module)
+    frames_btf = rng.normal(size=(3, 21, BINS)).astype(np.float32)
+    lengths = np.array([21, 17, 5])
+
+    def value(score_block, variables, frames_btf):
+        changed = dataclasses.replace(module, score_block=score_block)
+        hidden_bsd, _ = changed.apply(variables, frames_btf, jnp.asarray(lengths), training=None)
+        return jnp.mean(jnp.sin(hidden_bsd) * jnp.arange(1.0, 9)[None, None])
+
+    run = jax.jit(jax.value_and_grad(value, argnums=(1, 2)), static_argnums=0)
+    near(run(8, variables, frames_btf), run(0, variables, frames_btf), rtol=1e-3, atol=1e-5)
+
+
 def kept(remat):
     """Returns the shapes of the residuals of a block's backward pass, without parameters, and the number of products."""
     module = dataclasses.replace(CONFORMER, depth=1, remat=remat)
