@@ -58,6 +58,11 @@ def declare_plan(parser: argparse.ArgumentParser) -> None:
         help="leave out the table of scaling, which needs compiling for fewer chips",
     )
     parser.add_argument(
+        "--fit",
+        action="store_true",
+        help="search the number of examples of each batch shape that fills the memory, and print the overrides for training",
+    )
+    parser.add_argument(
         "--jobs", type=whole_number(1, MOST_WORKERS), default=1, metavar="N", help="compilations at once (default: 1)"
     )
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="a file to which the report is written as well")
@@ -79,6 +84,7 @@ def plan(options: argparse.Namespace) -> int:
         efficiency=options.efficiency,
         with_scaling=not options.no_scaling,
         jobs=options.jobs,
+        fit=options.fit,
     )
     forecast = plan.plan(
         ExperimentRef(options.experiment, tree.parse(options.assignments)),
@@ -90,7 +96,7 @@ def plan(options: argparse.Namespace) -> int:
     print(text, end="")
     if options.out:
         options.out.write_text(text, encoding="utf-8")
-    return 0 if forecast.chosen else 1
+    return 0 if forecast.run else 1
 
 
 def declare_toy_task(parser: argparse.ArgumentParser) -> None:

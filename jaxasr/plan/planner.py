@@ -27,6 +27,7 @@ from jaxasr.experiment.experiment import Experiment
 from jaxasr.experiment.variants import ExperimentRef
 from jaxasr.plan.cache import compile_in_subprocess
 from jaxasr.plan.compile import CompileJob
+from jaxasr.plan.fit import fill_memory
 from jaxasr.plan.limits import limits_of
 from jaxasr.plan.records import BucketForecast, MeshCandidate, Plan, PlanRequest
 from jaxasr.plan.scaling import ScalingForecast, extrapolate_scaling
@@ -54,6 +55,10 @@ def plan(source: ExperimentRef, request: PlanRequest, data_dir: Path, *, log_fn:
         RuntimeError: a compilation failed for a reason other than lack of memory.
     """
     request.topology.check_known()
+    if request.fit and request.topology.chip not in CHIPS:
+        raise ValueError(
+            f"--fit needs the memory of a chip, and that of {request.topology.chip!r} is not known; give a TPU or GPU"
+        )
     experiment = source.load()
     opened, lengths = _open_data(experiment, data_dir)
     planner = Planner(source, tree.fingerprint(experiment), request, opened, log_fn)
@@ -62,8 +67,10 @@ def plan(source: ExperimentRef, request: PlanRequest, data_dir: Path, *, log_fn:
         [planner.make_candidate(layout, size) for size in request.batch_scales for layout in layouts]
     )
     chosen = _fastest(candidates, planner.limits)
-    buckets = () if chosen is None else planner.forecast_buckets(chosen)
-    scaling = planner.extrapolate(chosen, buckets) if chosen is not None and request.with_scaling else ()
+    filled = planner.fill(chosen or _first_possible(candidates)) if request.fit else None
+    run = filled or chosen
+    buckets = () if run is None else planner.forecast_buckets(run)
+    scaling = planner.extrapolate(run, buckets) if run is not None and request.with_scaling else ()
     return Plan(
         experiment=experiment,
         request=request,
@@ -75,6 +82,8 @@ def plan(source: ExperimentRef, request: PlanRequest, data_dir: Path, *, log_fn:
         chosen=chosen,
         buckets=buckets,
         scaling=scaling,
+        filled=filled,
+        overrides=() if filled is None else planner.overrides(filled),
     )
 
 
@@ -106,7 +115,7 @@ class Planner:
             return MeshCandidate(where, layout, size, (), None, f"it is not a mesh of {_device_count(where)} devices")
         layout = replace(layout, data=rest)
         try:
-            return MeshCandidate(where, layout, size, self._shapes(_example_groups(where, layout), size), None)
+            return MeshCandidate(where, layout, size, self._shapes(self._multiple(where, layout), size), None)
         except ValueError as error:
             return MeshCandidate(where, layout, size, (), None, str(error))
 
@@ -121,6 +130,25 @@ class Planner:
     def forecast_buckets(self, chosen: MeshCandidate) -> tuple[BucketForecast, ...]:
         """Compiles all batch shapes of a candidate."""
         return tuple(self._forecast_all([(chosen, place) for place in range(len(chosen.shapes))]))
+
+    def fill(self, candidate: MeshCandidate | None) -> MeshCandidate | None:
+        """Returns a candidate with the examples that fill its memory, found by compiling."""
+        if candidate is None or self.limits is None:
+            return None
+        multiple = self._multiple(candidate.topology, candidate.layout)
+        return fill_memory(
+            candidate,
+            self._forecast_bucket,
+            memory_bytes=self.limits.memory_bytes,
+            multiple=multiple,
+            jobs=self.request.jobs,
+        )
+
+    def overrides(self, candidate: MeshCandidate) -> tuple[str, ...]:
+        """Returns the overrides with which `jaxasr train` has the batch shapes of a candidate."""
+        multiple = self._multiple(candidate.topology, candidate.layout)
+        examples = tuple(shape.examples for shape in candidate.shapes)
+        return f"train_data.shapes.examples_multiple={multiple}", f"train_data.shapes.examples={examples}"
 
     def extrapolate(self, chosen: MeshCandidate, buckets: Sequence[BucketForecast]) -> tuple[ScalingForecast, ...]:
         """Forecasts the commonest batch shape on other numbers of chips."""
@@ -171,13 +199,20 @@ class Planner:
             step = forecast(work, limits_of(self.chip, where, program.dtype), self.assumptions)
         return BucketForecast(shape, float(shares[place]), float(real_shares[place]), program, work, step)
 
-    def _shapes(self, groups: int, size: float) -> tuple[Shape, ...]:
-        """Returns the batch shapes of the experiment, with numbers of examples that can be split evenly over the groups."""
-        choice: Any = self.opened.shape_choice  # any choice of shapes has the two fields below
+    def _multiple(self, where: Topology, layout: scale.MeshShape) -> int:
+        """Returns the number whose multiples of examples can be split evenly over the devices."""
+        choice: Any = self.opened.shape_choice
+        return math.lcm(choice.examples_multiple, _example_groups(where, layout))
+
+    def _shapes(self, multiple: int, size: float) -> tuple[Shape, ...]:
+        """Returns the batch shapes of the experiment, with multiples of this number of examples."""
+        choice: Any = self.opened.shape_choice  # any choice of shapes has the fields below
         amount = "seconds_per_batch" if choice.audio else "tokens_per_batch"
         most = getattr(choice, amount) * size
-        multiple = math.lcm(choice.examples_multiple, groups)
-        scaled = replace(choice, **{amount: type(getattr(choice, amount))(most), "examples_multiple": multiple})
+        changes = {amount: type(getattr(choice, amount))(most), "examples_multiple": multiple}
+        if choice.examples:
+            changes["examples"] = tuple(max(1, int(count * size) // multiple) * multiple for count in choice.examples)
+        scaled = replace(choice, **changes)
         return replace(self.opened, shape_choice=scaled).plan.shapes
 
     def _step_and_real_shares(self, shapes: tuple[Shape, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -219,6 +254,10 @@ def _device_count(where: Topology) -> int:
 def _example_groups(where: Topology, layout: scale.MeshShape) -> int:
     """Returns the number of groups of devices over which the examples of a batch are split."""
     return _device_count(where) // layout.tensor
+
+
+def _first_possible(candidates: Sequence[MeshCandidate]) -> MeshCandidate | None:
+    return next((candidate for candidate in candidates if not candidate.rejection), None)
 
 
 def _quarter_candidate(chosen: MeshCandidate) -> MeshCandidate | None:

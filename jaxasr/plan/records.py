@@ -24,6 +24,7 @@ class PlanRequest:
     efficiency: float = 0.5  # the scaling efficiency below which more chips are not worthwhile
     with_scaling: bool = True  # False: no table of scaling, and no compilation for fewer chips
     jobs: int = 1  # compilations at once
+    fit: bool = False  # True: the numbers of examples that fill the memory are searched
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,15 @@ class Plan:
     assumptions: Assumptions
     candidates: tuple[MeshCandidate, ...]
     chosen: MeshCandidate | None  # None: nothing fits
-    buckets: tuple[BucketForecast, ...]  # all batch shapes of the chosen candidate
+    buckets: tuple[BucketForecast, ...]  # all batch shapes of the chosen candidate, or of the filled one
     scaling: tuple[ScalingForecast, ...]  # of the commonest batch shape
+    filled: MeshCandidate | None = None  # the chosen candidate with the examples that fill its memory (--fit)
+    overrides: tuple[str, ...] = ()  # with which `jaxasr train` has the shapes of `filled`
+
+    @property
+    def run(self) -> MeshCandidate | None:
+        """The candidate of the forecast: the filled one, or the chosen one."""
+        return self.filled or self.chosen
 
     @property
     def commonest(self) -> BucketForecast:

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from jaxasr import tree
 from jaxasr.cost.roofline import collective_s
+from jaxasr.plan.fit import FILL
 from jaxasr.plan.limits import MEM_FRACTION, memory_share
 from jaxasr.plan.records import BucketForecast, MeshCandidate, Plan
 from jaxasr.plan.scaling import first_inefficient
@@ -25,13 +26,10 @@ def render_report(plan: Plan, command: str = "") -> str:
     lines += [f"    {command}", ""] if command else []
     lines += [f"* {line}" for line in _about(plan)]
     lines += ["", "## Candidates", "", *_fits(plan)]
-    if plan.chosen is not None:
-        lines += [
-            "",
-            f"## Batch shapes, mesh {plan.chosen.layout}, batch x {plan.chosen.batch_scale:g}",
-            "",
-            *_shapes(plan),
-        ]
+    if plan.run is not None:
+        size = "examples that fill the memory" if plan.filled else f"batch x {plan.run.batch_scale:g}"
+        lines += ["", f"## Batch shapes, mesh {plan.run.layout}, {size}", "", *_shapes(plan)]
+        lines += ["", "## Filled memory", "", *_filled(plan)] if plan.filled else []
         lines += [
             "",
             "## Communication, in a step of the commonest shape",
@@ -120,6 +118,30 @@ def _shapes(plan: Plan) -> list[str]:
     notes += [f"{reason}." for reason in dict.fromkeys(program.unread for program in programs if program.unread)]
     notes += [f"FLOPs: {note}." for note in dict.fromkeys(note for program in programs for note in program.notes)]
     return [*table, "", *notes]
+
+
+def _filled(plan: Plan) -> list[str]:
+    """Returns the overrides of `--fit` and the share of the memory that each shape takes."""
+    limit = 0 if plan.limits is None else plan.limits.memory_bytes
+    rows = [
+        (
+            _shape(plan, bucket),
+            _gib(bucket.program.memory_bytes),
+            f"{bucket.program.memory_bytes / max(limit, 1):.1%}",
+            "" if bucket.forecast is None else _rate(plan, bucket, bucket.forecast.step_s),
+            "" if bucket.forecast is None else _mfu(plan, float(bucket.program.product_flops), bucket.forecast.step_s),
+            f"{1 - bucket.real_share:.1%}",
+        )
+        for bucket in plan.buckets
+    ]
+    return [
+        f"At most {FILL:.0%} of {_gib(limit)} GiB a device, by compiled programs. These overrides are for `jaxasr train`. "
+        "The batches then have another size: check the schedule of the learning rate and the number of steps.",
+        "",
+        *(f"    '{override}'" for override in plan.overrides),
+        "",
+        *markdown(("shape", "GiB a device", "of the memory", "amount/s", "MFU", "padding"), rows).splitlines(),
+    ]
 
 
 def _bucket(plan: Plan, bucket: BucketForecast) -> tuple[str, ...]:

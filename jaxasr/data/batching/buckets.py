@@ -6,7 +6,7 @@ alone have no samples (token_buckets.py).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,6 +47,21 @@ class ShapeChoice(Protocol):
         ...
 
 
+@runtime_checkable
+class HasExamples(Protocol):
+    """A choice of shapes whose numbers of examples can be given."""
+
+    @property
+    def examples_multiple(self) -> int:
+        """The number that divides the examples of every shape."""
+        ...
+
+    @property
+    def examples(self) -> tuple[int, ...]:
+        """The examples of each training shape, or nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Buckets:
     """A list of shapes given by hand.
@@ -60,6 +75,7 @@ class Buckets:
     tokens: int | tuple[int, ...]  # longest transcript, for all shapes or for each shape
     seconds_per_batch: float  # upper bound on the padded audio in a batch
     examples_multiple: int = 1  # a batch can be split evenly over this many devices or hosts
+    examples: tuple[int, ...] = ()  # of each training shape; empty: as many as seconds_per_batch holds
     audio: ClassVar[bool] = True
 
     def __post_init__(self):
@@ -71,6 +87,7 @@ class Buckets:
                 f"Buckets.tokens {self.tokens}: one positive number, or one for each of the "
                 f"{len(self.seconds)} seconds, never less for a longer shape"
             )
+        check_examples(self)
         _check_batch(self, self.seconds[-1])
 
     @property
@@ -86,6 +103,9 @@ class Buckets:
         rate_hz: int,
     ) -> tuple[Shape, ...]:
         """Returns the given shapes. The lengths do not matter."""
+        return with_examples(self, self._shapes(rate_hz))
+
+    def _shapes(self, rate_hz: int) -> tuple[Shape, ...]:
         return tuple(
             _shape(self, samples=round(longest * rate_hz), tokens=limit, rate_hz=rate_hz)
             for longest, limit in zip(self.seconds, self._tokens, strict=True)
@@ -95,7 +115,7 @@ class Buckets:
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
     ) -> tuple[Shape, ...]:
         """Returns the given shapes and appends shapes of doubled length until the longest utterance fits."""
-        shapes = self.shapes(samples, tokens, np.ones(len(samples)), rate_hz=rate_hz)
+        shapes = self._shapes(rate_hz)
         outside = assign_buckets(shapes, samples, tokens) < 0
         if not outside.any():
             return shapes
@@ -121,12 +141,14 @@ class ChooseBuckets:
     seconds_per_batch: float  # upper bound on the padded audio in a batch
     examples_multiple: int = 1
     quantum_s: float = 0.1
+    examples: tuple[int, ...] = ()  # of each training shape; empty: as many as seconds_per_batch holds
     audio: ClassVar[bool] = True
 
     def __post_init__(self):
         check_numbers(self)
         if self.count < 1 or self.quantum_s <= 0:
             raise ValueError(f"ChooseBuckets: count {self.count} >= 1 and quantum_s {self.quantum_s} > 0 are needed")
+        check_examples(self)
         _check_batch(self, self.quantum_s)
 
     def shapes(
@@ -140,12 +162,13 @@ class ChooseBuckets:
         """Returns the shapes of least padding for these lengths.
 
         Raises:
-          ValueError: there are no utterances, or one is too long for `seconds_per_batch`.
+          ValueError: there are no utterances, one is too long for `seconds_per_batch`, or `examples` are given for another
+            number of shapes.
         """
         if not len(samples):
             raise ValueError("no utterances to choose shapes for")
         _check_batch(self, samples.max() / rate_hz)
-        return self._chosen(samples, tokens, weights, rate_hz)
+        return with_examples(self, self._chosen(samples, tokens, weights, rate_hz))
 
     def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
@@ -217,6 +240,28 @@ def rounded_up(lengths: Int[np.ndarray, " b"], *, quantum: int) -> Int64[np.ndar
     """
     quantum *= max(1, math.ceil(int(lengths.max()) / (quantum * _MAX_EDGES)))
     return -(-lengths.astype(np.int64) // quantum) * quantum
+
+
+def with_examples(spec: HasExamples, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """Returns the shapes with the `examples` of the choice, if there are any."""
+    if not spec.examples:
+        return shapes
+    if len(spec.examples) != len(shapes):
+        raise ValueError(
+            f"train_data.shapes.examples has {len(spec.examples)} numbers, and the lengths give {len(shapes)} shapes; give "
+            "one number for each shape, as `jaxasr plan --fit` prints them, or none"
+        )
+    return tuple(replace(shape, examples=count) for shape, count in zip(shapes, spec.examples, strict=True))
+
+
+def check_examples(spec: HasExamples) -> None:
+    """Raises ValueError for `examples` that are no positive multiples of `examples_multiple`."""
+    wrong = [count for count in spec.examples if count < 1 or count % max(spec.examples_multiple, 1)]
+    if wrong:
+        raise ValueError(
+            f"train_data.shapes.examples {spec.examples}: {wrong[0]} is no positive multiple of examples_multiple = "
+            f"{spec.examples_multiple}"
+        )
 
 
 def _check_batch(spec: Buckets | ChooseBuckets, longest_s: float) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64, Int
 
-from jaxasr.data.batching.buckets import best_edges, rounded_up
+from jaxasr.data.batching.buckets import best_edges, check_examples, rounded_up, with_examples
 from jaxasr.data.batching.shape import Shape
 from jaxasr.tree import check_numbers
 
@@ -21,12 +21,14 @@ class ChooseTokenBuckets:
     count: int
     tokens_per_batch: int  # upper bound on the padded positions in a batch, ends included
     examples_multiple: int = 1  # a batch can be split evenly over this many devices or hosts
+    examples: tuple[int, ...] = ()  # of each training shape; empty: as many as tokens_per_batch holds
     audio: ClassVar[bool] = False
 
     def __post_init__(self):
         check_numbers(self)
         if self.count < 1 or self.examples_multiple < 1:
             raise ValueError(f"{self}: count and examples_multiple of 1 or more are needed")
+        check_examples(self)
         self._check_batch(1)
 
     def shapes(
@@ -46,7 +48,7 @@ class ChooseTokenBuckets:
         if not len(tokens):
             raise ValueError("no transcripts to choose shapes for")
         self._check_batch(int(tokens.max()))
-        return self._chosen(tokens, weights)
+        return with_examples(self, self._chosen(tokens, weights))
 
     def eval_buckets(
         self, samples: Int[np.ndarray, " b"], tokens: Int[np.ndarray, " b"], *, rate_hz: int
