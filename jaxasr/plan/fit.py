@@ -5,6 +5,7 @@ line through the last two numbers gives the next one, within bounds that are kno
 does the same on the device itself.
 """
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -55,7 +56,8 @@ def fill_memory(
             f"{multiple} examples of {shape.samples} samples and {shape.tokens} tokens need more than "
             f"{limit / 2**30:.2f} GiB on mesh {candidate.layout}; give a --mesh with more fsdp or tensor, or more chips"
         )
-    shapes = [replace(shape, examples=count) for shape, count in zip(candidate.shapes, examples, strict=True)]
+    falling = itertools.accumulate(examples, min)  # a plan of batches needs it
+    shapes = [replace(shape, examples=count) for shape, count in zip(candidate.shapes, falling, strict=True)]
     return replace(candidate, shapes=tuple(shapes), bucket=None)
 
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
+from jaxasr.data.batching.grid_buckets import best_grid
 from jaxasr.data.batching.joint_buckets import PaddedWork, best_chain
 from jaxasr.data.batching.shape import Shape, assign_buckets
 from jaxasr.tree import check_numbers
@@ -24,7 +25,7 @@ _MAX_EDGES = 2048  # candidates for a shape's length; if there are more, lengths
 class ShapeChoice(Protocol):
     """A method to choose shapes.
 
-    Both methods return shapes from short to long. The token limit never decreases from one shape to the next.
+    Both methods return shapes from short to long, and those of one length from few to many tokens.
     """
 
     audio: ClassVar[bool]  # False: batches of transcripts alone, for a language model, with waves of 0 samples
@@ -135,6 +136,9 @@ class ChooseBuckets:
     number of tokens among its utterances, and at least that of the next shorter shape. So one long transcript can pad the
     tokens of all others. If lengths and limits that are chosen together (`joint_buckets`) save a quarter of the padded work,
     these are taken.
+
+    With token_limits=2 utterances of one length with few tokens have a shape of their own, and the sum of padded audio and
+    padded tokens is the least, each in units of its mean (`grid_buckets`).
     """
 
     count: int
@@ -142,10 +146,13 @@ class ChooseBuckets:
     examples_multiple: int = 1
     quantum_s: float = 0.1
     examples: tuple[int, ...] = ()  # of each training shape; empty: as many as seconds_per_batch holds
+    token_limits: int = 1  # 1 or 2 for each length, so that there are at most count * token_limits shapes
     audio: ClassVar[bool] = True
 
     def __post_init__(self):
         check_numbers(self)
+        if self.token_limits not in (1, 2):
+            raise ValueError(f"ChooseBuckets.token_limits is {self.token_limits}; it must be 1 or 2")
         if self.count < 1 or self.quantum_s <= 0:
             raise ValueError(f"ChooseBuckets: count {self.count} >= 1 and quantum_s {self.quantum_s} > 0 are needed")
         check_examples(self)
@@ -186,12 +193,15 @@ class ChooseBuckets:
 
     def _chosen(self, samples: np.ndarray, tokens: np.ndarray, weights: np.ndarray, rate_hz: int) -> tuple[Shape, ...]:
         lengths = rounded_up(samples, quantum=max(1, round(self.quantum_s * rate_hz)))
+        work = PaddedWork.of(samples, tokens, weights)
+        if self.token_limits == 2:
+            grid = best_grid(lengths, np.maximum(tokens, 1).astype(np.int64), weights, self.count, work)
+            return tuple(_shape(self, samples=length, tokens=limit, rate_hz=rate_hz) for length, limit in grid)
         edges, edge_ids = np.unique(lengths, return_inverse=True)
         ends = best_edges(edges, np.bincount(edge_ids, weights), self.count)
         chosen = np.searchsorted(ends, edge_ids)
         limits = np.maximum.accumulate([tokens[chosen == k].max(initial=1) for k in range(len(ends))])
         pairs = [(int(edges[end]), int(limit)) for end, limit in zip(ends, limits, strict=True)]
-        work = PaddedWork.of(samples, tokens, weights)
         joint = best_chain(
             lengths, np.maximum(tokens, 1).astype(np.int64), weights.astype(np.float64), self.count, work
         )

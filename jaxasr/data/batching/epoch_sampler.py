@@ -69,8 +69,7 @@ class EpochSampler:
     def count_batches(self, seed: int, epoch: int) -> int:
         """Returns the number of batches in an epoch, in a fraction of the time of `sample_epoch`."""
         counts = np.bincount(self._draw(seed, epoch).bucket_ids, minlength=len(self.shapes))
-        full, left = _count_full_batches(counts, self.shapes)
-        return sum(full) + (left > 0)
+        return _count_batches(counts, self.shapes).batches
 
     def _draw(self, seed: int, epoch: int) -> "_EpochDraw":
         copies = self._copies(seed, epoch)
@@ -137,23 +136,58 @@ class _BatchCuts:
 
 
 def _cut_batches(order: np.ndarray, bucket_ids: np.ndarray, shapes: tuple[Shape, ...]) -> _BatchCuts:
-    """Cuts examples, sorted by bucket, into batches. The remainder of a bucket opens the first batch of the next bucket."""
+    """Cuts examples into batches. The remainder of a bucket opens the first batch of the next one that holds it."""
     order = order[np.argsort(bucket_ids.astype(np.int16), kind="stable")]
-    full, left = _count_full_batches(np.bincount(bucket_ids, minlength=len(shapes)), shapes)
-    batch_buckets = np.repeat(np.arange(len(shapes)), full)
-    sizes = np.array([shape.examples for shape in shapes], np.int64)[batch_buckets]
-    if left:
-        batch_buckets = np.append(batch_buckets, bucket_ids.max())
-        sizes = np.append(sizes, left)
-    stops = np.cumsum(sizes)
-    return _BatchCuts(order, stops - sizes, stops, batch_buckets)
+    counts = np.bincount(bucket_ids, minlength=len(shapes))
+    flow = _count_batches(counts, shapes)
+    arrived: list[list[np.ndarray]] = [[] for _ in shapes]
+    pieces: list[np.ndarray] = []
+    batch_buckets: list[int] = []
+    sizes: list[int] = []
+    for number, own in enumerate(np.split(order, np.cumsum(counts)[:-1])):
+        queue = np.concatenate([*arrived[number], own])
+        cut = flow.full[number] * shapes[number].examples + flow.left[number]
+        pieces.append(queue[:cut])
+        if cut < len(queue):
+            arrived[flow.into[number]].append(queue[cut:])
+        own_sizes = [shapes[number].examples] * flow.full[number] + [flow.left[number]] * (flow.left[number] > 0)
+        sizes += own_sizes
+        batch_buckets += [number] * len(own_sizes)
+    stops = np.cumsum(np.array(sizes, np.int64))
+    starts = stops - np.array(sizes, np.int64)
+    return _BatchCuts(np.concatenate(pieces), starts, stops, np.array(batch_buckets, np.int64))
 
 
-def _count_full_batches(counts: Int64[np.ndarray, " shapes"], shapes: tuple[Shape, ...]) -> tuple[list[int], int]:
-    """Counts the full batches of each shape and the examples left over at the end. A remainder skips empty buckets."""
-    full: list[int] = []
-    left = 0
-    for shape, count in zip(shapes, counts.tolist(), strict=True):
-        batches, left = divmod(left + count, shape.examples) if count else (0, left)
-        full.append(batches)
-    return full, left
+@dataclass(frozen=True)
+class _Flow:
+    """The batches of each bucket, and where its remainder goes."""
+
+    full: list[int]  # batches of all examples
+    left: list[int]  # examples of the last batch, if no other bucket takes the remainder
+    into: list[int]  # the bucket that takes the remainder; -1: none
+
+    @property
+    def batches(self) -> int:
+        """The number of batches."""
+        return sum(self.full) + sum(left > 0 for left in self.left)
+
+
+def _count_batches(counts: Int64[np.ndarray, " shapes"], shapes: tuple[Shape, ...]) -> _Flow:
+    """Counts the batches of each bucket. A remainder skips empty buckets, and buckets whose token limit is less."""
+    flow = _Flow([0] * len(shapes), [0] * len(shapes), [-1] * len(shapes))
+    arriving = [0] * len(shapes)
+    for number, count in enumerate(counts.tolist()):
+        if not count:
+            continue
+        flow.full[number], left = divmod(arriving[number] + count, shapes[number].examples)
+        holding = [
+            later
+            for later in range(number + 1, len(shapes))
+            if counts[later] and shapes[later].tokens >= shapes[number].tokens
+        ]
+        if left and holding:
+            flow.into[number] = holding[0]
+            arriving[holding[0]] += left
+        else:
+            flow.left[number] = left
+    return flow

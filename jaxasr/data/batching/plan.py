@@ -118,5 +118,9 @@ def plan_evaluation(lengths: Lengths, shapes: tuple[Shape, ...]) -> Epoch:
 
 def _check_shapes(shapes: tuple[Shape, ...]) -> None:
     for shorter, longer in pairwise(shapes):
-        if longer.samples < shorter.samples or longer.tokens < shorter.tokens or longer.examples > shorter.examples:
-            raise ValueError(f"a longer shape needs as many tokens and at most as many examples: {shorter}, {longer}")
+        sizes = [(shape.samples, shape.tokens) for shape in (shorter, longer)]
+        if sizes != sorted(sizes) or longer.examples > shorter.examples:
+            raise ValueError(
+                f"shapes need an order from short to long, then from few to many tokens, and a later one at most as many "
+                f"examples: {shorter}, {longer}"
+            )

@@ -1,6 +1,7 @@
 """The static shape of a batch, the assignment of utterances to shapes, and the padding that a list of shapes causes."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64, Int, Int64
@@ -23,7 +24,12 @@ class Shape:
 def assign_buckets(
     shapes: tuple[Shape, ...], samples: Int[np.ndarray, "*any"], tokens: Int[np.ndarray, "*any"]
 ) -> Int64[np.ndarray, "*any"]:
-    """Returns the index of the smallest shape that holds each utterance; -1 if none does."""
+    """Returns the index of the first shape that holds each utterance; -1 if none does."""
+    if any(after.tokens < before.tokens for before, after in pairwise(shapes)):
+        first = np.full(samples.shape, -1, np.int64)
+        for number, shape in reversed(list(enumerate(shapes))):
+            first = np.where((samples <= shape.samples) & (tokens <= shape.tokens), number, first)
+        return first
     by_samples = np.searchsorted([shape.samples for shape in shapes], samples)
     by_tokens = np.searchsorted([shape.tokens for shape in shapes], tokens)
     bucket_ids = np.maximum(by_samples, by_tokens)

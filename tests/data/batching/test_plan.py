@@ -220,8 +220,9 @@ def test_once_refuses_to_leave_anything_out(rng: np.random.Generator):
 
 def test_mistakes_are_named(rng: np.random.Generator):
     lengths = lengths_of(rng, 5, longest=10)
-    with pytest.raises(ValueError, match="a longer shape needs"):
-        TrainingPlan(lengths, (Shape(10, 5, 4), Shape(20, 4, 2)), 0)
+    for after in (Shape(10, 4, 2), Shape(9, 9, 2), Shape(20, 9, 5)):
+        with pytest.raises(ValueError, match="shapes need an order"):
+            TrainingPlan(lengths, (Shape(10, 5, 4), after), 0)
     with pytest.raises(ValueError, match="of 5 examples none has a weight and fits a shape"):
         TrainingPlan(lengths_of(rng, 5, weights=0.0), SHAPES, 0)
     with pytest.raises(ValueError, match="step -1"):
