@@ -19,8 +19,7 @@ CODE = """
     from jaxasr.scale import hosts, use_compile_cache
     with hosts.distributed():
         use_compile_cache()
-        from tests.compilation import DEVICES, QUICK_FLAGS
-from tests.run.parallelism import write_five_steps
+        from tests.run.parallelism import write_five_steps
         for file, how, layout in {runs!r}:
             write_five_steps(file, {data_dir!r}, how, layout)
 """
