@@ -3,8 +3,8 @@
 The largest array has the scores of one block of queries. The backward pass saves queries, keys, values, the output and the
 logarithms of the softmax's denominators, and computes the scores of a block again.
 
-XLA keeps blocks that are small enough in a TPU's vector memory: 128 queries of 4 examples on a v5e. On a GPU it writes the scores of each block to the main memory, so
-blocks save memory there and not time (experiments/plans/README.md).
+XLA keeps blocks that are small enough in a TPU's vector memory: 128 queries of 4 examples on a v5e. On a GPU it writes the
+scores of each block to the main memory, so blocks save memory there and not time (experiments/plans/README.md).
 
 Sources: Rabe and Staats 2021, arXiv:2112.05682; Dao et al. 2022, FlashAttention, arXiv:2205.14135, section 3.1.
 """
