@@ -14,7 +14,8 @@ from jaxasr.records import Batch
 from jaxasr.text.tokenizer import Tokenizer
 from jaxasr.training import Metadata, SavedCheckpoints, Which, average_checkpoints
 
-_CHOICES_OF_INFERENCE = ("model.frontend.pad_s",)  # fields that a run can be decoded with another value of
+# fields that a run can be decoded with another value of: those without parameters that evaluation does not read, and padding
+_CHOICES_OF_INFERENCE = ("model.augment", "model.noise", "model.frontend.pad_s")
 
 Choice = Which | Literal["mean"]  # mean: of the parameters of all checkpoints that are kept
 

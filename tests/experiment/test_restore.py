@@ -1,9 +1,11 @@
 """The variables that a run is decoded with: of the right checkpoint, and of no other model or vocabulary."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from jaxasr import tree
+from jaxasr import nn, tree
 from jaxasr.experiment import Workdir
 from jaxasr.experiment.restore import trained_variables
 from jaxasr.experiment.runtime import RuntimeConfig
@@ -74,6 +76,21 @@ def test_what_does_not_touch_the_model_may_differ(experiment, workdir):
 
 def test_a_frontend_may_pad_in_inference_to_another_duration(experiment, workdir):
     variables, _ = trained_variables(tree.override(experiment, {"model.frontend.pad_s": 2.0}), workdir)
+    np.testing.assert_array_equal(readout(variables), readout(trained_variables(experiment, workdir)[0]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augment": nn.SpecAugment(freq_bins=3)},
+        {"noise": nn.AddNoise(share=0.5, low_db=0.0, high_db=10.0)},
+        {"augment": None},
+    ],
+)
+def test_augmentation_which_evaluation_does_not_read_may_differ(experiment, workdir, changes):
+    """A recipe for fine-tuning decodes the run that it begins with."""
+    changed = replace(experiment, model=experiment.model.clone(**changes))
+    variables, _ = trained_variables(changed, workdir)
     np.testing.assert_array_equal(readout(variables), readout(trained_variables(experiment, workdir)[0]))
 
 
