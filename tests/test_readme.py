@@ -244,6 +244,23 @@ def test_the_figures_of_hard_attention_are_those_of_its_rows(name):
         assert f"{percent(mean(test.values(), 'wer'))} {name} ({ratio}" in README
 
 
+def test_the_figures_of_whisper_are_those_of_its_rows():
+    """Of letters and words in capitals, which the CRDNN is scored by, and in Whisper's normal form."""
+    page = (AN4 / "README.md").read_text()
+    rows = [row for row in report.read(AN4 / "whisper.jsonl") if row["split"] == "test"]
+    for name in ("whisper", "whisper-an4-0", "whisper-an4-1", "whisper-an4-2"):
+        found = {row["normalizer"]: row for row in rows if row["name"] == name}
+        upper = found["upper"]
+        low, high = map(percent, upper["intervals"]["wer"])
+        ours = f"{percent(upper['wer'])} [{low}, {high} over speakers] | {percent(found['whisper_english']['wer'])}"
+        assert f" | {ours} |" in page, (name, ours)
+    tuned = [row["wer"] for row in rows if row["normalizer"] == "upper" and row["name"] != "whisper"]
+    over = mean_interval(tuned)
+    over_seeds = f"**{percent(sum(tuned) / 3)}** [{percent(over.low)}, {percent(over.high)} over seeds]"
+    assert over_seeds in page
+    assert f"test {over_seeds} | 3 |" in README
+
+
 def test_the_scaling_study_is_that_of_its_rows():
     """The table, the prediction by the law without the largest run, and its outcome."""
     page = (SCALING / "README.md").read_text()
